@@ -1,0 +1,72 @@
+//! The `CustomResourceDefinition`: what kube derives from the types, and what no derive attribute can say.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use kube::CustomResourceExt as _;
+use serde_json::{Value, json};
+
+use super::v1alpha1::ScimBridgeConnection;
+
+/// The definition that `scim-bridge-operator crd` prints and `deploy/crd.yaml` holds.
+///
+/// Added to the derived one:
+/// - A default status with `observedGeneration: -1`. Without it kstatus (Flux, Helm) takes an object that no operator
+///   has seen for healthy. <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
+/// - The label by which servicebinding.io implementations find Provisioned Services.
+/// - Optional fields are absent, never null; integer formats are those that Kubernetes knows.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    let mut crd = ScimBridgeConnection::crd();
+    crd.metadata.labels = Some(
+        [
+            ("app.kubernetes.io/name", "scim-bridge-operator"),
+            ("servicebinding.io/provisioned-service", "true"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into(),
+    );
+    for version in &mut crd.spec.versions {
+        let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        normalize(root);
+        if let Some(status) = root
+            .properties
+            .as_mut()
+            .and_then(|properties| properties.get_mut("status"))
+        {
+            status.default = Some(JSON(json!({ "observedGeneration": -1 })));
+        }
+    }
+    crd
+}
+
+/// Takes out what Rust types bring along and Kubernetes does not want: `nullable` of every `Option` (a rule would have
+/// to handle null beside absence), and formats of unsigned integers (the API server warns of formats it does not know;
+/// the bounds are given by `minimum` anyway).
+fn normalize(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|JSON(value)| *value != Value::Null);
+    }
+    match schema.format.as_deref() {
+        Some("uint8" | "uint16") => schema.format = Some("int32".to_owned()),
+        Some("uint32" | "uint64" | "uint") => schema.format = Some("int64".to_owned()),
+        _ => {}
+    }
+    for property in schema
+        .properties
+        .iter_mut()
+        .flat_map(|properties| properties.values_mut())
+    {
+        normalize(property);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        normalize(items);
+    }
+}
