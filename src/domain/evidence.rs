@@ -1,0 +1,253 @@
+//! What a probe saw, or what stood in its way: plain facts, without a judgement.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::target::InvalidSpec;
+use crate::api::v1alpha1::ComponentState;
+
+/// All that one pass found out about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Nothing was sent: something on our side of the wire is missing or refused.
+    Blocked(Obstacle),
+    /// The bridge, or whatever is at its address, was asked.
+    Probed(Exchange),
+}
+
+/// Why nothing could be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Obstacle {
+    /// The specification cannot be used.
+    InvalidSpec(InvalidSpec),
+    /// The address policy refuses the host as it is written.
+    HostDenied,
+    /// The Secret does not exist.
+    SecretNotFound,
+    /// The Secret has no such entry.
+    SecretKeyMissing,
+    /// The entry cannot be a bearer token.
+    ApiKeyMalformed,
+    /// The Secret does not let its key go to the host.
+    ConsentMissing,
+    /// The CA object, or the entry in it, does not exist.
+    CaNotFound,
+    /// The CA entry holds no usable certificate.
+    CaInvalid,
+}
+
+/// The requests of one probe and what became of each.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Exchange {
+    /// `GET /ping`, without the key.
+    pub ping: Reading<()>,
+    /// `GET /health`, with the key.
+    pub health: Reading<HealthReport>,
+    /// `GET /scim/Users`, with the key: how many there are.
+    pub users: Reading<u64>,
+    /// `GET /scim/Groups`, with the key, where there was time: how many there are.
+    pub groups: Option<u64>,
+    /// The certificate of the peer, once it was verified.
+    pub certificate: Option<Certificate>,
+    /// What became of the rehearsal of the next key, where one is asked for.
+    pub next_key: Option<KeyTrial>,
+    /// The longest Retry-After that an answer carried.
+    pub retry_after: Option<Duration>,
+}
+
+/// What became of one request. `T` is what the right answer holds.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Reading<T> {
+    /// It was not sent.
+    #[default]
+    NotSent,
+    /// No answer arrived.
+    Failed(TransportFailure),
+    /// An answer arrived.
+    Answered(Answer<T>),
+}
+
+/// An answer, by what it tells. Numbers are HTTP status codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// What was asked for.
+    Document(T),
+    /// 401.
+    Unauthorized,
+    /// 403 with a JSON body: from something that speaks the API.
+    Forbidden,
+    /// 403 with any other body: from something that speaks to browsers.
+    Blocked,
+    /// 404.
+    NotFound,
+    /// 3xx.
+    Redirect(u16),
+    /// 429.
+    RateLimited,
+    /// 502, 503 or 504.
+    Unavailable(u16),
+    /// Any other 5xx.
+    ServerError(u16),
+    /// 200, but of another kind than was asked for.
+    Foreign,
+    /// 200, but larger than is read.
+    TooLarge,
+    /// 200, but broken off or not decodable.
+    Broken,
+    /// Any other status.
+    Unexpected(u16),
+}
+
+/// Why no answer arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransportFailure {
+    /// The name does not resolve.
+    Dns,
+    /// The name resolves to addresses that the policy refuses.
+    AddressDenied,
+    /// Refused, reset or not routable.
+    Connect,
+    /// Not within the budget.
+    TimedOut,
+    /// The certificate does not lead to a trusted root.
+    CertificateUntrusted,
+    /// The certificate is not valid now.
+    CertificateExpired,
+    /// The certificate is for another name.
+    CertificateNameMismatch,
+    /// TLS failed otherwise.
+    Tls,
+    /// The peer does not speak HTTP as RFC 9112 has it.
+    Http,
+}
+
+/// `GET /health`, as far as it is read.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct HealthReport {
+    /// The bridge's version, if it looks like one.
+    pub version: Option<String>,
+    /// The bridge's build number, if it looks like one.
+    pub build: Option<String>,
+    /// Components and their state, each once, sorted by name.
+    pub components: Vec<(Component, ComponentState)>,
+}
+
+/// Components of a bridge that are known by name.
+///
+/// Closed on purpose: a name that a server chooses never reaches a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Keeps the bridge's TLS certificate.
+    CertificateManager,
+    /// Confirms invited users; runs once the bridge was unlocked.
+    ConfirmationWatcher,
+    /// Serves `/ping` on its own port.
+    PingServer,
+    /// The bridge's cache.
+    RedisCache,
+    /// The SCIM API.
+    ScimServer,
+    /// Starts provisioning; runs once the bridge was unlocked.
+    StartProvisionWatcher,
+    /// All that this version does not know, taken together.
+    Other,
+}
+
+/// What is kept of a verified certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Its end.
+    pub not_after: Timestamp,
+    /// Common name or organisation of its issuer, cleaned.
+    pub issuer: Option<String>,
+}
+
+/// What became of the rehearsal of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyTrial {
+    /// The bridge accepts it.
+    Accepted,
+    /// The bridge refuses it.
+    Refused,
+    /// There is no such key, or it is none.
+    Unusable(Obstacle),
+    /// Nothing that was seen tells.
+    Undecided,
+}
+
+// === impl Component ===
+
+impl Component {
+    /// Every component.
+    pub const ALL: [Self; 7] = [
+        Self::CertificateManager,
+        Self::ConfirmationWatcher,
+        Self::PingServer,
+        Self::RedisCache,
+        Self::ScimServer,
+        Self::StartProvisionWatcher,
+        Self::Other,
+    ];
+
+    /// Its name in a report and in a status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CertificateManager => "CertificateManager",
+            Self::ConfirmationWatcher => "ConfirmationWatcher",
+            Self::PingServer => "PingServer",
+            Self::RedisCache => "RedisCache",
+            Self::ScimServer => "SCIMServer",
+            Self::StartProvisionWatcher => "StartProvisionWatcher",
+            Self::Other => "Other",
+        }
+    }
+
+    /// The component of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|component| component.as_str() == name)
+            .unwrap_or(Self::Other)
+    }
+
+    /// Whether it runs only once the bridge was unlocked by a request with its key.
+    #[must_use]
+    pub const fn waits_for_unlock(self) -> bool {
+        match self {
+            Self::ConfirmationWatcher | Self::StartProvisionWatcher => true,
+            Self::CertificateManager
+            | Self::PingServer
+            | Self::RedisCache
+            | Self::ScimServer
+            | Self::Other => false,
+        }
+    }
+}
+
+// === impl Reading ===
+
+impl<T> Reading<T> {
+    /// The document, where the right answer arrived.
+    pub const fn document(&self) -> Option<&T> {
+        match self {
+            Self::Answered(Answer::Document(document)) => Some(document),
+            Self::Answered(_) | Self::Failed(_) | Self::NotSent => None,
+        }
+    }
+}
+
+// === impl HealthReport ===
+
+impl HealthReport {
+    /// The state of a component, where the report has it.
+    #[must_use]
+    pub fn state_of(&self, component: Component) -> Option<ComponentState> {
+        self.components
+            .iter()
+            .find(|(name, _)| *name == component)
+            .map(|(_, state)| *state)
+    }
+}

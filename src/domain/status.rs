@@ -1,0 +1,346 @@
+//! The next status, and whether it is worth a write.
+//!
+//! A status is written when it says something new. Where only the clock has moved it is written every few minutes (the
+//! heartbeat), as the kubelet does for its node: each write costs the API server and etcd more than the probe itself.
+//! `validUntil` allows for the heartbeat, so a reader is never misled.
+//! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/589-efficient-node-heartbeats>
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    conditions::{Circumstances, conditions, find, grace_end, reason_of, whole_seconds},
+    evidence::{Component, Evidence, Exchange, HealthReport},
+    schedule::Pace,
+    target::Target,
+    verdict::{Verdict, diagnose},
+};
+use crate::api::{
+    v1alpha1::{
+        Binding, BridgeStatus, CertificateStatus, ComponentStatus, CredentialStatus, DirectoryStatus,
+        IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
+    },
+    vocabulary::{Class, ConditionType, Reason, Truth},
+};
+
+/// One finished pass: what it was about and what it saw.
+#[derive(Clone, Debug)]
+pub struct Pass<'a> {
+    /// The object's UID.
+    pub uid: &'a str,
+    /// The generation that was probed.
+    pub generation: i64,
+    /// The identity provider that was declared.
+    pub declared: Option<IdentityProvider>,
+    /// The parsed specification; `None` where it could not be parsed.
+    pub target: Option<&'a Target>,
+    /// The versions of the objects that were read.
+    pub versions: Versions,
+    /// Annotation `reconcile.fluxcd.io/requestedAt`, as it was when the pass began.
+    pub requested: Option<String>,
+    /// Passing failures in a row before this pass, whether they were written or not.
+    pub failures_before: u32,
+    /// What was seen.
+    pub evidence: &'a Evidence,
+    /// The end of the pass.
+    pub now: Timestamp,
+    /// How often a status is written where only the clock has moved.
+    pub heartbeat: Duration,
+}
+
+/// The versions of the objects that a verdict is about.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Versions {
+    /// The Secret with the key.
+    pub credential: Option<ObjectVersion>,
+    /// The CA object.
+    pub ca: Option<ObjectVersion>,
+    /// The Secret with the next key.
+    pub next_credential: Option<ObjectVersion>,
+}
+
+/// What a pass comes to.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Outcome {
+    /// The verdict of this pass alone; the status may still hold the one before.
+    pub verdict: Verdict,
+    /// The status as it is now.
+    pub status: ScimBridgeConnectionStatus,
+    /// Whether it is worth a write.
+    pub change: Change,
+    /// When to probe next.
+    pub next: Timestamp,
+    /// Whether this pass found a bridge unlocked that was seen locked before.
+    pub unlocked: bool,
+}
+
+/// Whether a status is worth a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// It says something new.
+    News,
+    /// Only the clock has moved, and the last write is a heartbeat ago.
+    Heartbeat,
+    /// Only the clock has moved.
+    Unchanged,
+}
+
+/// For a specification that cannot be parsed there is no interval to go by.
+const FALLBACK_INTERVAL: Duration = Duration::from_mins(5);
+const FALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The status after a pass.
+pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
+    let verdict = diagnose(pass.declared, pass.evidence);
+    let failures = match verdict.reason.class() {
+        Class::Transient => pass
+            .failures_before
+            .max(previous.consecutive_failures)
+            .saturating_add(1),
+        Class::Ok | Class::Action | Class::Pending => 0,
+    };
+    let held = verdict.reason.class() == Class::Transient && holds(previous, pass, failures);
+    let standing = if held {
+        reason_of(&previous.conditions).unwrap_or(verdict.reason)
+    } else {
+        verdict.reason
+    };
+    let pace = Pace {
+        uid: pass.uid,
+        interval: pass.target.map_or(FALLBACK_INTERVAL, |target| target.interval),
+        standing,
+        failures,
+        retry_after: exchange(pass.evidence).and_then(|exchange| exchange.retry_after),
+    };
+    let timeout = pass.target.map_or(FALLBACK_TIMEOUT, |target| target.timeout);
+
+    let mut status = if held {
+        previous.clone()
+    } else {
+        judged(previous, pass, &verdict)
+    };
+    status.consecutive_failures = failures;
+    if pass.requested.is_some() {
+        status.last_handled_reconcile_at.clone_from(&pass.requested);
+    }
+    let mut next = pass.now + pace.delay();
+    if let Some(end) = grace_end(&status.conditions) {
+        next = next.min(end);
+    }
+    status.last_probe_time = Some(whole_seconds(pass.now));
+    status.next_probe_time = Some(whole_seconds(next));
+    if !held {
+        status.valid_until = Some(whole_seconds(pass.now + pace.validity(timeout, pass.heartbeat)));
+    }
+    let threshold = pass.target.map_or(1, |target| target.failure_threshold);
+    let change = change(previous, &status, threshold, pass);
+    Outcome {
+        verdict,
+        change,
+        next,
+        unlocked: unlocked(previous, pass.evidence),
+        status,
+    }
+}
+
+/// The status that says: nothing has been probed yet.
+#[must_use]
+pub fn progressing(
+    previous: &ScimBridgeConnectionStatus,
+    declared: Option<IdentityProvider>,
+    generation: i64,
+    now: Timestamp,
+) -> ScimBridgeConnectionStatus {
+    let circumstances = Circumstances {
+        health: None,
+        certificate: None,
+        next_key: None,
+        generation,
+        now,
+    };
+    ScimBridgeConnectionStatus {
+        // Not the new generation: its probe is still to be done, and `due` must say so after a restart.
+        observed_generation: previous.observed_generation,
+        conditions: conditions(
+            &previous.conditions,
+            &Verdict::progressing(declared),
+            &circumstances,
+        ),
+        last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
+        ..ScimBridgeConnectionStatus::default()
+    }
+}
+
+/// Whether the verdict that stands is kept in spite of a passing failure.
+///
+/// It must be one about the same specification and the same key and CA, and still valid. A refused key stays refused
+/// through any number of failures: they say nothing about the key, and withdrawing the verdict would have it sent
+/// again.
+fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) -> bool {
+    let Some(standing) = reason_of(&previous.conditions) else {
+        return false;
+    };
+    let about_the_same = previous.observed_generation == pass.generation
+        && version(previous.credential.as_ref()) == pass.versions.credential
+        && previous.ca == pass.versions.ca;
+    if !about_the_same {
+        return false;
+    }
+    if standing == Reason::AuthFailed {
+        return true;
+    }
+    let settled = match standing.class() {
+        Class::Ok | Class::Action => true,
+        Class::Transient | Class::Pending => false,
+    };
+    let valid = previous
+        .valid_until
+        .as_ref()
+        .is_some_and(|until| pass.now < until.0);
+    let threshold = pass.target.map_or(1, |target| target.failure_threshold);
+    settled && valid && failures < threshold
+}
+
+/// The status with a verdict of this pass in it.
+fn judged(
+    previous: &ScimBridgeConnectionStatus,
+    pass: &Pass<'_>,
+    verdict: &Verdict,
+) -> ScimBridgeConnectionStatus {
+    let exchange = exchange(pass.evidence);
+    let health = exchange.and_then(|exchange| exchange.health.document());
+    let certificate = exchange.and_then(|exchange| exchange.certificate.as_ref());
+    let users = exchange.and_then(|exchange| exchange.users.document());
+    ScimBridgeConnectionStatus {
+        observed_generation: pass.generation,
+        conditions: conditions(
+            &previous.conditions,
+            verdict,
+            &Circumstances {
+                health,
+                certificate,
+                next_key: exchange.and_then(|exchange| exchange.next_key),
+                generation: pass.generation,
+                now: pass.now,
+            },
+        ),
+        scim_endpoint: pass.target.map(Target::scim_endpoint),
+        scim_api: Some(verdict.scim_api),
+        bridge: health.map(bridge_status),
+        certificate: certificate.map(|certificate| CertificateStatus {
+            not_after: whole_seconds(certificate.not_after),
+            issuer: certificate.issuer.clone(),
+        }),
+        directory: users.map(|users| DirectoryStatus {
+            users: *users,
+            groups: exchange.and_then(|exchange| exchange.groups),
+        }),
+        credential: pass.versions.credential.as_ref().map(credential_status),
+        ca: pass.versions.ca.clone(),
+        next_credential: pass.versions.next_credential.as_ref().map(credential_status),
+        last_probe_time: None,
+        next_probe_time: None,
+        valid_until: None,
+        consecutive_failures: 0,
+        last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
+        binding: pass
+            .target
+            .filter(|_| verdict.connected == Truth::True)
+            .map(|target| Binding {
+                name: target.api_key.name.clone(),
+            }),
+    }
+}
+
+fn change(
+    previous: &ScimBridgeConnectionStatus,
+    next: &ScimBridgeConnectionStatus,
+    threshold: u32,
+    pass: &Pass<'_>,
+) -> Change {
+    if timeless(previous, threshold) != timeless(next, threshold) {
+        return Change::News;
+    }
+    let written = previous.last_probe_time.as_ref().map(|time| time.0);
+    // Also where the last write lies in the future: then the clock was set back, and the status would lie for long.
+    match written {
+        Some(written) if written <= pass.now && pass.now < written + pass.heartbeat => Change::Unchanged,
+        _ => Change::Heartbeat,
+    }
+}
+
+/// The status without what only tells that time goes by. Failures beyond the threshold tell nothing new either.
+fn timeless(status: &ScimBridgeConnectionStatus, threshold: u32) -> ScimBridgeConnectionStatus {
+    ScimBridgeConnectionStatus {
+        last_probe_time: None,
+        next_probe_time: None,
+        valid_until: None,
+        consecutive_failures: status.consecutive_failures.min(threshold),
+        ..status.clone()
+    }
+}
+
+/// Whether watchers that were missing from the last report are in this one: a bridge that waits for its key after a
+/// restart starts them with the first request that carries it, and that was ours.
+fn unlocked(previous: &ScimBridgeConnectionStatus, evidence: &Evidence) -> bool {
+    let Some(before) = previous
+        .bridge
+        .as_ref()
+        .filter(|bridge| !bridge.components.is_empty())
+    else {
+        return false;
+    };
+    let Some(report) = exchange(evidence).and_then(|exchange| exchange.health.document()) else {
+        return false;
+    };
+    report.components.iter().any(|(component, _)| {
+        component.waits_for_unlock() && !before.components.iter().any(|c| c.name == component.as_str())
+    })
+}
+
+fn bridge_status(report: &HealthReport) -> BridgeStatus {
+    BridgeStatus {
+        version: report.version.clone(),
+        build: report.build.clone(),
+        components: report
+            .components
+            .iter()
+            .map(|(name, state)| ComponentStatus {
+                name: Component::as_str(*name).to_owned(),
+                state: *state,
+            })
+            .collect(),
+    }
+}
+
+const fn exchange(evidence: &Evidence) -> Option<&Exchange> {
+    match evidence {
+        Evidence::Blocked(_) => None,
+        Evidence::Probed(exchange) => Some(exchange),
+    }
+}
+
+fn credential_status(version: &ObjectVersion) -> CredentialStatus {
+    CredentialStatus {
+        secret_uid: version.uid.clone(),
+        secret_resource_version: version.resource_version.clone(),
+    }
+}
+
+/// The version of a Secret that a status names.
+#[must_use]
+pub fn version(credential: Option<&CredentialStatus>) -> Option<ObjectVersion> {
+    credential.map(|credential| ObjectVersion {
+        uid: credential.secret_uid.clone(),
+        resource_version: credential.secret_resource_version.clone(),
+    })
+}
+
+/// Whether a status says `Connected`.
+#[must_use]
+pub fn is_connected(status: &ScimBridgeConnectionStatus) -> bool {
+    find(&status.conditions, ConditionType::Connected)
+        .is_some_and(|connected| connected.status == Truth::True.as_str())
+}
