@@ -1,0 +1,96 @@
+//! API keys: read once, sent in one header, shown nowhere.
+
+use std::fmt;
+
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
+
+use crate::domain::evidence::Obstacle;
+
+/// Longest accepted key, in bytes.
+pub const MAX_LENGTH: usize = 8 * 1024;
+
+/// A bearer token. Zeroed when dropped; `Debug` does not show it.
+#[derive(Clone)]
+pub struct ApiKey(SecretString);
+
+impl ApiKey {
+    /// Reads the value of a Secret's entry and zeroes it.
+    ///
+    /// A blank or line break at the end is refused too, not cut off: identity providers that are given the same value
+    /// would send it as it is, and the mistake belongs out in the open.
+    ///
+    /// # Errors
+    /// [`Obstacle::ApiKeyMalformed`] unless the value is 1 to 8,192 visible ASCII characters: less than that no bearer
+    /// token has (RFC 6750, section 2.1), and more would let a value leave its header (RFC 9110, section 5.5).
+    pub fn read(mut value: Vec<u8>) -> Result<Self, Obstacle> {
+        let fits = (1..=MAX_LENGTH).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
+        let key = match std::str::from_utf8(&value) {
+            Ok(text) if fits => Ok(Self(SecretString::from(text))),
+            _ => Err(Obstacle::ApiKeyMalformed),
+        };
+        value.zeroize();
+        key
+    }
+
+    /// The value of the `Authorization` header, marked as sensitive.
+    pub(super) fn authorization(&self) -> Result<HeaderValue, Obstacle> {
+        let mut text = format!("Bearer {}", self.0.expose_secret());
+        let value = HeaderValue::from_str(&text);
+        text.zeroize();
+        let mut value = value.map_err(|_| Obstacle::ApiKeyMalformed)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// Whether both are the same key. Only ever asked about keys that one operator already holds.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &[u8]) -> &'static str {
+        match ApiKey::read(value.to_vec()) {
+            Ok(_) => "ok",
+            Err(obstacle) => obstacle.reason().as_str(),
+        }
+    }
+
+    #[test]
+    fn keys() {
+        assert_eq!(read(b"not-a-real-key"), "ok");
+        assert_eq!(read(&[b'k'; MAX_LENGTH]), "ok");
+        for malformed in [
+            &b""[..],
+            b" ",
+            b"key\n",
+            b" key",
+            b"two words",
+            b"key\r\nX-Injected: 1",
+            b"key\0",
+            b"key\x7f",
+            "ключ".as_bytes(),
+            b"\xff\xfe",
+            &[b'k'; MAX_LENGTH + 1],
+        ] {
+            assert_eq!(read(malformed), "ApiKeyMalformed", "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing() {
+        let key = ApiKey::read(b"not-a-real-key".to_vec()).unwrap();
+        assert_eq!(format!("{key:?}"), "ApiKey(..)");
+        assert_eq!(format!("{:?}", key.authorization().unwrap()), "Sensitive");
+    }
+}

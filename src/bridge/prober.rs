@@ -1,0 +1,353 @@
+//! The probe itself: up to four small requests, in order, over one connection, within one budget.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use k8s_openapi::jiff::Timestamp;
+use reqwest::{
+    Client, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+    tls::TlsInfo,
+};
+use rustls::RootCertStore;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    ProbeOrder, Prober,
+    address::AddressPolicy,
+    body::{self, Body},
+    classify::classify,
+    client::Clients,
+    documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
+    key::ApiKey,
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        evidence::{
+            Answer, Certificate, Exchange, HealthReport, KeyTrial, Obstacle, Reading, TransportFailure,
+        },
+        target::{Scheme, Target},
+    },
+};
+
+/// Largest body of a list response.
+const LIST_BOUND: usize = 1024 * 1024;
+/// Largest body of a health report, and of an error.
+const BODY_BOUND: usize = 256 * 1024;
+/// `/ping` answers with four letters.
+const PING_BOUND: usize = 4 * 1024;
+
+/// Connections are kept for intervals up to this; beyond it they would lie idle in vain, at the bridge and here.
+const KEEP_ALIVE_UP_TO: Duration = Duration::from_mins(1);
+
+/// Probes bridges over HTTPS.
+#[derive(Debug)]
+pub struct HttpProber {
+    clients: Clients,
+    clock: Arc<dyn Clock>,
+}
+
+/// One request's place in a probe.
+struct Conversation<'a> {
+    client: Client,
+    target: &'a Target,
+    deadline: Instant,
+    now: Timestamp,
+    retry_after: Option<Duration>,
+    certificate: Option<Certificate>,
+}
+
+/// A request without its address.
+struct Question<'a> {
+    path: &'a str,
+    accept: &'static str,
+    key: Option<&'a ApiKey>,
+    bound: usize,
+    /// Whether the connection is needed afterwards.
+    last: bool,
+}
+
+/// An answer, read as far as its bound.
+struct Heard {
+    status: StatusCode,
+    is_json: bool,
+    body: Body,
+}
+
+// === impl HttpProber ===
+
+impl HttpProber {
+    /// A prober that connects where `policy` allows and trusts `system_roots` unless a target says otherwise.
+    #[must_use]
+    pub fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clients: Clients::new(policy, system_roots),
+            clock,
+        }
+    }
+}
+
+impl Prober for HttpProber {
+    fn probe(&self, order: ProbeOrder) -> BoxFuture<'_, Exchange> {
+        async move {
+            let ProbeOrder {
+                target,
+                trust,
+                key,
+                next_key,
+            } = order;
+            let deadline = Instant::now() + target.timeout;
+            let client = match self.clients.client(&target, &trust) {
+                Ok(client) => client,
+                Err(error) => {
+                    // The bundle was read before; what is left is our own set-up. The bridge was not reached by TLS.
+                    tracing::error!(error = &error as &dyn std::error::Error, "no HTTP client");
+                    return Exchange {
+                        ping: Reading::Failed(TransportFailure::Tls),
+                        ..Exchange::default()
+                    };
+                }
+            };
+            let conversation = Conversation {
+                client,
+                target: &target,
+                deadline,
+                now: self.clock.now(),
+                retry_after: None,
+                certificate: None,
+            };
+            conversation.hold(&key, next_key).await
+        }
+        .boxed()
+    }
+}
+
+// === impl Conversation ===
+
+impl Conversation<'_> {
+    async fn hold(mut self, key: &ApiKey, next_key: Option<Result<ApiKey, Obstacle>>) -> Exchange {
+        let mut exchange = Exchange {
+            ping: self.ping().await,
+            ..Exchange::default()
+        };
+        // The key goes to nobody who could not be reached, or who shows that it is no bridge.
+        let is_stranger = matches!(
+            exchange.ping,
+            Reading::Failed(_) | Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken)
+        );
+        if !is_stranger {
+            exchange.health = self.health(key).await;
+            if exchange.health != Reading::Failed(TransportFailure::TimedOut) {
+                exchange.users = self.list("Users", key, false).await;
+            }
+            if exchange.users.document().is_some() {
+                exchange.groups = self
+                    .list("Groups", key, next_key.is_none())
+                    .await
+                    .document()
+                    .copied();
+            }
+        }
+        exchange.next_key = match next_key {
+            None => None,
+            Some(Err(obstacle)) => Some(KeyTrial::Unusable(obstacle)),
+            Some(Ok(_)) if is_stranger => Some(KeyTrial::Undecided),
+            Some(Ok(next_key)) => Some(self.rehearse(&next_key).await),
+        };
+        exchange.retry_after = self.retry_after;
+        exchange.certificate = self.certificate;
+        exchange
+    }
+
+    /// `GET /ping`: is it a bridge?
+    async fn ping(&mut self) -> Reading<()> {
+        let question = Question {
+            path: "/ping",
+            accept: "*/*",
+            key: None,
+            bound: PING_BOUND,
+            last: false,
+        };
+        match self.ask(&question).await {
+            Err(failure) => Reading::Failed(failure),
+            Ok(heard) => Reading::Answered(
+                heard.read(|body| body.trim_ascii().eq_ignore_ascii_case(b"pong").then_some(())),
+            ),
+        }
+    }
+
+    /// `GET /health`: what does the bridge say of itself, and of the key? A report counts whatever its status: nobody
+    /// has written down which one an unhealthy bridge answers with.
+    async fn health(&mut self, key: &ApiKey) -> Reading<HealthReport> {
+        let question = Question {
+            path: "/health",
+            accept: "application/json",
+            key: Some(key),
+            bound: BODY_BOUND,
+            last: false,
+        };
+        let now = self.now;
+        match self.ask(&question).await {
+            Err(failure) => Reading::Failed(failure),
+            Ok(heard) => {
+                let report = match &heard.body {
+                    Body::Whole(body) if heard.status.is_server_error() => read_health(body, now),
+                    Body::Whole(_) | Body::TooLarge | Body::Broken => None,
+                };
+                Reading::Answered(match report {
+                    Some(report) => Answer::Document(report),
+                    None => heard.read(|body| read_health(body, now)),
+                })
+            }
+        }
+    }
+
+    /// `GET /scim/Users` or `/scim/Groups`: does SCIM answer, and how many are there? Never with a filter: some
+    /// versions answer one with 400.
+    async fn list(&mut self, resource: &str, key: &ApiKey, last: bool) -> Reading<u64> {
+        let path = format!(
+            "{}/{resource}?startIndex=1&count=1",
+            self.target.origin.scim_path()
+        );
+        let question = Question {
+            path: &path,
+            accept: "application/scim+json, application/json;q=0.9",
+            key: Some(key),
+            bound: LIST_BOUND,
+            last: last && !self.keeps_alive(),
+        };
+        match self.ask(&question).await {
+            Err(failure) => Reading::Failed(failure),
+            Ok(heard) => Reading::Answered(heard.read(read_list)),
+        }
+    }
+
+    /// Tries a key where the current one has been tried: the health report, or SCIM where there is none.
+    async fn rehearse(&mut self, key: &ApiKey) -> KeyTrial {
+        match judge_key(&self.health(key).await) {
+            KeyTrial::Undecided => judge_key(&self.list("Users", key, true).await),
+            decided @ (KeyTrial::Accepted | KeyTrial::Refused | KeyTrial::Unusable(_)) => decided,
+        }
+    }
+
+    fn keeps_alive(&self) -> bool {
+        self.target.interval <= KEEP_ALIVE_UP_TO
+    }
+
+    async fn ask(&mut self, question: &Question<'_>) -> Result<Heard, TransportFailure> {
+        let deadline = self.deadline;
+        timeout_at(deadline, self.send(question))
+            .await
+            .unwrap_or(Err(TransportFailure::TimedOut))
+    }
+
+    async fn send(&mut self, question: &Question<'_>) -> Result<Heard, TransportFailure> {
+        let Question {
+            path,
+            accept,
+            key,
+            bound,
+            last,
+        } = *question;
+        let origin = &self.target.origin;
+        let url = match &self.target.server_name {
+            None => format!("{origin}{path}"),
+            Some(name) => format!("{}://{name}:{}{path}", origin.scheme.as_str(), origin.port),
+        };
+        let mut request = self.client.get(url).header(ACCEPT, accept);
+        if self.target.server_name.is_some() {
+            // The name is for TLS alone; the bridge is asked by its own.
+            let authority = origin
+                .to_string()
+                .split_off(origin.scheme.as_str().len() + "://".len());
+            request = request.header(HOST, authority);
+        }
+        if let Some(key) = key {
+            // The key was checked when it was read; a value that is none is not sent.
+            let value = key.authorization().map_err(|_| TransportFailure::Http)?;
+            request = request.header(AUTHORIZATION, value);
+        }
+        if last {
+            request = request.header(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let response = request.send().await.map_err(|error| classify(&error))?;
+        self.note(&response)?;
+        let status = response.status();
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let says_json = content_type.is_some_and(|value| value.to_ascii_lowercase().contains("json"));
+        let body = body::read(response, bound).await?;
+        let is_json = says_json || matches!(&body, Body::Whole(body) if looks_like_json(body));
+        Ok(Heard {
+            status,
+            is_json,
+            body,
+        })
+    }
+
+    /// Keeps what the headers and the handshake tell.
+    fn note(&mut self, response: &Response) -> Result<(), TransportFailure> {
+        if let Some(header) = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+        {
+            self.retry_after = self.retry_after.max(read_retry_after(header, self.now));
+        }
+        if self.target.origin.scheme == Scheme::Https && self.certificate.is_none() {
+            let info = response.extensions().get::<TlsInfo>();
+            self.certificate = info
+                .and_then(TlsInfo::peer_certificate)
+                .and_then(read_certificate);
+            // A connection that was kept may outlive its certificate.
+            if self
+                .certificate
+                .as_ref()
+                .is_some_and(|certificate| certificate.not_after < self.now)
+            {
+                return Err(TransportFailure::CertificateExpired);
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Heard ===
+
+impl Heard {
+    /// What the answer tells; `document` reads the body of a 200.
+    fn read<T>(self, document: impl FnOnce(&[u8]) -> Option<T>) -> Answer<T> {
+        let Self {
+            status,
+            is_json,
+            body,
+        } = self;
+        match status.as_u16() {
+            200 => match body {
+                Body::TooLarge => Answer::TooLarge,
+                Body::Broken => Answer::Broken,
+                Body::Whole(body) => document(&body).map_or(Answer::Foreign, Answer::Document),
+            },
+            401 => Answer::Unauthorized,
+            403 if is_json => Answer::Forbidden,
+            403 => Answer::Blocked,
+            404 => Answer::NotFound,
+            429 => Answer::RateLimited,
+            code @ 300..=399 => Answer::Redirect(code),
+            code @ 502..=504 => Answer::Unavailable(code),
+            code @ 500..=599 => Answer::ServerError(code),
+            code => Answer::Unexpected(code),
+        }
+    }
+}
+
+fn judge_key<T>(reading: &Reading<T>) -> KeyTrial {
+    match reading {
+        Reading::Answered(Answer::Document(_)) => KeyTrial::Accepted,
+        Reading::Answered(Answer::Unauthorized | Answer::Forbidden) => KeyTrial::Refused,
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => KeyTrial::Undecided,
+    }
+}

@@ -1,0 +1,63 @@
+//! Whose certificates are believed.
+
+use std::{hash::Hash, sync::Arc};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use crate::domain::evidence::Obstacle;
+
+/// Largest bundle that is read, in bytes.
+pub const MAX_BUNDLE: usize = 256 * 1024;
+
+/// Most certificates that a bundle may hold.
+pub const MAX_CERTIFICATES: usize = 64;
+
+/// A set of trusted roots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Trust {
+    /// The operator's own: those of its image, or of `SSL_CERT_FILE`.
+    #[default]
+    System,
+    /// Only these.
+    Only(Bundle),
+}
+
+/// Certificates from a CA object, at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Bundle(Arc<[CertificateDer<'static>]>);
+
+impl Bundle {
+    /// Reads PEM text.
+    ///
+    /// # Errors
+    /// [`Obstacle::CaInvalid`] where there is no certificate, one that cannot be a root, or too much.
+    pub fn read(pem: &[u8]) -> Result<Self, Obstacle> {
+        if pem.len() > MAX_BUNDLE {
+            return Err(Obstacle::CaInvalid);
+        }
+        let certificates = CertificateDer::pem_slice_iter(pem)
+            .take(MAX_CERTIFICATES + 1)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| Obstacle::CaInvalid)?;
+        if certificates.is_empty() || certificates.len() > MAX_CERTIFICATES {
+            return Err(Obstacle::CaInvalid);
+        }
+        let bundle = Self(certificates.into());
+        bundle
+            .roots()
+            .map(|_| bundle.clone())
+            .map_err(|_| Obstacle::CaInvalid)
+    }
+
+    /// The certificates as roots to verify with.
+    pub(super) fn roots(&self) -> Result<RootCertStore, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.0.iter() {
+            roots.add(certificate.clone())?;
+        }
+        Ok(roots)
+    }
+}
