@@ -1,0 +1,25 @@
+//! Calls to the API server, each bounded in time.
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::timeout;
+
+use super::error::{Call, Cause, ControllerError};
+
+/// kube retries 429, 503 and 504 by itself, and for long; this bounds the whole.
+const BUDGET: Duration = Duration::from_secs(15);
+
+/// Makes a call. `None` where there is no such object.
+pub(super) async fn call<T>(
+    call: Call,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, ControllerError> {
+    let cause = match timeout(BUDGET, request).await {
+        Ok(Ok(object)) => return Ok(Some(object)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),
+        Ok(Err(kube::Error::Api(status))) => Cause::Refused(status.code),
+        Ok(Err(_)) => Cause::Unanswered,
+        Err(_) => Cause::TimedOut,
+    };
+    Err(ControllerError::Api { call, cause })
+}

@@ -1,0 +1,45 @@
+//! What a pass works with.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+
+use crate::{
+    bridge::{Prober, address::AddressPolicy},
+    clock::Clock,
+    metrics::Metrics,
+};
+
+/// Dependencies and settings of the controller, made once.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Asks bridges.
+    pub prober: Arc<dyn Prober>,
+    /// Which hosts may be asked.
+    pub policy: Arc<AddressPolicy>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Settings.
+    pub settings: Settings,
+}
+
+/// Settings of the controller.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch; empty for all.
+    pub namespaces: Vec<String>,
+    /// Only connections with these labels.
+    pub label_selector: Option<String>,
+    /// Most passes at a time.
+    pub concurrency: usize,
+    /// How often a status is written where only the clock has moved.
+    pub heartbeat: Duration,
+    /// Whether a Secret must name the hosts its key may go to.
+    pub require_consent: bool,
+    /// How long running passes may go on after the order to stop.
+    pub drain: Duration,
+}

@@ -1,0 +1,317 @@
+//! The loop: takes in events, asks what is due, runs passes.
+//!
+//! One task owns the [`Registry`]; passes run in tasks of their own, at most `concurrency` at a time, in the order in
+//! which they became due. A pass that panics is contained: it is counted, and its connection tried again.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    time::Instant,
+};
+
+use futures::{FutureExt as _, StreamExt as _, stream::SelectAll};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::Event;
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_util::time::{DelayQueue, delay_queue};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    context::Context,
+    error::ControllerError,
+    reconcile::reconcile,
+    registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
+    resolve::object_version,
+    watch::{Sight, Watch, config_maps, connections, secrets},
+};
+use crate::domain::schedule::{Due, Seen};
+
+/// How far the controller has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Readiness {
+    /// Lists are still being read.
+    Starting,
+    /// Everything was read once.
+    Synced,
+}
+
+/// Runs the controller until `stop` is done, then lets the passes that run come to their end.
+///
+/// # Errors
+/// [`ControllerError::WatchEnded`] where the watches end by themselves, which they never should.
+pub async fn drive(
+    context: Context,
+    readiness: watch::Sender<Readiness>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ControllerError> {
+    let mut stop = pin!(stop.fuse());
+    let mut driver = Driver::new(context, readiness);
+    loop {
+        tokio::select! {
+            // The order to stop comes first; results before news, so that news are judged by what is known.
+            biased;
+            () = &mut stop => break,
+            Some(joined) = driver.passes.join_next_with_id() => driver.finish(joined),
+            sight = driver.watches.next() => match sight {
+                Some((scope, Sight::Connection(event))) => driver.take_connection(scope, event),
+                Some((scope, Sight::Object(kind, event))) => driver.take_object(scope, kind, event),
+                None => return Err(ControllerError::WatchEnded),
+            },
+            Some(expired) = driver.timers.next() => driver.ring(&expired.into_inner()),
+        }
+        driver.start_passes();
+    }
+    driver.drain().await;
+    Ok(())
+}
+
+struct Driver {
+    context: Arc<Context>,
+    readiness: watch::Sender<Readiness>,
+    registry: Registry,
+    watches: SelectAll<Watch>,
+    /// What the lists that are being read have had so far, by the namespace of their watch.
+    listed: HashMap<Option<String>, HashSet<Key>>,
+    listed_objects: HashMap<(ReferenceKind, Option<String>), HashSet<Reference>>,
+    /// Watches whose first list has not ended.
+    unlisted: HashSet<(Listing, Option<String>)>,
+    timers: DelayQueue<Key>,
+    timer_of: HashMap<Key, delay_queue::Key>,
+    /// Connections that are due, in the order in which they became so.
+    waiting: VecDeque<Key>,
+    is_waiting: HashSet<Key>,
+    passes: JoinSet<Finished>,
+    running: HashMap<Id, Key>,
+}
+
+/// What a watch lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Listing {
+    Connections,
+    Objects(ReferenceKind),
+}
+
+impl Driver {
+    fn new(context: Context, readiness: watch::Sender<Readiness>) -> Self {
+        let scopes = scopes(&context);
+        let labels = context.settings.label_selector.as_deref();
+        let mut watches = SelectAll::new();
+        for scope in &scopes {
+            watches.push(connections(&context.client, scope.as_deref(), labels));
+        }
+        Self {
+            context: Arc::new(context),
+            readiness,
+            registry: Registry::default(),
+            watches,
+            listed: HashMap::new(),
+            listed_objects: HashMap::new(),
+            unlisted: scopes
+                .into_iter()
+                .map(|scope| (Listing::Connections, scope))
+                .collect(),
+            timers: DelayQueue::new(),
+            timer_of: HashMap::new(),
+            waiting: VecDeque::new(),
+            is_waiting: HashSet::new(),
+            passes: JoinSet::new(),
+            running: HashMap::new(),
+        }
+    }
+
+    fn take_connection(&mut self, scope: Option<String>, event: Event<(Key, Connection)>) {
+        match event {
+            Event::Init => {
+                self.listed.insert(scope, HashSet::new());
+            }
+            Event::InitApply((key, connection)) => {
+                self.listed.entry(scope).or_default().insert(key.clone());
+                self.apply(&key, connection);
+            }
+            Event::InitDone => {
+                let listed = self.listed.remove(&scope).unwrap_or_default();
+                self.registry.retain(scope.as_deref(), &listed);
+                self.listing_ended(Listing::Connections, scope);
+            }
+            Event::Apply((key, connection)) => self.apply(&key, connection),
+            Event::Delete((key, _)) => self.registry.delete(&key),
+        }
+        self.context.metrics.connections(self.registry.len());
+    }
+
+    fn apply(&mut self, key: &Key, connection: Connection) {
+        self.registry
+            .apply(key, connection, self.context.clock.now(), Instant::now());
+        self.consider(key);
+    }
+
+    fn take_object(
+        &mut self,
+        scope: Option<String>,
+        kind: ReferenceKind,
+        event: Event<(Reference, ObjectMeta)>,
+    ) {
+        let affected = match event {
+            Event::Init => {
+                self.listed_objects.insert((kind, scope), HashSet::new());
+                Vec::new()
+            }
+            Event::InitApply((reference, metadata)) => {
+                if self.registry.refers_to(&reference) {
+                    self.listed_objects
+                        .entry((kind, scope))
+                        .or_default()
+                        .insert(reference.clone());
+                }
+                self.registry
+                    .see(&reference, Seen::Present(object_version(&metadata)))
+            }
+            Event::InitDone => {
+                let listed = self
+                    .listed_objects
+                    .remove(&(kind, scope.clone()))
+                    .unwrap_or_default();
+                let affected = self.registry.see_no_others(kind, scope.as_deref(), &listed);
+                self.listing_ended(Listing::Objects(kind), scope);
+                affected
+            }
+            Event::Apply((reference, metadata)) => self
+                .registry
+                .see(&reference, Seen::Present(object_version(&metadata))),
+            Event::Delete((reference, _)) => self.registry.see(&reference, Seen::Absent),
+        };
+        for key in affected {
+            self.consider(&key);
+        }
+    }
+
+    /// Objects are watched once all connections are known: only then can be told which of them matter.
+    fn listing_ended(&mut self, listing: Listing, scope: Option<String>) {
+        if !self.unlisted.remove(&(listing, scope)) || !self.unlisted.is_empty() {
+            return;
+        }
+        match listing {
+            Listing::Connections => {
+                for scope in scopes(&self.context) {
+                    let (client, namespace) = (&self.context.client, scope.as_deref());
+                    self.watches.push(secrets(client, namespace));
+                    self.watches.push(config_maps(client, namespace));
+                    for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
+                        self.unlisted.insert((Listing::Objects(kind), scope.clone()));
+                    }
+                }
+            }
+            Listing::Objects(_) => {
+                info!(connections = self.registry.len(), "everything was read");
+                self.readiness.send_replace(Readiness::Synced);
+            }
+        }
+    }
+
+    /// Asks whether a connection is due, and queues it, or sets its timer.
+    fn consider(&mut self, key: &Key) {
+        let now = self.context.clock.now();
+        match self.registry.due(key, now, Instant::now()) {
+            None => {}
+            Some(Due::Now(_)) => {
+                let is_new = self.is_waiting.insert(key.clone());
+                self.waiting.extend(is_new.then(|| key.clone()));
+            }
+            Some(Due::At(time)) => {
+                let delay = std::time::Duration::try_from(time.duration_since(now)).unwrap_or_default();
+                if let Some(timer) = self.timer_of.get(key) {
+                    self.timers.reset(timer, delay);
+                } else {
+                    let timer = self.timers.insert(key.clone(), delay);
+                    self.timer_of.insert(key.clone(), timer);
+                }
+            }
+            Some(Due::Never) => {
+                if let Some(timer) = self.timer_of.remove(key) {
+                    self.timers.remove(&timer);
+                }
+            }
+        }
+    }
+
+    fn ring(&mut self, key: &Key) {
+        self.timer_of.remove(key);
+        self.consider(key);
+    }
+
+    fn start_passes(&mut self) {
+        while self.passes.len() < self.context.settings.concurrency
+            && let Some(key) = self.waiting.pop_front()
+        {
+            self.is_waiting.remove(&key);
+            // Much may have happened while it waited.
+            let due = self.registry.due(&key, self.context.clock.now(), Instant::now());
+            let Some(Due::Now(cause)) = due else {
+                self.consider(&key);
+                continue;
+            };
+            let Some(job) = self.registry.begin(&key, cause) else {
+                continue;
+            };
+            let context = Arc::clone(&self.context);
+            let handle = self.passes.spawn(async move {
+                match reconcile(&context, &job).await {
+                    Ok(finished) => finished,
+                    Err(error) => {
+                        context.metrics.failed();
+                        let (namespace, name) = (&job.key.namespace, &job.key.name);
+                        warn!(namespace, name, %error, "pass failed; trying again");
+                        Finished::Failed
+                    }
+                }
+            });
+            self.running.insert(handle.id(), key);
+        }
+    }
+
+    fn finish(&mut self, joined: Result<(Id, Finished), JoinError>) {
+        let (id, finished) = match joined {
+            Ok(finished) => finished,
+            Err(failure) => {
+                // What a panic says is not repeated: it may quote anything.
+                error!("a pass panicked; its connection is tried again");
+                self.context.metrics.panicked();
+                (failure.id(), Finished::Failed)
+            }
+        };
+        if let Some(key) = self.running.remove(&id) {
+            self.registry.finish(&key, finished, Instant::now());
+            self.consider(&key);
+        }
+    }
+
+    async fn drain(&mut self) {
+        let running = self.passes.len();
+        debug!(running, "waiting for passes to end");
+        let drained = timeout(self.context.settings.drain, async {
+            while self.passes.join_next().await.is_some() {}
+        })
+        .await;
+        if drained.is_err() {
+            warn!(
+                left = self.passes.len(),
+                "passes did not end in time and are dropped"
+            );
+            self.passes.shutdown().await;
+        }
+    }
+}
+
+/// The namespaces to watch; `None` stands for all.
+fn scopes(context: &Context) -> Vec<Option<String>> {
+    match context.settings.namespaces.as_slice() {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
+    }
+}

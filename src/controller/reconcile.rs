@@ -1,0 +1,156 @@
+//! One pass over one connection, on one screen: resolve, probe, diagnose, report.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::{
+    context::Context,
+    error::ControllerError,
+    registry::{Connection, Finished, Job},
+    report::{Reported, report},
+    resolve::{Resolved, resolve},
+};
+use crate::{
+    api::vocabulary::{Class, ConditionType, Reason},
+    domain::{
+        conditions::{find, reason_of},
+        evidence::Evidence,
+        schedule::Cause,
+        status::{Change, Outcome, Pass, next_status, progressing},
+    },
+};
+
+/// A new specification without a verdict by then is announced as `Progressing`: the old verdict must not stand for it
+/// while a slow bridge is waited for. Fast bridges, nearly all, cost one write only.
+const PROGRESS_AFTER: Duration = Duration::from_secs(2);
+
+/// Runs a pass. Every way out of it leaves a status behind; an error is our own failure, to be tried again.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, ControllerError> {
+    // resolve and probe
+    let Some((connection, resolved, evidence)) = observe(context, job).await? else {
+        return Ok(Finished::Overtaken);
+    };
+    // diagnose
+    let outcome = next_status(
+        &connection.status,
+        &Pass {
+            uid: connection.metadata.uid.as_deref().unwrap_or_default(),
+            generation: connection.metadata.generation.unwrap_or_default(),
+            declared: connection.declared(),
+            target: resolved.target.as_ref(),
+            versions: resolved.versions,
+            requested: job.connection.requested(),
+            failures_before: job.failures,
+            evidence: &evidence,
+            now: context.clock.now(),
+            heartbeat: context.settings.heartbeat,
+        },
+    );
+    tell(context, job, &outcome);
+    // report
+    let connection = match outcome.change {
+        Change::Unchanged => connection,
+        Change::News | Change::Heartbeat => {
+            match report(context, &job.key, &connection, &outcome.status).await? {
+                Reported::Written(written) => written,
+                Reported::Overtaken => return Ok(Finished::Overtaken),
+            }
+        }
+    };
+    let delay = Duration::try_from(outcome.next.duration_since(context.clock.now())).unwrap_or_default();
+    Ok(Finished::Judged {
+        connection,
+        failures: outcome.status.consecutive_failures,
+        delay,
+    })
+}
+
+/// Resolves and probes. Where that takes long, or fails on our side, a new specification is announced meanwhile.
+/// `None` where the object changed under it.
+async fn observe(
+    context: &Context,
+    job: &Job,
+) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
+    let mut connection = Arc::clone(&job.connection);
+    let mut observing = pin!(async {
+        let (resolved, order) = resolve(context, &job.key, &job.connection).await?;
+        let evidence = match order {
+            Err(obstacle) => Evidence::Blocked(obstacle),
+            Ok(order) => Evidence::Probed(context.prober.probe(order).await),
+        };
+        Ok((resolved, evidence))
+    });
+    let observed = if let Ok(observed) = timeout(PROGRESS_AFTER, &mut observing).await {
+        observed
+    } else {
+        match announce_progress(context, job).await? {
+            None => {}
+            Some(Reported::Written(current)) => connection = current,
+            Some(Reported::Overtaken) => return Ok(None),
+        }
+        observing.await
+    };
+    match observed {
+        Ok((resolved, evidence)) => Ok(Some((connection, resolved, evidence))),
+        Err(error) => {
+            // The same API server may refuse this too; the first error is the one to tell.
+            let _ = announce_progress(context, job).await;
+            Err(error)
+        }
+    }
+}
+
+/// Writes that nothing is proven yet, where that is news.
+async fn announce_progress(context: &Context, job: &Job) -> Result<Option<Reported>, ControllerError> {
+    let connection = &job.connection;
+    let generation = connection.metadata.generation.unwrap_or_default();
+    let conditions = &connection.status.conditions;
+    let is_said = reason_of(conditions) == Some(Reason::Progressing)
+        && find(conditions, ConditionType::Ready).and_then(|ready| ready.observed_generation)
+            == Some(generation);
+    if job.cause != Cause::NewGeneration || is_said {
+        return Ok(None);
+    }
+    let status = progressing(
+        &connection.status,
+        connection.declared(),
+        generation,
+        context.clock.now(),
+    );
+    report(context, &job.key, connection, &status).await.map(Some)
+}
+
+/// Counts and logs. One line where something changed, quiet where nothing did.
+fn tell(context: &Context, job: &Job, outcome: &Outcome) {
+    let Outcome {
+        verdict,
+        status,
+        change,
+        next,
+        unlocked,
+    } = outcome;
+    context.metrics.judged(verdict.reason, *change, *unlocked);
+    let (namespace, name, reason) = (&job.key.namespace, &job.key.name, verdict.reason.as_str());
+    if *unlocked {
+        info!(
+            namespace,
+            name, "the bridge was waiting for its key after a restart; the probe has unlocked it"
+        );
+    }
+    if *change != Change::News {
+        debug!(namespace, name, reason, cause = ?job.cause, %next, "nothing new");
+        return;
+    }
+    let failures = status.consecutive_failures;
+    match verdict.reason.class() {
+        Class::Ok | Class::Pending => info!(namespace, name, reason, cause = ?job.cause, %next, "{verdict}"),
+        Class::Action | Class::Transient => {
+            warn!(namespace, name, reason, failures, cause = ?job.cause, %next, "{verdict}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Report: one server-side apply of the status, bound to the object it is about.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{
+    Api, Resource as _,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+};
+use serde::Serialize;
+
+use super::{
+    api::call,
+    context::Context,
+    error::{Call, Cause, ControllerError},
+    registry::{Connection, Key},
+};
+use crate::api::{
+    FIELD_MANAGER,
+    v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionStatus},
+};
+
+/// Times that a write is tried again where only labels or annotations changed under it.
+const ATTEMPTS: u32 = 5;
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub(super) enum Reported {
+    /// The connection as it is with the new status.
+    Written(Arc<Connection>),
+    /// The object is gone, replaced, or has a new specification: the verdict is not about it.
+    Overtaken,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusApply<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: ObjectMeta,
+    status: &'a ScimBridgeConnectionStatus,
+}
+
+/// Writes a status.
+///
+/// The apply carries the `resourceVersion` that the verdict is about: the API server ignores a foreign `uid` in an
+/// apply to the status of a custom resource, but answers 409 to a `resourceVersion` that has passed. Then the object is
+/// read again, and the verdict is kept if it is still about the same object and specification.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub(super) async fn report(
+    context: &Context,
+    key: &Key,
+    connection: &Connection,
+    status: &ScimBridgeConnectionStatus,
+) -> Result<Reported, ControllerError> {
+    // An object that does not decode can still be written to, and its answer decodes no better.
+    let api =
+        Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(context.client.clone(), &key.namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let mut resource_version = connection.metadata.resource_version.clone();
+    for _ in 0..ATTEMPTS {
+        let apply = StatusApply {
+            api_version: &ScimBridgeConnection::api_version(&()),
+            kind: &ScimBridgeConnection::kind(&()),
+            metadata: ObjectMeta {
+                name: Some(key.name.clone()),
+                namespace: Some(key.namespace.clone()),
+                resource_version: resource_version.clone(),
+                ..ObjectMeta::default()
+            },
+            status,
+        };
+        let patch = Patch::Apply(&apply);
+        match call(
+            Call::ApplyStatus,
+            api.patch_status(&key.name, &parameters, &patch),
+        )
+        .await
+        {
+            Ok(Some(DeserializeGuard(written))) => {
+                let mut written = written.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
+                written.status.clone_from(status);
+                return Ok(Reported::Written(Arc::new(written)));
+            }
+            Ok(None) => return Ok(Reported::Overtaken),
+            Err(ControllerError::Api {
+                cause: Cause::Refused(409),
+                ..
+            }) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(DeserializeGuard(current)) = call(Call::ReadConnection, api.get(&key.name)).await? else {
+            return Ok(Reported::Overtaken);
+        };
+        let current = current.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
+        let still_the_same = current.is_same_object(connection)
+            && current.metadata.generation == connection.metadata.generation
+            && current.metadata.deletion_timestamp.is_none();
+        if !still_the_same {
+            return Ok(Reported::Overtaken);
+        }
+        resource_version = current.metadata.resource_version;
+    }
+    Err(ControllerError::Api {
+        call: Call::ApplyStatus,
+        cause: Cause::Refused(409),
+    })
+}

@@ -1,0 +1,172 @@
+//! What is watched, as one stream of plain events.
+//!
+//! Connections are watched whole, each decoded by itself: one that does not decode never hides the others. Of Secrets
+//! and ConfigMaps only the metadata is asked for; their values never pass through a watch.
+
+use std::fmt::Debug;
+
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource,
+    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use super::registry::{Connection, Key, Reference, ReferenceKind};
+use crate::api::v1alpha1::ScimBridgeConnection;
+
+/// A stream of what is seen, each with the namespace that its watch is confined to.
+pub(super) type Watch = BoxStream<'static, (Option<String>, Sight)>;
+
+/// What is seen.
+#[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one at a time, taken in at once; a box for each would cost more"
+)]
+pub(super) enum Sight {
+    /// Of connections.
+    Connection(Event<(Key, Connection)>),
+    /// Of objects that connections may refer to.
+    Object(ReferenceKind, Event<(Reference, ObjectMeta)>),
+}
+
+/// Watches the connections of a namespace, or of all.
+pub(super) fn connections(client: &Client, namespace: Option<&str>, labels: Option<&str>) -> Watch {
+    let api = api::<DeserializeGuard<ScimBridgeConnection>>(client, namespace);
+    let config = labels.map_or_else(watcher::Config::default, |labels| {
+        watcher::Config::default().labels(labels)
+    });
+    let take = |DeserializeGuard(object): DeserializeGuard<ScimBridgeConnection>| {
+        let connection = object.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
+        (key(&connection.metadata), connection)
+    };
+    events(api, config, "connections", namespace, move |event| {
+        Sight::Connection(map(event, take))
+    })
+}
+
+/// Watches the metadata of the Secrets of a namespace, or of all.
+pub(super) fn secrets(client: &Client, namespace: Option<&str>) -> Watch {
+    let api = api::<PartialObjectMeta<Secret>>(client, namespace);
+    events(api, watcher::Config::default(), "Secrets", namespace, |event| {
+        sight(ReferenceKind::Secret, event)
+    })
+}
+
+/// Watches the metadata of the ConfigMaps of a namespace, or of all.
+pub(super) fn config_maps(client: &Client, namespace: Option<&str>) -> Watch {
+    let api = api::<PartialObjectMeta<ConfigMap>>(client, namespace);
+    events(
+        api,
+        watcher::Config::default(),
+        "ConfigMaps",
+        namespace,
+        |event| sight(ReferenceKind::ConfigMap, event),
+    )
+}
+
+fn sight<K>(kind: ReferenceKind, event: Event<PartialObjectMeta<K>>) -> Sight {
+    Sight::Object(
+        kind,
+        map(event, |object| {
+            (reference(kind, &object.metadata), object.metadata)
+        }),
+    )
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// A watch that goes on for ever: it backs off where the API server is away, and says so.
+fn events<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    what: &'static str,
+    namespace: Option<&str>,
+    take: impl Fn(Event<K>) -> Sight + Send + 'static,
+) -> Watch
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let namespace = namespace.map(str::to_owned);
+    watcher(api, config)
+        .default_backoff()
+        .filter_map(move |event| {
+            let event = event
+                .inspect_err(|error| {
+                    // The kind of failure, not its text, which may quote an object.
+                    let status = status_of(error);
+                    warn!(
+                        what,
+                        namespace = namespace.as_deref(),
+                        status,
+                        "watch failed; trying again"
+                    );
+                })
+                .ok()
+                .map(|event| (namespace.clone(), take(event)));
+            std::future::ready(event)
+        })
+        .boxed()
+}
+
+fn map<K, T>(event: Event<K>, take: impl Fn(K) -> T) -> Event<T> {
+    match event {
+        Event::Apply(object) => Event::Apply(take(object)),
+        Event::Delete(object) => Event::Delete(take(object)),
+        Event::Init => Event::Init,
+        Event::InitApply(object) => Event::InitApply(take(object)),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "only one kind of error has a status"
+)]
+/// The HTTP status that a watch failed with, where there is one.
+fn status_of(error: &watcher::Error) -> Option<u16> {
+    let of = |error: &kube::Error| match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
+    };
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => of(error),
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::NoResourceVersion => None,
+    }
+}
+
+fn key(metadata: &ObjectMeta) -> Key {
+    Key {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+fn reference(kind: ReferenceKind, metadata: &ObjectMeta) -> Reference {
+    Reference {
+        kind,
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        name: metadata.name.clone().unwrap_or_default(),
+    }
+}
