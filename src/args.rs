@@ -1,0 +1,195 @@
+//! The command line. Every flag has an environment variable, so that a Deployment can set either.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+
+use crate::{
+    api::duration::{HumanDuration, InvalidDuration},
+    bridge::address::HostPattern,
+};
+
+/// Proves connections to 1Password SCIM Bridges, and keeps proving them, as Kubernetes resources.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller: in a cluster as its ServiceAccount, elsewhere by KUBECONFIG.
+    Run(Box<RunArguments>),
+    /// Print the CustomResourceDefinition as YAML.
+    Crd,
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArguments {
+    /// Namespaces to watch, separated by commas; all where none is given.
+    #[arg(long, env = "NAMESPACES", value_delimiter = ',', help_heading = "Scope")]
+    pub namespaces: Vec<String>,
+
+    /// Watch only connections with these labels (for instance `shard=a`).
+    #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
+    pub watch_label_selector: Option<String>,
+
+    /// Networks that may be connected to although they are denied otherwise (loopback, link-local, ...); repeatable.
+    #[arg(
+        long = "allow-cidr",
+        env = "ALLOW_CIDR",
+        value_delimiter = ',',
+        help_heading = "Addresses"
+    )]
+    pub allow_cidrs: Vec<IpNet>,
+
+    /// Networks that must not be connected to, whatever else allows them; repeatable.
+    #[arg(
+        long = "deny-cidr",
+        env = "DENY_CIDR",
+        value_delimiter = ',',
+        help_heading = "Addresses"
+    )]
+    pub deny_cidrs: Vec<IpNet>,
+
+    /// Hosts that a connection may name, with * for any part of one label; repeatable. All where none is given.
+    #[arg(
+        long = "allowed-host",
+        env = "ALLOWED_HOST",
+        value_delimiter = ',',
+        help_heading = "Addresses"
+    )]
+    pub allowed_hosts: Vec<HostPattern>,
+
+    /// A Secret must name the hosts that its key may be sent to, in annotation scimbridge.dev/allowed-hosts.
+    #[arg(long, env = "REQUIRE_SECRET_CONSENT", help_heading = "Addresses")]
+    pub require_secret_consent: bool,
+
+    /// Most probes at a time.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Work")]
+    pub concurrency: u16,
+
+    /// How often a status is written where only the clock has moved.
+    #[arg(long, env = "HEARTBEAT", default_value = "5m", value_parser = duration, help_heading = "Work")]
+    pub heartbeat: Duration,
+
+    /// How long running probes may go on after SIGTERM.
+    #[arg(long, env = "DRAIN_TIMEOUT", default_value = "20s", value_parser = duration, help_heading = "Work")]
+    pub drain_timeout: Duration,
+
+    /// Whether to work only while holding the Lease, so that one of several replicas works.
+    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", help_heading = "Leader election")]
+    pub leader_elect: bool,
+
+    /// Name of the Lease.
+    #[arg(
+        long,
+        env = "LEASE_NAME",
+        default_value = "scim-bridge-operator",
+        help_heading = "Leader election"
+    )]
+    pub lease_name: String,
+
+    /// Namespace of the Lease; the program's own where none is given.
+    #[arg(long, env = "LEASE_NAMESPACE", help_heading = "Leader election")]
+    pub lease_namespace: Option<String>,
+
+    /// Name of this process in the Lease, different for each replica; made up where none is given.
+    #[arg(long, env = "POD_NAME", help_heading = "Leader election")]
+    pub identity: Option<String>,
+
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:8080", value_parser = socket_address, help_heading = "Process")]
+    pub admin_addr: SocketAddr,
+
+    /// Form of the log.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, help_heading = "Process")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level (error, warn, info, debug, trace), or directives by module.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info", help_heading = "Process")]
+    pub log_level: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+fn duration(text: &str) -> Result<Duration, InvalidDuration> {
+    text.parse().map(|HumanDuration(duration)| duration)
+}
+
+/// `ADDRESS:PORT`, or `:PORT` for every address, as Go programs have it.
+fn socket_address(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
+    if text.starts_with(':') {
+        format!("0.0.0.0{text}").parse()
+    } else {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_an_environment_variable() {
+        let command = Arguments::command();
+        let run = command.find_subcommand("run").unwrap();
+        for argument in run.get_arguments().filter(|argument| argument.get_id() != "help") {
+            assert!(
+                argument.get_env().is_some(),
+                "give --{} an environment variable",
+                argument.get_id()
+            );
+        }
+    }
+
+    #[test]
+    fn flags_are_read() {
+        let line = "x run --namespaces a,b --allow-cidr 127.0.0.0/8 --allow-cidr ::1/128 --allowed-host *.example.com \
+                    --leader-elect=false --admin-addr :9090 --heartbeat 1m";
+        let Command::Run(run) = Arguments::parse_from(line.split_whitespace()).command else {
+            panic!()
+        };
+        assert_eq!(run.namespaces, ["a", "b"]);
+        assert_eq!(run.allow_cidrs.len(), 2);
+        assert!(!run.leader_elect);
+        assert_eq!(run.admin_addr.to_string(), "0.0.0.0:9090");
+        assert_eq!(run.heartbeat, Duration::from_mins(1));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for flag in [
+            "--allow-cidr=10.0.0.0/33",
+            "--allowed-host=https://x",
+            "--heartbeat=5",
+            "--concurrency=0",
+        ] {
+            assert!(
+                Arguments::try_parse_from(["x", "run", flag]).is_err(),
+                "{flag} must be refused"
+            );
+        }
+    }
+}

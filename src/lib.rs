@@ -1,0 +1,20 @@
+//! A Kubernetes operator that proves the connection to a 1Password SCIM Bridge, and keeps proving it.
+//!
+//! ```text
+//!              resolve            probe              diagnose            report
+//! connection ──────────▶ order ──────────▶ evidence ──────────▶ verdict ──────────▶ status
+//!   (watch)    Secret,     │     bridge       │       pure         │     one apply
+//!              CA object   └── or obstacle ───┘     conditions     └── and the next time
+//! ```
+//!
+//! A pass runs only where [`domain::schedule::due`] says so. Imports go one way:
+//! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]; [`clock`] and [`metrics`] stand beside.
+
+pub mod api;
+pub mod args;
+pub mod bridge;
+pub mod clock;
+pub mod controller;
+pub mod domain;
+pub mod metrics;
+pub mod process;

@@ -1,0 +1,244 @@
+//! The process: a small tree of tasks, and the order in which it goes down.
+//!
+//! ```text
+//! run ── signals        first SIGTERM or SIGINT: stop; second: abort
+//!     ├─ admin          /livez /readyz /metrics
+//!     └─ lease ── controller
+//! ```
+//!
+//! On the first signal no further pass begins, running passes come to their end, the Lease is released, the process
+//! ends with 0. A task that ends by itself ends the process with 1: living on half would hide the fault.
+
+mod admin;
+mod leader;
+mod telemetry;
+
+use std::{net::IpAddr, sync::Arc};
+
+use kube::{Client, Config};
+use rustls::RootCertStore;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::admin::Health;
+use crate::{
+    args::RunArguments,
+    bridge::{HttpProber, OnePerOrigin, address::AddressPolicy},
+    clock::{Clock, SystemClock},
+    controller::{
+        ControllerError, Readiness,
+        context::{Context, Settings},
+        drive,
+    },
+    metrics::Metrics,
+};
+
+/// Why the process cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// There is no way to an API server.
+    #[error("no cluster: neither a ServiceAccount's files nor a usable KUBECONFIG")]
+    NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The client for the API server could not be made.
+    #[error("cannot set up the client for the API server")]
+    Client(#[source] kube::Error),
+    /// The admin address is taken, or not ours.
+    #[error("cannot listen on {address} (--admin-addr)")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals cannot be received, or a server failed.
+    #[error("the operating system refused")]
+    System(#[from] std::io::Error),
+    /// `--log-level` is no filter.
+    #[error("--log-level is neither a level nor a list of directives")]
+    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    /// The controller ended.
+    #[error("the controller ended")]
+    Controller(#[from] ControllerError),
+    /// The Lease was lost.
+    #[error("the Lease was lost; another replica may lead now")]
+    LeaseLost,
+    /// A second signal arrived while the first was being obeyed.
+    #[error("aborted by a second signal")]
+    Aborted,
+}
+
+/// Runs the controller until a signal ends it.
+///
+/// # Errors
+/// [`ProcessError`] says what the process could not live without.
+pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
+    // Destructured in full: a flag that nobody reads is a compile error.
+    let RunArguments {
+        namespaces,
+        watch_label_selector,
+        allow_cidrs,
+        deny_cidrs,
+        allowed_hosts,
+        require_secret_consent,
+        concurrency,
+        heartbeat,
+        drain_timeout,
+        leader_elect,
+        lease_name,
+        lease_namespace,
+        identity,
+        admin_addr,
+        log_format,
+        log_level,
+    } = arguments;
+    telemetry::install(log_format, &log_level)?;
+    let config = Config::infer()
+        .await
+        .map_err(|error| ProcessError::NoCluster(error.into()))?;
+    let policy = Arc::new(AddressPolicy {
+        denied: deny_cidrs,
+        allowed: allow_cidrs,
+        allowed_hosts,
+        api_server: api_server_addresses(&config).await,
+    });
+    let lease_namespace = lease_namespace.unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).map_err(ProcessError::Client)?;
+    let settings = Settings {
+        namespaces: namespaces
+            .into_iter()
+            .filter(|namespace| !namespace.is_empty())
+            .collect(),
+        label_selector: watch_label_selector.filter(|selector| !selector.is_empty()),
+        concurrency: usize::from(concurrency),
+        heartbeat,
+        require_consent: require_secret_consent,
+        drain: drain_timeout,
+    };
+    let metrics = Arc::new(Metrics::default());
+    let context = context(client.clone(), policy, Arc::clone(&metrics), settings);
+
+    let listener = TcpListener::bind(admin_addr)
+        .await
+        .map_err(|source| ProcessError::Listen {
+            address: admin_addr,
+            source,
+        })?;
+    let (readiness, synced) = watch::channel(Readiness::Starting);
+    let (standby, stands_by) = watch::channel(leader_elect);
+    let health = Health {
+        synced,
+        standby: stands_by,
+    };
+    let stop = CancellationToken::new();
+    let mut signals = Signals::new()?;
+
+    let controller = {
+        let stop = stop.clone();
+        let metrics = Arc::clone(&metrics);
+        async move {
+            standby.send_replace(false);
+            metrics.leads(true);
+            drive(context, readiness, stop.cancelled_owned()).await
+        }
+    };
+    let work = async {
+        if leader_elect {
+            let identity = identity.unwrap_or_else(leader::make_identity);
+            leader::lead(
+                client,
+                &lease_namespace,
+                &lease_name,
+                &identity,
+                stop.clone(),
+                controller,
+            )
+            .await
+        } else {
+            controller.await.map_err(ProcessError::from)
+        }
+    };
+    info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
+    let orders = async {
+        let name = signals.next().await;
+        info!(signal = name, "stopping: running probes come to their end");
+        stop.cancel();
+        let name = signals.next().await;
+        warn!(signal = name, "aborting");
+    };
+    tokio::select! {
+        result = work => result,
+        result = admin::serve(listener, health, metrics) => result.map_err(ProcessError::System),
+        () = orders => Err(ProcessError::Aborted),
+    }
+}
+
+fn context(client: Client, policy: Arc<AddressPolicy>, metrics: Arc<Metrics>, settings: Settings) -> Context {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
+    Context {
+        client,
+        prober: Arc::new(OnePerOrigin::new(prober)),
+        policy,
+        clock,
+        metrics,
+        settings,
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Where the API server is: no connection may lead there.
+async fn api_server_addresses(config: &Config) -> Vec<IpAddr> {
+    let hosts = config
+        .cluster_url
+        .host()
+        .map(str::to_owned)
+        .into_iter()
+        .chain(std::env::var("KUBERNETES_SERVICE_HOST").ok());
+    let mut addresses = Vec::new();
+    for host in hosts {
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        match tokio::net::lookup_host((host.as_str(), 0)).await {
+            Ok(found) => addresses.extend(found.map(|address| address.ip())),
+            Err(error) => warn!(%error, "the API server's own address is unknown and so not denied"),
+        }
+    }
+    addresses
+}
+
+/// The roots that are trusted where a connection names none.
+fn system_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        warn!("no trusted roots were found: only connections with spec.tls.caRef can be verified");
+    }
+    info!(added, ignored, errors = found.errors.len(), "trusted roots");
+    roots
+}

@@ -1,0 +1,34 @@
+//! The log, and what a panic may say.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, prelude::*};
+
+use crate::args::LogFormat;
+
+/// Sends the log to standard error, and keeps panics short.
+///
+/// # Errors
+/// Where `level` is no filter.
+pub(super) fn install(format: LogFormat, level: &str) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(level)?;
+    let json = match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
+    };
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = if json {
+        layer.json().flatten_event(true).with_current_span(false).boxed()
+    } else {
+        layer.with_ansi(std::io::stderr().is_terminal()).boxed()
+    };
+    // A second call, as in tests of one process, leaves the first log in place.
+    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    // The message of a panic may quote any value; where it happened is enough to find the fault.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "panic");
+    }));
+    Ok(())
+}
