@@ -126,7 +126,8 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         status.last_handled_reconcile_at.clone_from(&pass.requested);
     }
     let mut next = pass.now + pace.delay();
-    if let Some(end) = grace_end(&status.conditions) {
+    // An end that has passed already, under a verdict that is held, is no time to go by.
+    if let Some(end) = grace_end(&status.conditions).filter(|end| *end > pass.now) {
         next = next.min(end);
     }
     status.last_probe_time = Some(whole_seconds(pass.now));

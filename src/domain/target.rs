@@ -360,7 +360,7 @@ mod tests {
             ("https://①②⑦.0.0.1", "https://127.0.0.1 /scim"),
             (
                 "https://[::ffff:7f00:1]:8443",
-                "https://[::ffff:127.0.0.1]:8443 /scim",
+                "https://[::ffff:7f00:1]:8443 /scim",
             ),
             ("https://[::1%25eth0]", "Url"),
             ("scim.example.com", "Url"),

@@ -1,0 +1,565 @@
+//! What holds for every sequence of probes, edits, key changes and clock steps.
+
+#![allow(clippy::unwrap_used, reason = "in a test, a value that is not there is a failure")]
+
+use std::time::Duration;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use scim_bridge_operator::{
+    api::{
+        duration::HumanDuration,
+        v1alpha1::{
+            ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionSpec,
+            ScimBridgeConnectionStatus,
+        },
+        vocabulary::{Class, ConditionType, Reason},
+    },
+    domain::{
+        conditions::{find, reason_of},
+        evidence::{
+            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
+            TransportFailure,
+        },
+        schedule::{
+            Cause, Dependency, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Seen, Situation,
+            due, pace_of,
+        },
+        status::{Change, Pass, Versions, is_connected, next_status, progressing},
+        target::{InvalidSpec, Target},
+    },
+};
+
+const HEARTBEAT: Duration = Duration::from_mins(5);
+const START: i64 = 1_772_546_816;
+
+fn transport() -> impl Strategy<Value = TransportFailure> {
+    select(vec![
+        TransportFailure::Dns,
+        TransportFailure::AddressDenied,
+        TransportFailure::Connect,
+        TransportFailure::TimedOut,
+        TransportFailure::CertificateUntrusted,
+        TransportFailure::CertificateExpired,
+        TransportFailure::CertificateNameMismatch,
+        TransportFailure::Tls,
+        TransportFailure::Http,
+    ])
+}
+
+fn reading<T: Clone + std::fmt::Debug + 'static>(
+    document: impl Strategy<Value = T> + 'static,
+) -> impl Strategy<Value = Reading<T>> {
+    prop_oneof![
+        1 => Just(Reading::NotSent),
+        2 => transport().prop_map(Reading::Failed),
+        4 => document.prop_map(|document| Reading::Answered(Answer::Document(document))),
+        4 => select(vec![
+            Answer::Unauthorized,
+            Answer::Forbidden,
+            Answer::Blocked,
+            Answer::NotFound,
+            Answer::Redirect(302),
+            Answer::RateLimited,
+            Answer::Unavailable(503),
+            Answer::ServerError(500),
+            Answer::Foreign,
+            Answer::TooLarge,
+            Answer::Broken,
+            Answer::Unexpected(418),
+        ])
+        .prop_map(Reading::Answered),
+    ]
+}
+
+fn report() -> impl Strategy<Value = HealthReport> {
+    let component = (
+        select(Component::ALL.to_vec()),
+        select(vec![
+            ComponentState::Healthy,
+            ComponentState::Expired,
+            ComponentState::Unhealthy,
+        ]),
+    );
+    vec(component, 0..4).prop_map(|mut components| {
+        components.sort();
+        components.dedup_by_key(|(name, _)| *name);
+        HealthReport {
+            version: Some("2.9.16".to_owned()),
+            build: None,
+            components,
+        }
+    })
+}
+
+fn evidence() -> impl Strategy<Value = Evidence> {
+    let exchange = (
+        reading(Just(())),
+        reading(report()),
+        reading(0_u64..1000),
+        option::of(0_u64..10),
+        option::of(-30_i64..60),
+        option::of(select(vec![
+            KeyTrial::Accepted,
+            KeyTrial::Refused,
+            KeyTrial::Undecided,
+        ])),
+        option::of(0_u64..1_000_000),
+    )
+        .prop_map(
+            |(ping, health, users, groups, days, next_key, retry_after)| Exchange {
+                ping,
+                health,
+                users,
+                groups,
+                certificate: days.map(|days| Certificate {
+                    not_after: Timestamp::from_second(START + days * 86_400).unwrap(),
+                    issuer: None,
+                }),
+                next_key,
+                retry_after: retry_after.map(Duration::from_secs),
+            },
+        );
+    let obstacle = select(vec![
+        Obstacle::InvalidSpec(InvalidSpec::Path),
+        Obstacle::HostDenied,
+        Obstacle::SecretNotFound,
+        Obstacle::SecretKeyMissing,
+        Obstacle::ApiKeyMalformed,
+        Obstacle::ConsentMissing,
+        Obstacle::CaNotFound,
+        Obstacle::CaInvalid,
+    ]);
+    prop_oneof![1 => obstacle.prop_map(Evidence::Blocked), 3 => exchange.prop_map(Evidence::Probed)]
+}
+
+fn identity_provider() -> impl Strategy<Value = Option<IdentityProvider>> {
+    option::of(select(vec![
+        IdentityProvider::GoogleWorkspace,
+        IdentityProvider::Okta,
+    ]))
+}
+
+/// Something that happens to a connection.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A probe brings this.
+    Probe(Box<Evidence>),
+    /// The specification is edited.
+    Edit,
+    /// The key is replaced.
+    Rotate,
+    /// Time goes by.
+    Wait(Duration),
+    /// The clock is set back.
+    SetBack(Duration),
+    /// A slow probe of a new specification is announced.
+    Announce,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => evidence().prop_map(|evidence| Step::Probe(Box::new(evidence))),
+        1 => Just(Step::Edit),
+        1 => Just(Step::Rotate),
+        4 => (0_u64..7200).prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
+        1 => (0_u64..3600).prop_map(|seconds| Step::SetBack(Duration::from_secs(seconds))),
+        1 => Just(Step::Announce),
+    ]
+}
+
+fn target(identity_provider: Option<IdentityProvider>, interval: u64, threshold: u8) -> Target {
+    Target::parse(&ScimBridgeConnectionSpec {
+        url: "https://scim.example.com".to_owned(),
+        api_key_secret_ref: ApiKeySecretRef {
+            name: "key".to_owned(),
+            key: "apiKey".to_owned(),
+        },
+        identity_provider,
+        interval: HumanDuration::from_secs(interval),
+        timeout: HumanDuration::from_secs(10),
+        failure_threshold: threshold,
+        suspend: false,
+        allow_plaintext: false,
+        tls: None,
+        next_api_key_secret_ref: None,
+    })
+    .unwrap()
+}
+
+fn version(number: u64) -> ObjectVersion {
+    ObjectVersion {
+        uid: "secret".to_owned(),
+        resource_version: number.to_string(),
+    }
+}
+
+/// The invariants of a status, each with what to look at when it breaks.
+fn check(status: &ScimBridgeConnectionStatus, generation: i64) -> Result<(), TestCaseError> {
+    let conditions = &status.conditions;
+    let types: Vec<_> = conditions
+        .iter()
+        .map(|condition| condition.type_.as_str())
+        .collect();
+    let order: Vec<_> = ConditionType::ALL
+        .iter()
+        .map(|t| t.as_str())
+        .filter(|t| types.contains(t))
+        .collect();
+    prop_assert_eq!(&types, &order, "each type once, in the order of the vocabulary");
+    for type_ in ConditionType::ALWAYS {
+        prop_assert!(
+            find(conditions, type_).is_some(),
+            "{} must always be present",
+            type_
+        );
+    }
+    for condition in conditions {
+        prop_assert!(!condition.reason.is_empty() && !condition.message.is_empty());
+        prop_assert!(condition.message.len() <= 1024);
+        prop_assert!(
+            condition
+                .observed_generation
+                .is_some_and(|observed| observed <= generation)
+        );
+        prop_assert_eq!(
+            condition.last_transition_time.0.subsec_nanosecond(),
+            0,
+            "whole seconds"
+        );
+    }
+    prop_assert!(status.observed_generation <= generation);
+    let is = |type_| find(conditions, type_).is_some_and(|condition| condition.status == "True");
+    prop_assert!(
+        !(is(ConditionType::Reconciling) && is(ConditionType::Stalled)),
+        "at most one of the two"
+    );
+    let reason = reason_of(conditions).unwrap();
+    prop_assert_eq!(
+        is(ConditionType::Ready),
+        reason.class() == Class::Ok,
+        "Ready is True for class ok alone"
+    );
+    prop_assert_eq!(
+        is(ConditionType::Reconciling) || is(ConditionType::Stalled),
+        reason.class() != Class::Ok,
+        "kstatus must be able to tell what is going on"
+    );
+    if is(ConditionType::Ready) {
+        prop_assert!(is(ConditionType::Connected));
+    }
+    prop_assert_eq!(
+        status.binding.is_some(),
+        is_connected(status),
+        "binding only while Connected"
+    );
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any life of a connection keeps every invariant.
+    #[test]
+    fn a_status_is_always_sound(
+        steps in vec(step(), 1..40),
+        declared in identity_provider(),
+        interval in 30_u64..86_400,
+        threshold in 1_u8..=10,
+    ) {
+        let target = target(declared, interval, threshold);
+        let mut status = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
+        let mut now = Timestamp::from_second(START).unwrap();
+        let (mut generation, mut key, mut failures) = (1, 1, 0);
+        // What the last verdict that was not held was about.
+        let mut proof: Option<(i64, u64)> = None;
+        for step in steps {
+            match step {
+                Step::Edit => generation += 1,
+                Step::Rotate => key += 1,
+                Step::Wait(time) => now += time,
+                Step::SetBack(time) => now -= time,
+                Step::Announce => {
+                    if status.observed_generation != generation {
+                        status = progressing(&status, declared, generation, now);
+                        check(&status, generation)?;
+                        prop_assert!(!is_connected(&status));
+                    }
+                }
+                Step::Probe(evidence) => {
+                    let pass = Pass {
+                        uid: "9f0c",
+                        generation,
+                        declared,
+                        target: Some(&target),
+                        versions: Versions { credential: Some(version(key)), ..Versions::default() },
+                        requested: None,
+                        failures_before: failures,
+                        evidence: &evidence,
+                        now,
+                        heartbeat: HEARTBEAT,
+                    };
+                    let outcome = next_status(&status, &pass);
+                    let next = &outcome.status;
+                    check(next, generation)?;
+                    prop_assert_eq!(next.observed_generation, generation, "also after a failure");
+                    for condition in &next.conditions {
+                        let before = status.conditions.iter().find(|before| before.type_ == condition.type_);
+                        if let Some(before) = before.filter(|before| before.status == condition.status) {
+                            prop_assert_eq!(&before.last_transition_time, &condition.last_transition_time,
+                                "a transition time moves only with the status");
+                        } else {
+                            prop_assert_eq!(condition.last_transition_time.0.as_second(), now.as_second());
+                        }
+                    }
+                    let class = outcome.verdict.reason.class();
+                    if reason_of(&next.conditions) == Some(outcome.verdict.reason) {
+                        if class != Class::Transient || next.valid_until != status.valid_until {
+                            proof = Some((generation, key));
+                        }
+                    } else {
+                        prop_assert_eq!(class, Class::Transient, "only passing failures leave a verdict standing");
+                    }
+                    if is_connected(next) {
+                        prop_assert_eq!(proof, Some((generation, key)),
+                            "Connected must have been proven for this specification and this key");
+                        prop_assert!(next.valid_until.as_ref().is_some_and(|until| until.0 > now));
+                    }
+                    if class == Class::Transient && is_connected(next) {
+                        prop_assert!(next.consecutive_failures < u32::from(threshold));
+                    }
+                    let delay = Duration::try_from(outcome.next.duration_since(now)).unwrap();
+                    prop_assert!(delay >= Duration::from_secs(1) || next.conditions.iter().any(|c| c.type_ == "Reconciling"));
+                    prop_assert!(delay <= Duration::from_secs(interval).max(REFUSED_KEY_INTERVAL).max(RETRY_AFTER_MAX) * 11 / 10);
+                    failures = next.consecutive_failures;
+                    if outcome.change != Change::Unchanged {
+                        status = outcome.status;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same evidence twice is written once; then again after a heartbeat.
+    #[test]
+    fn what_is_no_news_is_not_written(evidence in evidence(), declared in identity_provider(), pause in 31_u64..299) {
+        let target = target(declared, 300, 3);
+        let fresh = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
+        let start = Timestamp::from_second(START).unwrap();
+        let pass = |now, failures_before| Pass {
+            uid: "9f0c", generation: 1, declared, target: Some(&target), versions: Versions::default(),
+            requested: None, failures_before, evidence: &evidence, now, heartbeat: HEARTBEAT,
+        };
+        // The grace of a missing Secret and the threshold of passing failures are behind us.
+        let mut status = fresh;
+        let mut now = start;
+        for _ in 0..4 {
+            let failures = status.consecutive_failures;
+            status = next_status(&status, &pass(now, failures)).status;
+            now += Duration::from_secs(31);
+        }
+        let written = status.last_probe_time.clone().unwrap().0;
+        let again = next_status(&status, &pass(written + Duration::from_secs(pause), status.consecutive_failures));
+        prop_assert_eq!(again.change, Change::Unchanged);
+        let later = next_status(&status, &pass(written + HEARTBEAT, status.consecutive_failures));
+        prop_assert_eq!(later.change, Change::Heartbeat);
+    }
+
+    /// After a refusal the key is not sent again within the hour, whatever the bridge does, unless something changes.
+    #[test]
+    fn a_refused_key_rests(following in vec(evidence(), 0..6), interval in 30_u64..600) {
+        let target = target(None, interval, 1);
+        let mut status = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
+        let mut now = Timestamp::from_second(START).unwrap();
+        let refusal = Evidence::Probed(Exchange {
+            users: Reading::Answered(Answer::Unauthorized),
+            ..Exchange::default()
+        });
+        for evidence in std::iter::once(&refusal).chain(&following) {
+            let outcome = next_status(&status, &Pass {
+                uid: "9f0c", generation: 1, declared: None, target: Some(&target),
+                versions: Versions { credential: Some(version(1)), ..Versions::default() },
+                requested: None, failures_before: status.consecutive_failures, evidence, now, heartbeat: HEARTBEAT,
+            });
+            if reason_of(&outcome.status.conditions) == Some(Reason::AuthFailed) {
+                let delay = Duration::try_from(outcome.next.duration_since(now)).unwrap();
+                prop_assert!(delay >= REFUSED_KEY_INTERVAL * 9 / 10, "{delay:?}");
+            } else {
+                prop_assert!(outcome.verdict.reason.class() != Class::Transient,
+                    "a passing failure must not take back a refusal");
+                // Something else is known of the connection now; another refusal would begin anew.
+                break;
+            }
+            now = outcome.next;
+            status = outcome.status;
+        }
+    }
+
+    /// Delays stay within their bounds, and differ between objects.
+    #[test]
+    fn delays_are_bounded(uid in "[0-9a-f]{8}", interval in 30_u64..86_400, failures in 0_u32..1000, asked in option::of(0_u64..100_000)) {
+        let interval = Duration::from_secs(interval);
+        let pace = Pace { uid: &uid, interval, standing: Reason::Connected, failures, retry_after: asked.map(Duration::from_secs) };
+        let delay = pace.delay();
+        if failures == 0 {
+            prop_assert!(delay >= interval * 9 / 10 && delay <= interval * 11 / 10, "{delay:?}");
+        } else {
+            let asked = asked.map_or(Duration::ZERO, |asked| Duration::from_secs(asked).min(RETRY_AFTER_MAX));
+            prop_assert!(delay >= RETRY_MIN.max(asked), "{delay:?}");
+            prop_assert!(delay <= interval.max(asked), "{delay:?}");
+        }
+        prop_assert_eq!(delay, pace.delay(), "the same object has the same delay");
+    }
+
+    /// A restart neither forgets a plan nor makes a herd.
+    #[test]
+    fn a_restart_goes_on(uid in "[0-9a-f]{8}", interval in 30_u64..86_400, planned in -100_000_i64..100_000, valid in 1_i64..100_000) {
+        let now = Timestamp::from_second(START).unwrap();
+        let at = |offset| Some(Time(Timestamp::from_second(START + offset).unwrap()));
+        let status = ScimBridgeConnectionStatus { next_probe_time: at(planned), valid_until: at(valid), ..Default::default() };
+        let period = Duration::from_secs(interval);
+        let resumed = pace_of(&uid, period, &status).resume(&status, now);
+        prop_assert!(resumed >= now);
+        if planned > 0 && planned <= 2 * i64::try_from(interval).unwrap() {
+            prop_assert_eq!(resumed.as_second(), START + planned);
+        } else {
+            prop_assert!(resumed <= now + period);
+        }
+        let stale = ScimBridgeConnectionStatus { valid_until: at(0), ..status };
+        prop_assert_eq!(pace_of(&uid, period, &stale).resume(&stale, now), now, "a stale verdict is renewed at once");
+    }
+
+    /// A probe leaves no ground for the next one: after it, nothing but time or a change is a cause.
+    #[test]
+    fn a_probe_never_causes_a_probe(judged in option::of(1_u64..5), at_start in 0_u64..5, later in 0_u64..5) {
+        let seen = |number| if number == 0 { Seen::Absent } else { Seen::Present(version(number)) };
+        let (judged, before, seen_now) = (judged.map(version), seen(at_start), seen(later));
+        let now = Timestamp::from_second(START).unwrap();
+        let decision = due(&Situation {
+            dormant: false,
+            generation: 3,
+            observed_generation: 3,
+            credential: Some(Dependency { judged: judged.as_ref(), seen: &seen_now, seen_before: &before }),
+            ca: None,
+            next_credential: None,
+            requested: Some("a"),
+            handled: Some("a"),
+            next: now + Duration::from_mins(1),
+            now,
+        });
+        let is_news = seen_now != before && match &seen_now {
+            Seen::Present(version) => judged.as_ref() != Some(version),
+            Seen::Absent | Seen::Unknown => judged.is_some(),
+        };
+        prop_assert_eq!(decision == Due::Now(Cause::CredentialChanged), is_news);
+    }
+}
+
+#[test]
+fn slots_are_spread() {
+    // 1,000 objects whose plan has passed take up their turns over the whole interval.
+    let now = Timestamp::from_second(START).unwrap();
+    let status = ScimBridgeConnectionStatus {
+        valid_until: Some(Time(now + Duration::from_hours(1))),
+        ..Default::default()
+    };
+    let mut tenths = [0_u32; 10];
+    for number in 0..1000 {
+        let uid = format!("0a1b2c3d-0000-4000-8000-{number:012}");
+        let wait = pace_of(&uid, Duration::from_mins(5), &status)
+            .resume(&status, now)
+            .duration_since(now);
+        tenths[usize::try_from(wait.as_secs() / 30).unwrap().min(9)] += 1;
+    }
+    assert!(
+        tenths.iter().all(|count| (60..=150).contains(count)),
+        "a herd: {tenths:?}"
+    );
+}
+
+#[test]
+fn causes_by_rank() {
+    let now = Timestamp::from_second(START).unwrap();
+    let later = now + Duration::from_mins(1);
+    let changed = Seen::Present(version(2));
+    let judged = version(1);
+    let news = Some(Dependency {
+        judged: Some(&judged),
+        seen: &changed,
+        seen_before: &Seen::Unknown,
+    });
+    let calm = Situation {
+        dormant: false,
+        generation: 1,
+        observed_generation: 1,
+        credential: None,
+        ca: None,
+        next_credential: None,
+        requested: None,
+        handled: None,
+        next: later,
+        now,
+    };
+    for (situation, expected) in [
+        (calm, Due::At(later)),
+        (Situation { next: now, ..calm }, Due::Now(Cause::Scheduled)),
+        (
+            Situation {
+                requested: Some("x"),
+                ..calm
+            },
+            Due::Now(Cause::Requested),
+        ),
+        (
+            Situation {
+                requested: Some("x"),
+                handled: Some("x"),
+                ..calm
+            },
+            Due::At(later),
+        ),
+        // Taking the annotation away asks for nothing.
+        (
+            Situation {
+                handled: Some("x"),
+                ..calm
+            },
+            Due::At(later),
+        ),
+        (
+            Situation {
+                credential: news,
+                ..calm
+            },
+            Due::Now(Cause::CredentialChanged),
+        ),
+        (Situation { ca: news, ..calm }, Due::Now(Cause::CaChanged)),
+        (
+            Situation {
+                next_credential: news,
+                ..calm
+            },
+            Due::Now(Cause::NextCredentialChanged),
+        ),
+        (
+            Situation {
+                generation: 2,
+                credential: news,
+                ..calm
+            },
+            Due::Now(Cause::NewGeneration),
+        ),
+        (
+            Situation {
+                dormant: true,
+                generation: 2,
+                next: now,
+                credential: news,
+                ..calm
+            },
+            Due::Never,
+        ),
+    ] {
+        assert_eq!(due(&situation), expected, "{situation:?}");
+    }
+}
