@@ -1,0 +1,22 @@
+# Two stages: build with the pinned toolchain, run with nothing but the binary, CA roots and a C library.
+FROM rust:1.95.0-bookworm AS build
+WORKDIR /src
+# Dependencies first: this layer is built again only when they change.
+COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY tests/bridge-front/Cargo.toml tests/bridge-front/
+COPY tests/testbed/Cargo.toml tests/testbed/
+RUN mkdir -p src tests/bridge-front/src tests/testbed/src \
+ && echo 'fn main() {}' | tee src/main.rs tests/bridge-front/src/main.rs > tests/testbed/src/main.rs \
+ && touch src/lib.rs tests/bridge-front/src/lib.rs tests/testbed/src/lib.rs \
+ && cargo build --release --locked --bin scim-bridge-operator
+COPY src src
+# Newer than what the layer above has built.
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin scim-bridge-operator
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="scim-bridge-operator" \
+      org.opencontainers.image.description="Proves the connection to a 1Password SCIM Bridge, and keeps proving it" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /src/target/release/scim-bridge-operator /usr/local/bin/scim-bridge-operator
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/scim-bridge-operator"]
