@@ -8,7 +8,7 @@ use std::{
     future::Future,
     pin::pin,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt as _, StreamExt as _, stream::SelectAll};
@@ -33,13 +33,19 @@ use super::{
 use crate::domain::schedule::{Due, Seen};
 
 /// How far the controller has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Lists are still being read.
     Starting,
-    /// Everything was read once.
-    Synced,
+    /// Everything was read once; the loop went round at this time, as it does every few seconds.
+    Synced {
+        /// The last round.
+        beat: Instant,
+    },
 }
+
+/// How often the loop goes round where nothing happens.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Runs the controller until `stop` is done, then lets the passes that run come to their end.
 ///
@@ -51,6 +57,7 @@ pub async fn drive(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ControllerError> {
     let mut stop = pin!(stop.fuse());
+    let mut beat = tokio::time::interval(BEAT);
     let mut driver = Driver::new(context, readiness);
     loop {
         tokio::select! {
@@ -64,6 +71,7 @@ pub async fn drive(
                 None => return Err(ControllerError::WatchEnded),
             },
             Some(expired) = driver.timers.next() => driver.ring(&expired.into_inner()),
+            _ = beat.tick() => driver.beat(),
         }
         driver.start_passes();
     }
@@ -140,7 +148,10 @@ impl Driver {
                 self.listing_ended(Listing::Connections, scope);
             }
             Event::Apply((key, connection)) => self.apply(&key, connection),
-            Event::Delete((key, _)) => self.registry.delete(&key),
+            Event::Delete((key, _)) => {
+                self.registry.delete(&key);
+                self.stop_timer(&key);
+            }
         }
         self.context.metrics.connections(self.registry.len());
     }
@@ -209,7 +220,8 @@ impl Driver {
             }
             Listing::Objects(_) => {
                 info!(connections = self.registry.len(), "everything was read");
-                self.readiness.send_replace(Readiness::Synced);
+                self.readiness
+                    .send_replace(Readiness::Synced { beat: Instant::now() });
             }
         }
     }
@@ -224,7 +236,7 @@ impl Driver {
                 self.waiting.extend(is_new.then(|| key.clone()));
             }
             Some(Due::At(time)) => {
-                let delay = std::time::Duration::try_from(time.duration_since(now)).unwrap_or_default();
+                let delay = Duration::try_from(time.duration_since(now)).unwrap_or_default();
                 if let Some(timer) = self.timer_of.get(key) {
                     self.timers.reset(timer, delay);
                 } else {
@@ -232,12 +244,25 @@ impl Driver {
                     self.timer_of.insert(key.clone(), timer);
                 }
             }
-            Some(Due::Never) => {
-                if let Some(timer) = self.timer_of.remove(key) {
-                    self.timers.remove(&timer);
-                }
-            }
+            Some(Due::Never) => self.stop_timer(key),
         }
+    }
+
+    fn stop_timer(&mut self, key: &Key) {
+        if let Some(timer) = self.timer_of.remove(key) {
+            self.timers.remove(&timer);
+        }
+    }
+
+    /// Shows that the loop goes round.
+    fn beat(&self) {
+        self.readiness.send_if_modified(|readiness| match readiness {
+            Readiness::Starting => false,
+            Readiness::Synced { beat } => {
+                *beat = Instant::now();
+                true
+            }
+        });
     }
 
     fn ring(&mut self, key: &Key) {

@@ -33,7 +33,7 @@ const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, ControllerError> {
     // resolve and probe
     let Some((connection, resolved, evidence)) = observe(context, job).await? else {
-        return Ok(Finished::Overtaken);
+        return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
     };
     // diagnose
     let outcome = next_status(
@@ -58,7 +58,7 @@ pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, 
         Change::News | Change::Heartbeat => {
             match report(context, &job.key, &connection, &outcome.status).await? {
                 Reported::Written(written) => written,
-                Reported::Overtaken => return Ok(Finished::Overtaken),
+                Reported::Overtaken => return Ok(Finished::Overtaken(Arc::clone(&job.connection))),
             }
         }
     };

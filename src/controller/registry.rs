@@ -91,7 +91,8 @@ pub enum Finished {
         delay: Duration,
     },
     /// The object was replaced, changed or deleted while it was probed: what was seen is not about what is there now.
-    Overtaken,
+    /// With the connection that the pass began with.
+    Overtaken(Arc<Connection>),
     /// We could not do our work.
     Failed,
 }
@@ -105,6 +106,8 @@ struct Entry {
     next: Instant,
     failures: u32,
     own_failures: u32,
+    /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
+    outdated_until: Option<Instant>,
     running: bool,
 }
 
@@ -126,6 +129,8 @@ pub struct Registry {
 
 /// First delay after a failure of our own; doubled for each further one.
 const OWN_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Longest wait for a watch to tell of a change that a write has met.
+const OUTDATED_MAX: Duration = Duration::from_secs(5);
 /// Longest delay after failures of our own.
 const OWN_RETRY_MAX: Duration = Duration::from_mins(2);
 
@@ -149,6 +154,7 @@ impl Registry {
         let references = connection.references(&key.namespace);
         match known {
             Some(entry) if entry.connection.is_same_object(&connection) => {
+                entry.outdated_until = None;
                 entry.connection = Arc::new(connection);
                 if entry.references != references {
                     let before = std::mem::replace(&mut entry.references, references.clone());
@@ -174,6 +180,7 @@ impl Registry {
                     references: references.clone(),
                     seen_before: Default::default(),
                     own_failures: 0,
+                    outdated_until: None,
                     running,
                 };
                 self.connections.insert(key.clone(), entry);
@@ -273,6 +280,9 @@ impl Registry {
                 seen_before,
             })
         });
+        if let Some(until) = entry.outdated_until.filter(|until| instant < *until) {
+            return Some(Due::At(now + (until - instant)));
+        }
         // A failure of our own is retried after its own delay, whatever else is due: the cause has not gone away.
         if entry.own_failures > 0 && instant < entry.next {
             return Some(Due::At(now + (entry.next - instant)));
@@ -332,7 +342,11 @@ impl Registry {
                 entry.own_failures = 0;
                 entry.next = instant + delay;
             }
-            Finished::Overtaken => entry.own_failures = 0,
+            Finished::Overtaken(connection) => {
+                entry.own_failures = 0;
+                let is_still_old = Arc::ptr_eq(&entry.connection, &connection);
+                entry.outdated_until = is_still_old.then(|| instant + OUTDATED_MAX);
+            }
             Finished::Failed => {
                 let delay = OWN_RETRY_MIN
                     .saturating_mul(1 << entry.own_failures.min(10))

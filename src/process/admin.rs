@@ -1,9 +1,9 @@
 //! The admin server: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Ready is a replica that has read everything once, or that stands by for the leader. Alive is one that answers: the
-//! controller and this server share the process, and end with it.
+//! Ready is a replica that has read everything once, or that stands by for the leader. Alive is one whose controller
+//! has gone round its loop lately; before it first has, the replica is alive while it answers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -23,6 +23,9 @@ pub(super) struct Health {
     pub(super) standby: watch::Receiver<bool>,
 }
 
+/// A loop that has not gone round for this long does not work any more; it does every few seconds.
+const STUCK_AFTER: Duration = Duration::from_mins(1);
+
 /// The media type of the OpenMetrics text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -33,17 +36,26 @@ pub(super) async fn serve(
     metrics: Arc<Metrics>,
 ) -> std::io::Result<()> {
     let router = Router::new()
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(alive).with_state(health.clone()))
         .route("/readyz", get(ready).with_state(health))
         .route("/metrics", get(export).with_state(metrics));
     axum::serve(listener, router).await
+}
+
+async fn alive(State(health): State<Health>) -> impl IntoResponse {
+    match *health.synced.borrow() {
+        Readiness::Synced { beat } if beat.elapsed() > STUCK_AFTER => {
+            (StatusCode::SERVICE_UNAVAILABLE, "stuck\n")
+        }
+        Readiness::Synced { .. } | Readiness::Starting => (StatusCode::OK, "ok\n"),
+    }
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
     let Health { synced, standby } = health;
     if *standby.borrow() {
         (StatusCode::OK, "standing by\n")
-    } else if *synced.borrow() == Readiness::Synced {
+    } else if matches!(*synced.borrow(), Readiness::Synced { .. }) {
         (StatusCode::OK, "ok\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "reading\n")

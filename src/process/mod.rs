@@ -140,11 +140,11 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     let controller = {
         let stop = stop.clone();
         let metrics = Arc::clone(&metrics);
-        async move {
+        Box::pin(async move {
             standby.send_replace(false);
             metrics.leads(true);
             drive(context, readiness, stop.cancelled_owned()).await
-        }
+        })
     };
     let work = async {
         if leader_elect {

@@ -2,16 +2,30 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::{EnvFilter, filter::ParseError, fmt, prelude::*};
+use tracing_subscriber::{
+    EnvFilter,
+    filter::{FilterExt as _, LevelFilter, ParseError, Targets},
+    fmt,
+    prelude::*,
+};
 
 use crate::args::LogFormat;
+
+/// Only this program's own words may be fine-grained: what HTTP and Kubernetes clients say at debug level quotes
+/// headers and bodies, and those hold keys.
+fn own_words() -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("scim_bridge_operator", LevelFilter::TRACE)
+        .with_target("k8s_controller", LevelFilter::DEBUG)
+}
 
 /// Sends the log to standard error, and keeps panics short.
 ///
 /// # Errors
 /// Where `level` is no filter.
 pub(super) fn install(format: LogFormat, level: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(level)?;
+    let filter = EnvFilter::try_new(level)?.and(own_words());
     let json = match format {
         LogFormat::Json => true,
         LogFormat::Text => false,
@@ -24,7 +38,9 @@ pub(super) fn install(format: LogFormat, level: &str) -> Result<(), ParseError> 
         layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
     // A second call, as in tests of one process, leaves the first log in place.
-    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init();
     // The message of a panic may quote any value; where it happened is enough to find the fault.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
