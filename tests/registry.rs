@@ -1,0 +1,370 @@
+//! What the controller makes of what its watches bring: who is due, and why, without a cluster.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, a value that is not there is a failure"
+)]
+
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
+    jiff::Timestamp,
+};
+use scim_bridge_operator::{
+    api::{
+        REQUESTED_AT_ANNOTATION,
+        duration::HumanDuration,
+        v1alpha1::{
+            ApiKeySecretRef, CredentialStatus, ObjectVersion, ScimBridgeConnectionSpec,
+            ScimBridgeConnectionStatus,
+        },
+    },
+    controller::registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
+    domain::schedule::{Cause, Due, Seen},
+};
+
+const START: i64 = 1_772_546_816;
+
+/// A registry, and the time that a test lets pass.
+struct World {
+    registry: Registry,
+    now: Timestamp,
+    instant: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            registry: Registry::default(),
+            now: Timestamp::from_second(START).unwrap(),
+            instant: Instant::now(),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.instant += time;
+    }
+
+    fn apply(&mut self, connection: Connection) {
+        self.registry
+            .apply(&key("corp"), connection, self.now, self.instant);
+    }
+
+    /// One word for what is due: a cause, a wait in seconds, `never`, or `-` for what is unknown or running.
+    fn due(&self) -> String {
+        match self.registry.due(&key("corp"), self.now, self.instant) {
+            None => "-".to_owned(),
+            Some(Due::Now(cause)) => format!("{cause:?}"),
+            Some(Due::At(time)) => format!("{}s", time.duration_since(self.now).as_secs()),
+            Some(Due::Never) => "never".to_owned(),
+        }
+    }
+
+    /// Runs a whole pass that finds what `status` says, and leaves the next probe a minute ahead.
+    fn run(&mut self, cause: Cause, connection: Connection) {
+        assert!(
+            self.registry.begin(&key("corp"), cause).is_some(),
+            "nothing else must be running"
+        );
+        self.finish(connection);
+    }
+
+    fn finish(&mut self, connection: Connection) {
+        let finished = Finished::Judged {
+            connection: Arc::new(connection),
+            failures: 0,
+            delay: Duration::from_mins(1),
+        };
+        self.registry.finish(&key("corp"), finished, self.instant);
+    }
+
+    fn see(&mut self, version: Option<&str>) -> Vec<Key> {
+        let seen = version.map_or(Seen::Absent, |version| Seen::Present(object_version(version)));
+        self.registry.see(&secret("key"), seen)
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key {
+        namespace: "identity".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn secret(name: &str) -> Reference {
+    Reference {
+        kind: ReferenceKind::Secret,
+        namespace: "identity".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn object_version(version: &str) -> ObjectVersion {
+    ObjectVersion {
+        uid: "secret-uid".to_owned(),
+        resource_version: version.to_owned(),
+    }
+}
+
+/// A connection at this generation and version, judged for `judged` with this version of the key.
+fn connection(generation: i64, version: u32, judged: i64, credential: Option<&str>) -> Connection {
+    let at = |seconds| Some(Time(Timestamp::from_second(START + seconds).unwrap()));
+    Connection {
+        metadata: ObjectMeta {
+            uid: Some("uid-1".to_owned()),
+            generation: Some(generation),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ScimBridgeConnectionSpec {
+            url: "https://scim.example.com".to_owned(),
+            api_key_secret_ref: ApiKeySecretRef {
+                name: "key".to_owned(),
+                key: "apiKey".to_owned(),
+            },
+            identity_provider: None,
+            interval: HumanDuration::from_secs(300),
+            timeout: HumanDuration::from_secs(10),
+            failure_threshold: 3,
+            suspend: false,
+            allow_plaintext: false,
+            tls: None,
+            next_api_key_secret_ref: None,
+        }),
+        status: ScimBridgeConnectionStatus {
+            observed_generation: judged,
+            credential: credential.map(|version| CredentialStatus {
+                secret_uid: "secret-uid".to_owned(),
+                secret_resource_version: version.to_owned(),
+            }),
+            next_probe_time: at(120),
+            valid_until: at(900),
+            ..ScimBridgeConnectionStatus::default()
+        },
+    }
+}
+
+#[test]
+fn a_new_connection_is_probed_once() {
+    let mut world = World::new();
+    assert_eq!(world.due(), "-");
+    world.apply(connection(1, 10, -1, None));
+    assert_eq!(world.due(), "NewGeneration");
+    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    assert_eq!(job.connection.metadata.generation, Some(1));
+    assert_eq!(world.due(), "-", "a pass that runs is enough");
+    assert!(world.registry.begin(&key("corp"), Cause::NewGeneration).is_none());
+    // The watch brings an edit of a label that was made before our write, and arrives after it.
+    world.finish(connection(1, 12, 1, Some("7")));
+    world.apply(connection(1, 11, -1, None));
+    assert_eq!(
+        world.due(),
+        "60s",
+        "an older version must not undo what was written"
+    );
+    world.apply(connection(1, 12, 1, Some("7")));
+    assert_eq!(world.due(), "60s", "our own write is no cause");
+    world.pass(Duration::from_mins(1));
+    assert_eq!(world.due(), "Scheduled");
+}
+
+#[test]
+fn a_restart_goes_on_as_planned() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    assert_eq!(world.due(), "120s");
+    // Then the list of Secrets arrives: the version that was judged is no news, another is.
+    assert_eq!(world.see(Some("7")), [key("corp")]);
+    assert_eq!(world.due(), "120s");
+    world.see(Some("8"));
+    assert_eq!(world.due(), "CredentialChanged");
+    world.see(None);
+    assert_eq!(
+        world.due(),
+        "CredentialChanged",
+        "a Secret that is gone is news too"
+    );
+}
+
+#[test]
+fn what_a_pass_read_itself_is_no_news() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.see(Some("8"));
+    // The watch lags: the pass reads version 9 already.
+    world.run(Cause::CredentialChanged, connection(1, 11, 1, Some("9")));
+    assert_eq!(world.due(), "60s", "version 8 was known when the pass began");
+    world.see(Some("9"));
+    assert_eq!(world.due(), "60s");
+    world.see(Some("10"));
+    assert_eq!(world.due(), "CredentialChanged");
+}
+
+#[test]
+fn a_key_that_changes_during_a_pass_leads_to_another() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.see(Some("7"));
+    world.registry.begin(&key("corp"), Cause::Scheduled).unwrap();
+    world.see(Some("8"));
+    world.finish(connection(1, 11, 1, Some("7")));
+    assert_eq!(world.due(), "CredentialChanged");
+}
+
+#[test]
+fn only_what_is_referred_to_is_kept() {
+    let mut world = World::new();
+    assert!(
+        world
+            .registry
+            .see(&secret("other"), Seen::Present(object_version("1")))
+            .is_empty()
+    );
+    assert!(!world.registry.refers_to(&secret("other")));
+    world.apply(connection(1, 10, 1, Some("7")));
+    assert!(world.registry.refers_to(&secret("key")));
+    let mut moved = connection(2, 11, 1, Some("7"));
+    moved.spec.as_mut().unwrap().api_key_secret_ref.name = "other".to_owned();
+    world.apply(moved);
+    assert!(
+        !world.registry.refers_to(&secret("key")),
+        "the old reference is forgotten"
+    );
+    assert!(world.registry.refers_to(&secret("other")));
+    world.registry.delete(&key("corp"));
+    assert!(!world.registry.refers_to(&secret("other")));
+    assert!(world.registry.is_empty());
+}
+
+#[test]
+fn a_list_that_lacks_an_object_says_that_it_is_gone() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.see(Some("7"));
+    let affected =
+        |world: &mut World, kind, namespace| world.registry.see_no_others(kind, namespace, &HashSet::new());
+    assert!(affected(&mut world, ReferenceKind::ConfigMap, None).is_empty());
+    assert!(affected(&mut world, ReferenceKind::Secret, Some("elsewhere")).is_empty());
+    assert_eq!(world.due(), "120s");
+    assert_eq!(
+        affected(&mut world, ReferenceKind::Secret, Some("identity")),
+        [key("corp")]
+    );
+    assert_eq!(world.due(), "CredentialChanged");
+    world.registry.retain(Some("elsewhere"), &HashSet::new());
+    assert_eq!(world.registry.len(), 1);
+    world.registry.retain(None, &HashSet::new());
+    assert_eq!(world.due(), "-");
+}
+
+#[test]
+fn another_object_of_the_same_name_starts_anew() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.registry.begin(&key("corp"), Cause::Scheduled).unwrap();
+    let mut successor = connection(1, 20, -1, None);
+    successor.metadata.uid = Some("uid-2".to_owned());
+    world.apply(successor);
+    assert_eq!(world.due(), "-", "the old pass still runs");
+    // What the old pass found is about an object that is gone.
+    world.finish(connection(1, 11, 1, Some("7")));
+    assert_eq!(world.due(), "NewGeneration");
+}
+
+#[test]
+fn an_overtaken_pass_waits_for_the_watch() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, -1, None));
+    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    world
+        .registry
+        .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
+    assert_eq!(
+        world.due(),
+        "5s",
+        "the object that is known is not the one that is there"
+    );
+    world.apply(connection(2, 11, -1, None));
+    assert_eq!(world.due(), "NewGeneration");
+    // Where the watch was faster than the write, there is nothing to wait for.
+    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    world.apply(connection(3, 12, -1, None));
+    world
+        .registry
+        .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
+    assert_eq!(world.due(), "NewGeneration");
+}
+
+#[test]
+fn failures_of_our_own_back_off() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, -1, None));
+    for expected in ["1s", "2s", "4s", "8s", "16s", "32s", "64s", "120s", "120s"] {
+        world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+        world
+            .registry
+            .finish(&key("corp"), Finished::Failed, world.instant);
+        assert_eq!(world.due(), expected);
+        world.pass(Duration::from_mins(2));
+        assert_eq!(world.due(), "NewGeneration");
+    }
+}
+
+#[test]
+fn dormant_connections_rest() {
+    let mut world = World::new();
+    let mut suspended = connection(2, 10, 1, Some("7"));
+    suspended.spec.as_mut().unwrap().suspend = true;
+    world.apply(suspended);
+    world.see(Some("8"));
+    assert_eq!(world.due(), "never");
+    let mut deleted = connection(2, 11, 1, Some("7"));
+    deleted.metadata.deletion_timestamp = Some(Time(world.now));
+    world.apply(deleted);
+    assert_eq!(world.due(), "never");
+}
+
+#[test]
+fn a_request_is_handled_once() {
+    let mut world = World::new();
+    let asked = |version, handled: Option<&str>| {
+        let mut connection = connection(1, version, 1, Some("7"));
+        let request = [(REQUESTED_AT_ANNOTATION.to_owned(), "x".repeat(1000))];
+        connection.metadata.annotations = Some(request.into());
+        connection.status.last_handled_reconcile_at = handled.map(str::to_owned);
+        connection
+    };
+    world.apply(asked(10, None));
+    assert_eq!(world.due(), "Requested");
+    // A status holds 256 characters of it.
+    world.run(Cause::Requested, asked(11, Some(&"x".repeat(256))));
+    assert_eq!(world.due(), "60s");
+}
+
+#[test]
+fn an_object_that_does_not_decode_is_judged_once() {
+    let mut world = World::new();
+    let unreadable = |version: u32| {
+        Connection::from(ObjectMeta {
+            uid: Some("uid-1".to_owned()),
+            generation: Some(1),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        })
+    };
+    world.apply(unreadable(10));
+    assert_eq!(world.due(), "NewGeneration");
+    let mut judged = unreadable(11);
+    judged.status.observed_generation = 1;
+    world.run(Cause::NewGeneration, judged);
+    // Its status cannot be read back; what was written is remembered.
+    world.apply(unreadable(11));
+    world.apply(unreadable(12));
+    assert_eq!(world.due(), "60s");
+}
