@@ -4,10 +4,11 @@ WORKDIR /src
 # Dependencies first: this layer is built again only when they change.
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY tests/bridge-front/Cargo.toml tests/bridge-front/
+COPY tests/demo/Cargo.toml tests/demo/
 COPY tests/testbed/Cargo.toml tests/testbed/
-RUN mkdir -p src tests/bridge-front/src tests/testbed/src \
- && echo 'fn main() {}' | tee src/main.rs tests/bridge-front/src/main.rs > tests/testbed/src/main.rs \
- && touch src/lib.rs tests/bridge-front/src/lib.rs tests/testbed/src/lib.rs \
+RUN for crate in . tests/bridge-front tests/demo tests/testbed; do \
+      mkdir -p $crate/src && echo 'fn main() {}' > $crate/src/main.rs && touch $crate/src/lib.rs; \
+    done \
  && cargo build --release --locked --bin scim-bridge-operator
 COPY src src
 # Newer than what the layer above has built.

@@ -19,8 +19,8 @@ help: ## List the targets
 demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a rotated key, a stopped bridge (KEEP=1 leaves it running, CLUSTER=existing uses KUBECONFIG)
 	@echo "building the operator and the test bed (some minutes the first time)"
 	@cargo build --quiet $(CARGO_FLAGS) --bins
-	@cargo build --quiet $(CARGO_FLAGS) --package bridge-front --package scim-bridge-testbed
-	@$(TESTBED) demo
+	@cargo build --quiet $(CARGO_FLAGS) --package scim-bridge-demo
+	@cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-demo
 
 .PHONY: test
 test: lint tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
@@ -55,7 +55,7 @@ prerequisites:
 	@$(call need,cargo,Rust by rustup: https://rustup.rs)
 	@$(call need,cc,a C compiler: build-essential or Xcode command line tools)
 	@$(call need,go,Go 1.26 or newer: https://go.dev/dl)
-	@$(call need,python3,Python 3.10 or newer with its venv module: https://python.org)
+	@$(call need,python3,Python 3.11 or newer with its venv module: https://python.org)
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -1,0 +1,94 @@
+//! The bridges of the demo: what stands behind each host name of `deploy/examples/`.
+
+use std::sync::Arc;
+
+use bridge_front::{Authority, Front, Mode, Profile, Upstream};
+use testbed::{Failure, ScimServer, free_port};
+
+/// The key of every bridge, the same as in the examples. It opens nothing.
+pub(crate) const KEY: &str = "not-a-real-key";
+
+/// Running bridges and the SCIM server behind them.
+pub(crate) struct Bridges {
+    /// Vouches for all certificates but one.
+    pub(crate) authority: Arc<Authority>,
+    fronts: Vec<(&'static str, Front)>,
+    /// A port where nothing listens.
+    closed: u16,
+    scim: ScimServer,
+}
+
+impl Bridges {
+    pub(crate) async fn start() -> Result<Self, Failure> {
+        let scim = ScimServer::start(KEY).await?;
+        for user in ["ada@example.com", "grace@example.com", "edsger@example.com"] {
+            scim.create_user(user).await?;
+        }
+        scim.create_group("Engineering").await?;
+        let authority = Arc::new(Authority::new()?);
+        let upstream: Upstream = scim.url().parse()?;
+        let front = || {
+            Front::builder()
+                .authority(Arc::clone(&authority))
+                .upstream(upstream.clone())
+                .key(KEY)
+        };
+        let fronts = vec![
+            ("okta", front().start().await?),
+            ("entra", front().start().await?),
+            (
+                "google",
+                front()
+                    .set(|state| state.mode = Mode::GoogleWorkspace)
+                    .start()
+                    .await?,
+            ),
+            (
+                "provisioning-off",
+                front().set(|state| state.provisioning_off = true).start().await?,
+            ),
+            (
+                "untrusted",
+                front().certificate(Profile::OtherAuthority).start().await?,
+            ),
+        ];
+        Ok(Self {
+            authority,
+            fronts,
+            closed: free_port()?,
+            scim,
+        })
+    }
+
+    /// The manifest with the addresses of this machine in place of the examples' hosts.
+    pub(crate) fn localize(&self, manifest: &str) -> String {
+        let ports = self
+            .fronts
+            .iter()
+            .map(|(name, front)| (*name, front.port()))
+            .chain([("down", self.closed)]);
+        ports.fold(manifest.to_owned(), |text, (name, port)| {
+            text.replace(
+                &format!("https://{name}.scim.example.com"),
+                &format!("https://localhost:{port}"),
+            )
+        })
+    }
+
+    /// Stops one bridge.
+    pub(crate) async fn stop(&mut self, name: &str) {
+        if let Some(index) = self.fronts.iter().position(|(front, _)| *front == name) {
+            self.fronts.swap_remove(index).1.stop().await;
+        }
+    }
+
+    /// What runs, one line each.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let scim = format!("SCIM server      {} (scim2-server)", self.scim.url());
+        let fronts = self
+            .fronts
+            .iter()
+            .map(|(name, front)| format!("{name:<16} {}", front.url()));
+        std::iter::once(scim).chain(fronts).collect()
+    }
+}

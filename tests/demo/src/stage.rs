@@ -1,0 +1,225 @@
+//! Everything that has to run before there is something to see, and its end.
+
+use std::{
+    env, fs,
+    io::{IsTerminal as _, Write as _, stdout},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use testbed::{Cluster, Failure, OperatorProcess, free_port, scratch::Scratch, workspace};
+use tokio::sync::Mutex;
+
+use crate::bridges::Bridges;
+
+/// Namespace and name of the operator's ServiceAccount.
+const OPERATOR: &str = "scim-bridge-operator";
+/// Namespace of the examples.
+pub(crate) const NAMESPACE: &str = "identity";
+
+/// The running demo.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) bridges: Mutex<Bridges>,
+    operator: OperatorProcess,
+    /// What was installed in a cluster that is not ours, and has to go.
+    installed: Vec<PathBuf>,
+    is_ours: bool,
+    _scratch: Arc<Scratch>,
+}
+
+impl Stage {
+    /// Starts cluster, bridges and operator, and applies the examples.
+    pub(crate) async fn set_up() -> Result<Self, Failure> {
+        let is_ours = !env::var("CLUSTER").is_ok_and(|cluster| cluster == "existing");
+        say(if is_ours {
+            "1/5 starting a Kubernetes API"
+        } else {
+            "1/5 using the cluster of KUBECONFIG"
+        })?;
+        let cluster = Cluster::start().await?;
+
+        say("2/5 starting a SCIM server and the bridges before it")?;
+        let bridges = Bridges::start().await?;
+
+        say("3/5 installing deploy/ with kubectl")?;
+        let deploy = workspace::root().join("deploy");
+        let scratch = Scratch::new("demo")?;
+        let installed = install(&cluster, &deploy, is_ours).await?;
+
+        say("4/5 starting the operator, with the rights of its ServiceAccount")?;
+        let operator = start_operator(&cluster, &bridges, &scratch).await?;
+
+        say("5/5 applying deploy/examples/, its hosts replaced by bridges on this machine")?;
+        for example in manifests(&deploy.join("examples"))? {
+            let manifest = bridges.localize(&fs::read_to_string(example)?);
+            cluster
+                .kubectl()
+                .run_with(&["apply", "--filename", "-"], &manifest)
+                .await?;
+        }
+        Ok(Self {
+            cluster,
+            bridges: Mutex::new(bridges),
+            operator,
+            installed,
+            is_ours,
+            _scratch: scratch,
+        })
+    }
+
+    /// Runs kubectl, and shows the command and what it prints.
+    pub(crate) async fn show(&self, args: &[&str]) -> Result<(), Failure> {
+        command(args)?;
+        let printed = self.cluster.kubectl().run(args).await?;
+        Ok(writeln!(stdout(), "{}", printed.trim_end())?)
+    }
+
+    /// Says how to look at a demo that is left running, and how to stop it.
+    pub(crate) fn explain(&self) -> Result<(), Failure> {
+        let mut out = stdout();
+        writeln!(out, "\nLeft running. To look at it, in another terminal:\n")?;
+        writeln!(out, "  export KUBECONFIG={}", self.cluster.kubeconfig().display())?;
+        if let Some(folder) = self.cluster.kubectl().program().parent() {
+            writeln!(out, "  export PATH={}:$PATH", folder.display())?;
+        }
+        writeln!(out, "  kubectl get scimbridgeconnections -A -o wide")?;
+        writeln!(out, "  kubectl -n {NAMESPACE} describe sbc okta")?;
+        writeln!(out, "  curl http://{}/metrics", self.operator.admin())?;
+        writeln!(
+            out,
+            "  tail -f {}\n",
+            self.operator.process().log_file().display()
+        )?;
+        if let Ok(bridges) = self.bridges.try_lock() {
+            for line in bridges.describe() {
+                writeln!(out, "  {line}")?;
+            }
+        }
+        writeln!(out, "\nTo stop it: Ctrl-C here, or kill {}", std::process::id())?;
+        Ok(out.flush()?)
+    }
+
+    /// Stops the operator as a cluster would; in a cluster that is not ours, takes back what was installed.
+    pub(crate) async fn tear_down(self) -> Result<(), Failure> {
+        let status = self.operator.terminate(Duration::from_mins(1)).await?;
+        if !status.success() {
+            return Err(format!("the operator ended with {status} after SIGTERM").into());
+        }
+        if !self.is_ours {
+            say("taking back what was installed")?;
+            let kubectl = self.cluster.kubectl();
+            kubectl
+                .run(&["delete", "namespace", NAMESPACE, "--ignore-not-found"])
+                .await?;
+            for manifest in self.installed.iter().rev() {
+                let manifest = manifest.display().to_string();
+                kubectl
+                    .run(&["delete", "--ignore-not-found", "--filename", &manifest])
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Installs the manifests. In a cluster that is not ours, only what the demo needs, and only where nobody has it yet.
+async fn install(cluster: &Cluster, deploy: &Path, is_ours: bool) -> Result<Vec<PathBuf>, Failure> {
+    if !is_ours {
+        for (kind, name) in [
+            ("namespace", NAMESPACE),
+            ("namespace", OPERATOR),
+            ("crd", "scimbridgeconnections.scimbridge.dev"),
+        ] {
+            let found = cluster
+                .kubectl()
+                .run(&["get", kind, name, "--ignore-not-found", "--output=name"])
+                .await?;
+            if !found.trim().is_empty() {
+                return Err(format!(
+                    "the cluster has {} already: the demo would change it; remove it, or use another cluster",
+                    found.trim()
+                )
+                .into());
+            }
+        }
+    }
+    // The operator runs here, as a process: our API server has no node, and another's cluster has no image of it.
+    let parts = ["crd.yaml", "namespace.yaml", "rbac.yaml"].map(|name| deploy.join(name));
+    cluster.install(&parts.each_ref().map(PathBuf::as_path)).await?;
+    if is_ours {
+        cluster
+            .kubectl()
+            .run(&[
+                "apply",
+                "--server-side",
+                "--kustomize",
+                &deploy.display().to_string(),
+            ])
+            .await?;
+    }
+    Ok(parts.into())
+}
+
+async fn start_operator(
+    cluster: &Cluster,
+    bridges: &Bridges,
+    scratch: &Scratch,
+) -> Result<OperatorProcess, Failure> {
+    let kubeconfig = cluster.service_account_kubeconfig(OPERATOR, OPERATOR).await?;
+    let roots = scratch.path().join("roots.pem");
+    fs::write(&roots, bridges.authority.ca_pem())?;
+    let admin = format!("127.0.0.1:{}", free_port()?);
+    // Bridges on loopback are what the address policy refuses; here they are what is wanted.
+    let args = [
+        "run",
+        "--allow-cidr",
+        "127.0.0.0/8",
+        "--allow-cidr",
+        "::1/128",
+        "--admin-addr",
+        &admin,
+        "--lease-namespace",
+        OPERATOR,
+        "--log-format",
+        "json",
+    ];
+    let envs = [("SSL_CERT_FILE", roots.display().to_string())];
+    let envs = envs.each_ref().map(|(name, value)| (*name, value.as_str()));
+    Ok(OperatorProcess::start(&binary()?, &kubeconfig, &args, &envs).await?)
+}
+
+/// The operator that was built beside this program.
+fn binary() -> Result<PathBuf, Failure> {
+    let binary = env::current_exe()?.with_file_name("scim-bridge-operator");
+    if binary.is_file() {
+        Ok(binary)
+    } else {
+        Err("build the operator first: cargo build --bins".into())
+    }
+}
+
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    Ok(files)
+}
+
+/// Says what happens.
+pub(crate) fn say(what: &str) -> Result<(), Failure> {
+    let (on, off) = if stdout().is_terminal() {
+        ("\x1b[1m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    Ok(writeln!(stdout(), "\n{on}{what}{off}")?)
+}
+
+/// Shows a kubectl command.
+pub(crate) fn command(args: &[&str]) -> Result<(), Failure> {
+    Ok(writeln!(stdout(), "$ kubectl {}", args.join(" "))?)
+}

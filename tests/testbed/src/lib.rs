@@ -1,0 +1,43 @@
+//! The test bed of scim-bridge-operator: real parts, started in seconds, on any machine with Rust, Go and Python.
+//!
+//! * [`Cluster`]: a Kubernetes API (etcd, kube-apiserver, kubectl).
+//! * [`ScimServer`]: an independent SCIM implementation.
+//! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
+//! * [`wait`]: waiting with deadlines instead of sleeping.
+//! * [`tools`]: the programs behind them, built once.
+//!
+//! # Guarantees
+//!
+//! * Every server listens on loopback only, on a port that was free.
+//! * Every process ends when its owner ends, however that happens ([`supervise`]), and is ended by its own id.
+//! * Everything is written below `.testbed` in the workspace; scratch folders go when their users are gone
+//!   ([`scratch`]). `TESTBED_KEEP=1` keeps them, with all logs.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), testbed::Failure> {
+//! let cluster = testbed::Cluster::shared().await?;
+//! let namespace = cluster.namespace("example").await?;
+//! cluster.apply(&format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: it, namespace: {namespace}}}}}")).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod cluster;
+mod failure;
+mod loopback;
+pub mod operator;
+mod python;
+pub mod scim;
+pub mod scratch;
+pub mod supervise;
+pub mod tools;
+pub mod wait;
+pub mod workspace;
+
+pub use self::{
+    cluster::Cluster,
+    failure::Failure,
+    loopback::{HttpError, free_port},
+    operator::OperatorProcess,
+    scim::ScimServer,
+};
