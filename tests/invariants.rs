@@ -1,6 +1,9 @@
 //! What holds for every sequence of probes, edits, key changes and clock steps.
 
-#![allow(clippy::unwrap_used, reason = "in a test, a value that is not there is a failure")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, a value that is not there is a failure"
+)]
 
 use std::time::Duration;
 
@@ -281,7 +284,7 @@ proptest! {
                 Step::SetBack(time) => now -= time,
                 Step::Announce => {
                     if status.observed_generation != generation {
-                        status = progressing(&status, declared, generation, now);
+                        status = progressing(&status, declared, None, generation, now);
                         check(&status, generation)?;
                         prop_assert!(!is_connected(&status));
                     }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::domain::verdict::Hindrance;
+
 /// A pass, or the controller as a whole, could not do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControllerError {
@@ -43,6 +45,21 @@ pub enum Cause {
     Unanswered,
     /// No answer in time.
     TimedOut,
+}
+
+// === impl ControllerError ===
+
+impl ControllerError {
+    /// What it means for the connection that was to be probed.
+    pub(super) const fn hindrance(self) -> Hindrance {
+        match self {
+            Self::Api {
+                cause: Cause::Refused(403),
+                ..
+            } => Hindrance::Forbidden,
+            Self::Api { .. } | Self::WatchEnded => Hindrance::ApiServer,
+        }
+    }
 }
 
 impl fmt::Display for Call {

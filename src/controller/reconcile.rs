@@ -13,12 +13,12 @@ use super::{
     resolve::{Resolved, resolve},
 };
 use crate::{
-    api::vocabulary::{Class, ConditionType, Reason},
+    api::vocabulary::Class,
     domain::{
-        conditions::{find, reason_of},
         evidence::Evidence,
         schedule::Cause,
         status::{Change, Outcome, Pass, next_status, progressing},
+        verdict::Hindrance,
     },
 };
 
@@ -83,12 +83,12 @@ async fn observe(
             Err(obstacle) => Evidence::Blocked(obstacle),
             Ok(order) => Evidence::Probed(context.prober.probe(order).await),
         };
-        Ok((resolved, evidence))
+        Ok::<_, ControllerError>((resolved, evidence))
     });
     let observed = if let Ok(observed) = timeout(PROGRESS_AFTER, &mut observing).await {
         observed
     } else {
-        match announce_progress(context, job).await? {
+        match announce_progress(context, job, None).await? {
             None => {}
             Some(Reported::Written(current)) => connection = current,
             Some(Reported::Overtaken) => return Ok(None),
@@ -99,29 +99,34 @@ async fn observe(
         Ok((resolved, evidence)) => Ok(Some((connection, resolved, evidence))),
         Err(error) => {
             // The same API server may refuse this too; the first error is the one to tell.
-            let _ = announce_progress(context, job).await;
+            let _ = announce_progress(context, job, Some(error.hindrance())).await;
             Err(error)
         }
     }
 }
 
 /// Writes that nothing is proven yet, where that is news.
-async fn announce_progress(context: &Context, job: &Job) -> Result<Option<Reported>, ControllerError> {
-    let connection = &job.connection;
-    let generation = connection.metadata.generation.unwrap_or_default();
-    let conditions = &connection.status.conditions;
-    let is_said = reason_of(conditions) == Some(Reason::Progressing)
-        && find(conditions, ConditionType::Ready).and_then(|ready| ready.observed_generation)
-            == Some(generation);
-    if job.cause != Cause::NewGeneration || is_said {
+async fn announce_progress(
+    context: &Context,
+    job: &Job,
+    hindrance: Option<Hindrance>,
+) -> Result<Option<Reported>, ControllerError> {
+    if job.cause != Cause::NewGeneration {
         return Ok(None);
     }
+    let connection = &job.connection;
+    let generation = connection.metadata.generation.unwrap_or_default();
+    let now = context.clock.now();
     let status = progressing(
         &connection.status,
         connection.declared(),
+        hindrance,
         generation,
-        context.clock.now(),
+        now,
     );
+    if status.conditions == connection.status.conditions {
+        return Ok(None);
+    }
     report(context, &job.key, connection, &status).await.map(Some)
 }
 

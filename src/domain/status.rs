@@ -14,7 +14,7 @@ use super::{
     evidence::{Component, Evidence, Exchange, HealthReport},
     schedule::Pace,
     target::Target,
-    verdict::{Verdict, diagnose},
+    verdict::{Hindrance, Verdict, diagnose},
 };
 use crate::api::{
     v1alpha1::{
@@ -146,11 +146,12 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
     }
 }
 
-/// The status that says: nothing has been probed yet.
+/// The status that says: nothing has been proven yet, and what hinders it, if anything on our side does.
 #[must_use]
 pub fn progressing(
     previous: &ScimBridgeConnectionStatus,
     declared: Option<IdentityProvider>,
+    hindrance: Option<Hindrance>,
     generation: i64,
     now: Timestamp,
 ) -> ScimBridgeConnectionStatus {
@@ -166,7 +167,7 @@ pub fn progressing(
         observed_generation: previous.observed_generation,
         conditions: conditions(
             &previous.conditions,
-            &Verdict::progressing(declared),
+            &Verdict::progressing(declared, hindrance),
             &circumstances,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),

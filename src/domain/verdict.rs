@@ -43,6 +43,17 @@ pub enum Detail {
     Answered(Request, u16),
     /// At which request it was seen.
     At(Request),
+    /// What keeps the operator itself from its work.
+    Hindered(Hindrance),
+}
+
+/// What keeps the operator itself from its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// RBAC does not let it read what the connection names.
+    Forbidden,
+    /// The API server does not answer it, or answers with an error.
+    ApiServer,
 }
 
 /// The requests of a probe.
@@ -252,8 +263,12 @@ impl Verdict {
 
     /// The verdict before anything was probed.
     #[must_use]
-    pub const fn progressing(declared: Option<IdentityProvider>) -> Self {
-        Self::undecided(declared, Reason::Progressing, None)
+    pub const fn progressing(declared: Option<IdentityProvider>, hindrance: Option<Hindrance>) -> Self {
+        let detail = match hindrance {
+            Some(hindrance) => Some(Detail::Hindered(hindrance)),
+            None => None,
+        };
+        Self::undecided(declared, Reason::Progressing, detail)
     }
 
     /// What is wrong, where it was seen, and what to do: the message of `Ready`.
@@ -280,6 +295,12 @@ impl fmt::Display for Detail {
             Self::Spec(what) => what.fmt(f),
             Self::Answered(request, status) => write!(f, "{request}: {status}"),
             Self::At(request) => request.fmt(f),
+            Self::Hindered(Hindrance::Forbidden) => {
+                f.write_str("the operator may not read what this connection names: see its RBAC")
+            }
+            Self::Hindered(Hindrance::ApiServer) => {
+                f.write_str("the API server does not give the operator what this connection names")
+            }
         }
     }
 }
