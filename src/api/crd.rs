@@ -42,12 +42,10 @@ pub fn crd() -> CustomResourceDefinition {
         {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
             // The API server would fill the fields' own defaults into it: a count that nobody counted.
-            for field in status
-                .properties
-                .iter_mut()
-                .flat_map(|fields| fields.values_mut())
-            {
-                field.default = None;
+            for (name, field) in status.properties.iter_mut().flatten() {
+                if name != "observedGeneration" {
+                    field.default = None;
+                }
             }
         }
     }

@@ -157,7 +157,7 @@ impl Target {
             .map(|reference| (&reference.name, &reference.key))
             .chain(ca.as_ref().map(|reference| (&reference.name, &reference.key)));
         for (name, key) in references {
-            if !is_dns_name(name) || !is_data_key(key) {
+            if !is_object_name(name) || !is_data_key(key) {
                 return Err(InvalidSpec::Reference);
             }
         }
@@ -305,6 +305,20 @@ fn is_dns_name(name: &str) -> bool {
                 && label
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        })
+}
+
+/// Names of Secrets and ConfigMaps. Kubernetes bounds the whole, and not each label.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
+fn is_object_name(name: &str) -> bool {
+    (1..=253).contains(&name.len())
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         })
 }
 
