@@ -24,12 +24,15 @@ const IDLE: Duration = Duration::from_secs(75);
 /// More headers than this no bridge sends.
 const MAX_HEADERS: usize = 64;
 
-/// Clients that are kept; beyond that one that is not in use is dropped.
+/// Clients that are kept; beyond that one goes. Probes that use it have their own hold on it.
 const KEPT_CLIENTS: usize = 256;
 
-/// Why a client could not be made. Our own failure, not the bridge's.
+/// Why there is no client. Our own side of it, not the bridge's.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
+    /// The target is refused as it is written.
+    #[error("the address policy refuses the host")]
+    Denied,
     /// TLS could not be set up.
     #[error("TLS could not be set up")]
     Tls(#[from] rustls::Error),
@@ -67,6 +70,12 @@ impl Clients {
 
     /// The client for this target.
     pub(super) fn client(&self, target: &Target, trust: &Trust) -> Result<reqwest::Client, ClientError> {
+        // An address needs no resolver, and so would not meet the policy there: not as the host, and not as the server
+        // name, which stands in the host's place and would take the key elsewhere.
+        let is_name = |name: &String| matches!(Host::parse(name), Ok(Host::Domain(_)));
+        if !self.policy.allows(&target.origin) || !target.server_name.iter().all(is_name) {
+            return Err(ClientError::Denied);
+        }
         let kind = Kind {
             trust: trust.clone(),
             instead: target.server_name.as_ref().map(|_| target.origin.host.clone()),
@@ -78,7 +87,7 @@ impl Clients {
         }
         let client = self.build(&kind)?;
         if kept.len() >= KEPT_CLIENTS
-            && let Some(victim) = kept.keys().find(|kind| kind.trust != Trust::System).cloned()
+            && let Some(victim) = kept.keys().find(|kind| !kind.is_usual()).cloned()
         {
             kept.remove(&victim);
         }
@@ -115,5 +124,14 @@ impl Clients {
             .pool_max_idle_per_host(1)
             .build()?;
         Ok(client)
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Whether most targets want it: there is one such client, and it stays.
+    fn is_usual(&self) -> bool {
+        self.trust == Trust::System && self.instead.is_none()
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    panic::resume_unwind,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -33,7 +34,8 @@ struct Flight {
     next_key: Option<Result<ApiKey, Obstacle>>,
     trust: Trust,
     server_name: Option<String>,
-    answer: Shared<BoxFuture<'static, Exchange>>,
+    /// `None` where the probe panicked.
+    answer: Shared<BoxFuture<'static, Option<Exchange>>>,
 }
 
 /// Takes a flight off the board when it ends, in whatever way.
@@ -70,10 +72,12 @@ impl<P: Prober> OnePerOrigin<P> {
             next_key: order.next_key.clone(),
             trust: order.trust.clone(),
             server_name: order.target.server_name.clone(),
-            answer: async move {
+            // A task of its own: it ends though all who wait for it have gone, and a panic ends it for all of them.
+            answer: tokio::spawn(async move {
                 let _landing = landing;
                 inner.probe(own).await
-            }
+            })
+            .map(Result::ok)
             .boxed()
             .shared(),
         };
@@ -88,9 +92,12 @@ impl<P: Prober> Prober for OnePerOrigin<P> {
             loop {
                 let flight = self.board(&order);
                 let serves = flight.serves(&order);
-                let exchange = flight.answer.await;
-                if serves {
-                    return exchange;
+                let answer = flight.answer.await;
+                match answer {
+                    Some(exchange) if serves => return exchange,
+                    // A pass whose probe panics has panicked; the hook has told of it already.
+                    None if serves => resume_unwind(Box::new("the probe panicked")),
+                    Some(_) | None => {}
                 }
             }
         }

@@ -17,7 +17,7 @@ use super::{
     address::AddressPolicy,
     body::{self, Body},
     classify::classify,
-    client::Clients,
+    client::{ClientError, Clients},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
     key::ApiKey,
 };
@@ -100,7 +100,13 @@ impl Prober for HttpProber {
             let deadline = Instant::now() + target.timeout;
             let client = match self.clients.client(&target, &trust) {
                 Ok(client) => client,
-                Err(error) => {
+                Err(ClientError::Denied) => {
+                    return Exchange {
+                        ping: Reading::Failed(TransportFailure::AddressDenied),
+                        ..Exchange::default()
+                    };
+                }
+                Err(error @ (ClientError::Tls(_) | ClientError::Http(_))) => {
                     // The bundle was read before; what is left is our own set-up. The bridge was not reached by TLS.
                     tracing::error!(error = &error as &dyn std::error::Error, "no HTTP client");
                     return Exchange {

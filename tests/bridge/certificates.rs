@@ -1,0 +1,255 @@
+//! Whose certificate is believed, and what is sent where none is: nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use bridge_front::{Authority, Front, Profile};
+use k8s_openapi::jiff::Timestamp;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use scim_bridge_operator::{
+    bridge::{HttpProber, trust::Trust},
+    clock::{Clock, SystemClock},
+    domain::evidence::Certificate,
+};
+
+use crate::{
+    peer::{Peer, healthy},
+    support::{
+        Differences, KEY, bridge, front, log, loopback, only, order, order_for, probe, probe_by, told,
+    },
+};
+
+async fn presenting(profile: Profile) -> Front {
+    bridge().certificate(profile).start().await.unwrap()
+}
+
+#[tokio::test]
+async fn bad_certificates() {
+    let mut differences = Differences::default();
+    for (profile, expected) in [
+        (Profile::default(), "Connected"),
+        (Profile::Expired, "CertificateExpired (GET /ping)"),
+        (Profile::NotYetValid, "CertificateExpired (GET /ping)"),
+        (Profile::OtherName, "CertificateNameMismatch (GET /ping)"),
+        (Profile::SelfSigned, "CertificateUntrusted (GET /ping)"),
+        (Profile::OtherAuthority, "CertificateUntrusted (GET /ping)"),
+    ] {
+        let front = presenting(profile).await;
+        for host in ["127.0.0.1", "localhost"] {
+            front.clear_requests();
+            let mut order = order(&front);
+            order.target.origin = order_for(&format!("https://{host}:{}", front.port()), Trust::System)
+                .target
+                .origin;
+            let exchange = probe(&order).await;
+            let row = format!("{profile:?} at {host}");
+            differences.compare(&row, expected, &told(None, &exchange));
+            if expected != "Connected" {
+                differences.compare(&row, "", &log(&front.requests()));
+                differences.compare(&row, "None", &format!("{:?}", exchange.certificate));
+            }
+        }
+    }
+    differences.assert_none();
+}
+
+#[tokio::test]
+async fn whose_roots_count() {
+    let authority = Arc::new(Authority::new().unwrap());
+    let front = bridge().authority(Arc::clone(&authority)).start().await.unwrap();
+    let mut system_roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.ca_pem().as_bytes()).unwrap();
+    system_roots.add(root).unwrap();
+    let prober = HttpProber::new(
+        Arc::new(loopback()),
+        Arc::new(system_roots),
+        Arc::new(SystemClock),
+    );
+    let other = Authority::new().unwrap();
+    let both = format!("{}{}", other.ca_pem(), authority.ca_pem());
+    for (name, trust, expected) in [
+        ("the operator's own", Trust::System, "Connected"),
+        // The operator's own roots do not count beside those of an object.
+        (
+            "another",
+            only(other.ca_pem()),
+            "CertificateUntrusted (GET /ping)",
+        ),
+        ("the right one among two", only(&both), "Connected"),
+        ("the operator's own again", Trust::System, "Connected"),
+    ] {
+        let seen = told(None, &probe_by(&prober, &order_for(&front.url(), trust)).await);
+        assert_eq!(seen, expected, "trusting {name}");
+    }
+    let seen = told(None, &probe(&order_for(&front.url(), Trust::System)).await);
+    assert_eq!(seen, "CertificateUntrusted (GET /ping)", "without any roots");
+}
+
+/// A good certificate in place of a bad one, and the other way round, without a new prober.
+#[tokio::test]
+async fn a_certificate_is_judged_each_time() {
+    let front = front().await;
+    let prober = crate::support::prober();
+    let authority = front.authority().unwrap();
+    for (profile, expected) in [
+        (Profile::default(), "Connected"),
+        (Profile::Expired, "CertificateExpired (GET /ping)"),
+        (Profile::Valid { days: 1 }, "Connected"),
+        (Profile::OtherAuthority, "CertificateUntrusted (GET /ping)"),
+    ] {
+        front.present(authority.issue(profile, &[]).unwrap()).unwrap();
+        let seen = told(None, &probe_by(&prober, &order(&front)).await);
+        assert_eq!(seen, expected, "{profile:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_name_instead_of_the_host() {
+    let other_name = presenting(Profile::OtherName).await;
+    let usual = bridge().names(["scim.example.test"]).start().await.unwrap();
+    let mut differences = Differences::default();
+    for (front, host, server_name, expected) in [
+        (&other_name, "127.0.0.1", "other-name.invalid", "Connected"),
+        (&other_name, "localhost", "other-name.invalid", "Connected"),
+        (
+            &other_name,
+            "127.0.0.1",
+            "scim.example.test",
+            "CertificateNameMismatch (GET /ping)",
+        ),
+        (&usual, "127.0.0.1", "scim.example.test", "Connected"),
+        // The host is no longer a name that counts.
+        (
+            &usual,
+            "localhost",
+            "other-name.invalid",
+            "CertificateNameMismatch (GET /ping)",
+        ),
+    ] {
+        front.clear_requests();
+        let mut order = order_for(
+            &format!("https://{host}:{}", front.port()),
+            only(front.ca_pem().unwrap()),
+        );
+        order.target.server_name = Some(server_name.to_owned());
+        let exchange = probe(&order).await;
+        let row = format!("{host} as {server_name}");
+        differences.compare(&row, expected, &told(None, &exchange));
+        if expected != "Connected" {
+            differences.compare(&row, "", &log(&front.requests()));
+        }
+    }
+    differences.assert_none();
+}
+
+/// The server name is for TLS alone. The request goes to the host of the url, and the key goes with it.
+#[tokio::test]
+async fn what_a_peer_hears() {
+    let peer = Peer::start_tls("scim.example.test", "Test CA", healthy);
+    let mut order = order_for(&peer.url(), only(peer.ca_pem()));
+    order.target.server_name = Some("scim.example.test".to_owned());
+    assert_eq!(told(None, &probe(&order).await), "Connected");
+    let host = format!("127.0.0.1:{}", peer.port());
+    let heard = peer.heard();
+    assert_eq!(heard.len(), 4, "{heard:#?}");
+    for (number, head) in heard.iter().enumerate() {
+        let lines: Vec<_> = head.split("\r\n").map(str::to_ascii_lowercase).collect();
+        let of = |name: &str| {
+            let name = format!("{name}: ");
+            let values: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix(&name)).collect();
+            values.join(" and ")
+        };
+        let bearer = if number == 0 {
+            String::new()
+        } else {
+            format!("bearer {KEY}")
+        };
+        assert_eq!(
+            (lines[0].as_str(), of("host"), of("authorization")),
+            ("scim.example.test", host.clone(), bearer),
+            "SNI, Host and Authorization of {head}"
+        );
+        // What there is none of: nothing is accepted that would have to be unpacked, nothing tells where we came from.
+        for name in ["accept-encoding", "referer", "cookie", "origin"] {
+            assert_eq!(of(name), "", "{name} of {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_learned_of_a_certificate() {
+    // Made of what a terminal, a page or a log could take for more than a name.
+    let evil = "Corp <script>\u{202e}\u{1b}[31m \"CA\" 1\r\nX: y";
+    let peer = Peer::start_tls("localhost", evil, healthy);
+    let order = order_for(&format!("https://localhost:{}", peer.port()), only(peer.ca_pem()));
+    let exchange = probe(&order).await;
+    let expected = Certificate {
+        not_after: "2099-01-02T00:00:00Z".parse().unwrap(),
+        issuer: Some("Corp script31m CA 1X y".to_owned()),
+    };
+    assert_eq!(exchange.certificate, Some(expected), "{exchange:?}");
+
+    let plain = Peer::start(healthy);
+    let exchange = probe(&order_for(&plain.url(), Trust::System)).await;
+    assert_eq!(
+        (told(None, &exchange).as_str(), exchange.certificate),
+        ("Connected", None)
+    );
+}
+
+/// The certificate is told where the verdict is a failure, too, and on a connection that was kept.
+#[tokio::test]
+async fn a_certificate_is_learned_whatever_the_answer() {
+    let front = presenting(Profile::Valid { days: 30 }).await;
+    let prober = crate::support::prober();
+    let mut order = order(&front);
+    order.target.interval = Duration::from_secs(30);
+    for key in [KEY, "another", KEY] {
+        front.set(|state| state.key = key.into());
+        let exchange = probe_by(&prober, &order).await;
+        let (now, day) = (SystemClock.now(), Duration::from_hours(24));
+        let Some(Certificate { not_after, issuer }) = exchange.certificate else {
+            panic!("no certificate in {exchange:?}");
+        };
+        let days = [29, 31].map(|days| now + day * days);
+        assert!(
+            (days[0]..days[1]).contains(&not_after),
+            "notAfter is {not_after}, 30 days from {now}"
+        );
+        assert!(
+            issuer
+                .as_deref()
+                .is_some_and(|name| name.starts_with("bridge-front CA ")),
+            "{issuer:?}"
+        );
+    }
+}
+
+/// A clock of its own tells what the handshake cannot: a connection that was kept outlives its certificate.
+#[tokio::test]
+async fn a_certificate_that_ends_while_the_connection_lives() {
+    #[derive(Debug)]
+    struct Later;
+
+    impl Clock for Later {
+        fn now(&self) -> Timestamp {
+            SystemClock.now() + Duration::from_hours(24 * 365)
+        }
+    }
+
+    let front = front().await;
+    let prober = HttpProber::new(
+        Arc::new(loopback()),
+        Arc::new(RootCertStore::empty()),
+        Arc::new(Later),
+    );
+    let exchange = probe_by(&prober, &order(&front)).await;
+    assert_eq!(told(None, &exchange), "CertificateExpired (GET /ping)");
+    assert_eq!(
+        log(&front.requests()),
+        "/ping",
+        "no key for an expired certificate"
+    );
+}

@@ -1,0 +1,22 @@
+//! The prober against real peers: TLS, HTTP and everything that goes wrong between.
+//!
+//! A row of a table is what the peer plays and, in one line, what a user is told. The peers are fronts
+//! (`bridge_front`), which look like a bridge, and [`peer::Peer`]s, which send any bytes at all.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds something else has failed"
+)]
+
+mod answers;
+mod certificates;
+mod connections;
+mod flights;
+mod peer;
+mod policy;
+mod rehearsal;
+mod secrecy;
+mod support;
+mod transport;

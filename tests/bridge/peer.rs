@@ -1,0 +1,194 @@
+//! A peer that sends any bytes: what no HTTP library would let a front send.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
+
+/// Gives each request, by its path, the bytes that answer it; an empty answer ends the connection.
+type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
+/// A running peer. Its threads end with the process, and their connections with those of the client.
+pub(crate) struct Peer {
+    address: SocketAddr,
+    tls: Option<Tls>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone)]
+struct Tls {
+    config: Arc<ServerConfig>,
+    ca_pem: String,
+}
+
+impl Peer {
+    /// Speaks plain HTTP.
+    pub(crate) fn start(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start_with(None, Arc::new(script))
+    }
+
+    /// Speaks TLS as `name`, with a certificate that ends at the beginning of 2099, by an authority of this name.
+    pub(crate) fn start_tls(
+        name: &str,
+        authority: &str,
+        script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with(Some(Tls::new(name, authority)), Arc::new(script))
+    }
+
+    fn start_with(tls: Option<Tls>, script: Script) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = Self {
+            address: listener.local_addr().unwrap(),
+            tls,
+            heard: Arc::default(),
+        };
+        let (heard, config) = (
+            Arc::clone(&peer.heard),
+            peer.tls.as_ref().map(|tls| Arc::clone(&tls.config)),
+        );
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                let (script, heard, config) = (Arc::clone(&script), Arc::clone(&heard), config.clone());
+                thread::spawn(move || match config {
+                    None => converse(socket, &script, &heard, None),
+                    Some(config) => {
+                        let mut session = ServerConnection::new(config).unwrap();
+                        let mut socket = socket;
+                        // A client that refuses the certificate shows below, by its absence.
+                        let _ = session.complete_io(&mut socket);
+                        let asked = session.server_name().map(str::to_owned);
+                        converse(StreamOwned::new(session, socket), &script, &heard, asked);
+                    }
+                });
+            }
+        });
+        peer
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// What a client has to trust; nothing for plain HTTP.
+    pub(crate) fn ca_pem(&self) -> &str {
+        self.tls.as_ref().map_or("", |tls| &tls.ca_pem)
+    }
+
+    /// The heads of the requests so far, each with the name that the handshake asked for in its first line.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Tls {
+    fn new(name: &str, authority: &str) -> Self {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::default();
+        ca.distinguished_name.push(DnType::CommonName, authority);
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+        let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        leaf.not_after = date_time_ymd(2099, 1, 2);
+        let key = KeyPair::generate().unwrap();
+        let certificate = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        Self {
+            config: Arc::new(config),
+            ca_pem,
+        }
+    }
+}
+
+fn converse(
+    mut stream: impl Read + Write,
+    script: &Script,
+    heard: &Mutex<Vec<String>>,
+    asked: Option<String>,
+) {
+    let asked = asked.unwrap_or_default();
+    while let Some(head) = read_head(&mut stream) {
+        let path = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
+        heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(format!("{asked}\r\n{head}"));
+        let answer = script(&path);
+        // A client that has gone shows at the next read.
+        if answer.is_empty() || stream.write_all(&answer).and_then(|()| stream.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A request without a body, up to the empty line.
+fn read_head(stream: &mut impl Read) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).ok()? == 0 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).ok()
+}
+
+/// A peer that takes what is sent, ends the connection in the orderly way and says nothing.
+pub(crate) fn start_closing() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            end_orderly(socket);
+        }
+    });
+    port
+}
+
+/// Bytes that are left unread would make the end a reset.
+fn end_orderly(mut socket: TcpStream) {
+    if socket.shutdown(Shutdown::Write).is_ok() {
+        let _ = std::io::copy(&mut socket, &mut std::io::sink());
+    }
+}
+
+/// An answer as a library would send it.
+pub(crate) fn answer(status: &str, content_type: &str, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// What a healthy bridge answers, in short.
+pub(crate) fn healthy(path: &str) -> Vec<u8> {
+    match path {
+        "/ping" => answer("200 OK", "text/plain", "pong"),
+        "/health" => answer("200 OK", "application/json", r#"{"version":"2.9.16"}"#),
+        _ => answer(
+            "200 OK",
+            "application/scim+json",
+            r#"{"totalResults":3,"Resources":[]}"#,
+        ),
+    }
+}

@@ -1,0 +1,232 @@
+//! What goes wrong before there is an answer, and that a probe ends within its budget whatever the peer does.
+
+use std::time::Duration;
+
+use bridge_front::{ConnectionFault, Front};
+use futures::future::join_all;
+use scim_bridge_operator::{
+    bridge::trust::Trust,
+    domain::evidence::{Reading, TransportFailure},
+};
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+
+use crate::{
+    peer::{Peer, healthy, start_closing},
+    support::{
+        AMPLE, Differences, SHORT, front, learned, log, order, order_for, order_within, play, probe, told,
+    },
+};
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve() {
+    let seen = told(
+        None,
+        &probe(&order_for("https://scim.invalid", Trust::System)).await,
+    );
+    assert_eq!(seen, "DnsFailed (GET /ping)");
+}
+
+#[tokio::test]
+async fn a_port_that_refuses() {
+    // Bound and not listening: nobody else can come to listen on it meanwhile.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    for scheme in ["https", "http"] {
+        let url = format!("{scheme}://127.0.0.1:{port}");
+        let seen = told(None, &probe(&order_for(&url, Trust::System)).await);
+        assert_eq!(seen, "ConnectFailed (GET /ping)", "{url}");
+    }
+}
+
+#[tokio::test]
+async fn peers_that_do_not_speak_tls() {
+    let front = front().await;
+    front.set(|state| state.connection_fault = Some(ConnectionFault::Plaintext));
+    assert_eq!(
+        told(None, &probe(&order(&front)).await),
+        "TlsFailed (GET /ping)",
+        "HTTP on the port of TLS"
+    );
+    assert_eq!(log(&front.requests()), "");
+
+    front.set(|state| state.connection_fault = Some(ConnectionFault::Reset));
+    assert_eq!(
+        told(None, &probe(&order(&front)).await),
+        "ConnectFailed (GET /ping)",
+        "a reset"
+    );
+
+    let url = format!("https://127.0.0.1:{}", start_closing());
+    assert_eq!(
+        told(None, &probe(&order_for(&url, Trust::System)).await),
+        "TlsFailed (GET /ping)",
+        "an end in the middle of the handshake"
+    );
+
+    let garbage = Peer::start(|_| b"SSH-2.0-OpenSSH_9.9\r\n".to_vec());
+    let url = garbage.url().replace("http:", "https:");
+    // The peer reads until an empty line, which a handshake does not have: it is silent.
+    let mut order = order_for(&url, Trust::System);
+    order.target.timeout = SHORT;
+    assert_eq!(
+        told(None, &probe(&order).await),
+        "TimedOut (GET /ping)",
+        "a peer that waits for something else"
+    );
+}
+
+#[tokio::test]
+async fn plain_http_where_it_is_allowed() {
+    let plain = crate::support::bridge().plaintext().start().await.unwrap();
+    let exchange = probe(&order(&plain)).await;
+    assert_eq!(
+        (told(None, &exchange).as_str(), exchange.certificate),
+        ("Connected", None)
+    );
+    assert_eq!(
+        log(&plain.requests()),
+        "/ping /health* /scim/Users* /scim/Groups*"
+    );
+    // An end of a connection before TLS has begun is the same as any.
+    let url = format!("http://127.0.0.1:{}", start_closing());
+    assert_eq!(
+        told(None, &probe(&order_for(&url, Trust::System)).await),
+        "ConnectFailed (GET /ping)"
+    );
+}
+
+/// One front for each row, side by side: each row takes as long as its budget.
+async fn check_budgets(rows: Vec<(Duration, Value, &'static str, &'static str)>) {
+    let seen = join_all(rows.iter().map(|(budget, changes, _, _)| async move {
+        let front: Front = front().await;
+        play(&front, changes);
+        let exchange = probe(&order_within(&front, *budget)).await;
+        let requests = log(&front.requests());
+        front.stop().await;
+        (told(None, &exchange), requests)
+    }))
+    .await;
+    let mut differences = Differences::default();
+    for ((_, changes, verdict, requests), (seen_verdict, seen_requests)) in rows.iter().zip(seen) {
+        differences.compare(changes, verdict, &seen_verdict);
+        differences.compare(changes, requests, &seen_requests);
+    }
+    differences.assert_none();
+}
+
+#[tokio::test]
+async fn silence() {
+    check_budgets(vec![
+        // Accepted, but no handshake.
+        (
+            SHORT,
+            json!({"connectionFault": "silent"}),
+            "TimedOut (GET /ping)",
+            "",
+        ),
+        (
+            AMPLE,
+            json!({"faults": {"/": {"kind": "silent"}}}),
+            "TimedOut (GET /ping)",
+            "/ping",
+        ),
+        (
+            AMPLE,
+            json!({"faults": {"/ping": {"kind": "declared-length", "bytes": 5}}}),
+            "TimedOut (GET /ping)",
+            "/ping",
+        ),
+        // The time is up: no use in asking further.
+        (
+            AMPLE,
+            json!({"faults": {"/health": {"kind": "delay", "ms": 600_000}}}),
+            "TimedOut (GET /health)",
+            "/ping /health*",
+        ),
+        (
+            AMPLE,
+            json!({"faults": {"/scim/Users": {"kind": "silent"}}}),
+            "TimedOut (GET /scim/Users)",
+            "/ping /health* /scim/Users*",
+        ),
+        (
+            AMPLE,
+            json!({"faults": {"/scim/Users": {"kind": "drip", "intervalMs": 100}}}),
+            "TimedOut (GET /scim/Users)",
+            "/ping /health* /scim/Users*",
+        ),
+        (
+            AMPLE,
+            json!({"faults": {"/scim/Users": {"kind": "declared-length", "bytes": 1_048_576}}}),
+            "TimedOut (GET /scim/Users)",
+            "/ping /health* /scim/Users*",
+        ),
+        // Groups never decide.
+        (
+            AMPLE,
+            json!({"faults": {"/scim/Groups": {"kind": "silent"}}}),
+            "Connected",
+            "/ping /health* /scim/Users* /scim/Groups*",
+        ),
+    ])
+    .await;
+}
+
+/// What was learned before the time was up is not lost.
+#[tokio::test]
+async fn evidence_from_before_a_timeout() {
+    check_budgets(vec![
+        (
+            AMPLE,
+            json!({"faults": {"/health": {"kind": "unauthorized"}, "/scim/Users": {"kind": "silent"}}}),
+            "AuthFailed (GET /health: 401)",
+            "/ping /health* /scim/Users*",
+        ),
+        (
+            AMPLE,
+            json!({"faults": {"/health": {"kind": "forbidden-json"}, "/scim/Users": {"kind": "drip", "intervalMs": 100}}}),
+            "AuthFailed (GET /health: 403)",
+            "/ping /health* /scim/Users*",
+        ),
+    ])
+    .await;
+    let front = front().await;
+    play(&front, &json!({"faults": {"/scim/Users": {"kind": "silent"}}}));
+    let exchange = probe(&order_within(&front, AMPLE)).await;
+    assert!(
+        learned(&exchange).starts_with("version=2.9.16 build=209163 "),
+        "the health report in {exchange:?}"
+    );
+    assert!(exchange.certificate.is_some(), "the certificate in {exchange:?}");
+}
+
+/// Peers that go on for ever: no single wait is long, and none of them ends.
+#[tokio::test]
+async fn peers_that_never_come_to_an_end() {
+    let interim = |_: &str| b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000);
+    let half_a_head = |_: &str| b"HTTP/1.1 200 OK\r\nX: ".to_vec();
+    let half_a_chunk =
+        |_: &str| b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;ext=\r\npo".to_vec();
+    for (name, peer) in [
+        ("interim answers only", Peer::start(interim)),
+        ("half a head", Peer::start(half_a_head)),
+        ("half a chunk", Peer::start(half_a_chunk)),
+    ] {
+        let mut order = order_for(&peer.url(), Trust::System);
+        order.target.timeout = AMPLE;
+        let exchange = probe(&order).await;
+        assert_eq!(
+            exchange.ping,
+            Reading::Failed(TransportFailure::TimedOut),
+            "{name}"
+        );
+    }
+    // It answers at once, and the next one just as well.
+    let peer = Peer::start(healthy);
+    assert_eq!(
+        told(None, &probe(&order_for(&peer.url(), Trust::System)).await),
+        "Connected"
+    );
+}
