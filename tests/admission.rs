@@ -146,6 +146,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("tls: {serverName: Bridge}", ".tls.serverName", "should match"),
     ("tls: {serverName: 'bridge:443'}", ".tls.serverName", "should match"),
     ("tls: {serverName: '*.example.com'}", ".tls.serverName", "should match"),
+    ("tls: {serverName: 10.0.0.1}", ".tls.serverName", "no address"),
+    ("tls: {serverName: 169.254.169.254}", ".tls.serverName", "no address"),
     ("tls: {caRef: {kind: ClusterIssuer, name: x}}", ".tls.caRef.kind", r#""ConfigMap", "Secret""#),
     ("tls: {caRef: {kind: secret, name: x}}", ".tls.caRef.kind", r#""ConfigMap", "Secret""#),
     ("tls: {caRef: {name: x}}", ".tls.caRef.kind", "Required value"),
@@ -230,6 +232,9 @@ const LEFT_TO_THE_OPERATOR: &[(&str, InvalidSpec)] = &[
     ("url: https://<64>.example.com", InvalidSpec::Url),
     ("url: 'https://[fe80::1%25eth0]'", InvalidSpec::Url),
     ("tls: {serverName: <64>}", InvalidSpec::ServerName),
+    // Spellings of 127.0.0.1 that a URL has, and isIP() does not know.
+    ("tls: {serverName: '2130706433'}", InvalidSpec::ServerName),
+    ("tls: {serverName: 0x7f.1}", InvalidSpec::ServerName),
 ];
 
 // === Objects ===

@@ -175,6 +175,7 @@ pub struct TlsSpec {
     /// (SNI).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
+    #[x_kube(validation = Rule::new("!isIP(self)").message("must be a DNS name, and no address"))]
     pub server_name: Option<String>,
 }
 

@@ -96,7 +96,7 @@ pub enum InvalidSpec {
     #[error("spec.failureThreshold must be between 1 and 10")]
     FailureThreshold,
     /// The server name is no DNS name.
-    #[error("spec.tls.serverName must be a DNS name")]
+    #[error("spec.tls.serverName must be a DNS name, and no address")]
     ServerName,
     /// A referenced name or key cannot be one.
     #[error("a name or key of a reference is not valid")]
@@ -147,7 +147,9 @@ impl Target {
             return Err(InvalidSpec::FailureThreshold);
         }
         let server_name = tls.as_ref().and_then(|tls| tls.server_name.clone());
-        if server_name.as_deref().is_some_and(|name| !is_dns_name(name)) {
+        // It takes the host's place in the request: an address, in whatever spelling, would lead there.
+        let is_name = |name: &str| is_dns_name(name) && matches!(Host::parse(name), Ok(Host::Domain(_)));
+        if server_name.as_deref().is_some_and(|name| !is_name(name)) {
             return Err(InvalidSpec::ServerName);
         }
         let ca = tls.as_ref().and_then(|tls| tls.ca_ref.clone());
