@@ -168,7 +168,8 @@ pub struct ApiKeySecretRef {
     validation = Rule::new("has(self.caRef) || has(self.serverName)").message("set caRef, serverName or both, or remove tls")
 )]
 pub struct TlsSpec {
-    /// The only certificate authorities to trust, in PEM form. Without it the operator's own roots are used.
+    /// The only certificate authorities to trust, in PEM form; also the bridge's own certificate, if it is self-signed.
+    /// Without it the operator's own roots are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
     /// The name that the certificate must be for, instead of the url's host. It is also asked for in the handshake

@@ -18,6 +18,7 @@ mod documents;
 mod flight;
 mod prober;
 mod resolver;
+mod verify;
 
 use futures::future::BoxFuture;
 

@@ -52,6 +52,11 @@ impl Bundle {
             .map_err(|_| Obstacle::CaInvalid)
     }
 
+    /// Whether this very certificate is in it.
+    pub(super) fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
+        self.0.iter().any(|held| held == certificate)
+    }
+
     /// The certificates as roots to verify with.
     pub(super) fn roots(&self) -> Result<RootCertStore, rustls::Error> {
         let mut roots = RootCertStore::empty();

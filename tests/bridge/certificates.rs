@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bridge_front::{Authority, Front, Profile};
+use bridge_front::{Authority, Front, Identity, Profile};
 use k8s_openapi::jiff::Timestamp;
 use rustls::{
     RootCertStore,
@@ -252,4 +252,53 @@ async fn a_certificate_that_ends_while_the_connection_lives() {
         "/ping",
         "no key for an expired certificate"
     );
+}
+
+/// A certificate for these names as `openssl req -x509` makes it: self-signed, and marked as an authority.
+fn self_made(name: &str, ends: i32) -> (Identity, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(ends, 1, 1);
+    let pem = parameters.self_signed(&key).unwrap().pem();
+    (Identity::from_pem(&pem, &key.serialize_pem()).unwrap(), pem)
+}
+
+#[tokio::test]
+async fn a_certificate_that_the_bundle_holds_itself() {
+    let mut differences = Differences::default();
+    for (row, name, ends, expected) in [
+        ("as it should be", "localhost", 2999, "Connected"),
+        (
+            "of another name",
+            "scim.example.com",
+            2999,
+            "CertificateNameMismatch (GET /ping)",
+        ),
+        (
+            "past its end",
+            "localhost",
+            2021,
+            "CertificateExpired (GET /ping)",
+        ),
+    ] {
+        let (identity, pem) = self_made(name, ends);
+        let front = bridge().identity(identity).start().await.unwrap();
+        let url = format!("https://localhost:{}", front.port());
+        differences.compare(
+            row,
+            expected,
+            &told(None, &probe(&order_for(&url, only(&pem))).await),
+        );
+        // Another of the same name and making does not stand for it.
+        let (_, other) = self_made(name, ends);
+        let exchange = probe(&order_for(&url, only(&other))).await;
+        let is_trusted = told(None, &exchange) == "Connected";
+        differences.compare(row, "false", &is_trusted.to_string());
+        if expected != "Connected" {
+            differences.compare(row, "", &log(&front.requests()));
+        }
+    }
+    differences.assert_none();
 }
