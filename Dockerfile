@@ -2,7 +2,7 @@
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /src
 # Dependencies first: this layer is built again only when they change.
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY Cargo.toml Cargo.lock ./
 COPY tests/bridge-front/Cargo.toml tests/bridge-front/
 COPY tests/demo/Cargo.toml tests/demo/
 COPY tests/testbed/Cargo.toml tests/testbed/
