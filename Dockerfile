@@ -7,7 +7,8 @@ COPY tests/bridge-front/Cargo.toml tests/bridge-front/
 COPY tests/demo/Cargo.toml tests/demo/
 COPY tests/testbed/Cargo.toml tests/testbed/
 RUN for crate in . tests/bridge-front tests/demo tests/testbed; do \
-      mkdir -p $crate/src && echo 'fn main() {}' > $crate/src/main.rs && touch $crate/src/lib.rs; \
+      mkdir -p $crate/src && echo '//! Empty.' > $crate/src/lib.rs \
+      && { echo '//! Empty.'; echo 'fn main() {}'; } > $crate/src/main.rs; \
     done \
  && cargo build --release --locked --bin scim-bridge-operator
 COPY src src
