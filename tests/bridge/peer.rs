@@ -152,21 +152,21 @@ fn read_head(stream: &mut impl Read) -> Option<String> {
     String::from_utf8(head).ok()
 }
 
-/// A peer that takes what is sent, ends the connection in the orderly way and says nothing.
-pub(crate) fn start_closing() -> u16 {
+/// A peer that greets, as many protocols do, and ends the connection in the orderly way. Gives its port.
+pub(crate) fn start_closing(greeting: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            end_orderly(socket);
+            end_orderly(socket, greeting);
         }
     });
     port
 }
 
 /// Bytes that are left unread would make the end a reset.
-fn end_orderly(mut socket: TcpStream) {
-    if socket.shutdown(Shutdown::Write).is_ok() {
+fn end_orderly(mut socket: TcpStream, greeting: &[u8]) {
+    if socket.write_all(greeting).is_ok() && socket.shutdown(Shutdown::Write).is_ok() {
         let _ = std::io::copy(&mut socket, &mut std::io::sink());
     }
 }

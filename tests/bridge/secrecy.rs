@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     io,
     sync::{Arc, Mutex, PoisonError},
+    thread::{self, ThreadId},
 };
 
 use bridge_front::Front;
@@ -12,7 +13,6 @@ use scim_bridge_operator::{
     domain::{evidence::Evidence, verdict::diagnose},
 };
 use serde_json::json;
-use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{
@@ -31,16 +31,41 @@ async fn shown(order: &ProbeOrder) -> String {
     format!("{order:?} {prober:?} {exchange:?} {exchange:#?} {verdict:?} {verdict}")
 }
 
-/// The log of a test, down to the finest line of every library.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// What one thread logs, down to the finest line of every library.
+#[derive(Clone)]
+struct Log {
+    thread: ThreadId,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Log {
+    /// Begins to take down what this thread logs. Once in a process.
+    ///
+    /// For the whole process, since libraries remember whether anybody listens, whichever thread asks first.
+    fn listen() -> Self {
+        let log = Self {
+            thread: thread::current().id(),
+            bytes: Arc::default(),
+        };
+        tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_max_level(tracing::Level::TRACE)
+            .init();
+        log
+    }
+
+    fn text(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
+        if thread::current().id() == self.thread {
+            let mut log = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+            log.extend_from_slice(bytes);
+        }
         Ok(bytes.len())
     }
 
@@ -156,12 +181,7 @@ async fn of_any_other_peer() {
 /// The finest log of every library that takes part in a probe shows the requests, but not the key.
 #[tokio::test]
 async fn of_the_key_in_any_log() {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(log.clone())
-        .with_max_level(tracing::Level::TRACE)
-        .finish();
-    let guard = tracing::dispatcher::set_default(&Dispatch::new(subscriber));
+    let log = Log::listen();
     let peer = Peer::start_tls("localhost", "Test CA", |path| match path {
         "/scim/Users" => answer("401 Unauthorized", "application/json", "{}"),
         other => healthy(other),
@@ -170,14 +190,12 @@ async fn of_the_key_in_any_log() {
     let mut order = order_for(&url, only(peer.ca_pem()));
     order.next_key = Some(Ok(key("canary-next-key")));
     let exchange = probe(&order).await;
-    drop(guard);
     let heard = peer.heard().join("\n");
     assert!(
         heard.contains(KEY) && heard.contains("canary-next-key"),
         "the peer got both keys: {heard}"
     );
-    let bytes = log.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let mut text = String::from_utf8(bytes).unwrap();
+    let mut text = log.text();
     assert!(
         text.contains("localhost"),
         "a log that shows nothing proves nothing: {text:?}"

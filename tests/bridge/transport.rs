@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::{
-    peer::{Peer, healthy, start_closing},
+    peer::{Peer, start_closing},
     support::{
         AMPLE, Differences, SHORT, front, learned, log, order, order_for, order_within, play, probe, told,
     },
@@ -58,23 +58,18 @@ async fn peers_that_do_not_speak_tls() {
         "a reset"
     );
 
-    let url = format!("https://127.0.0.1:{}", start_closing());
-    assert_eq!(
-        told(None, &probe(&order_for(&url, Trust::System)).await),
-        "TlsFailed (GET /ping)",
-        "an end in the middle of the handshake"
-    );
-
-    let garbage = Peer::start(|_| b"SSH-2.0-OpenSSH_9.9\r\n".to_vec());
-    let url = garbage.url().replace("http:", "https:");
-    // The peer reads until an empty line, which a handshake does not have: it is silent.
-    let mut order = order_for(&url, Trust::System);
-    order.target.timeout = SHORT;
-    assert_eq!(
-        told(None, &probe(&order).await),
-        "TimedOut (GET /ping)",
-        "a peer that waits for something else"
-    );
+    for greeting in [
+        // The end in the middle of the handshake.
+        &b""[..],
+        b"SSH-2.0-OpenSSH_9.9\r\n",
+        b"220 mail.example.com ESMTP\r\n",
+        b"\x15\x03\x01\0\x02\x02\x28",
+    ] {
+        let url = format!("https://127.0.0.1:{}", start_closing(greeting));
+        let seen = told(None, &probe(&order_for(&url, Trust::System)).await);
+        let greeting = greeting.escape_ascii();
+        assert_eq!(seen, "TlsFailed (GET /ping)", "a peer that says \"{greeting}\"");
+    }
 }
 
 #[tokio::test]
@@ -90,7 +85,7 @@ async fn plain_http_where_it_is_allowed() {
         "/ping /health* /scim/Users* /scim/Groups*"
     );
     // An end of a connection before TLS has begun is the same as any.
-    let url = format!("http://127.0.0.1:{}", start_closing());
+    let url = format!("http://127.0.0.1:{}", start_closing(b""));
     assert_eq!(
         told(None, &probe(&order_for(&url, Trust::System)).await),
         "ConnectFailed (GET /ping)"
@@ -174,7 +169,7 @@ async fn silence() {
     .await;
 }
 
-/// What was learned before the time was up is not lost.
+/// A refusal that was heard before the time was up is not lost.
 #[tokio::test]
 async fn evidence_from_before_a_timeout() {
     check_budgets(vec![
@@ -192,6 +187,10 @@ async fn evidence_from_before_a_timeout() {
         ),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn what_was_learned_before_a_timeout() {
     let front = front().await;
     play(&front, &json!({"faults": {"/scim/Users": {"kind": "silent"}}}));
     let exchange = probe(&order_within(&front, AMPLE)).await;
@@ -202,31 +201,25 @@ async fn evidence_from_before_a_timeout() {
     assert!(exchange.certificate.is_some(), "the certificate in {exchange:?}");
 }
 
-/// Peers that go on for ever: no single wait is long, and none of them ends.
+/// Peers whose answer begins and never comes to an end.
 #[tokio::test]
 async fn peers_that_never_come_to_an_end() {
     let interim = |_: &str| b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000);
     let half_a_head = |_: &str| b"HTTP/1.1 200 OK\r\nX: ".to_vec();
     let half_a_chunk =
         |_: &str| b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;ext=\r\npo".to_vec();
-    for (name, peer) in [
+    let peers = [
         ("interim answers only", Peer::start(interim)),
         ("half a head", Peer::start(half_a_head)),
         ("half a chunk", Peer::start(half_a_chunk)),
-    ] {
+    ];
+    let seen = join_all(peers.iter().map(|(_, peer)| {
         let mut order = order_for(&peer.url(), Trust::System);
-        order.target.timeout = AMPLE;
-        let exchange = probe(&order).await;
-        assert_eq!(
-            exchange.ping,
-            Reading::Failed(TransportFailure::TimedOut),
-            "{name}"
-        );
+        order.target.timeout = SHORT;
+        async move { probe(&order).await.ping }
+    }))
+    .await;
+    for ((name, _), ping) in peers.iter().zip(seen) {
+        assert_eq!(ping, Reading::Failed(TransportFailure::TimedOut), "{name}");
     }
-    // It answers at once, and the next one just as well.
-    let peer = Peer::start(healthy);
-    assert_eq!(
-        told(None, &probe(&order_for(&peer.url(), Trust::System)).await),
-        "Connected"
-    );
 }
