@@ -1,0 +1,163 @@
+//! Objects that cannot be used: each is told so, and none stands in the way of others.
+//!
+//! The shipped CRD lets few of them through. In a cluster of their own the CRD's rules are off, as they are where an
+//! older CRD is installed, or somebody edited it.
+
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use scim_bridge_operator::api::{self, v1alpha1::ScimBridgeConnection};
+use serde_json::{Value, json};
+use testbed::{Cluster, workspace};
+
+use crate::bed::{Bed, KEY, connection, line, pings, spec};
+
+/// The CRD without a schema for the specification.
+fn without_rules() -> String {
+    let mut crd = serde_json::to_value(api::crd()).unwrap();
+    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["properties"]["spec"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    crd.to_string()
+}
+
+const CASES: &[(&str, &str)] = &[
+    ("number-for-interval", r#"{"interval": 300}"#),
+    ("nonsense-for-interval", r#"{"interval": "soon"}"#),
+    ("unheard-of-provider", r#"{"identityProvider": "Nobody"}"#),
+    ("text-for-reference", r#"{"apiKeySecretRef": "corp"}"#),
+    ("no-reference", r#"{"apiKeySecretRef": null}"#),
+    (
+        "unheard-of-ca",
+        r#"{"tls": {"caRef": {"kind": "Pod", "name": "ca"}}}"#,
+    ),
+    ("text-for-suspend", r#"{"suspend": "no"}"#),
+    ("number-for-url", r#"{"url": 7}"#),
+    ("no-url", r#"{"url": null}"#),
+    ("empty-url", r#"{"url": ""}"#),
+    ("plain-http", r#"{"url": "http://127.0.0.1:1", "tls": null}"#),
+    ("other-scheme", r#"{"url": "file:///etc/passwd"}"#),
+    ("user-in-url", r#"{"url": "https://user:canary@127.0.0.1"}"#),
+    ("path-in-url", r#"{"url": "https://127.0.0.1/login"}"#),
+    ("short-interval", r#"{"interval": "1s", "timeout": "1s"}"#),
+    ("endless-timeout", r#"{"interval": "24h", "timeout": "23h"}"#),
+    ("no-threshold", r#"{"failureThreshold": 0}"#),
+    ("negative-threshold", r#"{"failureThreshold": -1}"#),
+];
+
+#[tokio::test]
+async fn an_unusable_object_is_told_so_and_harms_no_other() {
+    if std::env::var_os(testbed::cluster::CLUSTER).is_some() {
+        // A cluster that is somebody else's keeps its CRD as it is.
+        return;
+    }
+    let cluster = Cluster::start().await.unwrap();
+    let deploy = workspace::root().join("deploy");
+    cluster
+        .install(&[
+            &deploy.join("crd.yaml"),
+            &deploy.join("namespace.yaml"),
+            &deploy.join("rbac.yaml"),
+        ])
+        .await
+        .unwrap();
+    let force = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    cluster
+        .kubectl()
+        .run_with(&force, &without_rules())
+        .await
+        .unwrap();
+    let bed = Bed::on_own(&cluster, "invalid").await;
+    let bridge = bed.healthy_bridge().await;
+    bed.secret("corp", KEY).await;
+    for (name, more) in CASES {
+        let mut spec = spec("corp", &bridge.url(), &serde_json::from_str(more).unwrap());
+        spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        create(&bed, name, &spec).await;
+    }
+    create(&bed, "without-spec", &Value::Null).await;
+
+    let operator = bed.operator(&[]).await;
+    bed.connect("corp", &bridge, json!({})).await;
+    bed.expect("corp", "True Connected").await;
+    let names = || CASES.iter().map(|(name, _)| *name).chain(["without-spec"]);
+    let mut versions = Vec::new();
+    for name in names() {
+        versions.push(invalid(&bed, name).await);
+    }
+
+    // Edits of the Secret concern the neighbour; of the others none is written to again, and no key goes anywhere.
+    for key in ["canary-key-two", "canary-key-three"] {
+        let secret = bed.secret("corp", key).await;
+        bridge.set(|state| state.key = key.into());
+        bed.judged("corp", &secret).await;
+        bed.probe("corp").await;
+    }
+    let connection = bed.probe("corp").await;
+    assert_eq!(line(&connection), "True Connected");
+    for (name, before) in names().zip(&versions) {
+        assert_eq!(invalid(&bed, name).await, *before, "{name} was written to again");
+    }
+    assert_eq!(pings(&bridge), 6);
+    assert_eq!(operator.count("connections", "").await, 20);
+    assert_eq!(operator.count("pass_failures_total", "").await, 0);
+
+    // Put right, it is probed; a label on one that is not is no news.
+    let repaired = connection_of(&bed, "number-for-interval", json!({"spec": {"interval": "2h"}})).await;
+    assert_eq!(repaired["metadata"]["generation"], 2);
+    bed.expect("number-for-interval", "True Connected").await;
+    operator.stop().await;
+
+    // A new operator cannot read the old verdicts of those; it may write them once more, and then keeps quiet.
+    let operator = bed.operator(&[]).await;
+    bed.probe("corp").await;
+    assert_eq!(operator.count("pass_failures_total", "").await, 0);
+}
+
+/// Creates an object that the typed client could not express.
+async fn create(bed: &Bed<'_>, name: &str, spec: &Value) {
+    let mut object = connection(name, spec);
+    object["metadata"]["namespace"] = bed.namespace.clone().into();
+    if spec.is_null() {
+        object["spec"] = json!({});
+    }
+    bed.cluster.apply(&object.to_string()).await.unwrap();
+}
+
+async fn connection_of(bed: &Bed<'_>, name: &str, patch: Value) -> Value {
+    let (api, parameters) = (dynamic(bed), PatchParams::default());
+    let patched = api.patch(name, &parameters, &Patch::Merge(patch)).await;
+    serde_json::to_value(patched.unwrap()).unwrap()
+}
+
+fn dynamic(bed: &Bed<'_>) -> Api<DynamicObject> {
+    let kind = ApiResource::erase::<ScimBridgeConnection>(&());
+    Api::namespaced_with(bed.client.clone(), &bed.namespace, &kind)
+}
+
+/// Waits for the verdict; gives the version that has it.
+async fn invalid(bed: &Bed<'_>, name: &str) -> String {
+    let what = "InvalidSpec, stalled";
+    let object = testbed::wait::until(crate::bed::DEADLINE, what, async || {
+        let object = dynamic(bed).get(name).await.map_err(|error| error.to_string())?;
+        let conditions = object.data["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let has = |type_: &str, status: &str| {
+            conditions.iter().any(|condition| {
+                condition["type"] == type_
+                    && condition["status"] == status
+                    && condition["reason"] == "InvalidSpec"
+            })
+        };
+        if has("Ready", "False") && has("Stalled", "True") && object.data["status"]["observedGeneration"] == 1
+        {
+            Ok(object)
+        } else {
+            Err(format!("{name}: {}", object.data))
+        }
+    });
+    let object = object.await.unwrap_or_else(|error| panic!("{error}"));
+    object.metadata.resource_version.unwrap()
+}

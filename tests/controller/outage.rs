@@ -1,0 +1,48 @@
+//! The API server goes away and comes back, as it does in every upgrade of a cluster.
+
+use testbed::{Cluster, workspace};
+
+use crate::{
+    bed::{Bed, pings},
+    gate::Gate,
+};
+
+#[tokio::test]
+async fn an_absent_api_server_is_waited_for() {
+    if std::env::var_os(testbed::cluster::CLUSTER).is_some() {
+        // Somebody else's API server is not ours to stop.
+        return;
+    }
+    let cluster = Cluster::start().await.unwrap();
+    let deploy = workspace::root().join("deploy");
+    cluster
+        .install(&[
+            &deploy.join("crd.yaml"),
+            &deploy.join("namespace.yaml"),
+            &deploy.join("rbac.yaml"),
+        ])
+        .await
+        .unwrap();
+    let bed = Bed::on_own(&cluster, "outage").await;
+    let (gate, slow) = Gate::new(&bed).await;
+    let bridge = bed.healthy_bridge().await;
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("quiet", &bridge).await;
+    bed.expect("quiet", "True Connected").await;
+    bed.connect_well("slow", &slow).await;
+    gate.reached(&slow).await;
+
+    cluster.stop_api_server().await.unwrap();
+    operator.says("watch failed").await;
+    gate.open();
+    operator.says("pass failed").await;
+    cluster.start_api_server().await.unwrap();
+    // The verdict that could not be written comes by itself.
+    bed.expect("slow", "True Connected").await;
+    bed.probe("quiet").await;
+    assert_eq!(
+        pings(&bridge),
+        2,
+        "everything was read anew, which is no reason to probe"
+    );
+}

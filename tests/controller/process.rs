@@ -1,0 +1,198 @@
+//! The process: signals, the admin server, what it says where it cannot work.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+};
+
+use bridge_front::Front;
+use k8s_openapi::api::{
+    core::v1::ServiceAccount,
+    rbac::v1::{Role, RoleBinding},
+};
+use kube::api::PostParams;
+use serde_json::{from_value, json};
+use testbed::supervise::Signal;
+
+use crate::{
+    bed::{Bed, DEADLINE, LOOPBACK, observed, pings, status},
+    gate::Gate,
+};
+
+/// Everything that the admin server answers, headers included.
+async fn get(admin: SocketAddr, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    let exchange = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(admin)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    });
+    exchange.await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn the_admin_server_tells_health_and_counts() {
+    let bed = Bed::new("admin").await;
+    let bridge = bed.healthy_bridge().await;
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("corp", &bridge).await;
+    bed.expect("corp", "True Connected").await;
+
+    for path in ["/livez", "/readyz"] {
+        let answer = get(operator.admin(), path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        assert!(answer.ends_with("\r\n\r\nok\n"), "{path}: {answer}");
+    }
+    let answer = get(operator.admin(), "/metrics").await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(
+        head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        "{head}"
+    );
+    assert!(body.contains("# EOF"), "{body}");
+    for (sample, value) in [
+        ("probes_total{reason=\"Connected\"}", "1"),
+        ("verdicts_total{change=\"news\"}", "1"),
+        ("connections", "1"),
+        ("leader", "1"),
+        ("pass_failures_total", "0"),
+        ("pass_panics_total", "0"),
+        ("bridge_unlocks_total", "0"),
+    ] {
+        let line = format!("scim_bridge_operator_{sample} {value}");
+        assert!(body.lines().any(|found| found == line), "{line} in:\n{body}");
+    }
+    for path in ["/", "/healthz", "/metrics/x"] {
+        let answer = get(operator.admin(), path).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
+    }
+}
+
+/// An operator with one connection under probe, the bridge of another, and the gate that holds the probe.
+async fn amid_a_probe(bed: &Bed<'_>) -> (crate::bed::Operator, Gate, Front, Front) {
+    let (gate, bridge) = Gate::new(bed).await;
+    let late = bed.healthy_bridge().await;
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("corp", &bridge).await;
+    gate.reached(&bridge).await;
+    (operator, gate, bridge, late)
+}
+
+#[tokio::test]
+async fn a_signal_lets_probes_come_to_their_end() {
+    let bed = Bed::new("drain").await;
+    let (operator, gate, bridge, late) = amid_a_probe(&bed).await;
+    operator.ask_to_end().await;
+    bed.connect_well("late", &late).await;
+    gate.open();
+    let ended = operator.process().wait(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+
+    // No waiting: what was to be written is there when the process has ended.
+    let connection = bed.get("corp").await;
+    assert_eq!(crate::bed::line(&connection), "True Connected");
+    assert_eq!(observed(&connection), 1);
+    assert_eq!(
+        (pings(&bridge), pings(&late)),
+        (1, 0),
+        "nothing is begun any more"
+    );
+    assert_eq!(observed(&bed.get("late").await), -1);
+}
+
+#[tokio::test]
+async fn a_second_signal_aborts() {
+    let bed = Bed::new("abort").await;
+    let (operator, _gate, _bridge, _late) = amid_a_probe(&bed).await;
+    operator.ask_to_end().await;
+    operator.signal(Signal::Interrupt).unwrap();
+    let ended = operator.process().wait(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(operator.logs().contains("aborted by a second signal"));
+    assert_eq!(observed(&bed.get("corp").await), -1);
+}
+
+#[tokio::test]
+async fn a_drain_has_an_end() {
+    let bed = Bed::new("drained").await;
+    let (gate, bridge) = Gate::new(&bed).await;
+    let operator = bed.operator(&["--drain-timeout", "1s"]).await;
+    bed.connect_well("corp", &bridge).await;
+    gate.reached(&bridge).await;
+    let ended = operator.terminate(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(0));
+    operator.says("passes did not end in time").await;
+}
+
+/// What hinders the operator itself stands where people look: in the status.
+#[tokio::test]
+async fn a_missing_permission_is_said_in_the_status() {
+    let bed = Bed::new("hindered").await;
+    let bridge = bed.healthy_bridge().await;
+    let account = json!({"metadata": {"name": "poor"}});
+    let role = json!({"metadata": {"name": "poor"}, "rules": [
+        {"apiGroups": ["scimbridge.dev"], "resources": ["scimbridgeconnections"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["scimbridge.dev"], "resources": ["scimbridgeconnections/status"], "verbs": ["patch"]},
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]},
+    ]});
+    let binding = json!({
+        "metadata": {"name": "poor"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "poor"},
+        "subjects": [{"kind": "ServiceAccount", "name": "poor", "namespace": bed.namespace}],
+    });
+    let created = PostParams::default();
+    let account: ServiceAccount = from_value(account).unwrap();
+    bed.api().create(&created, &account).await.unwrap();
+    let role: Role = from_value(role).unwrap();
+    bed.api().create(&created, &role).await.unwrap();
+    let binding: RoleBinding = from_value(binding).unwrap();
+    bed.api().create(&created, &binding).await.unwrap();
+    let kubeconfig = bed
+        .cluster
+        .service_account_kubeconfig(&bed.namespace, "poor")
+        .await
+        .unwrap();
+
+    let flags = [&["--leader-elect=false"], &LOOPBACK[..]].concat();
+    let operator = bed.spawn_as(&kubeconfig, &flags);
+    bed.connect_well("corp", &bridge).await;
+    let connection = bed.expect("corp", "Unknown Progressing Reconciling").await;
+    let conditions = status(&connection).conditions;
+    let ready = conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready")
+        .unwrap();
+    assert!(
+        ready.message.contains("the operator may not read"),
+        "{}",
+        ready.message
+    );
+    operator.says("pass failed").await;
+    assert_eq!(pings(&bridge), 0);
+
+    // Granted, it goes on by itself.
+    let mut rules = role.rules.unwrap();
+    rules[2].resources = Some(vec!["configmaps".to_owned(), "secrets".to_owned()]);
+    bed.patch::<Role>("poor", json!({"rules": rules})).await;
+    bed.expect("corp", "True Connected").await;
+}
+
+/// What was never right is said at once, and ends the process.
+#[tokio::test]
+async fn a_start_that_cannot_succeed_ends_with_a_reason() {
+    let bed = Bed::new("hopeless").await;
+    let nowhere = bed.spawn_as(
+        std::path::Path::new("/nonexistent/kubeconfig"),
+        &["--leader-elect=false"],
+    );
+    let ended = nowhere.process().wait(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(nowhere.logs().contains("no cluster"), "{}", nowhere.logs());
+
+    let wrong = bed.spawn(&["--allow-cidr", "everything"]);
+    let ended = wrong.process().wait(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(2), "{}", wrong.logs());
+}

@@ -1,0 +1,135 @@
+//! What the operator refuses to do for whoever writes connections: no connection is made, no key is sent.
+
+use bridge_front::Front;
+use k8s_openapi::api::core::v1::Secret;
+use scim_bridge_operator::api::v1alpha1::ObjectVersion;
+use serde_json::json;
+
+use crate::bed::{Bed, KEY, pings, status, version};
+
+fn assert_untouched(bridge: &Front) {
+    let traffic = bridge.traffic();
+    assert_eq!(traffic.connections, 0, "{:?}", traffic.requests);
+}
+
+/// Names, on the Secret, the hosts that its key may go to.
+async fn consent(bed: &Bed<'_>, secret: &str, hosts: &str) -> ObjectVersion {
+    let annotations = json!({"metadata": {"annotations": {"scimbridge.dev/allowed-hosts": hosts}}});
+    version(&bed.patch::<Secret>(secret, annotations).await.metadata)
+}
+
+#[tokio::test]
+async fn a_secret_decides_where_its_key_may_go() {
+    let bed = Bed::new("consent").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed.operator(&[]).await;
+    bed.secret("corp", KEY).await;
+    consent(&bed, "corp", "scim.example.com").await;
+    bed.connect("corp", &bridge, json!({})).await;
+    for elsewhere in [
+        "",
+        "*",
+        "*.example.com",
+        "127.0.0.10, localhost",
+        "https://127.0.0.1",
+    ] {
+        let secret = consent(&bed, "corp", elsewhere).await;
+        bed.judged("corp", &secret).await;
+        bed.expect("corp", "False ConsentMissing Stalled").await;
+    }
+    assert_untouched(&bridge);
+    consent(&bed, "corp", "scim.example.com, 127.0.0.1").await;
+    bed.expect("corp", "True Connected").await;
+    consent(&bed, "corp", "scim.example.com").await;
+    let connection = bed.expect("corp", "False ConsentMissing Stalled").await;
+    assert_eq!(status(&connection).binding, None);
+    assert_eq!(pings(&bridge), 1);
+}
+
+/// The rehearsal of a next key sends it, too.
+#[tokio::test]
+async fn a_next_key_needs_consent_as_well() {
+    let bed = Bed::new("rehearse").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed.operator(&[]).await;
+    bed.secret("corp", KEY).await;
+    bed.secret("next", KEY).await;
+    consent(&bed, "next", "scim.example.com").await;
+    bed.connect("corp", &bridge, json!({"nextApiKeySecretRef": {"name": "next"}}))
+        .await;
+    let connection = bed.expect("corp", "True Connected NextApiKeyValid=False").await;
+    let conditions = status(&connection).conditions;
+    assert!(
+        conditions
+            .iter()
+            .any(|condition| condition.reason == "ConsentMissing")
+    );
+}
+
+#[tokio::test]
+async fn consent_may_be_required() {
+    let bed = Bed::new("required").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed.operator(&["--require-secret-consent"]).await;
+    bed.connect_well("corp", &bridge).await;
+    bed.expect("corp", "False ConsentMissing Stalled").await;
+    assert_untouched(&bridge);
+    consent(&bed, "corp", "127.0.0.*").await;
+    bed.expect("corp", "True Connected").await;
+}
+
+#[tokio::test]
+async fn hosts_may_be_limited() {
+    let bed = Bed::new("hosts").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed
+        .operator(&["--allowed-host", "*.example.com", "--allowed-host", "localhost"])
+        .await;
+    bed.connect_well("corp", &bridge).await;
+    bed.expect("corp", "False HostDenied Stalled").await;
+    assert_untouched(&bridge);
+    let url = format!("https://localhost:{}", bridge.port());
+    bed.edit("corp", json!({"url": url})).await;
+    bed.expect("corp", "True Connected").await;
+}
+
+/// As installed, without any flag: loopback, by address and by name, in any spelling.
+#[tokio::test]
+async fn loopback_is_denied_unless_it_is_allowed() {
+    let bed = Bed::new("loopback").await;
+    let bridge = bed.healthy_bridge().await;
+    let operator = bed.spawn(&["--leader-elect=false"]);
+    operator.ready(crate::bed::DEADLINE).await.unwrap();
+    bed.secret("corp", KEY).await;
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "169.254.169.254",
+    ] {
+        bed.connect_url("corp", &format!("https://{host}:{}", bridge.port()), json!({}))
+            .await;
+        bed.expect("corp", "False HostDenied Stalled").await;
+    }
+    // Where the address is another than the host of the certificate.
+    let disguised =
+        json!({"tls": {"serverName": "scim.example.com", "caRef": {"kind": "ConfigMap", "name": "ca"}}});
+    bed.connect("corp", &bridge, disguised).await;
+    bed.expect("corp", "False HostDenied Stalled").await;
+    assert_untouched(&bridge);
+}
+
+#[tokio::test]
+async fn a_denied_network_stays_denied_whatever_allows_it() {
+    let bed = Bed::new("denied").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed.operator(&["--deny-cidr", "127.0.0.1/32"]).await;
+    bed.connect_well("corp", &bridge).await;
+    bed.expect("corp", "False HostDenied Stalled").await;
+    assert_untouched(&bridge);
+}

@@ -1,0 +1,102 @@
+//! A restart, an upgrade, another leader: what is known is kept, what has changed meanwhile is seen.
+
+use serde_json::json;
+
+use crate::bed::{Bed, KEY, WRONG_KEY, line, pings, status};
+
+#[tokio::test]
+async fn a_restart_keeps_verdicts_and_sees_what_has_changed() {
+    let bed = Bed::new("restart").await;
+    let [fresh, refused, changed, marker] = [
+        bed.healthy_bridge().await,
+        bed.healthy_bridge().await,
+        bed.healthy_bridge().await,
+        bed.healthy_bridge().await,
+    ];
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("fresh", &fresh).await;
+    bed.secret("refused", WRONG_KEY).await;
+    bed.connect("refused", &refused, json!({})).await;
+    bed.connect_well("changed", &changed).await;
+    bed.connect("missing", &marker, json!({})).await;
+    bed.expect("fresh", "True Connected").await;
+    bed.expect("refused", "False AuthFailed Stalled").await;
+    bed.expect("changed", "True Connected").await;
+    bed.expect("missing", "False SecretNotFound Reconciling").await;
+    operator.stop().await;
+
+    let mut tapes = [bed.tape("fresh").await, bed.tape("refused").await];
+    let secret = bed.secret("changed", WRONG_KEY).await;
+    bed.secret("missing", KEY).await;
+    let operator = bed.operator(&[]).await;
+    bed.judged("changed", &secret).await;
+    bed.expect("changed", "False AuthFailed Stalled").await;
+    bed.expect("missing", "True Connected").await;
+    // Made after the restart, judged after everything that the restart led to.
+    bed.connect_well("marker", &marker).await;
+    bed.expect("marker", "True Connected").await;
+
+    assert_eq!(pings(&fresh), 1);
+    assert_eq!(pings(&refused), 1, "a refused key is not sent again");
+    assert_eq!(pings(&changed), 2);
+    assert_eq!(operator.probes().await, 3);
+    for tape in &mut tapes {
+        assert!(tape.so_far(&bed).await.is_empty(), "nothing was written");
+    }
+}
+
+/// Thresholds count across restarts: the count is in the status.
+#[tokio::test]
+async fn a_restart_does_not_forget_failures() {
+    let bed = Bed::new("count").await;
+    let bridge = bed.healthy_bridge().await;
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("corp", &bridge).await;
+    bed.expect("corp", "True Connected").await;
+    bridge.set(|state| {
+        let status = 502;
+        let (body, retry_after) = (bridge_front::Content::Html, Some("3000".into()));
+        state.fault(
+            "/",
+            bridge_front::Fault::Status {
+                status,
+                body,
+                retry_after,
+            },
+        );
+    });
+    bed.probe("corp").await;
+    assert_eq!(status(&bed.probe("corp").await).consecutive_failures, 2);
+    operator.stop().await;
+
+    let _operator = bed.operator(&[]).await;
+    let connection = bed.probe("corp").await;
+    assert_eq!(line(&connection), "False BridgeUnavailable Reconciling");
+    assert_eq!(status(&connection).consecutive_failures, 3);
+}
+
+/// An object that was edited, or replaced, while nobody watched.
+#[tokio::test]
+async fn a_restart_sees_new_specifications() {
+    let bed = Bed::new("meanwhile").await;
+    let (one, other) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("edited", &one).await;
+    bed.connect_well("asked", &one).await;
+    bed.expect("edited", "True Connected").await;
+    bed.expect("asked", "True Connected").await;
+    operator.stop().await;
+
+    let before = pings(&one);
+    bed.edit("edited", json!({"url": other.url()})).await;
+    bed.annotate("asked", "reconcile.fluxcd.io/requestedAt", "meanwhile")
+        .await;
+    let _operator = bed.operator(&[]).await;
+    let connection = bed.expect("edited", "True Connected").await;
+    assert_eq!(connection.metadata.generation, Some(2));
+    bed.until("asked", "the echo", |object| {
+        status(object).last_handled_reconcile_at.as_deref() == Some("meanwhile")
+    })
+    .await;
+    assert_eq!((pings(&one), pings(&other)), (before + 1, 1));
+}
