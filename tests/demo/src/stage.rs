@@ -109,14 +109,16 @@ impl Stage {
         }
         if !self.is_ours {
             say("taking back what was installed")?;
+            // Not waited for: how long a namespace takes to go is the cluster's business.
+            let delete = ["delete", "--ignore-not-found", "--wait=false"];
             let kubectl = self.cluster.kubectl();
             kubectl
-                .run(&["delete", "namespace", NAMESPACE, "--ignore-not-found"])
+                .run(&[&delete[..], &["namespace", NAMESPACE]].concat())
                 .await?;
             for manifest in self.installed.iter().rev() {
                 let manifest = manifest.display().to_string();
                 kubectl
-                    .run(&["delete", "--ignore-not-found", "--filename", &manifest])
+                    .run(&[&delete[..], &["--filename", &manifest]].concat())
                     .await?;
             }
         }
