@@ -15,7 +15,7 @@ use crate::{
     api::{
         REQUESTED_AT_ANNOTATION,
         v1alpha1::{
-            CaKind, IdentityProvider, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionSpec,
+            CaKind, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus,
         },
     },
@@ -254,32 +254,20 @@ impl Registry {
         let entry = self.connections.get(key).filter(|entry| !entry.running)?;
         let connection = &entry.connection;
         let status = &connection.status;
-        let [credential, ca, next_credential] = [
+        // In the order of `References`.
+        let judged = [
             version(status.credential.as_ref()),
             status.ca.clone(),
             version(status.next_credential.as_ref()),
         ];
-        let [secret_reference, ca_reference, next_secret_reference] = &entry.references;
-        let [secret_before, ca_before, next_secret_before] = &entry.seen_before;
-        let dependency =
-            |reference: &Option<Reference>, judged: &'_ Option<ObjectVersion>, before: &'_ Seen| {
-                reference
-                    .as_ref()
-                    .and_then(|reference| self.references.get(reference))
-                    .map(|referenced| (referenced.seen.clone(), judged.clone(), before.clone()))
-            };
-        let parts = [
-            dependency(secret_reference, &credential, secret_before),
-            dependency(ca_reference, &ca, ca_before),
-            dependency(next_secret_reference, &next_credential, next_secret_before),
-        ];
-        let [credential, ca, next_credential] = parts.each_ref().map(|part| {
-            part.as_ref().map(|(seen, judged, seen_before)| Dependency {
-                judged: judged.as_ref(),
-                seen,
-                seen_before,
+        let dependency = |slot: usize| {
+            let reference = entry.references.get(slot)?.as_ref()?;
+            Some(Dependency {
+                judged: judged.get(slot)?.as_ref(),
+                seen: &self.references.get(reference)?.seen,
+                seen_before: entry.seen_before.get(slot)?,
             })
-        });
+        };
         if let Some(until) = entry.outdated_until.filter(|until| instant < *until) {
             return Some(Due::At(now + (until - instant)));
         }
@@ -291,9 +279,9 @@ impl Registry {
             dormant: connection.is_dormant(),
             generation: connection.metadata.generation.unwrap_or_default(),
             observed_generation: status.observed_generation,
-            credential,
-            ca,
-            next_credential,
+            credential: dependency(0),
+            ca: dependency(1),
+            next_credential: dependency(2),
             requested: connection.requested().as_deref(),
             handled: status.last_handled_reconcile_at.as_deref(),
             next: now + entry.next.saturating_duration_since(instant),
