@@ -122,31 +122,29 @@ impl<'a> Bed<'a> {
 
     /// An operator for this namespace, ready.
     pub(crate) async fn operator(&self, more: &[&str]) -> Operator {
-        let operator = self.spawn(&[&["--leader-elect=false"], &LOOPBACK[..], more].concat());
+        let operator = self
+            .spawn(&[&["--leader-elect=false"], &LOOPBACK[..], more].concat())
+            .await;
         operator.ready(DEADLINE).await.unwrap();
         operator
     }
 
-    /// An operator with these flags beside those that every test needs; it may not be ready yet, or ever.
-    pub(crate) fn spawn(&self, flags: &[&str]) -> Operator {
-        self.spawn_as(&self.kubeconfig, flags)
+    /// An operator for this namespace with these flags; it may not be ready yet, or ever.
+    pub(crate) async fn spawn(&self, flags: &[&str]) -> Operator {
+        self.spawn_as(&self.kubeconfig, flags).await
     }
 
     /// The same with other rights.
-    pub(crate) fn spawn_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
-        let admin = format!("127.0.0.1:{}", free_port().unwrap());
-        let common = [
-            "run",
-            "--namespaces",
-            &self.namespace,
-            "--admin-addr",
-            &admin,
-            "--log-level",
-            "debug",
-        ];
-        let binary = Path::new(env!("CARGO_BIN_EXE_scim-bridge-operator"));
-        let process = OperatorProcess::spawn(binary, kubeconfig, &[&common, flags].concat(), &[]);
-        Operator(process.unwrap())
+    pub(crate) async fn spawn_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
+        spawn(kubeconfig, &[&["--namespaces", &self.namespace], flags].concat()).await
+    }
+
+    /// An operator for every namespace, as installed: on a cluster of the test's own.
+    pub(crate) async fn operator_everywhere(&self) -> Operator {
+        let flags = [&["--leader-elect=false"], &LOOPBACK[..]].concat();
+        let operator = spawn(&self.kubeconfig, &flags).await;
+        operator.ready(DEADLINE).await.unwrap();
+        operator
     }
 
     // === bridges ===
@@ -336,6 +334,25 @@ impl<'a> Bed<'a> {
     /// Records every version of the connection from now on.
     pub(crate) async fn tape(&self, name: &str) -> Tape {
         Tape::new(self.connections(), name).await
+    }
+}
+
+/// Starts the operator. It has its port when this returns, or has ended.
+async fn spawn(kubeconfig: &Path, flags: &[&str]) -> Operator {
+    let binary = Path::new(env!("CARGO_BIN_EXE_scim-bridge-operator"));
+    loop {
+        let admin = format!("127.0.0.1:{}", free_port().unwrap());
+        let args = [&["run", "--admin-addr", &admin, "--log-level", "debug"], flags].concat();
+        let operator = Operator(OperatorProcess::spawn(binary, kubeconfig, &args, &[]).unwrap());
+        let begun = wait::until(DEADLINE, "the operator to begin", async || {
+            let has_ended = operator.process().ended().unwrap().is_some();
+            (has_ended || operator.logs().contains(r#""message":"started""#)).then_some(())
+        });
+        begun.await.unwrap_or_else(|error| panic!("{error}"));
+        // Somebody else may take a port between the moment that it was free and the moment that it is used.
+        if !operator.logs().contains("cannot listen") {
+            return operator;
+        }
     }
 }
 

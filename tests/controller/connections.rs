@@ -301,3 +301,25 @@ async fn the_next_key_is_rehearsed() {
     bed.expect("corp", "True Connected").await;
     assert_eq!(pings(&bridge), 4);
 }
+
+/// One of several operators that share a cluster by label.
+#[tokio::test]
+async fn only_connections_with_the_label_are_known() {
+    let bed = Bed::new("shard").await;
+    let (mine, other) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
+    let operator = bed.operator(&["--watch-label-selector", "mark=mine"]).await;
+    bed.connect_well("other", &other).await;
+    bed.connect_well("mine", &mine).await;
+    bed.label("mine", "mine").await;
+    bed.expect("mine", "True Connected").await;
+    assert_eq!((pings(&mine), pings(&other)), (1, 0));
+
+    bed.label("other", "mine").await;
+    bed.expect("other", "True Connected").await;
+    bed.label("mine", "theirs").await;
+    bed.annotate("mine", "reconcile.fluxcd.io/requestedAt", "now")
+        .await;
+    bed.probe("other").await;
+    assert_eq!((pings(&mine), pings(&other)), (1, 2));
+    assert_eq!(operator.count("connections", "").await, 1);
+}

@@ -9,9 +9,9 @@ use kube::{
 };
 use scim_bridge_operator::api::{self, v1alpha1::ScimBridgeConnection};
 use serde_json::{Value, json};
-use testbed::{Cluster, workspace};
+use testbed::{Cluster, wait, workspace};
 
-use crate::bed::{Bed, KEY, connection, line, pings, spec};
+use crate::bed::{Bed, DEADLINE, KEY, connection, line, pings, spec};
 
 /// The CRD without a schema for the specification.
 fn without_rules() -> String {
@@ -108,9 +108,27 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
     bed.expect("number-for-interval", "True Connected").await;
     operator.stop().await;
 
-    // A new operator cannot read the old verdicts of those; it may write them once more, and then keeps quiet.
+    // A new operator cannot read the old verdicts, and writes them once more; then it keeps quiet.
     let operator = bed.operator(&[]).await;
     bed.probe("corp").await;
+    wait::until(DEADLINE, "a verdict about each", async || {
+        let judged = operator.count("probes_total", "InvalidSpec").await;
+        (judged >= 18).then_some(())
+    })
+    .await
+    .unwrap_or_else(|error| panic!("{error}"));
+    let unusable = || names().filter(|name| *name != "number-for-interval");
+    bed.probe("corp").await;
+    let mut versions = Vec::new();
+    for name in unusable() {
+        versions.push(invalid(&bed, name).await);
+    }
+    let secret = bed.secret("corp", KEY).await;
+    bed.judged("corp", &secret).await;
+    bed.probe("corp").await;
+    for (name, before) in unusable().zip(&versions) {
+        assert_eq!(invalid(&bed, name).await, *before, "{name} was written to again");
+    }
     assert_eq!(operator.count("pass_failures_total", "").await, 0);
 }
 
@@ -138,7 +156,7 @@ fn dynamic(bed: &Bed<'_>) -> Api<DynamicObject> {
 /// Waits for the verdict; gives the version that has it.
 async fn invalid(bed: &Bed<'_>, name: &str) -> String {
     let what = "InvalidSpec, stalled";
-    let object = testbed::wait::until(crate::bed::DEADLINE, what, async || {
+    let object = wait::until(DEADLINE, what, async || {
         let object = dynamic(bed).get(name).await.map_err(|error| error.to_string())?;
         let conditions = object.data["status"]["conditions"]
             .as_array()

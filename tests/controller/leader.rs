@@ -8,9 +8,9 @@ use testbed::wait;
 
 use crate::bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, pings};
 
-fn replica(bed: &Bed<'_>, identity: &str) -> Operator {
+async fn replica(bed: &Bed<'_>, identity: &str) -> Operator {
     let flags = ["--lease-namespace", OPERATOR, "--identity", identity];
-    bed.spawn(&[&flags, &LOOPBACK[..]].concat())
+    bed.spawn(&[&flags, &LOOPBACK[..]].concat()).await
 }
 
 async fn leads(bed: &Bed<'_>, identity: &str) {
@@ -27,9 +27,9 @@ async fn leads(bed: &Bed<'_>, identity: &str) {
 async fn one_replica_works_and_hands_over() {
     let bed = Bed::new("leader").await;
     let bridge = bed.healthy_bridge().await;
-    let first = replica(&bed, "first");
+    let first = replica(&bed, "first").await;
     leads(&bed, "first").await;
-    let second = replica(&bed, "second");
+    let second = replica(&bed, "second").await;
     for operator in [&first, &second] {
         operator.ready(DEADLINE).await.unwrap();
     }
@@ -55,14 +55,14 @@ async fn one_replica_works_and_hands_over() {
     assert_eq!(pings(&bridge), 3, "the change of leader was no reason to probe");
 
     // One that stands by ends at once, and leaves the Lease alone.
-    let idle = replica(&bed, "idle");
+    let idle = replica(&bed, "idle").await;
     idle.ready(DEADLINE).await.unwrap();
     idle.stop().await;
     bed.probe("corp").await;
     assert_eq!(second.probes().await, 2);
 
     // A leader that dies leaves the Lease behind; it expires.
-    let third = replica(&bed, "third");
+    let third = replica(&bed, "third").await;
     third.ready(DEADLINE).await.unwrap();
     second.kill().await.unwrap();
     leads(&bed, "third").await;

@@ -1,4 +1,5 @@
-//! The API server goes away and comes back, as it does in every upgrade of a cluster.
+//! The API server goes away and comes back, as it does in every upgrade of a cluster. The operator watches all
+//! namespaces, which it can only where no other test is.
 
 use testbed::{Cluster, workspace};
 
@@ -26,9 +27,13 @@ async fn an_absent_api_server_is_waited_for() {
     let bed = Bed::on_own(&cluster, "outage").await;
     let (gate, slow) = Gate::new(&bed).await;
     let bridge = bed.healthy_bridge().await;
-    let operator = bed.operator(&[]).await;
+    let elsewhere = Bed::on_own(&cluster, "elsewhere").await;
+    let operator = bed.operator_everywhere().await;
     bed.connect_well("quiet", &bridge).await;
     bed.expect("quiet", "True Connected").await;
+    let other = elsewhere.healthy_bridge().await;
+    elsewhere.connect_well("quiet", &other).await;
+    elsewhere.expect("quiet", "True Connected").await;
     bed.connect_well("slow", &slow).await;
     gate.reached(&slow).await;
 
@@ -39,10 +44,12 @@ async fn an_absent_api_server_is_waited_for() {
     cluster.start_api_server().await.unwrap();
     // The verdict that could not be written comes by itself.
     bed.expect("slow", "True Connected").await;
-    bed.probe("quiet").await;
+    for bed in [&bed, &elsewhere] {
+        bed.probe("quiet").await;
+    }
     assert_eq!(
-        pings(&bridge),
-        2,
+        [pings(&bridge), pings(&other)],
+        [2, 2],
         "everything was read anew, which is no reason to probe"
     );
 }

@@ -157,7 +157,7 @@ async fn a_missing_permission_is_said_in_the_status() {
         .unwrap();
 
     let flags = [&["--leader-elect=false"], &LOOPBACK[..]].concat();
-    let operator = bed.spawn_as(&kubeconfig, &flags);
+    let operator = bed.spawn_as(&kubeconfig, &flags).await;
     bed.connect_well("corp", &bridge).await;
     let connection = bed.expect("corp", "Unknown Progressing Reconciling").await;
     let conditions = status(&connection).conditions;
@@ -184,15 +184,17 @@ async fn a_missing_permission_is_said_in_the_status() {
 #[tokio::test]
 async fn a_start_that_cannot_succeed_ends_with_a_reason() {
     let bed = Bed::new("hopeless").await;
-    let nowhere = bed.spawn_as(
-        std::path::Path::new("/nonexistent/kubeconfig"),
-        &["--leader-elect=false"],
-    );
+    let nowhere = bed
+        .spawn_as(
+            std::path::Path::new("/nonexistent/kubeconfig"),
+            &["--leader-elect=false"],
+        )
+        .await;
     let ended = nowhere.process().wait(DEADLINE).await.unwrap();
     assert_eq!(ended.code(), Some(1));
     assert!(nowhere.logs().contains("no cluster"), "{}", nowhere.logs());
 
-    let wrong = bed.spawn(&["--allow-cidr", "everything"]);
+    let wrong = bed.spawn(&["--allow-cidr", "everything"]).await;
     let ended = wrong.process().wait(DEADLINE).await.unwrap();
     assert_eq!(ended.code(), Some(2), "{}", wrong.logs());
 }

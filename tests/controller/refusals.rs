@@ -98,7 +98,7 @@ async fn hosts_may_be_limited() {
 async fn loopback_is_denied_unless_it_is_allowed() {
     let bed = Bed::new("loopback").await;
     let bridge = bed.healthy_bridge().await;
-    let operator = bed.spawn(&["--leader-elect=false"]);
+    let operator = bed.spawn(&["--leader-elect=false"]).await;
     operator.ready(crate::bed::DEADLINE).await.unwrap();
     bed.secret("corp", KEY).await;
     for host in [
