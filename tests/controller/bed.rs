@@ -27,7 +27,7 @@ use scim_bridge_operator::api::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use testbed::{Cluster, OperatorProcess, free_port, supervise::Signal, wait, workspace};
+use testbed::{Cluster, OperatorProcess, cluster::CLUSTER, free_port, supervise::Signal, wait, workspace};
 use tokio::sync::OnceCell;
 
 use crate::tape::Tape;
@@ -60,18 +60,31 @@ async fn installed() -> &'static Installed {
     INSTALLED
         .get_or_init(async || {
             let cluster = Cluster::shared().await.unwrap();
-            let deploy = workspace::root().join("deploy");
-            let manifests = ["crd.yaml", "namespace.yaml", "rbac.yaml"].map(|file| deploy.join(file));
-            cluster
-                .install(&manifests.each_ref().map(PathBuf::as_path))
-                .await
-                .unwrap();
+            install(cluster).await;
             Installed {
                 cluster,
                 kubeconfig: kubeconfig_of_operator(cluster).await,
             }
         })
         .await
+}
+
+/// A cluster for a test that does to it what others would suffer from. `None` where the cluster is somebody else's.
+pub(crate) async fn own_cluster() -> Option<Cluster> {
+    if std::env::var_os(CLUSTER).is_some_and(|choice| !choice.is_empty()) {
+        return None;
+    }
+    let cluster = Cluster::start().await.unwrap();
+    install(&cluster).await;
+    Some(cluster)
+}
+
+/// All that `deploy/` has, but for the Deployment.
+async fn install(cluster: &Cluster) {
+    let deploy = workspace::root().join("deploy");
+    let manifests = ["crd.yaml", "namespace.yaml", "rbac.yaml"].map(|file| deploy.join(file));
+    let manifests = manifests.each_ref().map(PathBuf::as_path);
+    cluster.install(&manifests).await.unwrap();
 }
 
 async fn kubeconfig_of_operator(cluster: &Cluster) -> PathBuf {
@@ -100,7 +113,7 @@ impl Bed<'static> {
 }
 
 impl<'a> Bed<'a> {
-    /// A bed on a cluster of the test's own, in which the ServiceAccount has been made already.
+    /// A bed on a cluster of the test's own.
     pub(crate) async fn on_own(cluster: &'a Cluster, prefix: &str) -> Self {
         Self::on(cluster, kubeconfig_of_operator(cluster).await, prefix).await
     }

@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use testbed::wait;
+use testbed::{supervise::Signal, wait};
 
 use crate::bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, pings};
 
@@ -61,13 +61,21 @@ async fn one_replica_works_and_hands_over() {
     bed.probe("corp").await;
     assert_eq!(second.probes().await, 2);
 
-    // A leader that dies leaves the Lease behind; it expires.
+    // A leader that freezes, as a paused machine does, leaves the Lease behind; it expires. Thawed, the leader that was
+    // finds that out, and ends without a word to anybody.
     let third = replica(&bed, "third").await;
     third.ready(DEADLINE).await.unwrap();
-    second.kill().await.unwrap();
+    second.signal(Signal::Stop).unwrap();
     leads(&bed, "third").await;
     bed.probe("corp").await;
-    assert_eq!(third.probes().await, 1);
-    assert_eq!(pings(&bridge), 5);
+    let mut tape = bed.tape("corp").await;
+    second.signal(Signal::Continue).unwrap();
+    let ended = second.process().wait(DEADLINE).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert!(second.logs().contains("the Lease was lost"), "{}", second.logs());
+    assert!(tape.so_far(&bed).await.is_empty());
+    bed.probe("corp").await;
+    assert_eq!(third.probes().await, 2);
+    assert_eq!(pings(&bridge), 6);
     third.stop().await;
 }

@@ -1,29 +1,16 @@
 //! The API server goes away and comes back, as it does in every upgrade of a cluster. The operator watches all
 //! namespaces, which it can only where no other test is.
 
-use testbed::{Cluster, workspace};
-
 use crate::{
-    bed::{Bed, pings},
+    bed::{Bed, own_cluster, pings},
     gate::Gate,
 };
 
 #[tokio::test]
 async fn an_absent_api_server_is_waited_for() {
-    if std::env::var_os(testbed::cluster::CLUSTER).is_some() {
-        // Somebody else's API server is not ours to stop.
+    let Some(cluster) = own_cluster().await else {
         return;
-    }
-    let cluster = Cluster::start().await.unwrap();
-    let deploy = workspace::root().join("deploy");
-    cluster
-        .install(&[
-            &deploy.join("crd.yaml"),
-            &deploy.join("namespace.yaml"),
-            &deploy.join("rbac.yaml"),
-        ])
-        .await
-        .unwrap();
+    };
     let bed = Bed::on_own(&cluster, "outage").await;
     let (gate, slow) = Gate::new(&bed).await;
     let bridge = bed.healthy_bridge().await;

@@ -166,6 +166,7 @@ async fn a_request_during_a_probe_is_answered_by_another() {
     gate.reached(&bridge).await;
     bed.annotate("corp", "reconcile.fluxcd.io/requestedAt", "meanwhile")
         .await;
+    bed.expect("corp", NOT_YET).await;
     gate.open();
     let connection = bed
         .until("corp", "the echo", |object| {
