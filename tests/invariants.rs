@@ -28,7 +28,7 @@ use scim_bridge_operator::{
             Cause, Dependency, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Seen, Situation,
             due, pace_of,
         },
-        status::{Change, Pass, Versions, is_connected, next_status, progressing},
+        status::{Change, Pass, Versions, next_status, progressing},
         target::{InvalidSpec, Target},
     },
 };
@@ -195,6 +195,10 @@ fn version(number: u64) -> ObjectVersion {
         uid: "secret".to_owned(),
         resource_version: number.to_string(),
     }
+}
+
+fn is_connected(status: &ScimBridgeConnectionStatus) -> bool {
+    find(&status.conditions, ConditionType::Connected).is_some_and(|connected| connected.status == "True")
 }
 
 /// The invariants of a status, each with what to look at when it breaks.

@@ -64,7 +64,7 @@ struct Question<'a> {
     accept: &'static str,
     key: Option<&'a ApiKey>,
     bound: usize,
-    /// Whether the connection is needed afterwards.
+    /// Whether the connection is not needed afterwards.
     last: bool,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    conditions::{Circumstances, conditions, find, grace_end, reason_of, whole_seconds},
+    conditions::{Circumstances, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
     schedule::Pace,
     target::Target,
@@ -21,7 +21,7 @@ use crate::api::{
         Binding, BridgeStatus, CertificateStatus, ComponentStatus, CredentialStatus, DirectoryStatus,
         IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
     },
-    vocabulary::{Class, ConditionType, Reason, Truth},
+    vocabulary::{Class, Reason, Truth},
 };
 
 /// One finished pass: what it was about and what it saw.
@@ -338,11 +338,4 @@ pub fn version(credential: Option<&CredentialStatus>) -> Option<ObjectVersion> {
         uid: credential.secret_uid.clone(),
         resource_version: credential.secret_resource_version.clone(),
     })
-}
-
-/// Whether a status says `Connected`.
-#[must_use]
-pub fn is_connected(status: &ScimBridgeConnectionStatus) -> bool {
-    find(&status.conditions, ConditionType::Connected)
-        .is_some_and(|connected| connected.status == Truth::True.as_str())
 }
