@@ -4,10 +4,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use url::Url;
 
 use crate::{
     api::duration::{HumanDuration, InvalidDuration},
-    bridge::address::HostPattern,
+    bridge::{
+        address::HostPattern,
+        proxy::{Exception, ProxyUrl},
+    },
 };
 
 /// Proves connections to 1Password SCIM Bridges, and keeps proving them, as Kubernetes resources.
@@ -24,16 +28,60 @@ pub struct Arguments {
 pub enum Command {
     /// Run the controller: in a cluster as its ServiceAccount, elsewhere by KUBECONFIG.
     Run(Box<RunArguments>),
+    /// Check that the cluster has what `run` needs: the CRD, the permissions, and, if asked, an operator that is ready.
+    Preflight(Box<PreflightArguments>),
     /// Print the CustomResourceDefinition as YAML.
     Crd,
+}
+
+/// Where the program works, and what it needs there: `run` stands on it, `preflight` examines it.
+#[derive(Clone, Debug, Args)]
+pub struct Footing {
+    /// Namespaces to watch, separated by commas; all where none is given.
+    #[arg(long, env = "NAMESPACES", value_delimiter = ',', help_heading = "Scope")]
+    pub namespaces: Vec<String>,
+
+    /// Whether to work only while holding the Lease, so that one of several replicas works.
+    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", help_heading = "Leader election")]
+    pub leader_elect: bool,
+
+    /// Name of the Lease.
+    #[arg(
+        long,
+        env = "LEASE_NAME",
+        default_value = "scim-bridge-operator",
+        help_heading = "Leader election"
+    )]
+    pub lease_name: String,
+
+    /// Namespace of the Lease; the program's own where none is given.
+    #[arg(long, env = "LEASE_NAMESPACE", help_heading = "Leader election")]
+    pub lease_namespace: Option<String>,
+}
+
+/// Flags of `preflight`.
+#[derive(Clone, Debug, Args)]
+pub struct PreflightArguments {
+    /// What is examined.
+    #[command(flatten)]
+    pub footing: Footing,
+
+    /// Address of a running operator's admin server, for instance `http://scim-bridge-operator.NAMESPACE.svc:8080`:
+    /// it has to be ready.
+    #[arg(long, env = "OPERATOR_URL")]
+    pub operator_url: Option<Url>,
+
+    /// How long to wait for what is not there yet.
+    #[arg(long, env = "PREFLIGHT_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 /// Flags of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArguments {
-    /// Namespaces to watch, separated by commas; all where none is given.
-    #[arg(long, env = "NAMESPACES", value_delimiter = ',', help_heading = "Scope")]
-    pub namespaces: Vec<String>,
+    /// Where it works.
+    #[command(flatten)]
+    pub footing: Footing,
 
     /// Watch only connections with these labels (for instance `shard=a`).
     #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
@@ -70,6 +118,19 @@ pub struct RunArguments {
     #[arg(long, env = "REQUIRE_SECRET_CONSENT", help_heading = "Addresses")]
     pub require_secret_consent: bool,
 
+    /// HTTP proxy for requests to bridges: `http://HOST:PORT`. Without it no proxy is used.
+    #[arg(long, env = "BRIDGE_PROXY", help_heading = "Addresses")]
+    pub bridge_proxy: Option<ProxyUrl>,
+
+    /// Hosts (with * for any part of one label) and networks that are connected to without the proxy; repeatable.
+    #[arg(
+        long = "bridge-no-proxy",
+        env = "BRIDGE_NO_PROXY",
+        value_delimiter = ',',
+        help_heading = "Addresses"
+    )]
+    pub bridge_no_proxy: Vec<Exception>,
+
     /// Most probes at a time.
     #[arg(long, env = "CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Work")]
     pub concurrency: u16,
@@ -81,23 +142,6 @@ pub struct RunArguments {
     /// How long running probes may go on after SIGTERM.
     #[arg(long, env = "DRAIN_TIMEOUT", default_value = "20s", value_parser = duration, help_heading = "Work")]
     pub drain_timeout: Duration,
-
-    /// Whether to work only while holding the Lease, so that one of several replicas works.
-    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", help_heading = "Leader election")]
-    pub leader_elect: bool,
-
-    /// Name of the Lease.
-    #[arg(
-        long,
-        env = "LEASE_NAME",
-        default_value = "scim-bridge-operator",
-        help_heading = "Leader election"
-    )]
-    pub lease_name: String,
-
-    /// Namespace of the Lease; the program's own where none is given.
-    #[arg(long, env = "LEASE_NAMESPACE", help_heading = "Leader election")]
-    pub lease_namespace: Option<String>,
 
     /// Name of this process in the Lease, different for each replica; made up where none is given.
     #[arg(long, env = "POD_NAME", help_heading = "Leader election")]
@@ -154,13 +198,18 @@ mod tests {
     #[test]
     fn every_flag_has_an_environment_variable() {
         let command = Arguments::command();
-        let run = command.find_subcommand("run").unwrap();
-        for argument in run.get_arguments().filter(|argument| argument.get_id() != "help") {
-            assert!(
-                argument.get_env().is_some(),
-                "give --{} an environment variable",
-                argument.get_id()
-            );
+        for name in ["run", "preflight"] {
+            let subcommand = command.find_subcommand(name).unwrap();
+            for argument in subcommand
+                .get_arguments()
+                .filter(|argument| argument.get_id() != "help")
+            {
+                assert!(
+                    argument.get_env().is_some(),
+                    "give --{} an environment variable",
+                    argument.get_id()
+                );
+            }
         }
     }
 
@@ -171,9 +220,9 @@ mod tests {
         let Command::Run(run) = Arguments::parse_from(line.split_whitespace()).command else {
             panic!()
         };
-        assert_eq!(run.namespaces, ["a", "b"]);
+        assert_eq!(run.footing.namespaces, ["a", "b"]);
         assert_eq!(run.allow_cidrs.len(), 2);
-        assert!(!run.leader_elect);
+        assert!(!run.footing.leader_elect);
         assert_eq!(run.admin_addr.to_string(), "0.0.0.0:9090");
         assert_eq!(run.heartbeat, Duration::from_mins(1));
     }
@@ -185,6 +234,8 @@ mod tests {
             "--allowed-host=https://x",
             "--heartbeat=5",
             "--concurrency=0",
+            "--bridge-proxy=https://proxy.example.com",
+            "--bridge-no-proxy=http://x",
         ] {
             assert!(
                 Arguments::try_parse_from(["x", "run", flag]).is_err(),

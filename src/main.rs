@@ -5,7 +5,7 @@ use std::{error::Error, io::Write as _, process::ExitCode};
 use clap::Parser as _;
 use scim_bridge_operator::{
     api,
-    args::{Arguments, Command},
+    args::{Arguments, Command, PreflightArguments, RunArguments},
     process,
 };
 
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     let result = match command {
         Command::Run(arguments) => run(*arguments),
+        Command::Preflight(arguments) => preflight(*arguments),
         Command::Crd => print_crd(),
     };
     match result {
@@ -31,11 +32,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: scim_bridge_operator::args::RunArguments) -> Result<(), Box<dyn Error>> {
+fn run(arguments: RunArguments) -> Result<(), Box<dyn Error>> {
+    Ok(runtime()?.block_on(process::run(arguments))?)
+}
+
+fn preflight(arguments: PreflightArguments) -> Result<(), Box<dyn Error>> {
+    Ok(runtime()?.block_on(process::preflight(arguments, std::io::stdout()))?)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     // kube and reqwest would each choose by features; with one installed nobody has to.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(process::run(arguments))?)
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 fn print_crd() -> Result<(), Box<dyn Error>> {

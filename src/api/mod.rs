@@ -4,6 +4,7 @@
 //! how a verdict comes about.
 
 pub mod duration;
+pub mod schema;
 pub mod v1alpha1;
 pub mod vocabulary;
 

@@ -12,7 +12,10 @@ use std::{
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
 use url::Host;
 
-use super::{address::AddressPolicy, resolver::GuardedResolver, trust::Trust, verify::BundleVerifier};
+use super::{
+    address::AddressPolicy, proxy::BridgeProxy, resolver::GuardedResolver, trust::Trust,
+    verify::BundleVerifier,
+};
 use crate::domain::target::Target;
 
 /// What the operator calls itself.
@@ -45,6 +48,7 @@ pub(super) enum ClientError {
 #[derive(Debug)]
 pub(super) struct Clients {
     policy: Arc<AddressPolicy>,
+    proxy: Option<BridgeProxy>,
     system_roots: Arc<RootCertStore>,
     kept: Mutex<HashMap<Kind, reqwest::Client>>,
 }
@@ -53,8 +57,19 @@ pub(super) struct Clients {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     trust: Trust,
-    /// The host to connect to in place of the name that is asked for.
-    instead: Option<Host<String>>,
+    /// Who is connected to.
+    way: Way,
+}
+
+/// How a client gets to its bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    /// By its name.
+    Direct,
+    /// By this host, whatever name is asked for.
+    Instead(Host<String>),
+    /// By the proxy.
+    Proxy,
 }
 
 // === impl Clients ===
@@ -63,9 +78,14 @@ impl Clients {
     pub(super) fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>) -> Self {
         Self {
             policy,
+            proxy: None,
             system_roots,
             kept: Mutex::default(),
         }
+    }
+
+    pub(super) fn through(self, proxy: Option<BridgeProxy>) -> Self {
+        Self { proxy, ..self }
     }
 
     /// The client for this target.
@@ -76,9 +96,20 @@ impl Clients {
         if !self.policy.allows(&target.origin) || !target.server_name.iter().all(is_name) {
             return Err(ClientError::Denied);
         }
+        let is_proxied = self
+            .proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.covers(&target.origin));
+        let way = match (&target.server_name, is_proxied) {
+            (None, false) => Way::Direct,
+            (None, true) => Way::Proxy,
+            (Some(_), false) => Way::Instead(target.origin.host.clone()),
+            // The proxy would be asked for the name that is to be verified, which need not lead to the host.
+            (Some(_), true) => return Err(ClientError::Denied),
+        };
         let kind = Kind {
             trust: trust.clone(),
-            instead: target.server_name.as_ref().map(|_| target.origin.host.clone()),
+            way,
         };
         // A poisoned lock only means that some other pass panicked; the map is whole at every moment.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,13 +145,21 @@ impl Clients {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .tls_info(true)
-            .dns_resolver(GuardedResolver {
-                policy: Arc::clone(&self.policy),
-                instead: kind.instead.clone(),
-            })
+            // Environment variables that are meant for other programs decide nothing.
+            .no_proxy();
+        let guarded = |instead| GuardedResolver {
+            policy: Arc::clone(&self.policy),
+            instead,
+        };
+        let client = match (&kind.way, &self.proxy) {
+            (Way::Instead(host), _) => client.dns_resolver(guarded(Some(host.clone()))),
+            // The only name that is resolved here is the proxy's, and its place is the administrator's choice.
+            (Way::Proxy, Some(proxy)) => client.proxy(reqwest::Proxy::all(proxy.url.expose())?),
+            (Way::Direct, _) | (Way::Proxy, None) => client.dns_resolver(guarded(None)),
+        };
+        let client = client
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .no_proxy()
             .referer(false)
             .http1_only()
             .http1_max_headers(MAX_HEADERS)
@@ -135,8 +174,8 @@ impl Clients {
 // === impl Kind ===
 
 impl Kind {
-    /// Whether most targets want it: there is one such client, and it stays.
+    /// Whether most targets want it: there are at most two such clients, and they stay.
     fn is_usual(&self) -> bool {
-        self.trust == Trust::System && self.instead.is_none()
+        self.trust == Trust::System && matches!(self.way, Way::Direct | Way::Proxy)
     }
 }

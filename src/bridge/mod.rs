@@ -1,7 +1,8 @@
 //! The HTTPS side: asks a bridge, brings back [`Exchange`]s, and judges nothing.
 //!
 //! The peer is whoever the author of an object names, and so is not trusted:
-//! - TLS is always verified; redirects are not followed; no proxy is used; no decompression takes place.
+//! - TLS is always verified; redirects are not followed; no proxy but the administrator's is used; no decompression
+//!   takes place.
 //! - Literal addresses and every resolved one pass the [`address::AddressPolicy`] before a packet is sent.
 //! - Bodies and headers are bounded; the whole probe has one time budget.
 //! - No byte of an answer leaves this module as text: what comes out is numbers, closed enums, and a version and an
@@ -9,6 +10,7 @@
 
 pub mod address;
 pub mod key;
+pub mod proxy;
 pub mod trust;
 
 mod body;

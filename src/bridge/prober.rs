@@ -20,6 +20,7 @@ use super::{
     client::{ClientError, Clients},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
     key::ApiKey,
+    proxy::BridgeProxy,
 };
 use crate::{
     clock::Clock,
@@ -84,6 +85,15 @@ impl HttpProber {
         Self {
             clients: Clients::new(policy, system_roots),
             clock,
+        }
+    }
+
+    /// The same, by way of a proxy where it covers a target.
+    #[must_use]
+    pub fn through(self, proxy: Option<BridgeProxy>) -> Self {
+        Self {
+            clients: self.clients.through(proxy),
+            ..self
         }
     }
 }

@@ -30,8 +30,8 @@ pub struct Context {
 /// Settings of the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Namespaces to watch; empty for all.
-    pub namespaces: Vec<String>,
+    /// Namespaces to watch; `None` stands for all.
+    pub scopes: Vec<Option<String>>,
     /// Only connections with these labels.
     pub label_selector: Option<String>,
     /// Most passes at a time.

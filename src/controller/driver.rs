@@ -107,7 +107,7 @@ enum Listing {
 
 impl Driver {
     fn new(context: Context, readiness: watch::Sender<Readiness>) -> Self {
-        let scopes = scopes(&context);
+        let scopes = context.settings.scopes.clone();
         let labels = context.settings.label_selector.as_deref();
         let mut watches = SelectAll::new();
         for scope in &scopes {
@@ -202,27 +202,25 @@ impl Driver {
         }
     }
 
-    /// Objects are watched once all connections are known: only then can be told which of them matter.
+    /// Objects of a namespace are watched once its connections are known: only then can be told which of them matter.
+    /// Namespaces do not wait for each other: one that may not be read holds up nothing but readiness.
     fn listing_ended(&mut self, listing: Listing, scope: Option<String>) {
-        if !self.unlisted.remove(&(listing, scope)) || !self.unlisted.is_empty() {
+        let listing = (listing, scope);
+        if !self.unlisted.remove(&listing) {
             return;
         }
-        match listing {
-            Listing::Connections => {
-                for scope in scopes(&self.context) {
-                    let (client, namespace) = (&self.context.client, scope.as_deref());
-                    self.watches.push(secrets(client, namespace));
-                    self.watches.push(config_maps(client, namespace));
-                    for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
-                        self.unlisted.insert((Listing::Objects(kind), scope.clone()));
-                    }
-                }
+        if let (Listing::Connections, scope) = listing {
+            let (client, namespace) = (&self.context.client, scope.as_deref());
+            self.watches.push(secrets(client, namespace));
+            self.watches.push(config_maps(client, namespace));
+            for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
+                self.unlisted.insert((Listing::Objects(kind), scope.clone()));
             }
-            Listing::Objects(_) => {
-                info!(connections = self.registry.len(), "everything was read");
-                self.readiness
-                    .send_replace(Readiness::Synced { beat: Instant::now() });
-            }
+        }
+        if self.unlisted.is_empty() {
+            info!(connections = self.registry.len(), "everything was read");
+            self.readiness
+                .send_replace(Readiness::Synced { beat: Instant::now() });
         }
     }
 
@@ -330,13 +328,5 @@ impl Driver {
             );
             self.passes.shutdown().await;
         }
-    }
-}
-
-/// The namespaces to watch; `None` stands for all.
-fn scopes(context: &Context) -> Vec<Option<String>> {
-    match context.settings.namespaces.as_slice() {
-        [] => vec![None],
-        namespaces => namespaces.iter().cloned().map(Some).collect(),
     }
 }

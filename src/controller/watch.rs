@@ -19,7 +19,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::registry::{Connection, Key, Reference, ReferenceKind};
 use crate::api::v1alpha1::ScimBridgeConnection;
@@ -106,22 +106,27 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let namespace = namespace.map(str::to_owned);
+    // What the failures in a row have in common: said once, not at each attempt.
+    let mut failing: Option<Option<u16>> = None;
     watcher(api, config)
         .default_backoff()
         .filter_map(move |event| {
-            let event = event
-                .inspect_err(|error| {
+            let event = match event {
+                Ok(event) => {
+                    failing = None;
+                    Some((namespace.clone(), take(event)))
+                }
+                Err(error) => {
                     // The kind of failure, not its text, which may quote an object.
-                    let status = status_of(error);
-                    warn!(
-                        what,
-                        namespace = namespace.as_deref(),
-                        status,
-                        "watch failed; trying again"
-                    );
-                })
-                .ok()
-                .map(|event| (namespace.clone(), take(event)));
+                    let status = status_of(&error);
+                    if failing.replace(status) == Some(status) {
+                        debug!(what, namespace, status, "watch failed again");
+                    } else {
+                        warn!(what, namespace, status, "watch failed; trying again");
+                    }
+                    None
+                }
+            };
             std::future::ready(event)
         })
         .boxed()

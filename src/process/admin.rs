@@ -1,6 +1,6 @@
 //! The admin server: `/livez`, `/readyz`, `/metrics`.
 //!
-//! Ready is a replica that has read everything once, or that stands by for the leader. Alive is one whose controller
+//! Ready is a replica whose cluster lacks nothing, and that has read everything once or stands by for the leader. Alive is one whose controller
 //! has gone round its loop lately; before it first has, the replica is alive while it answers.
 
 use std::{sync::Arc, time::Duration};
@@ -14,11 +14,13 @@ use axum::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
+use super::needs::Finding;
 use crate::{controller::Readiness, metrics::Metrics};
 
 /// What health is told from.
 #[derive(Clone, Debug)]
 pub(super) struct Health {
+    pub(super) findings: watch::Receiver<Option<Vec<Finding>>>,
     pub(super) synced: watch::Receiver<Readiness>,
     pub(super) standby: watch::Receiver<bool>,
 }
@@ -52,13 +54,26 @@ async fn alive(State(health): State<Health>) -> impl IntoResponse {
 }
 
 async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    let Health { synced, standby } = health;
+    let Health {
+        findings,
+        synced,
+        standby,
+    } = health;
+    let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
+    match findings.borrow().as_deref() {
+        None => return not_ready("examining the cluster\n".to_owned()),
+        Some([]) => {}
+        Some(findings) => {
+            let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+            return not_ready(lines.join("\n") + "\n");
+        }
+    }
     if *standby.borrow() {
-        (StatusCode::OK, "standing by\n")
+        (StatusCode::OK, "standing by\n".to_owned())
     } else if matches!(*synced.borrow(), Readiness::Synced { .. }) {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "reading\n")
+        not_ready("reading\n".to_owned())
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! run ── signals        first SIGTERM or SIGINT: stop; second: abort
 //!     ├─ admin          /livez /readyz /metrics
+//!     ├─ needs          what the cluster lacks
 //!     └─ lease ── controller
 //! ```
 //!
@@ -11,9 +12,11 @@
 
 mod admin;
 mod leader;
+mod needs;
+mod preflight;
 mod telemetry;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{future::Future, net::IpAddr, sync::Arc};
 
 use kube::{Client, Config};
 use rustls::RootCertStore;
@@ -25,10 +28,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::admin::Health;
+pub use self::preflight::preflight;
+use self::{
+    admin::Health,
+    needs::{Finding, LeaseName, Needs, watch_over},
+};
 use crate::{
     args::RunArguments,
-    bridge::{HttpProber, OnePerOrigin, address::AddressPolicy},
+    bridge::{HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy},
     clock::{Clock, SystemClock},
     controller::{
         ControllerError, Readiness,
@@ -67,6 +74,9 @@ pub enum ProcessError {
     /// The Lease was lost.
     #[error("the Lease was lost; another replica may lead now")]
     LeaseLost,
+    /// `preflight` found so many things missing.
+    #[error("preflight found {0} thing(s) missing")]
+    Preflight(usize),
     /// A second signal arrived while the first was being obeyed.
     #[error("aborted by a second signal")]
     Aborted,
@@ -79,18 +89,17 @@ pub enum ProcessError {
 pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     // Destructured in full: a flag that nobody reads is a compile error.
     let RunArguments {
-        namespaces,
+        footing,
         watch_label_selector,
         allow_cidrs,
         deny_cidrs,
         allowed_hosts,
         require_secret_consent,
+        bridge_proxy,
+        bridge_no_proxy,
         concurrency,
         heartbeat,
         drain_timeout,
-        leader_elect,
-        lease_name,
-        lease_namespace,
         identity,
         admin_addr,
         log_format,
@@ -106,13 +115,14 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         allowed_hosts,
         api_server: api_server_addresses(&config).await,
     });
-    let lease_namespace = lease_namespace.unwrap_or_else(|| config.default_namespace.clone());
+    let proxy = bridge_proxy.map(|url| BridgeProxy {
+        url,
+        exceptions: bridge_no_proxy,
+    });
+    let needs = Needs::new(&footing, &config.default_namespace);
     let client = Client::try_from(config).map_err(ProcessError::Client)?;
     let settings = Settings {
-        namespaces: namespaces
-            .into_iter()
-            .filter(|namespace| !namespace.is_empty())
-            .collect(),
+        scopes: needs.scopes.clone(),
         label_selector: watch_label_selector.filter(|selector| !selector.is_empty()),
         concurrency: usize::from(concurrency),
         heartbeat,
@@ -120,7 +130,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         drain: drain_timeout,
     };
     let metrics = Arc::new(Metrics::default());
-    let context = context(client.clone(), policy, Arc::clone(&metrics), settings);
+    let context = context(client.clone(), policy, proxy, Arc::clone(&metrics), settings);
 
     let listener = TcpListener::bind(admin_addr)
         .await
@@ -129,8 +139,10 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
             source,
         })?;
     let (readiness, synced) = watch::channel(Readiness::Starting);
-    let (standby, stands_by) = watch::channel(leader_elect);
+    let (standby, stands_by) = watch::channel(needs.lease.is_some());
+    let (findings, found) = watch::channel(None);
     let health = Health {
+        findings: found.clone(),
         synced,
         standby: stands_by,
     };
@@ -146,22 +158,11 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
             drive(context, readiness, stop.cancelled_owned()).await
         })
     };
-    let work = async {
-        if leader_elect {
-            let identity = identity.unwrap_or_else(leader::make_identity);
-            leader::lead(
-                client,
-                &lease_namespace,
-                &lease_name,
-                &identity,
-                stop.clone(),
-                controller,
-            )
-            .await
-        } else {
-            controller.await.map_err(ProcessError::from)
-        }
-    };
+    let lease = needs
+        .lease
+        .clone()
+        .map(|name| (name, identity.unwrap_or_else(leader::make_identity)));
+    let work = work(client.clone(), found, lease, stop.clone(), controller);
     info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let orders = async {
         let name = signals.next().await;
@@ -172,14 +173,48 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     };
     tokio::select! {
         result = work => result,
+        () = watch_over(client, needs, findings) => Ok(()),
         result = admin::serve(listener, health, metrics) => result.map_err(ProcessError::System),
         () = orders => Err(ProcessError::Aborted),
     }
 }
 
-fn context(client: Client, policy: Arc<AddressPolicy>, metrics: Arc<Metrics>, settings: Settings) -> Context {
+/// Runs the controller once the cluster has so much that work is possible, and this process its turn.
+async fn work(
+    client: Client,
+    mut findings: watch::Receiver<Option<Vec<Finding>>>,
+    lease: Option<(LeaseName, String)>,
+    stop: CancellationToken,
+    controller: impl Future<Output = Result<(), ControllerError>>,
+) -> Result<(), ProcessError> {
+    let possible = findings.wait_for(|found| {
+        found
+            .as_ref()
+            .is_some_and(|found| !found.iter().any(Finding::blocks))
+    });
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        // Whoever examines lives as long as the process.
+        _ = possible => {}
+    }
+    match lease {
+        Some((LeaseName { namespace, name }, identity)) => {
+            leader::lead(client, &namespace, &name, &identity, stop, controller).await
+        }
+        None => controller.await.map_err(ProcessError::from),
+    }
+}
+
+fn context(
+    client: Client,
+    policy: Arc<AddressPolicy>,
+    proxy: Option<BridgeProxy>,
+    metrics: Arc<Metrics>,
+    settings: Settings,
+) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
+    let prober = prober.through(proxy);
     Context {
         client,
         prober: Arc::new(OnePerOrigin::new(prober)),

@@ -149,7 +149,13 @@ impl<'a> Bed<'a> {
 
     /// The same with other rights.
     pub(crate) async fn spawn_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
-        spawn(kubeconfig, &[&["--namespaces", &self.namespace], flags].concat()).await
+        self.spawn_exactly_as(kubeconfig, &[&["--namespaces", &self.namespace], flags].concat())
+            .await
+    }
+
+    /// The same with nothing but these flags.
+    pub(crate) async fn spawn_exactly_as(&self, kubeconfig: &Path, flags: &[&str]) -> Operator {
+        spawn(kubeconfig, flags).await
     }
 
     /// An operator for every namespace, as installed: on a cluster of the test's own.

@@ -23,6 +23,7 @@ mod invalid;
 mod leader;
 mod leaks;
 mod outage;
+mod preflight;
 mod process;
 mod races;
 mod rbac;

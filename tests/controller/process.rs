@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Everything that the admin server answers, headers included.
-async fn get(admin: SocketAddr, path: &str) -> String {
+pub(crate) async fn get(admin: SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
     let exchange = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(admin)?;
