@@ -72,9 +72,10 @@ mod tests {
         let without = |pointer: &str, name: &str| {
             let mut served = own.clone();
             let parent = served.pointer_mut(pointer).unwrap();
-            match parent {
-                Value::Array(values) => values.retain(|value| value != name),
-                parent => drop(parent.as_object_mut().unwrap().remove(name)),
+            if let Some(values) = parent.as_array_mut() {
+                values.retain(|value| value != name);
+            } else {
+                parent.as_object_mut().unwrap().remove(name).unwrap();
             }
             missing(&served, &own)
         };

@@ -16,6 +16,7 @@ mod connections;
 mod flights;
 mod peer;
 mod policy;
+mod proxy;
 mod rehearsal;
 mod secrecy;
 mod support;
