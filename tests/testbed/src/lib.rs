@@ -1,6 +1,7 @@
 //! The test bed of scim-bridge-operator: real parts, started in seconds, on any machine with Rust, Go and Python.
 //!
-//! * [`Cluster`]: a Kubernetes API (etcd, kube-apiserver, kubectl).
+//! * [`Cluster`]: a Kubernetes API (etcd, kube-apiserver, kubectl), with or without kube-controller-manager.
+//! * [`Helm`]: Helm, for a cluster or for none.
 //! * [`ScimServer`]: an independent SCIM implementation.
 //! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
 //! * [`wait`]: waiting with deadlines instead of sleeping.
@@ -35,7 +36,7 @@ pub mod wait;
 pub mod workspace;
 
 pub use self::{
-    cluster::Cluster,
+    cluster::{Cluster, Helm},
     failure::Failure,
     loopback::{HttpError, free_port},
     operator::OperatorProcess,

@@ -16,14 +16,18 @@ enum Command {
     /// Locate or build every program that the tests run, and say where it is
     Tools,
     /// Run a Kubernetes API until Ctrl-C or SIGTERM
-    Up,
+    Up {
+        /// Run kube-controller-manager as well: Deployments make Pods, deleted namespaces go
+        #[arg(long)]
+        controllers: bool,
+    },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Tools => tools::all(&mut io::stderr()).await.map_err(Failure::from),
-        Command::Up => up().await,
+        Command::Up { controllers } => up(controllers).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -35,12 +39,19 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn up() -> Result<(), Failure> {
+async fn up(controllers: bool) -> Result<(), Failure> {
     // Before anything is started: from here on an interrupt ends this program in good order.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let start = async {
+        if controllers {
+            Cluster::with_controllers().await
+        } else {
+            Cluster::start().await
+        }
+    };
     let cluster = tokio::select! {
-        cluster = Cluster::start() => cluster?,
+        cluster = start => cluster?,
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };

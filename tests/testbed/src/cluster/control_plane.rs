@@ -1,7 +1,8 @@
-//! etcd and kube-apiserver on loopback, without a controller-manager: nothing acts on objects but the tests.
+//! etcd and kube-apiserver on loopback and, where a test asks for it, kube-controller-manager.
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use super::{ClusterError, credentials::Credentials};
+use super::{ClusterError, controllers::start_controllers, credentials::Credentials};
 use crate::{
     loopback::{self, free_port},
     scratch::Scratch,
@@ -20,15 +21,17 @@ use crate::{
 };
 
 /// Far beyond what a busy machine needs; the usual start takes one to three seconds.
-const START_DEADLINE: Duration = Duration::from_mins(1);
+pub(super) const START_DEADLINE: Duration = Duration::from_mins(1);
 /// A port that was free may be taken when the server gets to it.
-const PORT_TRIES: u32 = 4;
+pub(super) const PORT_TRIES: u32 = 4;
 /// The data is thrown away: there is no reason to wait for an orderly end when the owner is gone.
-const GRACE: Duration = Duration::ZERO;
+pub(super) const GRACE: Duration = Duration::ZERO;
 
 /// A control plane of our own. Dropped, it is killed.
+///
+/// The processes in this order: each is dropped before the one that it uses, and does not complain into its log.
 pub(super) struct ControlPlane {
-    /// Before etcd: dropped first, so that it does not complain into its log about a lost store.
+    controllers: Option<Process>,
     api_server: Mutex<Option<Process>>,
     etcd: Process,
     launch: Launch,
@@ -40,21 +43,34 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     pub(super) async fn start(
         tools: &ControlPlaneTools,
+        controller_manager: Option<&Path>,
         credentials: &Credentials,
         scratch: &Arc<Scratch>,
     ) -> Result<Self, ClusterError> {
         let (etcd, store) = start_etcd(tools, scratch).await?;
+        let admission = if controller_manager.is_some() {
+            Admission::Complete
+        } else {
+            Admission::WithoutServiceAccounts
+        };
         let mut tries = 1;
         loop {
             let address = loopback::at(free_port()?);
-            let launch = api_server(tools, credentials, store, address);
+            let launch = api_server(tools, credentials, store, address, admission);
             let kubeconfig = credentials.admin_kubeconfig(address)?;
             let config =
                 Config::from_custom_kubeconfig(kubeconfig.clone(), &KubeConfigOptions::default()).await?;
             match start_api_server(&launch, scratch, &config).await {
                 Ok(process) => {
+                    let controllers = match controller_manager {
+                        Some(program) => {
+                            Some(start_controllers(program, credentials, address, scratch).await?)
+                        }
+                        None => None,
+                    };
                     let (api_server, scratch) = (Mutex::new(Some(process)), Arc::clone(scratch));
                     return Ok(Self {
+                        controllers,
                         api_server,
                         etcd,
                         launch,
@@ -74,6 +90,11 @@ impl ControlPlane {
     /// The administrator's.
     pub(super) fn kubeconfig(&self) -> &Kubeconfig {
         &self.kubeconfig
+    }
+
+    /// Whether something acts on objects.
+    pub(super) fn has_controllers(&self) -> bool {
+        self.controllers.is_some()
     }
 
     pub(super) async fn stop_api_server(&self) -> Result<(), ClusterError> {
@@ -102,7 +123,13 @@ impl ControlPlane {
                 process.log_file().display()
             )
         };
-        self.api_server().iter().chain([&self.etcd]).map(line).collect()
+        let api_server = self.api_server();
+        self.controllers
+            .iter()
+            .chain(api_server.iter())
+            .chain([&self.etcd])
+            .map(line)
+            .collect()
     }
 
     fn api_server(&self) -> MutexGuard<'_, Option<Process>> {
@@ -141,13 +168,23 @@ async fn start_etcd(
     }
 }
 
+/// Which of its default plugins the API server runs.
+#[derive(Clone, Copy)]
+enum Admission {
+    /// All of them.
+    Complete,
+    /// Not the one that waits for the default ServiceAccount: only a controller-manager makes them.
+    WithoutServiceAccounts,
+}
+
 fn api_server(
     tools: &ControlPlaneTools,
     credentials: &Credentials,
     store: SocketAddr,
     address: SocketAddr,
+    admission: Admission,
 ) -> Launch {
-    Launch::new("kube-apiserver", &tools.kube_apiserver)
+    let launch = Launch::new("kube-apiserver", &tools.kube_apiserver)
         .arg(flag("etcd-servers", format_args!("http://{store}")))
         .arg(flag("bind-address", address.ip()))
         .arg(flag("secure-port", address.port()))
@@ -159,8 +196,11 @@ fn api_server(
         .arg(flag("endpoint-reconciler-type", "none"))
         .arg(flag("service-cluster-ip-range", "10.0.0.0/24"))
         .arg(flag("client-ca-file", credentials.ca.display()))
-        .arg(flag("tls-cert-file", credentials.server_certificate.display()))
-        .arg(flag("tls-private-key-file", credentials.server_key.display()))
+        .arg(flag(
+            "tls-cert-file",
+            credentials.api_server.certificate.display(),
+        ))
+        .arg(flag("tls-private-key-file", credentials.api_server.key.display()))
         .arg(flag("service-account-issuer", "https://kubernetes.default.svc"))
         .arg(flag(
             "service-account-signing-key-file",
@@ -171,9 +211,13 @@ fn api_server(
             credentials.token_public_key.display(),
         ))
         .arg(flag("authorization-mode", "RBAC"))
-        // It waits for default ServiceAccounts, which a controller-manager would make.
-        .arg(flag("disable-admission-plugins", "ServiceAccount"))
-        .grace(GRACE)
+        // As every distribution has it: who may run privileged Pods is decided by Pod Security, namespace by namespace.
+        .arg("--allow-privileged")
+        .grace(GRACE);
+    match admission {
+        Admission::Complete => launch,
+        Admission::WithoutServiceAccounts => launch.arg(flag("disable-admission-plugins", "ServiceAccount")),
+    }
 }
 
 async fn start_api_server(
@@ -193,11 +237,11 @@ async fn start_api_server(
     Ok(process)
 }
 
-fn flag(name: &str, value: impl std::fmt::Display) -> String {
+pub(super) fn flag(name: &str, value: impl std::fmt::Display) -> String {
     format!("--{name}={value}")
 }
 
-/// Both servers are Go programs, and say it in the words of the system.
-fn is_port_taken(error: &SuperviseError) -> bool {
+/// All servers are Go programs, and say it in the words of the system.
+pub(super) fn is_port_taken(error: &SuperviseError) -> bool {
     matches!(error, SuperviseError::Ended { tail, .. } if tail.contains("address already in use"))
 }

@@ -4,12 +4,13 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
+    process::Output,
 };
 
 use thiserror::Error;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::process::Command;
 
+use super::exchange::{complaint, exchange, words};
 use crate::failure::debug_is_message;
 
 /// kubectl did not do what it was asked to.
@@ -67,44 +68,20 @@ impl Kubectl {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let args: Vec<_> = args.iter().map(|arg| arg.as_ref().to_string_lossy()).collect();
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         Err(KubectlError::Refused {
-            command: args.join(" "),
-            said,
+            command: words(args),
+            said: complaint(&output),
         })
     }
 
     /// Runs it, and judges nothing: for tests of what kubectl says and how it exits.
     pub async fn output(&self, args: &[impl AsRef<OsStr>], input: &str) -> io::Result<Output> {
-        let mut child = Command::new(&self.program)
+        let mut kubectl = Command::new(&self.program);
+        kubectl
             .args(args)
             .env("KUBECONFIG", &self.kubeconfig)
             // A user's settings would change what it prints and how it applies.
-            .env("KUBERC", "off")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let stdin = child.stdin.take();
-        let write = async move {
-            match stdin {
-                // It may end without having read everything, and says why itself.
-                Some(mut stdin) => stdin.write_all(input.as_bytes()).await.or_else(ignore_closed),
-                None => Ok(()),
-            }
-        };
-        // At the same time: it may write much before it has read all.
-        let (written, output) = tokio::join!(write, child.wait_with_output());
-        written.and(output)
-    }
-}
-
-fn ignore_closed(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        Ok(())
-    } else {
-        Err(error)
+            .env("KUBERC", "off");
+        exchange(kubectl, input).await
     }
 }

@@ -1,14 +1,23 @@
-//! A Kubernetes API for tests: etcd, kube-apiserver and kubectl, the real ones.
+//! A Kubernetes API for tests: etcd, kube-apiserver, kube-controller-manager, kubectl and Helm, the real ones.
 //!
-//! There is no controller-manager, no scheduler and no node: CRDs, validation, RBAC, watches and tokens are real;
-//! Deployments make no Pods, and deleted namespaces stay in `Terminating`.
+//! [`Cluster::start`] and [`Cluster::shared`] run no controllers: CRDs, validation, RBAC, watches and tokens are real;
+//! Deployments make no Pods, and deleted namespaces stay in `Terminating`. So nothing acts on objects but the test.
+//!
+//! [`Cluster::with_controllers`] and [`Cluster::shared_with_controllers`] run kube-controller-manager as well:
+//! Deployments make Pods, namespaces and what objects own are deleted, roles are aggregated, and a namespace gets
+//! its default ServiceAccount, which the API server then asks of every Pod. There still is no scheduler and no node:
+//! Pods stay `Pending`, unless [`Cluster::pretend_running`] stands in.
 //!
 //! With `CLUSTER=existing` in the environment, the cluster that `KUBECONFIG` points out is used instead. Nothing is
 //! ever deleted there: what tests made carries the label [`LABEL`].
 
 mod control_plane;
+mod controllers;
 mod credentials;
+mod exchange;
+mod helm;
 mod kubectl;
+mod pretence;
 
 use std::{
     collections::BTreeMap,
@@ -34,13 +43,17 @@ use kube::{
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
-pub use self::kubectl::{Kubectl, KubectlError};
 use self::{control_plane::ControlPlane, credentials::Credentials};
+pub use self::{
+    helm::{Helm, HelmError},
+    kubectl::{Kubectl, KubectlError},
+    pretence::Pretence,
+};
 use crate::{
     failure::debug_is_message,
     scratch::Scratch,
     supervise::SuperviseError,
-    tools::{self, ToolsError},
+    tools::{self, ControlPlaneTools, ToolsError},
     wait::{self, WaitError},
 };
 
@@ -50,6 +63,8 @@ pub const CLUSTER: &str = "CLUSTER";
 pub const LABEL: &str = "scimbridge.dev/testbed";
 /// A CRD is served within a second of being applied.
 const INSTALL_DEADLINE: Duration = Duration::from_secs(30);
+/// Until then no Pod is admitted to a new namespace.
+const NAMESPACE_DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than any test run.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
@@ -68,6 +83,9 @@ pub enum ClusterError {
     /// kubectl refused.
     #[error(transparent)]
     Kubectl(#[from] KubectlError),
+    /// Helm is missing, or refused.
+    #[error(transparent)]
+    Helm(#[from] HelmError),
     /// The API server refused.
     #[error("the API server refused")]
     Api(#[from] kube::Error),
@@ -82,8 +100,8 @@ pub enum ClusterError {
     /// The kubeconfig has no current context.
     #[error("the kubeconfig has no usable current context: `kubectl config use-context` sets one")]
     NoContext,
-    /// An existing cluster is not ours to stop.
-    #[error("only a cluster that the test bed started can be stopped: unset {CLUSTER} for this test")]
+    /// An existing cluster is not ours to stop, and has nodes of its own to run Pods.
+    #[error("only possible with a cluster that the test bed started: unset {CLUSTER} for this test")]
     NotOurs,
     /// Certificates cannot be made.
     #[error("cannot make the certificates of the cluster")]
@@ -116,20 +134,37 @@ impl Cluster {
         SHARED.get_or_try_init(Self::start).await
     }
 
-    /// A cluster for the caller alone (or the existing one). Dropped, it is gone.
-    pub async fn start() -> Result<Self, ClusterError> {
-        match env::var(CLUSTER).as_deref() {
-            Err(_) | Ok("") => Self::start_own().await,
-            Ok("existing") => Self::use_existing().await,
-            Ok(other) => Err(ClusterError::UnknownChoice(other.to_owned())),
-        }
+    /// The cluster with controllers of this test process, beside [`Cluster::shared`].
+    pub async fn shared_with_controllers() -> Result<&'static Self, ClusterError> {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::with_controllers).await
     }
 
-    async fn start_own() -> Result<Self, ClusterError> {
+    /// A cluster for the caller alone (or the existing one). Dropped, it is gone.
+    pub async fn start() -> Result<Self, ClusterError> {
+        if existing()? {
+            return Self::use_existing().await;
+        }
         let tools = tools::control_plane(&mut io::stderr()).await?;
+        Self::start_own(tools, None).await
+    }
+
+    /// The same, with kube-controller-manager at work (an existing one has its own).
+    pub async fn with_controllers() -> Result<Self, ClusterError> {
+        if existing()? {
+            return Self::use_existing().await;
+        }
+        let (tools, controller_manager) = tools::controller_manager(&mut io::stderr()).await?;
+        Self::start_own(tools, Some(&controller_manager)).await
+    }
+
+    async fn start_own(
+        tools: ControlPlaneTools,
+        controller_manager: Option<&Path>,
+    ) -> Result<Self, ClusterError> {
         let scratch = Scratch::new("cluster")?;
         let credentials = Credentials::make(scratch.path())?;
-        let own = ControlPlane::start(&tools, &credentials, &scratch).await?;
+        let own = ControlPlane::start(&tools, controller_manager, &credentials, &scratch).await?;
         let source = own.kubeconfig().clone();
         Self::assemble(Some(own), source, tools.kubectl, scratch).await
     }
@@ -175,6 +210,11 @@ impl Cluster {
         &self.kubectl
     }
 
+    /// Helm as the administrator. It is built when it is first asked for.
+    pub async fn helm(&self) -> Result<Helm, ClusterError> {
+        Ok(Helm::locate(self.kubeconfig.clone(), Arc::clone(&self.scratch)).await?)
+    }
+
     /// Applies YAML (or JSON) text, as `kubectl apply --server-side`.
     pub async fn apply(&self, manifests: &str) -> Result<String, ClusterError> {
         Ok(self
@@ -199,7 +239,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// A new namespace, empty, for one test.
+    /// A new namespace for one test, empty but for what controllers put into each.
     pub async fn namespace(&self, prefix: &str) -> Result<Namespace, ClusterError> {
         let namespace = core::Namespace {
             metadata: ObjectMeta {
@@ -212,7 +252,12 @@ impl Cluster {
         let made = Api::all(self.client()?)
             .create(&PostParams::default(), &namespace)
             .await?;
-        Ok(Namespace(made.metadata.name.unwrap_or_default()))
+        let namespace = Namespace(made.metadata.name.unwrap_or_default());
+        if self.own.as_ref().is_none_or(ControlPlane::has_controllers) {
+            let accounts: Api<ServiceAccount> = Api::namespaced(self.client()?, namespace.name());
+            wait::until_object(NAMESPACE_DEADLINE, "to be made", &accounts, "default", |_| true).await?;
+        }
+        Ok(namespace)
     }
 
     /// A kubeconfig file with a fresh token of this ServiceAccount, which must exist: what it may do is what RBAC
@@ -251,6 +296,15 @@ impl Cluster {
         self.own()?.start_api_server().await
     }
 
+    /// Stands in for a scheduler and a kubelet: until the answer is dropped, every Pod of the namespace that has these
+    /// labels and is `Pending` is said to be running and ready. Nothing runs, and no probe is called.
+    ///
+    /// It works on the runtime of the caller, while that is not blocked. The first look is done on return.
+    pub async fn pretend_running(&self, namespace: &str, selector: &str) -> Result<Pretence, ClusterError> {
+        self.own()?;
+        Ok(Pretence::begin(Api::namespaced(self.client()?, namespace), selector).await?)
+    }
+
     /// What runs for this cluster, one line each, for people.
     pub fn describe(&self) -> Vec<String> {
         self.own.as_ref().map(ControlPlane::describe).unwrap_or_default()
@@ -269,8 +323,8 @@ impl fmt::Debug for Cluster {
     }
 }
 
-/// The name of a namespace that was made for one test. It stays: without a controller-manager nothing would empty it,
-/// and a cluster of the test bed's own is thrown away as a whole.
+/// The name of a namespace that was made for one test. It stays: a cluster of the test bed's own is thrown away as a
+/// whole, and one without controllers would not empty it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace(String);
 
@@ -285,6 +339,15 @@ impl Namespace {
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Whether the cluster that `KUBECONFIG` points out is to be used.
+fn existing() -> Result<bool, ClusterError> {
+    match env::var(CLUSTER).as_deref() {
+        Err(_) | Ok("") => Ok(false),
+        Ok("existing") => Ok(true),
+        Ok(other) => Err(ClusterError::UnknownChoice(other.to_owned())),
     }
 }
 

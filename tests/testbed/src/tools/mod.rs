@@ -5,6 +5,9 @@
 //! was made from has changed.
 
 mod control_plane;
+mod gitops;
+mod go_module;
+mod helm;
 mod scim2;
 
 use std::{
@@ -17,8 +20,12 @@ use std::{
 
 use thiserror::Error;
 
-pub use self::control_plane::{ControlPlaneTools, control_plane, kubectl};
-pub use self::scim2::scim2_server;
+pub use self::{
+    control_plane::{ControlPlaneTools, control_plane, controller_manager, kubectl},
+    gitops::gitops,
+    helm::helm,
+    scim2::scim2_server,
+};
 use crate::{
     failure::debug_is_message,
     python::PythonError,
@@ -49,8 +56,13 @@ pub enum ToolsError {
     #[error(transparent)]
     Python(#[from] PythonError),
     /// `go.mod` does not say what it must.
-    #[error("tests/testbed/controlplane/go.mod has no line for {0}: restore it from Git")]
-    NoVersion(&'static str),
+    #[error("tests/testbed/{module}/go.mod has no line for {what}: restore it from Git")]
+    NoVersion {
+        /// The module's folder.
+        module: &'static str,
+        /// Whose version is missing.
+        what: &'static str,
+    },
     /// A build step failed.
     #[error(
         "{step} failed ({status}); check the network (module and package mirrors included), then run \
@@ -83,12 +95,19 @@ debug_is_message!(ToolsError);
 
 /// Locates or makes everything.
 pub async fn all(progress: Progress<'_>) -> Result<(), ToolsError> {
-    let tools = control_plane(&mut *progress).await?;
-    for tool in [&tools.etcd, &tools.kube_apiserver, &tools.kubectl] {
+    let (cluster, controller_manager) = controller_manager(&mut *progress).await?;
+    let helm = helm(&mut *progress).await?;
+    let scim2_server = scim2_server(&mut *progress).await?;
+    for tool in [
+        cluster.etcd,
+        cluster.kube_apiserver,
+        controller_manager,
+        cluster.kubectl,
+        helm,
+        scim2_server,
+    ] {
         say(progress, &format!("ready: {}", tool.display()));
     }
-    let scim2 = scim2_server(&mut *progress).await?;
-    say(progress, &format!("ready: {}", scim2.display()));
     Ok(())
 }
 
