@@ -30,6 +30,7 @@ RUN case "${TARGETARCH:=$(dpkg --print-architecture)}" in \
 COPY Cargo.toml Cargo.lock ./
 COPY tests/bridge-front/Cargo.toml tests/bridge-front/
 COPY tests/demo/Cargo.toml tests/demo/
+COPY tests/e2e/Cargo.toml tests/e2e/
 COPY tests/testbed/Cargo.toml tests/testbed/
 RUN for crate in . tests/*; do \
       mkdir $crate/src && echo '//! Empty.' > $crate/src/lib.rs \

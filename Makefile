@@ -13,7 +13,7 @@ need = command -v $(1) >/dev/null || { echo "missing: $(1) - install $(2)" >&2; 
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a rotated key, a stopped bridge (KEEP=1 leaves it running, CLUSTER=existing uses KUBECONFIG)
@@ -25,6 +25,10 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 .PHONY: test
 test: lint tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
 	cargo test $(CARGO_FLAGS) --workspace
+
+.PHONY: e2e
+e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=name:tag BRIDGE_ADDRESS=this machine as Pods reach it; IMAGE_LOAD, KILL_CONTAINER, CRASH: commands)
+	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e
 
 .PHONY: test-fast
 test-fast: ## Run what needs no cluster: unit tests, tables, properties, TLS peers
