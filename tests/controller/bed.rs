@@ -82,7 +82,8 @@ pub(crate) async fn own_cluster() -> Option<Cluster> {
 /// All that `deploy/` has, but for the Deployment.
 async fn install(cluster: &Cluster) {
     let deploy = workspace::root().join("deploy");
-    let manifests = ["crd.yaml", "namespace.yaml", "rbac.yaml"].map(|file| deploy.join(file));
+    let manifests =
+        ["crd.yaml", "namespace.yaml", "base/rbac.yaml", "rbac.yaml"].map(|file| deploy.join(file));
     let manifests = manifests.each_ref().map(PathBuf::as_path);
     cluster.install(&manifests).await.unwrap();
 }

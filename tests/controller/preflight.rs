@@ -104,7 +104,7 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
     }
     let cluster = Cluster::start().await.unwrap();
     let deploy = workspace::root().join("deploy");
-    let manifests = ["namespace.yaml", "rbac.yaml"].map(|file| deploy.join(file));
+    let manifests = ["namespace.yaml", "base/rbac.yaml", "rbac.yaml"].map(|file| deploy.join(file));
     cluster
         .install(&manifests.each_ref().map(PathBuf::as_path))
         .await

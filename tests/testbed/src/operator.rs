@@ -132,7 +132,8 @@ impl OperatorProcess {
         &self.process
     }
 
-    async fn get(&self, path: &str) -> Result<String, HttpError> {
+    /// What its admin server answers to `GET /path`, where that is a success.
+    pub async fn get(&self, path: &str) -> Result<String, HttpError> {
         loopback::get(&format!("http://{}/{path}", self.admin)).await
     }
 }

@@ -1,0 +1,168 @@
+//! What the ServiceAccount may do: what the README says, no more, no less, in each way to install it.
+
+use std::{collections::BTreeSet, path::Path};
+
+use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+
+use crate::installation::{HOME, IDENTITY, NAME, Site, Way, readme};
+
+/// `get secrets`, `update leases.coordination.k8s.io/NAME`: one permission.
+type Permissions = BTreeSet<String>;
+
+/// The rows of the README's table whose scope begins like this.
+fn documented(scope: &str) -> Permissions {
+    let readme = readme();
+    let table = readme
+        .split("\n## Access\n")
+        .nth(1)
+        .unwrap()
+        .split("\n## ")
+        .next()
+        .unwrap();
+    let mut found = Permissions::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [resources, verbs, place, ..] = cells[..] else {
+            panic!("{row}")
+        };
+        if !place.starts_with(scope) {
+            continue;
+        }
+        let group = resources
+            .split_once('(')
+            .map_or("", |(_, rest)| rest.trim_matches([')', '`']));
+        let names = resources.split('(').next().unwrap();
+        for resource in names.split(',').map(|name| name.trim().trim_matches('`')) {
+            for verb in verbs.split(',').map(str::trim) {
+                let name = if place.contains(" only") { NAME } else { "*" };
+                found.insert(format!("{verb} {group}/{resource} {name}"));
+            }
+        }
+    }
+    assert!(
+        !found.is_empty(),
+        "README.md, Access: no row has the scope {scope:?}"
+    );
+    found
+}
+
+/// What this kubeconfig may do in a namespace, by the API server's own account.
+async fn granted(kubeconfig: &Path, namespace: &str) -> Permissions {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    let reviews: Api<SelfSubjectRulesReview> = Api::all(Client::try_from(config.unwrap()).unwrap());
+    let review = SelfSubjectRulesReview {
+        spec: SelfSubjectRulesReviewSpec {
+            namespace: Some(namespace.to_owned()),
+        },
+        ..SelfSubjectRulesReview::default()
+    };
+    let status = reviews
+        .create(&PostParams::default(), &review)
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    assert!(!status.incomplete, "{:?}", status.evaluation_error);
+    let any = || vec!["*".to_owned()];
+    let mut found = Permissions::new();
+    for rule in status.resource_rules {
+        for group in rule.api_groups.unwrap_or_default() {
+            for resource in rule.resources.clone().unwrap_or_default() {
+                for name in rule.resource_names.clone().unwrap_or_else(any) {
+                    for verb in &rule.verbs {
+                        found.insert(format!("{verb} {group}/{resource} {name}"));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+async fn may_do_what_the_readme_says(way: Way, works_in: &[&str]) {
+    let site = Site::new(way).await;
+    site.install(&[]).await;
+    let nobody = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "nobody", "namespace": HOME}});
+    site.cluster.apply(&nobody.to_string()).await.unwrap();
+    let nobody = site
+        .cluster
+        .service_account_kubeconfig(HOME, "nobody")
+        .await
+        .unwrap();
+    let operator = site.kubeconfig().await;
+
+    let work = documented("cluster");
+    let home = documented("own namespace");
+    for namespace in [HOME, IDENTITY, "team-b", "elsewhere", "kube-system"] {
+        let everybodys = granted(&nobody, namespace).await;
+        let found: Permissions = granted(&operator, namespace)
+            .await
+            .difference(&everybodys)
+            .cloned()
+            .collect();
+        let mut expected = Permissions::new();
+        if works_in.contains(&"*") || works_in.contains(&namespace) {
+            expected.extend(work.clone());
+        }
+        if namespace == HOME {
+            expected.extend(home.clone());
+        }
+        assert_eq!(found, expected, "{way:?}, in namespace {namespace}");
+    }
+
+    // Tried, not asked.
+    let kubectl = site.cluster.kubectl().with_kubeconfig(&operator);
+    for attempt in [
+        "create secret generic x -n identity --from-literal=a=b",
+        "delete secret x -n identity",
+        "create configmap x -n identity",
+        "delete sbc x -n identity",
+        "get pods -n scim-bridge-operator",
+        "get nodes",
+        "get crds",
+        "delete lease scim-bridge-operator -n scim-bridge-operator",
+        "get lease another -n scim-bridge-operator",
+        "create token scim-bridge-operator -n scim-bridge-operator",
+        "create clusterrolebinding x --clusterrole=cluster-admin --user=x",
+        "get secrets -n elsewhere --as=system:admin",
+    ] {
+        let words: Vec<&str> = attempt.split(' ').collect();
+        let refused = kubectl.run(&words).await.map_err(|error| error.to_string());
+        assert!(
+            refused.as_ref().is_err_and(|error| error.contains("orbidden")),
+            "{way:?} must be refused: kubectl {attempt}: {refused:?}"
+        );
+    }
+    if !works_in.contains(&"*") {
+        let refused = kubectl.run(&["get", "secrets", "--namespace", "elsewhere"]).await;
+        assert!(refused.is_err(), "{way:?} reads Secrets elsewhere");
+    }
+}
+
+#[tokio::test]
+async fn of_the_chart_for_all_namespaces() {
+    may_do_what_the_readme_says(Way::Chart, &["*"]).await;
+}
+
+#[tokio::test]
+async fn of_the_chart_for_a_list_of_namespaces() {
+    may_do_what_the_readme_says(Way::ChartForNamespaces, &[IDENTITY, "team-b"]).await;
+}
+
+#[tokio::test]
+async fn of_the_manifests_for_all_namespaces() {
+    may_do_what_the_readme_says(Way::Manifests, &["*"]).await;
+}
+
+#[tokio::test]
+async fn of_the_manifests_for_one_namespace() {
+    may_do_what_the_readme_says(Way::ManifestsForOneNamespace, &[HOME]).await;
+}

@@ -1,0 +1,105 @@
+//! Install, work, upgrade, uninstall, install again.
+
+use serde_json::Value;
+
+use crate::installation::{HOME, Site, Way, probes, strings};
+
+async fn lives(way: Way) {
+    let site = Site::new(way).await;
+    let watched = site.watched();
+
+    // Installed, and at work.
+    site.install(&[]).await;
+    let operator = site.run().await;
+    let bridge = site.connect(watched, "corp").await;
+    site.connected(watched, "corp").await;
+    assert_eq!(probes(&bridge), 1);
+
+    // Upgraded with changed values: the new Pod has them, the verdict stays.
+    let status = site.status(watched, "corp").await;
+    let before = site.pod().await;
+    if matches!(way, Way::Chart | Way::ChartForNamespaces) {
+        site.install(&["logging.level=debug", "podAnnotations.example=changed"])
+            .await;
+        let after = site.pod().await;
+        assert_ne!(
+            before["metadata"]["name"], after["metadata"]["name"],
+            "the Pod was replaced"
+        );
+        let arguments = strings(&after["spec"]["containers"][0]["args"]);
+        assert!(
+            arguments.contains(&"--log-level=debug".to_owned()),
+            "{arguments:?}"
+        );
+    } else {
+        site.install(&[]).await;
+        let after = site.pod().await;
+        assert_eq!(
+            before["metadata"]["uid"], after["metadata"]["uid"],
+            "nothing changed, nothing is replaced"
+        );
+    }
+    operator.stop().await;
+    let operator = site.run().await;
+    let _upgraded = site.connect(watched, "upgraded").await;
+    site.connected(watched, "upgraded").await;
+    assert_eq!(site.status(watched, "corp").await, status);
+    operator.stop().await;
+
+    // Uninstalled: what users wrote stays, and the kind with it.
+    site.uninstall().await;
+    let kubectl = site.cluster.kubectl();
+    let pods = kubectl
+        .run(&["get", "pods", "--namespace", HOME, "--output=name"])
+        .await
+        .unwrap();
+    assert_eq!(pods.trim(), "", "the operator is gone");
+    assert_eq!(site.status(watched, "corp").await, status);
+
+    // Installed again: it picks up where it was.
+    site.install(&[]).await;
+    let operator = site.run().await;
+    let _again = site.connect(watched, "again").await;
+    site.connected(watched, "again").await;
+    assert_eq!(site.status(watched, "corp").await, status);
+    assert_eq!(probes(&bridge), 1, "a fresh verdict is no reason to ask again");
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn the_chart_for_all_namespaces() {
+    lives(Way::Chart).await;
+}
+
+#[tokio::test]
+async fn the_chart_for_a_list_of_namespaces() {
+    lives(Way::ChartForNamespaces).await;
+}
+
+#[tokio::test]
+async fn the_manifests_for_all_namespaces() {
+    lives(Way::Manifests).await;
+}
+
+#[tokio::test]
+async fn the_manifests_for_one_namespace() {
+    lives(Way::ManifestsForOneNamespace).await;
+}
+
+/// A Pod that is not restricted is refused where the operator's is admitted: the namespace does enforce.
+#[tokio::test]
+async fn the_namespace_admits_restricted_pods_only() {
+    let site = Site::new(Way::Manifests).await;
+    site.install(&[]).await;
+    let mut pod: Value = site.pod().await;
+    pod["spec"]["containers"][0]["securityContext"]["capabilities"] = Value::Null;
+    let metadata = serde_json::json!({"name": "loose", "namespace": HOME});
+    pod["metadata"] = metadata;
+    let refused = site
+        .cluster
+        .apply(&pod.to_string())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("violates PodSecurity \"restricted"), "{refused}");
+}
