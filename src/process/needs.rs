@@ -224,17 +224,12 @@ async fn definition(client: &Client) -> Result<(), Finding> {
         .flatten()
         .ok_or(Finding::Unanswered(what))?;
     let schema = schema_of(&document, &own.kind).ok_or(Finding::Unanswered(what))?;
+    let missing = schema::missing(schema, &own_schema());
     // A definition without these fields was not made for this program, whatever its version.
-    if [
-        "/properties/spec/properties/url",
-        "/properties/spec/properties/apiKeySecretRef",
-    ]
-    .iter()
-    .any(|field| schema.pointer(field).is_none())
-    {
+    let is_essential = |path: &String| matches!(path.as_str(), "spec" | "spec.url" | "spec.apiKeySecretRef");
+    if missing.iter().any(is_essential) {
         return Err(Finding::CrdForeign(Strangeness::Schema));
     }
-    let missing = schema::missing(schema, &own_schema());
     if missing.is_empty() {
         Ok(())
     } else {
