@@ -1,0 +1,177 @@
+//! The operator's rights: the same by every way to install it, and those of the table in the README.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::render::{EVERYWHERE, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, objects, read};
+
+/// One permission, taken apart so that no arrangement of rules can hide one: API group, resource, verb, scope.
+type Right = [String; 4];
+
+/// Where a rule holds.
+const CLUSTER: &str = "cluster";
+const HOME: &str = "own namespace";
+
+/// The rights of the operator's ServiceAccount. A Role in a namespace that is watched counts as [`CLUSTER`] here: it
+/// holds where connections are.
+fn rights(objects: &Objects) -> BTreeSet<Right> {
+    let mut rights = BTreeSet::new();
+    for binding in &objects.0 {
+        let kind = binding["kind"].as_str().unwrap();
+        if !kind.ends_with("Binding") {
+            continue;
+        }
+        let (role, place) = (&binding["roleRef"], &binding["metadata"]["namespace"]);
+        let is_lease = role["name"] == format!("{OPERATOR}-leader-election");
+        let scope = if is_lease { HOME } else { CLUSTER };
+        let rules = objects.0.iter().find(|object| {
+            object["kind"] == role["kind"]
+                && object["metadata"]["name"] == role["name"]
+                && (role["kind"] == "ClusterRole" || object["metadata"]["namespace"] == *place)
+        });
+        let rules = rules.unwrap_or_else(|| panic!("{binding} leads nowhere"));
+        for rule in rules["rules"].as_array().unwrap() {
+            rights.extend(rights_of(rule, scope));
+        }
+    }
+    rights
+}
+
+fn rights_of(rule: &Value, scope: &str) -> Vec<Right> {
+    let known = ["apiGroups", "resources", "resourceNames", "verbs"];
+    for key in rule.as_object().unwrap().keys() {
+        assert!(known.contains(&key.as_str()), "{rule}: {key}");
+    }
+    let words = |key: &str| -> Vec<String> {
+        let words = rule[key].as_array().into_iter().flatten();
+        words.map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let names = words("resourceNames");
+    let scopes = if names.is_empty() {
+        vec![scope.to_owned()]
+    } else {
+        names
+            .iter()
+            .map(|name| format!("{scope}, `{name}` only"))
+            .collect()
+    };
+    let mut rights = Vec::new();
+    for group in words("apiGroups") {
+        for resource in words("resources") {
+            for verb in words("verbs") {
+                rights.extend(
+                    scopes
+                        .iter()
+                        .map(|scope| [group.clone(), resource.clone(), verb.clone(), scope.clone()]),
+                );
+            }
+        }
+    }
+    rights
+}
+
+/// The rows below `## Access`: `` | `RESOURCE`, ... (`GROUP`) | VERB, ... | SCOPE | WHY | ``.
+fn rows() -> BTreeSet<Right> {
+    let readme = read("README.md");
+    let table: Vec<_> = readme
+        .lines()
+        .skip_while(|line| *line != "## Access")
+        .skip(1)
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let mut rights = BTreeSet::new();
+    for row in table {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, resources, verbs, scope, why, _] = cells[..] else {
+            panic!("not four cells: {row}")
+        };
+        assert!(!why.is_empty(), "{row}");
+        let (resources, group) = resources.split_once(" (").unwrap_or((resources, ""));
+        let plain = |text: &str| text.trim_matches(['`', ')', ' ']).to_owned();
+        for resource in resources.split(',') {
+            for verb in verbs.split(',') {
+                rights.insert([plain(group), plain(resource), plain(verb), scope.to_owned()]);
+            }
+        }
+    }
+    rights
+}
+
+#[tokio::test]
+async fn the_table_in_the_readme_is_what_is_granted() {
+    let (granted, said) = (rights(&objects(EVERYWHERE).await), rows());
+    assert!(said.len() > 10, "the table of README.md was not found: {said:?}");
+    let unsaid: Vec<_> = granted.difference(&said).collect();
+    let not_granted: Vec<_> = said.difference(&granted).collect();
+    assert!(
+        unsaid.is_empty() && not_granted.is_empty(),
+        "README.md, Access: granted and not said {unsaid:?}, said and not granted {not_granted:?}"
+    );
+}
+
+/// Where it works is all that differs.
+#[tokio::test]
+async fn the_rights_are_the_same_by_every_way() {
+    let everywhere = rights(&objects(EVERYWHERE).await);
+    for way in [ONE_NAMESPACE, SEVERAL_NAMESPACES] {
+        assert_eq!(rights(&objects(way).await), everywhere, "{way}");
+    }
+}
+
+/// The Lease that it may write is the one that it asks for by default.
+#[tokio::test]
+async fn the_lease_is_the_default_one() {
+    let flags = read("README.md");
+    let row = flags.lines().find(|line| line.starts_with("| `--lease-name`"));
+    assert!(row.unwrap().contains(&format!("| `{OPERATOR}` |")), "{row:?}");
+    let objects = objects(EVERYWHERE).await;
+    let role = objects.one("Role");
+    assert_eq!(role["rules"][1]["resourceNames"], json!([OPERATOR]));
+}
+
+/// Roles for users, by name: the label that says who gets it, and verbs.
+#[tokio::test]
+async fn users_may_see_and_edit_connections_and_nothing_else() {
+    let expected = [
+        (
+            "view",
+            vec!["rbac.authorization.k8s.io/aggregate-to-view"],
+            vec!["get", "list", "watch"],
+        ),
+        (
+            "edit",
+            vec![
+                "rbac.authorization.k8s.io/aggregate-to-admin",
+                "rbac.authorization.k8s.io/aggregate-to-edit",
+            ],
+            vec!["create", "update", "patch", "delete", "deletecollection"],
+        ),
+        (
+            "servicebinding",
+            vec!["servicebinding.io/controller"],
+            vec!["get", "list", "watch"],
+        ),
+    ];
+    let objects = objects(EVERYWHERE).await;
+    for (name, labels, verbs) in expected {
+        let name = format!("{OPERATOR}-{name}");
+        let role = objects
+            .of_kind("ClusterRole")
+            .find(|role| role["metadata"]["name"] == name);
+        let role = role.unwrap_or_else(|| panic!("no ClusterRole {name}"));
+        let found = role["metadata"]["labels"].as_object().unwrap();
+        let found: Vec<_> = found.iter().filter(|(key, _)| !key.starts_with("app.")).collect();
+        let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, labels, "{name}");
+        assert!(
+            found.iter().all(|(_, value)| *value == "true"),
+            "{name}: {found:?}"
+        );
+        let rules = json!([
+            {"apiGroups": ["scimbridge.dev"], "resources": ["scimbridgeconnections"], "verbs": verbs}
+        ]);
+        assert_eq!(role["rules"], rules, "{name}");
+    }
+}

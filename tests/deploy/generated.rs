@@ -1,0 +1,89 @@
+//! Files, and places in files, that `make generate` writes (`BLESS=1`), and that must not differ from what it writes.
+
+use std::{env, fs};
+
+use testbed::workspace;
+
+use crate::render::{EVERYWHERE, read, rendered};
+
+/// The version of everything, by Cargo.toml.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Where else it stands: a file, and what is before it.
+const STAMPS: [(&str, &str); 5] = [
+    ("Dockerfile", "ARG VERSION="),
+    ("deploy/version/kustomization.yaml", "app.kubernetes.io/version: "),
+    ("deploy/version/kustomization.yaml", "newTag: "),
+    ("README.md", "newTag: "),
+    ("README.md", "scim-bridge-operator:"),
+];
+/// First lines of `deploy/install.yaml`.
+const HEADER: &str = "\
+# The whole installation in one file: kubectl apply -f install.yaml
+# Generated from kustomization.yaml ('make generate'); a test fails where it differs.
+";
+
+/// Writes the file if that is asked for, or holds it to what it would be.
+fn hold(path: &str, expected: &str) {
+    let found = fs::read_to_string(workspace::root().join(path)).unwrap_or_default();
+    if found == expected {
+        return;
+    }
+    if env::var_os("BLESS").is_some() {
+        fs::write(workspace::root().join(path), expected).unwrap();
+        return;
+    }
+    let differs = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
+    let line = differs.unwrap_or_else(|| expected.lines().count().min(found.lines().count())) + 1;
+    panic!("{path} is not up to date (from line {line}): run `make generate`");
+}
+
+/// The text with `version` in all places that follow the prefix, and how many they are.
+fn stamp(text: &str, prefix: &str, version: &str) -> (String, usize) {
+    let mut parts = text.split(prefix);
+    let mut stamped = parts.next().unwrap_or_default().to_owned();
+    let mut places = 0;
+    for part in parts {
+        stamped.push_str(prefix);
+        let end = part.find(|c: char| !(c.is_ascii_alphanumeric() || ".-+".contains(c)));
+        let (old, rest) = part.split_at(end.unwrap_or(part.len()));
+        if old.starts_with(|c: char| c.is_ascii_digit()) {
+            places += 1;
+            stamped.push_str(version);
+        } else {
+            stamped.push_str(old);
+        }
+        stamped.push_str(rest);
+    }
+    (stamped, places)
+}
+
+/// One test, for the second file is made from the first.
+#[tokio::test]
+async fn generated_files_are_up_to_date() {
+    for (path, prefix) in STAMPS {
+        let (stamped, places) = stamp(&read(path), prefix, VERSION);
+        assert!(places > 0, "{path}: no version after {prefix:?}");
+        hold(path, &stamped);
+    }
+    let install = rendered(&workspace::root().join(EVERYWHERE)).await;
+    hold("deploy/install.yaml", &format!("{HEADER}{install}"));
+}
+
+#[test]
+fn versions_are_found_and_nothing_else_is() {
+    for (text, expected, places) in [
+        ("ARG VERSION=0.1.0\nARG X=1", "ARG VERSION=2.0.0-rc.1\nARG X=1", 1),
+        ("ARG VERSION=unknown", "ARG VERSION=unknown", 0),
+        (
+            "ARG VERSION=1.2.3 ARG VERSION=0",
+            "ARG VERSION=2.0.0-rc.1 ARG VERSION=2.0.0-rc.1",
+            2,
+        ),
+        ("", "", 0),
+    ] {
+        assert_eq!(
+            stamp(text, "ARG VERSION=", "2.0.0-rc.1"),
+            (expected.to_owned(), places)
+        );
+    }
+}
