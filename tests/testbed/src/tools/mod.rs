@@ -5,6 +5,7 @@
 //! was made from has changed.
 
 mod control_plane;
+mod crdify;
 mod gitops;
 mod go_module;
 mod helm;
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 pub use self::{
     control_plane::{ControlPlaneTools, control_plane, controller_manager, kubectl},
+    crdify::crdify,
     gitops::gitops,
     helm::helm,
     scim2::scim2_server,
@@ -97,6 +99,8 @@ debug_is_message!(ToolsError);
 pub async fn all(progress: Progress<'_>) -> Result<(), ToolsError> {
     let (cluster, controller_manager) = controller_manager(&mut *progress).await?;
     let helm = helm(&mut *progress).await?;
+    let crdify = crdify(&mut *progress).await?;
+    let gitops = gitops(&mut *progress).await?;
     let scim2_server = scim2_server(&mut *progress).await?;
     for tool in [
         cluster.etcd,
@@ -104,6 +108,8 @@ pub async fn all(progress: Progress<'_>) -> Result<(), ToolsError> {
         controller_manager,
         cluster.kubectl,
         helm,
+        crdify,
+        gitops,
         scim2_server,
     ] {
         say(progress, &format!("ready: {}", tool.display()));

@@ -1,0 +1,8 @@
+-- Asks for a probe now: the operator makes one for every new value of the annotation.
+local os = require("os")
+
+if obj.metadata.annotations == nil then
+  obj.metadata.annotations = {}
+end
+obj.metadata.annotations["reconcile.fluxcd.io/requestedAt"] = os.date("!%Y-%m-%dT%H:%M:%SZ")
+return obj

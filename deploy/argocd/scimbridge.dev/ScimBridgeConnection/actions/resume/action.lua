@@ -1,0 +1,3 @@
+-- Probes again, and once at once.
+obj.spec.suspend = false
+return obj

@@ -1,0 +1,579 @@
+//! What GitOps tools make of a connection, by their own code, for every STATUS.
+//!
+//! The objects come from the operator's own core, never from a hand: what is judged here is what it writes. They are
+//! judged by `tests/testbed/gitops`, which links kstatus (Helm's `--wait`, Flux), Flux' evaluator of
+//! `healthCheckExprs`, and the Lua engine of Argo CD under its limits.
+//!
+//! `BLESS=1 cargo test --test gitops` writes what is generated below `deploy/argocd`, and the table of `docs/gitops.md`.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use scim_bridge_operator::{
+    api::{
+        v1alpha1::{
+            ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
+        },
+        vocabulary::Reason,
+    },
+    domain::{
+        evidence::{
+            Answer, Component, Evidence, Exchange, HealthReport, Obstacle, Reading,
+            TransportFailure as Failure,
+        },
+        status::{Pass, Versions, next_status},
+        target::{InvalidSpec, Origin, Target},
+    },
+};
+use serde_json::{Value, json};
+use testbed::{tools, workspace};
+
+const OKTA: IdentityProvider = IdentityProvider::Okta;
+const GOOGLE: IdentityProvider = IdentityProvider::GoogleWorkspace;
+const START: i64 = 1_772_546_816;
+
+/// An object as a tool would meet it, and what each tool has to make of it:
+/// `kstatus, Flux with the expressions of deploy/flux, Argo CD`.
+struct Case {
+    name: &'static str,
+    object: Value,
+    expected: &'static str,
+}
+
+fn probed(ping: Answer<()>, health: Answer<HealthReport>, users: Answer<u64>) -> Evidence {
+    Evidence::Probed(Exchange {
+        ping: Reading::Answered(ping),
+        health: Reading::Answered(health),
+        users: Reading::Answered(users),
+        ..Exchange::default()
+    })
+}
+
+fn healthy() -> HealthReport {
+    HealthReport {
+        version: Some("2.9.16".to_owned()),
+        build: Some("209163".to_owned()),
+        components: vec![(Component::ScimServer, ComponentState::Healthy)],
+    }
+}
+
+fn failed(failure: Failure) -> Evidence {
+    Evidence::Probed(Exchange {
+        ping: Reading::Failed(failure),
+        ..Exchange::default()
+    })
+}
+
+fn answered(users: Answer<u64>) -> Evidence {
+    probed(Answer::Document(()), Answer::Document(healthy()), users)
+}
+
+/// One pass after another, a minute apart; the status after the last.
+fn status_after(declared: IdentityProvider, passes: &[Evidence]) -> ScimBridgeConnectionStatus {
+    let mut status = ScimBridgeConnectionStatus {
+        observed_generation: -1,
+        ..ScimBridgeConnectionStatus::default()
+    };
+    let target = Target {
+        origin: Origin::parse("https://scim.example.com").unwrap(),
+        identity_provider: Some(declared),
+        api_key: ApiKeySecretRef {
+            name: "corp".to_owned(),
+            key: "apiKey".to_owned(),
+        },
+        next_api_key: None,
+        ca: None,
+        server_name: None,
+        interval: Duration::from_mins(5),
+        timeout: Duration::from_secs(10),
+        failure_threshold: 3,
+    };
+    for (minute, evidence) in (0..).zip(passes) {
+        let version = ObjectVersion {
+            uid: "00000000-0000-4000-8000-000000000001".to_owned(),
+            resource_version: "4711".to_owned(),
+        };
+        let pass = Pass {
+            uid: "00000000-0000-4000-8000-000000000000",
+            generation: 1,
+            declared: Some(declared),
+            target: Some(&target),
+            versions: Versions {
+                credential: Some(version),
+                ..Versions::default()
+            },
+            requested: None,
+            failures_before: 0,
+            evidence,
+            now: Timestamp::from_second(START + 60 * minute).unwrap(),
+            heartbeat: Duration::from_mins(5),
+        };
+        status = next_status(&status, &pass).status;
+    }
+    status
+}
+
+fn object(name: &str, declared: IdentityProvider, status: &impl serde::Serialize) -> Value {
+    json!({
+        "apiVersion": "scimbridge.dev/v1alpha1",
+        "kind": "ScimBridgeConnection",
+        "metadata": {
+            "name": name,
+            "namespace": "identity",
+            "uid": "00000000-0000-4000-8000-000000000000",
+            "creationTimestamp": "2026-03-03T14:00:00Z",
+            "generation": 1,
+        },
+        "spec": {
+            "url": "https://scim.example.com",
+            "identityProvider": declared,
+            "apiKeySecretRef": {"name": name, "key": "apiKey"},
+            "interval": "5m", "timeout": "10s", "failureThreshold": 3,
+            "suspend": false, "allowPlaintext": false,
+        },
+        "status": status,
+    })
+}
+
+fn cases() -> Vec<Case> {
+    let connected = || answered(Answer::Document(128));
+    let act = "Failed, Failed, Degraded";
+    let passes = "InProgress, InProgress, Progressing";
+    let good = "Current, Current, Healthy";
+    let mut cases = Vec::new();
+    let mut add = |name, declared, evidence: &[Evidence], expected| {
+        let object = object(name, declared, &status_after(declared, evidence));
+        cases.push(Case {
+            name,
+            object,
+            expected,
+        });
+    };
+    let blocked = Evidence::Blocked;
+    let twice = |obstacle| [blocked(obstacle), blocked(obstacle)];
+
+    add("connected", OKTA, &[connected()], good);
+    add("connected-again", OKTA, &[connected(), connected()], good);
+    let failure = || failed(Failure::Connect);
+    add("held-after-a-failure", OKTA, &[connected(), failure()], good);
+    add(
+        "withdrawn-after-three",
+        OKTA,
+        &[connected(), failure(), failure(), failure()],
+        passes,
+    );
+    add("identity-provider-mismatch", GOOGLE, &[connected()], act);
+    add("auth-failed", OKTA, &[answered(Answer::Unauthorized)], act);
+    add("scim-disabled", OKTA, &[answered(Answer::NotFound)], act);
+    add(
+        "scim-disabled-as-declared",
+        GOOGLE,
+        &[answered(Answer::NotFound)],
+        "Failed, Current, Healthy",
+    );
+    add(
+        "path-not-found",
+        OKTA,
+        &[probed(Answer::Document(()), Answer::NotFound, Answer::NotFound)],
+        act,
+    );
+    let watcher = HealthReport {
+        components: vec![(Component::ConfirmationWatcher, ComponentState::Unhealthy)],
+        ..healthy()
+    };
+    let off = probed(
+        Answer::Document(()),
+        Answer::Document(watcher),
+        Answer::ServerError(500),
+    );
+    add("provisioning-off", OKTA, &[off], act);
+    add(
+        "secret-not-found-in-grace",
+        OKTA,
+        &[blocked(Obstacle::SecretNotFound)],
+        passes,
+    );
+    add("secret-not-found", OKTA, &twice(Obstacle::SecretNotFound), act);
+    add(
+        "secret-key-missing",
+        OKTA,
+        &[blocked(Obstacle::SecretKeyMissing)],
+        act,
+    );
+    add(
+        "api-key-malformed",
+        OKTA,
+        &[blocked(Obstacle::ApiKeyMalformed)],
+        act,
+    );
+    add(
+        "ca-not-found-in-grace",
+        OKTA,
+        &[blocked(Obstacle::CaNotFound)],
+        passes,
+    );
+    add("ca-not-found", OKTA, &twice(Obstacle::CaNotFound), act);
+    add("ca-invalid", OKTA, &[blocked(Obstacle::CaInvalid)], act);
+    add(
+        "invalid-spec",
+        OKTA,
+        &[blocked(Obstacle::InvalidSpec(InvalidSpec::Url))],
+        act,
+    );
+    add("host-denied", OKTA, &[blocked(Obstacle::HostDenied)], act);
+    add("consent-missing", OKTA, &[blocked(Obstacle::ConsentMissing)], act);
+    add(
+        "certificate-untrusted",
+        OKTA,
+        &[failed(Failure::CertificateUntrusted)],
+        act,
+    );
+    add(
+        "certificate-expired",
+        OKTA,
+        &[failed(Failure::CertificateExpired)],
+        act,
+    );
+    add(
+        "certificate-name-mismatch",
+        OKTA,
+        &[failed(Failure::CertificateNameMismatch)],
+        act,
+    );
+    add("dns-failed", OKTA, &[failed(Failure::Dns)], passes);
+    add("connect-failed", OKTA, &[failed(Failure::Connect)], passes);
+    add("timed-out", OKTA, &[failed(Failure::TimedOut)], passes);
+    add("tls-failed", OKTA, &[failed(Failure::Tls)], passes);
+    add(
+        "bridge-unavailable",
+        OKTA,
+        &[answered(Answer::Unavailable(503))],
+        passes,
+    );
+    add(
+        "bridge-error",
+        OKTA,
+        &[answered(Answer::ServerError(500))],
+        passes,
+    );
+    add("rate-limited", OKTA, &[answered(Answer::RateLimited)], passes);
+    add("redirect-refused", OKTA, &[answered(Answer::Redirect(302))], act);
+    add("blocked-by-proxy", OKTA, &[answered(Answer::Blocked)], act);
+    let foreign = Exchange {
+        ping: Reading::Answered(Answer::Foreign),
+        ..Exchange::default()
+    };
+    add("not-a-bridge", OKTA, &[Evidence::Probed(foreign)], act);
+    add("protocol-error", OKTA, &[answered(Answer::Broken)], act);
+
+    // What the CRD's default makes of an object that no operator has seen.
+    let unseen = object("unseen", OKTA, &json!({"observedGeneration": -1}));
+    let mut edited = object("edited", OKTA, &status_after(OKTA, &[connected()]));
+    edited["metadata"]["generation"] = 2.into();
+    let mut suspended = edited.clone();
+    suspended["metadata"]["name"] = "suspended".into();
+    suspended["spec"]["suspend"] = true.into();
+    let mut deleted = object("deleted", OKTA, &status_after(OKTA, &[connected()]));
+    deleted["metadata"]["deletionTimestamp"] = "2026-03-04T14:00:00Z".into();
+    for (name, object, expected) in [
+        ("unseen", unseen, passes),
+        ("edited", edited, passes),
+        ("suspended", suspended, "InProgress, InProgress, Suspended"),
+        ("deleted", deleted, "Terminating, Current, Progressing"),
+    ] {
+        cases.push(Case {
+            name,
+            object,
+            expected,
+        });
+    }
+    cases
+}
+
+fn reason(object: &Value) -> Option<&str> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == "Ready")?["reason"].as_str()
+}
+
+fn argocd() -> PathBuf {
+    workspace::root().join("deploy/argocd")
+}
+
+fn customization() -> PathBuf {
+    argocd().join("scimbridge.dev/ScimBridgeConnection")
+}
+
+async fn gitops() -> PathBuf {
+    tools::gitops(&mut std::io::stderr()).await.unwrap()
+}
+
+/// What the tools say of these objects, in order.
+async fn judge(objects: &[&Value]) -> Vec<Value> {
+    let documents: Vec<String> = objects.iter().map(|object| object.to_string()).collect();
+    let mut child = Command::new(gitops().await)
+        .arg("judge")
+        .arg("--argocd-cm")
+        .arg(argocd().join("argocd-cm.yaml"))
+        .arg("--kustomization")
+        .arg(workspace::root().join("deploy/flux/kustomization.yaml"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = documents.join("\n---\n");
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    // Whoever ends early says why on standard error.
+    let _ = writer.join().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let answers = String::from_utf8(output.stdout).unwrap();
+    answers
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn line(judgement: &Value) -> String {
+    let word = |pointer: &str| {
+        judgement
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("-")
+            .to_owned()
+    };
+    format!(
+        "{}, {}, {}",
+        word("/kstatus"),
+        word("/flux"),
+        word("/health/status")
+    )
+}
+
+/// Compares a generated file, or writes it with `BLESS=1`.
+fn generated(path: &Path, text: &str) {
+    if env::var_os("BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let found = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == text,
+        "{} is not what the operator makes of it: run `make generate`, and look at the difference",
+        path.display()
+    );
+}
+
+/// `resource.customizations` of Argo CD's ConfigMap, from the scripts.
+fn argocd_cm() -> String {
+    let script = |path: &str, indent: usize| {
+        let text = fs::read_to_string(customization().join(path)).unwrap();
+        let pad = " ".repeat(indent);
+        let lines = text.lines().map(|line| {
+            if line.is_empty() {
+                String::new()
+            } else {
+                format!("{pad}{line}")
+            }
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let mut text = format!(
+        "# Generated from scimbridge.dev/ ('make generate'); a test fails where it differs.\n\
+         # kubectl patch configmap argocd-cm -n argocd --patch-file deploy/argocd/argocd-cm.yaml\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\ndata:\n  \
+         resource.customizations.health.scimbridge.dev_ScimBridgeConnection: |\n{}\n  \
+         resource.customizations.actions.scimbridge.dev_ScimBridgeConnection: |\n    \
+         discovery.lua: |\n{}\n    definitions:\n",
+        script("health.lua", 4),
+        script("actions/discovery.lua", 6),
+    );
+    for name in ["recheck", "suspend", "resume"] {
+        let body = script(&format!("actions/{name}/action.lua"), 10);
+        text += &format!("      - name: {name}\n        action.lua: |\n{body}\n");
+    }
+    text
+}
+
+#[test]
+fn the_config_map_of_argo_cd_holds_the_scripts() {
+    generated(&argocd().join("argocd-cm.yaml"), &argocd_cm());
+}
+
+#[test]
+fn every_status_is_among_the_cases() {
+    let cases = cases();
+    let found: BTreeSet<_> = cases.iter().filter_map(|case| reason(&case.object)).collect();
+    let missing: Vec<_> = Reason::ALL
+        .iter()
+        .map(|reason| reason.as_str())
+        // Written before a verdict, and so not the end of a pass: `unseen` and `edited` stand for it.
+        .filter(|reason| *reason != "Progressing" && !found.contains(reason))
+        .collect();
+    assert!(missing.is_empty(), "give {missing:?} a case");
+}
+
+#[tokio::test]
+async fn every_status_is_judged_as_it_should_be() {
+    let cases = cases();
+    let objects: Vec<&Value> = cases.iter().map(|case| &case.object).collect();
+    let judgements = judge(&objects).await;
+    assert_eq!(judgements.len(), cases.len());
+    let mut wrong = Vec::new();
+    for (case, judgement) in cases.iter().zip(&judgements) {
+        if line(judgement) != case.expected {
+            wrong.push(format!(
+                "{}: {}, not {}",
+                case.name,
+                line(judgement),
+                case.expected
+            ));
+        }
+        let message = judgement["health"]["message"].as_str().unwrap_or_default();
+        assert!(!message.is_empty(), "{}: Argo CD shows no message", case.name);
+    }
+    assert!(wrong.is_empty(), "kstatus, Flux, Argo CD:\n{}", wrong.join("\n"));
+}
+
+/// The suite in the form of Argo CD's own repository, ready to be given to it.
+#[tokio::test]
+async fn argo_cds_own_tests_pass() {
+    let folder = customization();
+    let cases = cases();
+    let objects: Vec<&Value> = cases.iter().map(|case| &case.object).collect();
+    let judgements = judge(&objects).await;
+    let mut suite = String::from("tests:\n");
+    for (case, judgement) in cases.iter().zip(&judgements) {
+        let path = format!("testdata/{}.yaml", case.name);
+        generated(
+            &folder.join(&path),
+            &serde_saphyr::to_string(&case.object).unwrap(),
+        );
+        let message = judgement["health"]["message"].as_str().unwrap();
+        let status = case.expected.rsplit(", ").next().unwrap();
+        suite += &format!(
+            "  - healthStatus:\n      status: {status}\n      message: {}\n    inputPath: {path}\n",
+            serde_json::to_string(message).unwrap()
+        );
+    }
+    generated(&folder.join("health_test.yaml"), &suite);
+
+    let of = |name: &str| {
+        cases
+            .iter()
+            .find(|case| case.name == name)
+            .unwrap()
+            .object
+            .clone()
+    };
+    let mut rechecked = of("connected");
+    rechecked["metadata"]["annotations"] = json!({"reconcile.fluxcd.io/requestedAt": "2026-03-03T14:00:00Z"});
+    let mut suspended = of("connected");
+    suspended["spec"]["suspend"] = true.into();
+    let mut resumed = of("suspended");
+    resumed["spec"]["suspend"] = false.into();
+    for (name, object) in [
+        ("recheck", rechecked),
+        ("suspend", suspended),
+        ("resume", resumed),
+    ] {
+        let path = folder.join(format!("actions/testdata/{name}.yaml"));
+        generated(&path, &serde_saphyr::to_string(&object).unwrap());
+    }
+    let output = Command::new(gitops().await)
+        .arg("suite")
+        .arg(&folder)
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains(&format!("{} health tests and 5 action tests passed", cases.len())),
+        "{said}"
+    );
+}
+
+/// A routine check never leaves Current, and a refused key is never anything but Failed.
+#[tokio::test]
+async fn routine_checks_do_not_flap() {
+    let mut objects = Vec::new();
+    for (evidence, count) in [
+        (answered(Answer::Document(128)), 20),
+        (answered(Answer::Unauthorized), 20),
+    ] {
+        for passes in 1..=count {
+            objects.push(object(
+                "corp",
+                OKTA,
+                &status_after(OKTA, &vec![evidence.clone(); passes]),
+            ));
+        }
+    }
+    let objects: Vec<&Value> = objects.iter().collect();
+    let lines: Vec<String> = judge(&objects).await.iter().map(line).collect();
+    assert!(
+        lines[..20].iter().all(|line| line == "Current, Current, Healthy"),
+        "{lines:?}"
+    );
+    assert!(
+        lines[20..].iter().all(|line| line == "Failed, Failed, Degraded"),
+        "{lines:?}"
+    );
+}
+
+/// The page's manifests are YAML, its `healthCheckExprs` are those that were judged, and its table has every STATUS.
+#[test]
+fn the_page_says_what_was_judged() {
+    let page = fs::read_to_string(workspace::root().join("docs/gitops.md")).unwrap();
+    let manifests: Vec<Value> = page
+        .split("```yaml\n")
+        .skip(1)
+        .flat_map(|rest| rest.split("```").next().unwrap().split("---\n"))
+        .map(|text| serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}:\n{text}")))
+        .collect();
+    let kustomization = fs::read_to_string(workspace::root().join("deploy/flux/kustomization.yaml")).unwrap();
+    let kustomization: Value = serde_saphyr::from_str(&kustomization).unwrap();
+    assert!(
+        manifests.contains(&kustomization),
+        "docs/gitops.md: copy deploy/flux/kustomization.yaml"
+    );
+
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let (Some(reason), [kstatus, flux, argo]) = (
+            reason(&case.object),
+            <[&str; 3]>::try_from(case.expected.split(", ").collect::<Vec<_>>()).unwrap(),
+        ) else {
+            continue;
+        };
+        let is_special = case.name.contains('-') && !case.name.replace('-', "").eq_ignore_ascii_case(reason);
+        if is_special || ["edited", "suspended", "deleted"].contains(&case.name) {
+            continue;
+        }
+        let row = format!("| `{reason}` | {kstatus} | {flux} | {argo} |");
+        if !page.contains(&row) {
+            wrong.push(row);
+        }
+    }
+    assert!(wrong.is_empty(), "docs/gitops.md lacks\n{}", wrong.join("\n"));
+}
