@@ -149,6 +149,7 @@ fn object(name: &str, declared: IdentityProvider, status: &impl serde::Serialize
     })
 }
 
+#[allow(clippy::too_many_lines, reason = "a table, a row for each case")]
 fn cases() -> Vec<Case> {
     let connected = || answered(Answer::Document(128));
     let act = "Failed, Failed, Degraded";
@@ -323,7 +324,7 @@ async fn gitops() -> PathBuf {
 
 /// What the tools say of these objects, in order.
 async fn judge(objects: &[&Value]) -> Vec<Value> {
-    let documents: Vec<String> = objects.iter().map(|object| object.to_string()).collect();
+    let documents: Vec<String> = objects.iter().map(ToString::to_string).collect();
     let mut child = Command::new(gitops().await)
         .arg("judge")
         .arg("--argocd-cm")
@@ -409,7 +410,7 @@ fn argocd_cm() -> String {
     );
     for name in ["recheck", "suspend", "resume"] {
         let body = script(&format!("actions/{name}/action.lua"), 10);
-        text += &format!("      - name: {name}\n        action.lua: |\n{body}\n");
+        text = format!("{text}      - name: {name}\n        action.lua: |\n{body}\n");
     }
     text
 }
@@ -470,9 +471,9 @@ async fn argo_cds_own_tests_pass() {
         );
         let message = judgement["health"]["message"].as_str().unwrap();
         let status = case.expected.rsplit(", ").next().unwrap();
-        suite += &format!(
-            "  - healthStatus:\n      status: {status}\n      message: {}\n    inputPath: {path}\n",
-            serde_json::to_string(message).unwrap()
+        let message = serde_json::to_string(message).unwrap();
+        suite = format!(
+            "{suite}  - healthStatus:\n      status: {status}\n      message: {message}\n    inputPath: {path}\n"
         );
     }
     generated(&folder.join("health_test.yaml"), &suite);
