@@ -46,6 +46,7 @@ generate: ## Write the generated files: the CRD and its copy in the chart, deplo
 	  cargo run --quiet $(CARGO_FLAGS) -- crd; } > deploy/crd.yaml.new
 	@mv deploy/crd.yaml.new deploy/crd.yaml
 	@cp deploy/crd.yaml charts/scim-bridge-operator/files/crd.yaml
+	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test chart generated > /dev/null
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test deploy generated > /dev/null
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test gitops > /dev/null
 
