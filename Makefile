@@ -55,8 +55,40 @@ tools: prerequisites ## Build what the tests run against, once: etcd, Kubernetes
 	$(TESTBED) tools
 
 .PHONY: image
-image: ## Build the container image with docker (IMAGE=name:tag)
-	docker build --tag $(or $(IMAGE),scim-bridge-operator:0.1.0) .
+image: ## Build the container image with docker (IMAGE=name:tag, PLATFORM=linux/amd64,linux/arm64)
+	docker build $(if $(PLATFORM),--platform $(PLATFORM)) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(or $(IMAGE),scim-bridge-operator:$(VERSION)) .
+
+# The version of everything: Cargo.toml's.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+CYCLONEDX := 0.5.9
+
+.PHONY: sbom
+sbom: prerequisites ## Write dist/sbom.cdx.json: every crate that the release binary is made of (CycloneDX)
+	@test -x .testbed/cyclonedx/bin/cargo-cyclonedx || cargo install --quiet --locked --root .testbed/cyclonedx --version $(CYCLONEDX) cargo-cyclonedx
+	@mkdir -p dist
+	@PATH="$$PWD/.testbed/cyclonedx/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu --override-filename sbom.cdx
+	@# Where it was built is nobody's business.
+	@sed "s|$$PWD|.|g" sbom.cdx.json > dist/sbom.cdx.json && rm sbom.cdx.json
+	@rm -f tests/*/sbom.cdx.json
+
+.PHONY: dist
+dist: sbom tools ## Make dist/: manifests, chart, SBOM, checksums
+	@cp deploy/crd.yaml deploy/install.yaml dist/
+	@.testbed/bin/helm package --destination dist charts/scim-bridge-operator >/dev/null
+	@cd dist && sha256sum crd.yaml install.yaml sbom.cdx.json scim-bridge-operator-$(VERSION).tgz > SHA256SUMS
+	@ls -l dist
+
+.PHONY: baseline
+baseline: ## Take the present CRD for what later ones are compared with (until the release of this version)
+	@cp deploy/crd.yaml tests/released/$(VERSION).yaml
+
+.PHONY: release
+release: ## Make dist/ for the version of Cargo.toml: the tree is clean and tagged, the changelog has the version
+	@test -z "$$(git status --porcelain)" || { echo "the tree has changes: commit them" >&2; exit 1; }
+	@test "$$(git describe --tags --exact-match 2>/dev/null)" = "v$(VERSION)" || { echo "HEAD has no tag v$(VERSION)" >&2; exit 1; }
+	@cmp -s deploy/crd.yaml tests/released/$(VERSION).yaml || { echo "tests/released/$(VERSION).yaml is not deploy/crd.yaml: run 'make baseline'" >&2; exit 1; }
+	@grep -qF "## [$(VERSION)]" CHANGELOG.md || { echo "CHANGELOG.md has no section [$(VERSION)]" >&2; exit 1; }
+	@$(MAKE) --no-print-directory dist
 
 .PHONY: prerequisites
 prerequisites:
@@ -68,4 +100,4 @@ prerequisites:
 .PHONY: clean
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf .testbed
+	rm -rf .testbed dist
