@@ -19,6 +19,7 @@ mod gate;
 mod tape;
 
 mod connections;
+mod gitops;
 mod invalid;
 mod leader;
 mod leaks;
