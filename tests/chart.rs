@@ -449,15 +449,19 @@ async fn the_admission_policy_holds_urls_to_the_allowed_hosts() {
             cluster.apply(&object.to_string()).await.unwrap();
         }
     }
-    // It takes the API server a moment to go by it.
+    // It takes the API server a moment to go by it. Another address each time: one that stays is let through.
+    let mut attempts = 0;
     wait::until(
         std::time::Duration::from_mins(1),
         "the policy to be in force",
         async || {
-            let denied = cluster
-                .apply(&connection("probe", "https://evil.invalid", "5m"))
-                .await;
-            denied.is_err().then_some(())
+            attempts += 1;
+            let url = format!("https://evil-{attempts}.invalid");
+            cluster
+                .apply(&connection("probe", &url, "5m"))
+                .await
+                .is_err()
+                .then_some(())
         },
     )
     .await
