@@ -13,7 +13,7 @@ need = command -v $(1) >/dev/null || { echo "missing: $(1) - install $(2)" >&2; 
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a rotated key, a stopped bridge (KEEP=1 leaves it running, CLUSTER=existing uses KUBECONFIG)
@@ -54,40 +54,58 @@ generate: ## Write the generated files: the CRD and its copy in the chart, deplo
 tools: prerequisites ## Build what the tests run against, once: etcd, Kubernetes, Helm, judges of GitOps tools, scim2-server
 	$(TESTBED) tools
 
-.PHONY: image
-image: ## Build the container image with docker (IMAGE=name:tag, PLATFORM=linux/amd64,linux/arm64)
-	docker build $(if $(PLATFORM),--platform $(PLATFORM)) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(or $(IMAGE),scim-bridge-operator:$(VERSION)) .
-
 # The version of everything: Cargo.toml's.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+# What an image and an SBOM say of their time and origin is that of the commit: made again, they are the same.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+IMAGE ?= scim-bridge-operator:$(VERSION)
+# docker, podman or buildah
+BUILDER ?= docker
+BUILD_ARGS = --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH)
 CYCLONEDX := 0.5.9
+
+.PHONY: image
+image: ## Build the container image (IMAGE=name:tag, BUILDER=docker, podman or buildah, PLATFORM=linux/arm64 for another than this machine's)
+	$(BUILDER) build $(if $(PLATFORM),--platform $(PLATFORM)) $(BUILD_ARGS) --tag $(IMAGE) .
+
+.PHONY: image-multiarch
+image-multiarch: ## Build the image for amd64 and arm64 with docker buildx, and push it with SBOM and provenance (IMAGE=registry/name:tag)
+	docker buildx build --platform linux/amd64,linux/arm64 $(BUILD_ARGS) --provenance mode=max --sbom true \
+	  --output type=image,name=$(IMAGE),push=true,rewrite-timestamp=true .
 
 .PHONY: sbom
 sbom: prerequisites ## Write dist/sbom.cdx.json: every crate that the release binary is made of (CycloneDX)
 	@test -x .testbed/cyclonedx/bin/cargo-cyclonedx || cargo install --quiet --locked --root .testbed/cyclonedx --version $(CYCLONEDX) cargo-cyclonedx
 	@mkdir -p dist
-	@PATH="$$PWD/.testbed/cyclonedx/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu --override-filename sbom.cdx
-	@# Where it was built is nobody's business.
-	@sed "s|$$PWD|.|g" sbom.cdx.json > dist/sbom.cdx.json && rm sbom.cdx.json
-	@rm -f tests/*/sbom.cdx.json
+	@PATH="$$PWD/.testbed/cyclonedx/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target all --override-filename sbom.cdx
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) python3 release/sbom.py sbom.cdx.json dist/sbom.cdx.json
+	@rm -f sbom.cdx.json tests/*/sbom.cdx.json
+
+.PHONY: chart-package
+chart-package: tools ## Write dist/scim-bridge-operator-VERSION.tgz: the chart
+	@mkdir -p dist
+	@.testbed/bin/helm package --destination dist charts/scim-bridge-operator
 
 .PHONY: dist
-dist: sbom tools ## Make dist/: manifests, chart, SBOM, checksums
+dist: sbom chart-package ## Make dist/: CRD, manifests, chart, SBOM, checksums
 	@cp deploy/crd.yaml deploy/install.yaml dist/
-	@.testbed/bin/helm package --destination dist charts/scim-bridge-operator >/dev/null
 	@cd dist && sha256sum crd.yaml install.yaml sbom.cdx.json scim-bridge-operator-$(VERSION).tgz > SHA256SUMS
 	@ls -l dist
 
 .PHONY: baseline
-baseline: ## Take the present CRD for what later ones are compared with (until the release of this version)
+baseline: ## Take the present CRD for what this version releases (docs/api-evolution.md)
+	@test -z "$$(git tag --list v$(VERSION))" || { echo "$(VERSION) is released: give Cargo.toml the next version" >&2; exit 1; }
 	@cp deploy/crd.yaml tests/released/$(VERSION).yaml
 
+# require COMMAND,WHAT TO DO: a release stops here unless the command succeeds.
+require = $(1) || { echo "no release of $(VERSION): $(2)" >&2; exit 1; }
+
 .PHONY: release
-release: ## Make dist/ for the version of Cargo.toml: the tree is clean and tagged, the changelog has the version
-	@test -z "$$(git status --porcelain)" || { echo "the tree has changes: commit them" >&2; exit 1; }
-	@test "$$(git describe --tags --exact-match 2>/dev/null)" = "v$(VERSION)" || { echo "HEAD has no tag v$(VERSION)" >&2; exit 1; }
-	@cmp -s deploy/crd.yaml tests/released/$(VERSION).yaml || { echo "tests/released/$(VERSION).yaml is not deploy/crd.yaml: run 'make baseline'" >&2; exit 1; }
-	@grep -qF "## [$(VERSION)]" CHANGELOG.md || { echo "CHANGELOG.md has no section [$(VERSION)]" >&2; exit 1; }
+release: ## Check that this commit is the release of Cargo.toml's version, and make dist/ (docs/release.md)
+	@$(call require,test -z "$$(git status --porcelain)",the tree has changes that are not committed)
+	@$(call require,grep -q '^## \[$(VERSION)\] - [0-9-]*$$' CHANGELOG.md,CHANGELOG.md has no section [$(VERSION)] with a date)
+	@$(call require,cmp -s deploy/crd.yaml tests/released/$(VERSION).yaml,tests/released/$(VERSION).yaml is not deploy/crd.yaml; run 'make baseline')
+	@$(call require,test "$$(git tag --points-at HEAD --list v$(VERSION))",the commit has no tag v$(VERSION))
 	@$(MAKE) --no-print-directory dist
 
 .PHONY: prerequisites

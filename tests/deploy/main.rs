@@ -14,4 +14,5 @@ mod generated;
 mod image;
 mod installing;
 mod manifests;
+mod release;
 mod render;
