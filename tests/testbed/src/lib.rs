@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod budget;
 pub mod cluster;
 mod failure;
 mod loopback;
@@ -36,6 +37,7 @@ pub mod wait;
 pub mod workspace;
 
 pub use self::{
+    budget::{HOSTILE, budget},
     cluster::{Cluster, Helm},
     failure::Failure,
     loopback::{HttpError, free_port},
