@@ -23,7 +23,7 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 	@cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-demo
 
 .PHONY: test
-test: lint tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
+test: lint supply-chain tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
 	cargo test $(CARGO_FLAGS) --workspace
 
 .PHONY: e2e
@@ -39,6 +39,20 @@ lint: prerequisites ## Check format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	cargo doc $(CARGO_FLAGS) --quiet --no-deps --package scim-bridge-operator
+
+DENY := 0.20.2
+CARGO_DENY = $(CURDIR)/.testbed/cargo-deny-$(DENY)/bin/cargo-deny
+install_deny = test -x $(CARGO_DENY) || cargo install --quiet --locked --root .testbed/cargo-deny-$(DENY) --version $(DENY) cargo-deny
+
+.PHONY: supply-chain
+supply-chain: prerequisites ## Hold Cargo.lock against deny.toml: licences, banned crates, duplicates, sources
+	@$(install_deny)
+	@$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
+
+.PHONY: advisories
+advisories: prerequisites ## Hold Cargo.lock against the RustSec advisories (needs the internet)
+	@$(install_deny)
+	@$(CARGO_DENY) --locked check --hide-inclusion-graph advisories
 
 .PHONY: generate
 generate: ## Write the generated files: the CRD and its copy in the chart, deploy/install.yaml, deploy/argocd

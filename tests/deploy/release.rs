@@ -71,7 +71,7 @@ fn workflows_only_call_make() {
             }
         }
     }
-    let expected = ["image", "release", "test"].map(ToOwned::to_owned);
+    let expected = ["advisories", "image", "release", "test"].map(ToOwned::to_owned);
     assert_eq!(calls, BTreeSet::from(expected));
 }
 
