@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A pass runs only where [`domain::schedule::due`] says so. Imports go one way:
-//! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]; [`clock`] and [`metrics`] stand beside.
+//! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]; [`clock`], [`metrics`]
+//! and [`tenure`] stand beside.
 
 pub mod api;
 pub mod args;
@@ -18,3 +19,4 @@ pub mod controller;
 pub mod domain;
 pub mod metrics;
 pub mod process;
+pub mod tenure;

@@ -18,8 +18,11 @@ use std::{
 const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("domain", &["api"]),
-    ("bridge", &["api", "domain", "clock"]),
-    ("controller", &["api", "domain", "bridge", "clock", "metrics"]),
+    ("bridge", &["api", "domain", "clock", "tenure"]),
+    (
+        "controller",
+        &["api", "domain", "bridge", "clock", "metrics", "tenure"],
+    ),
     (
         "process",
         &[
@@ -29,11 +32,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "controller",
             "clock",
             "metrics",
+            "tenure",
             "args",
         ],
     ),
     // Beside the layers.
     ("clock", &[]),
+    ("tenure", &[]),
     ("metrics", &["api", "domain"]),
     ("args", &["api", "bridge"]),
 ];

@@ -6,17 +6,20 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    task::{self, Poll},
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
+use tower::{BoxError, Layer, Service};
 use url::Host;
 
 use super::{
     address::AddressPolicy, proxy::BridgeProxy, resolver::GuardedResolver, trust::Trust,
     verify::BundleVerifier,
 };
-use crate::domain::target::Target;
+use crate::{domain::target::Target, tenure::Tenure};
 
 /// What the operator calls itself.
 const USER_AGENT: &str = concat!("scim-bridge-operator/", env!("CARGO_PKG_VERSION"));
@@ -49,6 +52,7 @@ pub(super) enum ClientError {
 pub(super) struct Clients {
     policy: Arc<AddressPolicy>,
     proxy: Option<BridgeProxy>,
+    tenure: Tenure,
     system_roots: Arc<RootCertStore>,
     kept: Mutex<HashMap<Kind, reqwest::Client>>,
 }
@@ -79,6 +83,7 @@ impl Clients {
         Self {
             policy,
             proxy: None,
+            tenure: Tenure::unlimited(),
             system_roots,
             kept: Mutex::default(),
         }
@@ -86,6 +91,10 @@ impl Clients {
 
     pub(super) fn through(self, proxy: Option<BridgeProxy>) -> Self {
         Self { proxy, ..self }
+    }
+
+    pub(super) fn during(self, tenure: Tenure) -> Self {
+        Self { tenure, ..self }
     }
 
     /// The client for this target.
@@ -158,6 +167,7 @@ impl Clients {
             (Way::Direct, _) | (Way::Proxy, None) => client.dns_resolver(guarded(None)),
         };
         let client = client
+            .connector_layer(Fence(self.tenure.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
@@ -168,6 +178,56 @@ impl Clients {
             .pool_max_idle_per_host(1)
             .build()?;
         Ok(client)
+    }
+}
+
+/// Ends a connection that took so long to be made that the tenure ended meanwhile: its first request would leave at
+/// once.
+#[derive(Clone)]
+struct Fence(Tenure);
+
+/// A connector behind a [`Fence`].
+#[derive(Clone)]
+struct Fenced<S> {
+    connector: S,
+    tenure: Tenure,
+}
+
+impl<S> Layer<S> for Fence {
+    type Service = Fenced<S>;
+
+    fn layer(&self, connector: S) -> Fenced<S> {
+        Fenced {
+            connector,
+            tenure: self.0.clone(),
+        }
+    }
+}
+
+impl<S, R> Service<R> for Fenced<S>
+where
+    S: Service<R, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.connector.poll_ready(context)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let tenure = self.tenure.clone();
+        let connecting = self.connector.call(request);
+        Box::pin(async move {
+            let connection = connecting.await?;
+            if tenure.holds() {
+                Ok(connection)
+            } else {
+                Err("this process does not lead any more".into())
+            }
+        })
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
         },
         target::{Scheme, Target},
     },
+    tenure::Tenure,
 };
 
 /// Largest body of a list response.
@@ -47,11 +48,13 @@ const KEEP_ALIVE_UP_TO: Duration = Duration::from_mins(1);
 pub struct HttpProber {
     clients: Clients,
     clock: Arc<dyn Clock>,
+    tenure: Tenure,
 }
 
 /// One request's place in a probe.
 struct Conversation<'a> {
     client: Client,
+    tenure: &'a Tenure,
     target: &'a Target,
     deadline: Instant,
     now: Timestamp,
@@ -85,6 +88,17 @@ impl HttpProber {
         Self {
             clients: Clients::new(policy, system_roots),
             clock,
+            tenure: Tenure::unlimited(),
+        }
+    }
+
+    /// The same, for a process that asks bridges only during its tenure.
+    #[must_use]
+    pub fn during(self, tenure: Tenure) -> Self {
+        Self {
+            clients: self.clients.during(tenure.clone()),
+            tenure,
+            ..self
         }
     }
 
@@ -127,6 +141,7 @@ impl Prober for HttpProber {
             };
             let conversation = Conversation {
                 client,
+                tenure: &self.tenure,
                 target: &target,
                 deadline,
                 now: self.clock.now(),
@@ -253,6 +268,10 @@ impl Conversation<'_> {
 
     async fn ask(&mut self, question: &Question<'_>) -> Result<Heard, TransportFailure> {
         let deadline = self.deadline;
+        // A future that is ready is taken even after its deadline: a process that was frozen would ask on.
+        if !self.tenure.holds() || deadline <= Instant::now() {
+            return Err(TransportFailure::TimedOut);
+        }
         timeout_at(deadline, self.send(question))
             .await
             .unwrap_or(Err(TransportFailure::TimedOut))

@@ -5,15 +5,20 @@ use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 
 use super::error::{Call, Cause, ControllerError};
+use crate::tenure::Tenure;
 
 /// kube retries 429, 503 and 504 by itself, and for long; this bounds the whole.
 const BUDGET: Duration = Duration::from_secs(15);
 
-/// Makes a call. `None` where there is no such object.
+/// Makes a call, if this process may act. `None` where there is no such object.
 pub(super) async fn call<T>(
+    tenure: &Tenure,
     call: Call,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<Option<T>, ControllerError> {
+    if !tenure.holds() {
+        return Err(ControllerError::NotLeading);
+    }
     let cause = match timeout(BUDGET, request).await {
         Ok(Ok(object)) => return Ok(Some(object)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),

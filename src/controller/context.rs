@@ -8,6 +8,7 @@ use crate::{
     bridge::{Prober, address::AddressPolicy},
     clock::Clock,
     metrics::Metrics,
+    tenure::Tenure,
 };
 
 /// Dependencies and settings of the controller, made once.
@@ -19,6 +20,8 @@ pub struct Context {
     pub prober: Arc<dyn Prober>,
     /// Which hosts may be asked.
     pub policy: Arc<AddressPolicy>,
+    /// Whether this process may act.
+    pub tenure: Tenure,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.

@@ -18,6 +18,9 @@ pub enum ControllerError {
         /// Why it failed.
         cause: Cause,
     },
+    /// The Lease is not this process's, or no longer.
+    #[error("this process does not lead any more")]
+    NotLeading,
     /// The watches ended.
     #[error("a watch ended for good")]
     WatchEnded,
@@ -57,7 +60,7 @@ impl ControllerError {
                 cause: Cause::Refused(403),
                 ..
             } => Hindrance::Forbidden,
-            Self::Api { .. } | Self::WatchEnded => Hindrance::ApiServer,
+            Self::Api { .. } | Self::NotLeading | Self::WatchEnded => Hindrance::ApiServer,
         }
     }
 }

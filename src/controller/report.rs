@@ -75,6 +75,7 @@ pub(super) async fn report(
         };
         let patch = Patch::Apply(&apply);
         match call(
+            &context.tenure,
             Call::ApplyStatus,
             api.patch_status(&key.name, &parameters, &patch),
         )
@@ -92,7 +93,9 @@ pub(super) async fn report(
             }) => {}
             Err(error) => return Err(error),
         }
-        let Some(DeserializeGuard(current)) = call(Call::ReadConnection, api.get(&key.name)).await? else {
+        let Some(DeserializeGuard(current)) =
+            call(&context.tenure, Call::ReadConnection, api.get(&key.name)).await?
+        else {
             return Ok(Reported::Overtaken);
         };
         let current = current.map_or_else(|invalid| invalid.metadata.into(), Connection::from);

@@ -1,47 +1,142 @@
 //! Leader election: of several replicas one works.
 //!
 //! The protocol is client-go's: a `Lease` that the leader renews, and that others take over once they have seen it
-//! unchanged for its duration. A leader that cannot renew stops before others may begin.
+//! unchanged for its duration. A leader that cannot renew stops before others may begin; one that was frozen meanwhile
+//! finds its [`Tenure`] at its end, and sends nothing more.
 
-use std::{future::Future, hash::BuildHasher as _};
+use std::{
+    future::{Future, pending},
+    hash::BuildHasher as _,
+    task::{self, Poll},
+    time::{Duration, Instant},
+};
 
+use futures::future::BoxFuture;
+use http::{Method, Request, Response};
 use k8s_controller::LeaderElection;
-use kube::Client;
+use kube::{Client, Config, client::ClientBuilder};
 use tokio_util::sync::CancellationToken;
+use tower::{Layer, Service};
 
 use super::ProcessError;
-use crate::controller::ControllerError;
+use crate::{controller::ControllerError, tenure::Tenure};
 
-/// Waits for the Lease, then runs `work` while renewing it, and releases it afterwards.
-pub(super) async fn lead(
-    client: Client,
-    namespace: &str,
-    name: &str,
-    identity: &str,
-    stop: CancellationToken,
-    work: impl Future<Output = Result<(), ControllerError>>,
-) -> Result<(), ProcessError> {
-    let election = LeaderElection::new(client, namespace, name, identity);
-    let started = CancellationToken::new();
-    let work = {
-        let started = started.clone();
-        async move {
-            started.cancel();
-            work.await
+/// A Lease that was not renewed for so long may be taken over: client-go's default.
+const DURATION: Duration = Duration::from_secs(15);
+/// A leader that has not renewed for so long has lost it: client-go's default. What is left of [`DURATION`] is for
+/// requests that are under way.
+pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+/// How often the leader renews: client-go's default.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How often a candidate looks, up to half as long again. An expired Lease is noticed within twice this: once it was
+/// seen late, once it is taken late.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Who holds which Lease, and what is known of it.
+pub(super) struct Candidacy {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) identity: String,
+    pub(super) tenure: Tenure,
+}
+
+impl Candidacy {
+    /// Waits for the Lease, then runs `work` while renewing it, and releases it afterwards.
+    pub(super) async fn lead(
+        self,
+        config: Config,
+        stop: CancellationToken,
+        work: impl Future<Output = Result<(), ControllerError>>,
+    ) -> Result<(), ProcessError> {
+        let client = self.witnessed(config)?;
+        let election = LeaderElection::new(client, &self.namespace, &self.name, &self.identity)
+            .with_lease_duration(DURATION)
+            .with_renew_deadline(RENEW_DEADLINE);
+        let candidate = election.clone().with_retry_period(LOOK_EVERY);
+        let elected = CancellationToken::new();
+        tokio::select! {
+            () = stop.cancelled() => {
+                // It may have been given the Lease a moment ago.
+                self.tenure.end();
+                election.release().await;
+                return Ok(());
+            }
+            // Never ends by itself, unless the Lease is lost as soon as it is won.
+            _ = candidate.with_lease(async { elected.cancel(); pending::<()>().await }) => {
+                return Err(ProcessError::LeaseLost);
+            }
+            () = elected.cancelled() => {}
         }
-    };
-    let led = election.with_lease(work);
-    tokio::select! {
-        // A replica that never led has nothing to bring to an end.
-        () = async { stop.cancelled().await; if started.is_cancelled() { std::future::pending().await } } => {
-            // It may have been given the Lease a moment ago.
-            election.release().await;
-            Ok(())
-        }
-        result = led => match result {
+        // A candidate looks often, so that no time is lost; a leader renews seldom, so that the API server has not much
+        // to do with it. The Lease is this process's, and taken once more by the same name at once.
+        let election = election.with_retry_period(RENEW_EVERY);
+        let tenure = self.tenure.clone();
+        let led = election.with_lease(async move {
+            let result = work.await;
+            // Whatever is still under way must not outlive the release.
+            tenure.end();
+            result
+        });
+        match led.await {
             Some(result) => result.map_err(ProcessError::from),
             None => Err(ProcessError::LeaseLost),
-        },
+        }
+    }
+
+    /// A client that tells the tenure of each renewal.
+    fn witnessed(&self, config: Config) -> Result<Client, ProcessError> {
+        let client = ClientBuilder::try_from(config).map_err(ProcessError::Client)?;
+        Ok(client.with_layer(&Witness(self.tenure.clone())).build())
+    }
+}
+
+/// Sees the requests that write a Lease.
+#[derive(Clone)]
+struct Witness(Tenure);
+
+/// A client under a [`Witness`].
+struct Witnessed<S> {
+    client: S,
+    tenure: Tenure,
+}
+
+impl<S> Layer<S> for Witness {
+    type Service = Witnessed<S>;
+
+    fn layer(&self, client: S) -> Witnessed<S> {
+        Witnessed {
+            client,
+            tenure: self.0.clone(),
+        }
+    }
+}
+
+impl<S, B, C> Service<Request<B>> for Witnessed<S>
+where
+    S: Service<Request<B>, Response = Response<C>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.client.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Others may see the new Lease as soon as it is written, long before its writer hears of it.
+        let asked = Instant::now();
+        let writes = matches!(*request.method(), Method::POST | Method::PUT);
+        let tenure = self.tenure.clone();
+        let answering = self.client.call(request);
+        Box::pin(async move {
+            let response = answering.await?;
+            if writes && response.status().is_success() {
+                tenure.renew(asked);
+            }
+            Ok(response)
+        })
     }
 }
 

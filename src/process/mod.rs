@@ -31,6 +31,7 @@ use tracing::{info, warn};
 pub use self::preflight::preflight;
 use self::{
     admin::Health,
+    leader::Candidacy,
     needs::{Finding, LeaseName, Needs, watch_over},
 };
 use crate::{
@@ -43,6 +44,7 @@ use crate::{
         drive,
     },
     metrics::Metrics,
+    tenure::Tenure,
 };
 
 /// Why the process cannot go on.
@@ -120,7 +122,11 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         exceptions: bridge_no_proxy,
     });
     let needs = Needs::new(&footing, &config.default_namespace);
-    let client = Client::try_from(config).map_err(ProcessError::Client)?;
+    let client = Client::try_from(config.clone()).map_err(ProcessError::Client)?;
+    let tenure = match needs.lease {
+        Some(_) => Tenure::limited(leader::RENEW_DEADLINE),
+        None => Tenure::unlimited(),
+    };
     let settings = Settings {
         scopes: needs.scopes.clone(),
         label_selector: watch_label_selector.filter(|selector| !selector.is_empty()),
@@ -130,7 +136,14 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         drain: drain_timeout,
     };
     let metrics = Arc::new(Metrics::default());
-    let context = context(client.clone(), policy, proxy, Arc::clone(&metrics), settings);
+    let context = context(
+        client.clone(),
+        policy,
+        proxy,
+        tenure.clone(),
+        Arc::clone(&metrics),
+        settings,
+    );
 
     let listener = TcpListener::bind(admin_addr)
         .await
@@ -149,20 +162,17 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     let stop = CancellationToken::new();
     let mut signals = Signals::new()?;
 
-    let controller = {
-        let stop = stop.clone();
-        let metrics = Arc::clone(&metrics);
-        Box::pin(async move {
-            standby.send_replace(false);
-            metrics.leads(true);
-            drive(context, readiness, stop.cancelled_owned()).await
-        })
-    };
-    let lease = needs
+    let controller = Box::pin(control(context, standby, readiness, stop.clone()));
+    let candidacy = needs
         .lease
         .clone()
-        .map(|name| (name, identity.unwrap_or_else(leader::make_identity)));
-    let work = work(client.clone(), found, lease, stop.clone(), controller);
+        .map(|LeaseName { namespace, name }| Candidacy {
+            namespace,
+            name,
+            identity: identity.unwrap_or_else(leader::make_identity),
+            tenure,
+        });
+    let work = work(config, found, candidacy, stop.clone(), controller);
     info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let orders = async {
         let name = signals.next().await;
@@ -179,11 +189,23 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     }
 }
 
+/// Runs the controller in this process's turn.
+async fn control(
+    context: Context,
+    standby: watch::Sender<bool>,
+    readiness: watch::Sender<Readiness>,
+    stop: CancellationToken,
+) -> Result<(), ControllerError> {
+    standby.send_replace(false);
+    context.metrics.leads(true);
+    drive(context, readiness, stop.cancelled_owned()).await
+}
+
 /// Runs the controller once the cluster has so much that work is possible, and this process its turn.
 async fn work(
-    client: Client,
+    config: Config,
     mut findings: watch::Receiver<Option<Vec<Finding>>>,
-    lease: Option<(LeaseName, String)>,
+    candidacy: Option<Candidacy>,
     stop: CancellationToken,
     controller: impl Future<Output = Result<(), ControllerError>>,
 ) -> Result<(), ProcessError> {
@@ -197,10 +219,8 @@ async fn work(
         // Whoever examines lives as long as the process.
         _ = possible => {}
     }
-    match lease {
-        Some((LeaseName { namespace, name }, identity)) => {
-            leader::lead(client, &namespace, &name, &identity, stop, controller).await
-        }
+    match candidacy {
+        Some(candidacy) => candidacy.lead(config, stop, controller).await,
         None => controller.await.map_err(ProcessError::from),
     }
 }
@@ -209,16 +229,18 @@ fn context(
     client: Client,
     policy: Arc<AddressPolicy>,
     proxy: Option<BridgeProxy>,
+    tenure: Tenure,
     metrics: Arc<Metrics>,
     settings: Settings,
 ) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
-    let prober = prober.through(proxy);
+    let prober = prober.through(proxy).during(tenure.clone());
     Context {
         client,
         prober: Arc::new(OnePerOrigin::new(prober)),
         policy,
+        tenure,
         clock,
         metrics,
         settings,
