@@ -131,7 +131,7 @@ pub struct RunArguments {
     )]
     pub bridge_no_proxy: Vec<Exception>,
 
-    /// Most probes at a time.
+    /// Most probes at a time, not counting those that take longer than two seconds.
     #[arg(long, env = "CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Work")]
     pub concurrency: u16,
 

@@ -37,7 +37,7 @@ pub struct Settings {
     pub scopes: Vec<Option<String>>,
     /// Only connections with these labels.
     pub label_selector: Option<String>,
-    /// Most passes at a time.
+    /// Most passes at a time, but for those that linger.
     pub concurrency: usize,
     /// How often a status is written where only the clock has moved.
     pub heartbeat: Duration,

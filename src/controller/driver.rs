@@ -1,10 +1,9 @@
 //! The loop: takes in events, asks what is due, runs passes.
 //!
-//! One task owns the [`Registry`]; passes run in tasks of their own, at most `concurrency` at a time, in the order in
-//! which they became due. A pass that panics is contained: it is counted, and its connection tried again.
+//! One task owns the [`Registry`]; passes run in tasks of their own, as [`Turns`] has it. A pass that panics is contained: it is counted, and its connection tried again.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     future::Future,
     pin::pin,
     sync::Arc,
@@ -17,7 +16,7 @@ use kube::runtime::watcher::Event;
 use tokio::{
     sync::watch,
     task::{Id, JoinError, JoinSet},
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 use tokio_util::time::{DelayQueue, delay_queue};
 use tracing::{debug, error, info, warn};
@@ -28,6 +27,7 @@ use super::{
     reconcile::reconcile,
     registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
     resolve::object_version,
+    turns::Turns,
     watch::{Sight, Watch, config_maps, connections, secrets},
 };
 use crate::domain::schedule::{Due, Seen};
@@ -60,6 +60,7 @@ pub async fn drive(
     let mut beat = tokio::time::interval(BEAT);
     let mut driver = Driver::new(context, readiness);
     loop {
+        let place = driver.turns.next_place();
         tokio::select! {
             // The order to stop comes first; results before news, so that news are judged by what is known.
             biased;
@@ -71,6 +72,8 @@ pub async fn drive(
                 None => return Err(ControllerError::WatchEnded),
             },
             Some(expired) = driver.timers.next() => driver.ring(&expired.into_inner()),
+            // Nothing has happened but that a place has become free.
+            () = sleep_until(place.unwrap_or_else(Instant::now).into()), if place.is_some() => {}
             _ = beat.tick() => driver.beat(),
         }
         driver.start_passes();
@@ -91,11 +94,9 @@ struct Driver {
     unlisted: HashSet<(Listing, Option<String>)>,
     timers: DelayQueue<Key>,
     timer_of: HashMap<Key, delay_queue::Key>,
-    /// Connections that are due, in the order in which they became so.
-    waiting: VecDeque<Key>,
-    is_waiting: HashSet<Key>,
+    /// Connections that are due, and those that are being probed.
+    turns: Turns<Id>,
     passes: JoinSet<Finished>,
-    running: HashMap<Id, Key>,
 }
 
 /// What a watch lists.
@@ -108,6 +109,7 @@ enum Listing {
 impl Driver {
     fn new(context: Context, readiness: watch::Sender<Readiness>) -> Self {
         let scopes = context.settings.scopes.clone();
+        let turns = Turns::new(context.settings.concurrency);
         let labels = context.settings.label_selector.as_deref();
         let mut watches = SelectAll::new();
         for scope in &scopes {
@@ -126,10 +128,8 @@ impl Driver {
                 .collect(),
             timers: DelayQueue::new(),
             timer_of: HashMap::new(),
-            waiting: VecDeque::new(),
-            is_waiting: HashSet::new(),
+            turns,
             passes: JoinSet::new(),
-            running: HashMap::new(),
         }
     }
 
@@ -229,10 +229,7 @@ impl Driver {
         let now = self.context.clock.now();
         match self.registry.due(key, now, Instant::now()) {
             None => {}
-            Some(Due::Now(_)) => {
-                let is_new = self.is_waiting.insert(key.clone());
-                self.waiting.extend(is_new.then(|| key.clone()));
-            }
+            Some(Due::Now(_)) => self.turns.wait(key),
             Some(Due::At(time)) => {
                 let delay = Duration::try_from(time.duration_since(now)).unwrap_or_default();
                 if let Some(timer) = self.timer_of.get(key) {
@@ -269,10 +266,7 @@ impl Driver {
     }
 
     fn start_passes(&mut self) {
-        while self.passes.len() < self.context.settings.concurrency
-            && let Some(key) = self.waiting.pop_front()
-        {
-            self.is_waiting.remove(&key);
+        while let Some(key) = self.turns.next(Instant::now()) {
             // Much may have happened while it waited.
             let due = self.registry.due(&key, self.context.clock.now(), Instant::now());
             let Some(Due::Now(cause)) = due else {
@@ -294,7 +288,7 @@ impl Driver {
                     }
                 }
             });
-            self.running.insert(handle.id(), key);
+            self.turns.begin(handle.id(), key, Instant::now());
         }
     }
 
@@ -308,7 +302,7 @@ impl Driver {
                 (failure.id(), Finished::Failed)
             }
         };
-        if let Some(key) = self.running.remove(&id) {
+        if let Some(key) = self.turns.end(id) {
             self.registry.finish(&key, finished, Instant::now());
             self.consider(&key);
         }

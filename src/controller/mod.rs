@@ -16,6 +16,7 @@ mod error;
 mod reconcile;
 mod report;
 mod resolve;
+mod turns;
 mod watch;
 
 pub use self::{

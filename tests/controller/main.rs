@@ -19,6 +19,7 @@ mod gate;
 mod tape;
 
 mod connections;
+mod fairness;
 mod gitops;
 mod invalid;
 mod leader;
