@@ -50,7 +50,14 @@ struct Entry {
     value: Result<Vec<u8>, Obstacle>,
     /// The Secret's annotation that names the hosts its key may go to.
     consent: Option<String>,
+    /// Whether the Secret is there for something else, by its type.
+    is_foreign: bool,
 }
+
+/// Types of Secrets that hold credentials for something else than a bridge: a ServiceAccount's token, a node's, a
+/// registry's login, a TLS key, a release with all its values.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#secret-types>
+const FOREIGN_TYPES: [&str; 3] = ["kubernetes.io/", "bootstrap.kubernetes.io/", "helm.sh/"];
 
 /// Reads all that a connection names. The second part is the order for the prober, or what stands in its way.
 ///
@@ -130,18 +137,20 @@ fn api_key(context: &Context, target: &Target, secret: Entry) -> Result<ApiKey, 
         version: _,
         value,
         consent,
+        is_foreign,
     } = secret;
-    let key = ApiKey::read(value?)?;
+    // Before the value is looked at: where the Secret does not consent, its shape is not told either.
     let consents = match consent {
-        None => !context.settings.require_consent,
+        None => !context.settings.require_consent && !is_foreign,
         Some(hosts) => HostPattern::parse_list(&hosts)
             .iter()
             .any(|host| host.matches(&target.origin.host)),
     };
-    if consents {
-        Ok(key)
-    } else {
-        Err(Obstacle::ConsentMissing)
+    match value {
+        // There is nothing that could consent.
+        Err(Obstacle::SecretNotFound) => Err(Obstacle::SecretNotFound),
+        _ if !consents => Err(Obstacle::ConsentMissing),
+        value => ApiKey::read(value?),
     }
 }
 
@@ -192,6 +201,7 @@ async fn read_ca(context: &Context, key: &Key, reference: &CaRef) -> Result<Entr
                     })
                     .ok_or(Obstacle::CaNotFound),
                 consent: None,
+                is_foreign: false,
             })
         }
     }
@@ -204,11 +214,18 @@ async fn get_secret(context: &Context, key: &Key, name: &str) -> Result<Option<S
 
 /// Takes one entry out of a Secret and zeroes the others.
 fn secret_entry(secret: Option<Secret>, key: &str, no_object: Obstacle, no_entry: Obstacle) -> Entry {
-    let Some(Secret { metadata, data, .. }) = secret else {
+    let Some(Secret {
+        metadata,
+        data,
+        type_,
+        ..
+    }) = secret
+    else {
         return Entry {
             version: None,
             value: Err(no_object),
             consent: None,
+            is_foreign: false,
         };
     };
     let mut data = data.unwrap_or_default();
@@ -222,6 +239,7 @@ fn secret_entry(secret: Option<Secret>, key: &str, no_object: Obstacle, no_entry
         consent: metadata
             .annotations
             .and_then(|mut annotations| annotations.remove(ALLOWED_HOSTS_ANNOTATION)),
+        is_foreign: type_.is_some_and(|type_| FOREIGN_TYPES.iter().any(|foreign| type_.starts_with(foreign))),
     }
 }
 

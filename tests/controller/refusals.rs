@@ -2,6 +2,7 @@
 
 use bridge_front::Front;
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::PostParams;
 use scim_bridge_operator::api::v1alpha1::ObjectVersion;
 use serde_json::json;
 
@@ -131,5 +132,62 @@ async fn a_denied_network_stays_denied_whatever_allows_it() {
     let _operator = bed.operator(&["--deny-cidr", "127.0.0.1/32"]).await;
     bed.connect_well("corp", &bridge).await;
     bed.expect("corp", "False HostDenied Stalled").await;
+    assert_untouched(&bridge);
+}
+
+/// Whoever may write connections, but not Secrets, cannot have credentials sent out that are there for something else.
+#[tokio::test]
+async fn a_credential_for_something_else_needs_consent() {
+    let bed = Bed::new("foreign").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed.operator(&[]).await;
+    let account = json!({"kubernetes.io/service-account.name": "somebody"});
+    for (name, type_, entries) in [
+        ("token", "kubernetes.io/service-account-token", &["token"][..]),
+        ("login", "kubernetes.io/basic-auth", &["username", "password"]),
+        ("ssh", "kubernetes.io/ssh-auth", &["ssh-privatekey"]),
+        ("tls", "kubernetes.io/tls", &["tls.crt", "tls.key"]),
+        ("node", "bootstrap.kubernetes.io/token", &["token-secret"]),
+        ("release", "helm.sh/release.v1", &["release"]),
+    ] {
+        let entry = entries.last().unwrap();
+        let data: serde_json::Map<_, _> = entries
+            .iter()
+            .map(|entry| ((*entry).to_owned(), KEY.into()))
+            .collect();
+        let secret = json!({
+            "metadata": {"name": name, "annotations": account},
+            "type": type_,
+            "stringData": data,
+        });
+        let secrets = bed.api::<Secret>();
+        secrets
+            .create(&PostParams::default(), &serde_json::from_value(secret).unwrap())
+            .await
+            .unwrap();
+        let reference = json!({"apiKeySecretRef": {"name": name, "key": entry}});
+        bed.connect(name, &bridge, reference).await;
+        bed.expect(name, "False ConsentMissing Stalled").await;
+    }
+    assert_untouched(&bridge);
+    consent(&bed, "login", "127.0.0.1").await;
+    bed.expect("login", "True Connected").await;
+}
+
+/// Without consent nothing is told of what is in the Secret: neither which entries it has, nor of which shape they are.
+#[tokio::test]
+async fn without_consent_nothing_is_told_of_the_secret() {
+    let bed = Bed::new("shape").await;
+    let bridge = bed.healthy_bridge().await;
+    let _operator = bed.operator(&[]).await;
+    bed.secret("corp", "canary key with blanks").await;
+    consent(&bed, "corp", "scim.example.com").await;
+    for entry in ["apiKey", "absent"] {
+        let reference = json!({"apiKeySecretRef": {"name": "corp", "key": entry}});
+        bed.connect("corp", &bridge, reference).await;
+        bed.expect("corp", "False ConsentMissing Stalled").await;
+    }
+    consent(&bed, "corp", "127.0.0.1").await;
+    bed.expect("corp", "False SecretKeyMissing Stalled").await;
     assert_untouched(&bridge);
 }
