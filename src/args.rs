@@ -9,7 +9,7 @@ use url::Url;
 use crate::{
     api::duration::{HumanDuration, InvalidDuration},
     bridge::{
-        address::HostPattern,
+        address::{HostPattern, parse_network},
         proxy::{Exception, ProxyUrl},
     },
 };
@@ -91,6 +91,7 @@ pub struct RunArguments {
     #[arg(
         long = "allow-cidr",
         env = "ALLOW_CIDR",
+        value_parser = parse_network,
         value_delimiter = ',',
         help_heading = "Addresses"
     )]
@@ -100,6 +101,7 @@ pub struct RunArguments {
     #[arg(
         long = "deny-cidr",
         env = "DENY_CIDR",
+        value_parser = parse_network,
         value_delimiter = ',',
         help_heading = "Addresses"
     )]

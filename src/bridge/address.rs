@@ -37,6 +37,33 @@ pub struct HostPattern(String);
 #[error("not a host pattern: write a host name or address, with * for any part of one label")]
 pub struct InvalidPattern;
 
+/// The text is no network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a network: write ADDRESS/BITS, or an address, without leading zeros")]
+pub struct InvalidNetwork;
+
+/// Reads a network, or an address as the network of it alone.
+///
+/// A network of IPv4-mapped IPv6 addresses is the one of the IPv4 addresses, because addresses are compared in that
+/// form: otherwise it would hold nothing.
+///
+/// # Errors
+/// [`InvalidNetwork`] for anything else. Leading zeros are refused, for some programs take them for octal numbers.
+pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
+    let (address, bits) = match text.split_once('/') {
+        None => (text, None),
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| InvalidNetwork)?)),
+    };
+    let address: IpAddr = address.parse().map_err(|_| InvalidNetwork)?;
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(whole);
+    let network = match address.to_canonical() {
+        IpAddr::V4(v4) if address.is_ipv6() && bits >= 96 => IpNet::new(v4.into(), bits - 96),
+        IpAddr::V4(_) | IpAddr::V6(_) => IpNet::new(address, bits),
+    };
+    network.map(|network| network.trunc()).map_err(|_| InvalidNetwork)
+}
+
 // === impl AddressPolicy ===
 
 impl AddressPolicy {
@@ -56,15 +83,15 @@ impl AddressPolicy {
 
     /// Whether the operator may connect to this address.
     ///
-    /// An IPv6 address that carries an IPv4 address (mapped, compatible, NAT64, 6to4) leads to that one, and so both
-    /// are judged.
+    /// An IPv6 address that carries an IPv4 address (mapped, compatible, translated, NAT64, 6to4, ISATAP) leads to that
+    /// one, and so both are judged. Where it may carry one in several ways, each of them is.
     #[must_use]
     pub fn allows_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.allows_exactly(address)
             && match address {
                 IpAddr::V4(_) => true,
-                IpAddr::V6(v6) => carried(v6).is_none_or(|v4| self.allows_exactly(IpAddr::V4(v4))),
+                IpAddr::V6(v6) => carried(v6).all(|v4| self.allows_exactly(IpAddr::V4(v4))),
             }
     }
 
@@ -102,26 +129,45 @@ fn is_denied_by_default(address: IpAddr) -> bool {
                 || (segments[0] & 0xffc0) == 0xfec0
                 // Teredo (RFC 4380): leads to an IPv4 address that is obscured.
                 || (segments[0], segments[1]) == (0x2001, 0)
-                // Metadata over IPv6 of two clouds.
-                || v6 == Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
+                // Local services of clouds over IPv6, metadata among them: Amazon (fd00:ec2::/32), Google, Oracle,
+                // Scaleway.
+                || (segments[0], segments[1]) == (0xfd00, 0xec2)
                 || v6 == Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)
+                || v6 == Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)
+                || v6 == Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)
         }
     }
 }
 
-/// The IPv4 address that an IPv6 address leads to, if it carries one.
-fn carried(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
-    match v6.segments() {
+/// The octets in which nearly all of them carry it.
+const LAST: [usize; 4] = [12, 13, 14, 15];
+
+/// The IPv4 addresses that an IPv6 address may lead to.
+fn carried(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+    let octets = v6.octets();
+    // The four octets at these places.
+    let read = move |places: [usize; 4]| {
+        let [a, b, c, d] = places.map(|place| octets.get(place).copied().unwrap_or_default());
+        Ipv4Addr::new(a, b, c, d)
+    };
+    let places: &[[usize; 4]] = match v6.segments() {
         // IPv4-compatible (deprecated by RFC 4291), but not `::` and `::1`.
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
-        // IPv4-translated (RFC 2765); NAT64, the well-known prefix (RFC 6052) and the local one (RFC 8215); 6to4
-        // (RFC 3056).
-        [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, _, _, _, _, high, low]
-        | [0x2002, high, low, ..] => v4(high, low),
-        _ => None,
-    }
+        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => &[LAST],
+        // IPv4-translated (RFC 2765); NAT64, the well-known prefix (RFC 6052); ISATAP (RFC 5214), below any prefix.
+        [0, 0, 0, 0, 0xffff, 0, _, _]
+        | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => &[LAST],
+        // NAT64, the local prefix (RFC 8215): translators below it may have prefixes of 48, 56, 64 or 96 bits, which
+        // put the address elsewhere, around octet 8 (RFC 6052, section 2.2).
+        [0x64, 0xff9b, 1, ..] => &[[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], LAST],
+        // 6to4 (RFC 3056).
+        [0x2002, ..] => &[[2, 3, 4, 5]],
+        _ => &[],
+    };
+    let is_local_nat64 = places.len() > 1;
+    let found = places.iter().map(move |places| read(*places));
+    // Of several readings those that begin with 0 are the padding of another.
+    found.filter(move |v4| !is_local_nat64 || v4.octets()[0] != 0)
 }
 
 // === impl HostPattern ===

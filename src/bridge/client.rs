@@ -16,7 +16,10 @@ use tower::{BoxError, Layer, Service};
 use url::Host;
 
 use super::{
-    address::AddressPolicy, proxy::BridgeProxy, resolver::GuardedResolver, trust::Trust,
+    address::AddressPolicy,
+    proxy::BridgeProxy,
+    resolver::{GuardedResolver, Names},
+    trust::Trust,
     verify::BundleVerifier,
 };
 use crate::{domain::target::Target, tenure::Tenure};
@@ -51,6 +54,7 @@ pub(super) enum ClientError {
 #[derive(Debug)]
 pub(super) struct Clients {
     policy: Arc<AddressPolicy>,
+    names: Names,
     proxy: Option<BridgeProxy>,
     tenure: Tenure,
     system_roots: Arc<RootCertStore>,
@@ -82,6 +86,7 @@ impl Clients {
     pub(super) fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>) -> Self {
         Self {
             policy,
+            names: Names::of_the_system(),
             proxy: None,
             tenure: Tenure::unlimited(),
             system_roots,
@@ -91,6 +96,10 @@ impl Clients {
 
     pub(super) fn through(self, proxy: Option<BridgeProxy>) -> Self {
         Self { proxy, ..self }
+    }
+
+    pub(super) fn resolving_by(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     pub(super) fn during(self, tenure: Tenure) -> Self {
@@ -157,6 +166,7 @@ impl Clients {
             // Environment variables that are meant for other programs decide nothing.
             .no_proxy();
         let guarded = |instead| GuardedResolver {
+            names: self.names.clone(),
             policy: Arc::clone(&self.policy),
             instead,
         };

@@ -3,10 +3,13 @@
 //! Parsers of foreign bytes: they take anything and return what they understood, or `None`. Text is let through only
 //! where its shape leaves no room for a message.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
 use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
@@ -17,11 +20,17 @@ use crate::{
 /// More components than this no bridge reports.
 const MAX_REPORTS: usize = 64;
 
+/// The greatest count that is the same number to every reader of JSON (RFC 8259, section 6), and so of a status.
+const MAX_COUNT: u64 = (1 << 53) - 1;
+
+/// A JSON object. What serde derives for a struct also takes an array of the fields' values.
+struct Object<T>(T);
+
 #[derive(Deserialize)]
 struct Health {
     version: Option<String>,
     build: Option<String>,
-    reports: Option<Vec<Report>>,
+    reports: Option<Vec<Object<Report>>>,
     #[serde(rename = "retrievedAt")]
     retrieved_at: Option<String>,
 }
@@ -51,12 +60,12 @@ const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 /// Whether a report has expired is judged by the bridge's own clock where it says what time it is.
 #[must_use]
 pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
-    let Health {
+    let Object(Health {
         version,
         build,
         reports,
         retrieved_at,
-    } = serde_json::from_slice(body).ok()?;
+    }) = serde_json::from_slice(body).ok()?;
     if version.is_none() && reports.is_none() {
         return None;
     }
@@ -64,11 +73,11 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
         .and_then(|text| text.parse::<Timestamp>().ok())
         .unwrap_or(now);
     let mut components: BTreeMap<Component, ComponentState> = BTreeMap::new();
-    for Report {
+    for Object(Report {
         source,
         state,
         expires,
-    } in reports.unwrap_or_default().into_iter().take(MAX_REPORTS)
+    }) in reports.unwrap_or_default().into_iter().take(MAX_REPORTS)
     {
         let expired = expires
             .and_then(|text| text.parse::<Timestamp>().ok())
@@ -93,42 +102,53 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
 }
 
 /// Reads a list response and tells how many resources there are in all. `None` where the body is no list response.
-pub(super) fn read_list(body: &[u8]) -> Option<u64> {
-    let ListResponse {
+#[must_use]
+pub fn read_list(body: &[u8]) -> Option<u64> {
+    let Object(ListResponse {
         schemas,
         total_results,
         resources,
-    } = serde_json::from_slice(body).ok()?;
+    }) = serde_json::from_slice(body).ok()?;
     let is_declared = schemas.iter().any(|schema| schema == LIST_RESPONSE);
-    match (total_results, resources) {
+    let count = match (total_results, resources) {
         (Some(total), Some(_)) => Some(total),
         // RFC 7644 lets an empty list go without `Resources`.
         (Some(0), None) => Some(0),
         (None, Some(resources)) if is_declared => u64::try_from(resources.len()).ok(),
         (_, _) => None,
-    }
+    };
+    count.filter(|count| *count <= MAX_COUNT)
 }
 
 /// Whether the body is JSON: a first look, for bodies that are not parsed.
-pub(super) fn looks_like_json(body: &[u8]) -> bool {
+#[must_use]
+pub fn looks_like_json(body: &[u8]) -> bool {
     body.iter()
         .find(|b| !b.is_ascii_whitespace())
         .is_some_and(|b| matches!(b, b'{' | b'['))
 }
 
 /// Reads a Retry-After header: seconds, or a date (RFC 9110, section 10.2.3).
-pub(super) fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
+#[must_use]
+pub fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        // More than fits is as much as fits: how much of it is believed is not decided here.
+        return Some(Duration::from_secs(
+            text.parse::<u32>().unwrap_or(u32::MAX).into(),
+        ));
     }
-    let date = rfc2822::parse(text.trim()).ok()?.timestamp();
+    let date = rfc2822::parse(text).ok()?.timestamp();
     Duration::try_from(date.duration_since(now)).ok()
 }
 
 /// Reads the end and the issuer of a certificate that was verified.
-pub(super) fn read_certificate(der: &[u8]) -> Option<Certificate> {
+#[must_use]
+pub fn read_certificate(der: &[u8]) -> Option<Certificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let not_after = Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()?;
+    // "No end" (RFC 5280, section 4.1.2.5) lies some hours beyond the greatest timestamp there is.
+    let end = certificate.validity().not_after.timestamp();
+    let not_after = Timestamp::from_second(end.min(Timestamp::MAX.as_second())).ok()?;
     let issuer = certificate
         .issuer()
         .iter_common_name()
@@ -137,6 +157,26 @@ pub(super) fn read_certificate(der: &[u8]) -> Option<Certificate> {
         .map(clean_name)
         .filter(|name| !name.is_empty());
     Some(Certificate { not_after, issuer })
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
 }
 
 /// `2.9.16` and the like.
@@ -225,6 +265,8 @@ mod tests {
             ("<html>", "none"),
             ("", "none"),
             (r#"{"version":2}"#, "none"),
+            (r#"["2.9.16","209163",[],null]"#, "none"),
+            (r#"{"reports":[["RedisCache","healthy",null]]}"#, "none"),
             (r#"{"version":"2.9.16","version":"2.9.16"}"#, "none"),
         ] {
             assert_eq!(health(body), expected, "{body}");
@@ -250,6 +292,12 @@ mod tests {
             ),
             (r#"{"Resources":[]}"#.to_owned(), None),
             (r#"{"status":"ok"}"#.to_owned(), None),
+            // More than a status can hold.
+            (
+                r#"{"totalResults":9007199254740992,"Resources":[]}"#.to_owned(),
+                None,
+            ),
+            ("[[],5,[]]".to_owned(), None),
             ("[]".to_owned(), None),
             ("null".to_owned(), None),
             ("[".repeat(100_000), None),
@@ -271,7 +319,8 @@ mod tests {
             ("Tue, 03 Mar 2026 14:07:56 GMT", Some(60)),
             ("Tue, 03 Mar 2020 14:07:56 GMT", None),
             ("-1", None),
-            ("99999999999999999999", None),
+            ("+1", None),
+            ("99999999999999999999", Some(u32::MAX.into())),
             ("soon", None),
             ("", None),
         ] {

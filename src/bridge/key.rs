@@ -34,7 +34,10 @@ impl ApiKey {
     }
 
     /// The value of the `Authorization` header, marked as sensitive.
-    pub(super) fn authorization(&self) -> Result<HeaderValue, Obstacle> {
+    ///
+    /// # Errors
+    /// [`Obstacle::ApiKeyMalformed`] where it would be no header value; [`Self::read`] lets none such through.
+    pub fn authorization(&self) -> Result<HeaderValue, Obstacle> {
         let mut text = format!("Bearer {}", self.0.expose_secret());
         let value = HeaderValue::from_str(&text);
         text.zeroize();

@@ -9,6 +9,7 @@
 //!   issuer that were checked for their shape.
 
 pub mod address;
+pub mod documents;
 pub mod key;
 pub mod proxy;
 pub mod trust;
@@ -16,7 +17,6 @@ pub mod trust;
 mod body;
 mod classify;
 mod client;
-mod documents;
 mod flight;
 mod prober;
 mod resolver;
@@ -24,7 +24,7 @@ mod verify;
 
 use futures::future::BoxFuture;
 
-pub use self::{documents::read_health, flight::OnePerOrigin, prober::HttpProber};
+pub use self::{documents::read_health, flight::OnePerOrigin, prober::HttpProber, resolver::Names};
 use self::{key::ApiKey, trust::Trust};
 use crate::domain::{
     evidence::{Exchange, Obstacle},

@@ -21,6 +21,7 @@ use super::{
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
     key::ApiKey,
     proxy::BridgeProxy,
+    resolver::Names,
 };
 use crate::{
     clock::Clock,
@@ -89,6 +90,15 @@ impl HttpProber {
             clients: Clients::new(policy, system_roots),
             clock,
             tenure: Tenure::unlimited(),
+        }
+    }
+
+    /// The same, with another way to look names up than the system's.
+    #[must_use]
+    pub fn resolving_by(self, names: Names) -> Self {
+        Self {
+            clients: self.clients.resolving_by(names),
+            ..self
         }
     }
 

@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::address::HostPattern;
+use super::address::{HostPattern, parse_network};
 use crate::domain::target::Origin;
 
 /// The proxy, and what is reached without it.
@@ -110,7 +110,7 @@ impl FromStr for Exception {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        match text.parse() {
+        match parse_network(text) {
             Ok(network) => Ok(Self::Network(network)),
             Err(_) => text.parse().map(Self::Host).map_err(|_| InvalidException),
         }

@@ -1,6 +1,6 @@
 //! Whose certificates are believed.
 
-use std::{hash::Hash, sync::Arc};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use rustls::{
     RootCertStore,
@@ -25,8 +25,8 @@ pub enum Trust {
     Only(Bundle),
 }
 
-/// Certificates from a CA object, at least one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Certificates from a CA object, at least one. `Debug` counts them.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Bundle(Arc<[CertificateDer<'static>]>);
 
 impl Bundle {
@@ -53,16 +53,26 @@ impl Bundle {
     }
 
     /// Whether this very certificate is in it.
-    pub(super) fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
+    #[must_use]
+    pub fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
         self.0.iter().any(|held| held == certificate)
     }
 
     /// The certificates as roots to verify with.
-    pub(super) fn roots(&self) -> Result<RootCertStore, rustls::Error> {
+    ///
+    /// # Errors
+    /// Where one cannot be a root; [`Self::read`] lets none such through.
+    pub fn roots(&self) -> Result<RootCertStore, rustls::Error> {
         let mut roots = RootCertStore::empty();
         for certificate in self.0.iter() {
             roots.add(certificate.clone())?;
         }
         Ok(roots)
+    }
+}
+
+impl fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bundle({} certificates)", self.0.len())
     }
 }

@@ -1,0 +1,279 @@
+//! Names whose addresses change: between two look-ups, within one, for IPv4 and for IPv6.
+//!
+//! The bridge listens at an address that is allowed. At addresses that are denied, on the same port, listens somebody
+//! who only counts who comes.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bridge_front::Front;
+use scim_bridge_operator::bridge::{HttpProber, OnePerOrigin, ProbeOrder, Prober, address::AddressPolicy};
+use testbed::budget;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    name_server::{NameServer, Reply},
+    support::{AMPLE, bridge, ends, only, order_for, probe_by, prober_under, told},
+};
+
+const NAME: &str = "bridge.test";
+const ALLOWED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const DENIED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+const DENIED_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+
+/// Counts who connects to where nobody may.
+struct Tripwire {
+    visits: Arc<AtomicUsize>,
+    watching: Vec<JoinHandle<()>>,
+}
+
+impl Tripwire {
+    async fn at(port: u16) -> Self {
+        let visits = Arc::new(AtomicUsize::new(0));
+        let mut watching = Vec::new();
+        for address in [DENIED, DENIED_V6] {
+            let listener = TcpListener::bind(SocketAddr::from((address, port)))
+                .await
+                .unwrap();
+            let visits = Arc::clone(&visits);
+            watching.push(tokio::spawn(async move {
+                loop {
+                    let _visitor = listener.accept().await.unwrap();
+                    visits.fetch_add(1, Ordering::SeqCst);
+                }
+            }));
+        }
+        Self { visits, watching }
+    }
+}
+
+impl Drop for Tripwire {
+    fn drop(&mut self) {
+        for task in &self.watching {
+            task.abort();
+        }
+    }
+}
+
+/// The same throws in every run (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % sides as u64).unwrap()
+    }
+}
+
+async fn front() -> Front {
+    bridge().names([NAME]).start().await.unwrap()
+}
+
+fn order(front: &Front, interval: Duration) -> ProbeOrder {
+    let mut order = order_for(
+        &format!("https://{NAME}:{}", front.port()),
+        only(front.ca_pem().unwrap()),
+    );
+    order.target.interval = interval;
+    order
+}
+
+/// The bridge's own address, and nothing else of loopback.
+fn policy() -> AddressPolicy {
+    AddressPolicy {
+        allowed: vec![format!("{ALLOWED}/32").parse().unwrap()],
+        ..AddressPolicy::default()
+    }
+}
+
+fn prober(server: &NameServer) -> HttpProber {
+    prober_under(policy()).resolving_by(server.names())
+}
+
+/// Each look-up is told something else, in an order that nobody knows. Whoever resolved a name twice, once to judge it
+/// and once to connect, would come to a denied address sooner or later.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_changes_is_judged_each_time() {
+    let front = front().await;
+    let tripwire = Tripwire::at(front.port()).await;
+    let replies = [
+        vec![ALLOWED],
+        vec![DENIED],
+        vec![METADATA],
+        vec![ALLOWED, DENIED],
+        vec![DENIED, ALLOWED],
+        vec![DENIED_V6],
+        vec![DENIED_V6, ALLOWED],
+        vec![METADATA, DENIED, DENIED_V6],
+    ];
+    let rounds = budget(60, 2_000);
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    // What was said last, for IPv4 and for IPv6.
+    let said = Arc::new(Mutex::new([false; 2]));
+    let server = {
+        let said = Arc::clone(&said);
+        NameServer::start(move |_, is_v6| {
+            let reply = replies[dice.throw(replies.len())].clone();
+            said.lock().unwrap()[usize::from(is_v6)] = !is_v6 && reply.contains(&ALLOWED);
+            Reply::Addresses(reply)
+        })
+        .await
+    };
+    let mut outcomes = [0, 0];
+    for round in 0..rounds {
+        let asked = server.questions();
+        let exchange = probe_by(&prober(&server), &order(&front, Duration::from_hours(1))).await;
+        // A look-up is two questions, for A and AAAA. There are more where neither brought an address, and where the
+        // probe needed a second connection.
+        let is_repeated = server.questions() > asked + 2;
+        let [allowed, _] = *said.lock().unwrap();
+        let outcome = told(None, &exchange);
+        let fits = match outcome.split(' ').next() {
+            Some("Connected") => allowed || is_repeated,
+            // The second: no address of the type that was asked for.
+            Some("HostDenied" | "DnsFailed") => !allowed || is_repeated,
+            _ => false,
+        };
+        assert!(fits, "round {round}: {outcome}");
+        outcomes[usize::from(allowed)] += 1;
+        assert_eq!(
+            tripwire.visits.load(Ordering::SeqCst),
+            0,
+            "round {round}: {outcome}"
+        );
+    }
+    assert!(outcomes.iter().all(|count| *count > 0), "{outcomes:?}");
+}
+
+/// A connection that was kept stays where it is, whatever its name leads to by now.
+#[tokio::test]
+async fn a_kept_connection_does_not_move() {
+    let front = front().await;
+    let tripwire = Tripwire::at(front.port()).await;
+    let mut first = true;
+    let server = NameServer::start(move |_, is_v6| {
+        let address = if first { ALLOWED } else { DENIED };
+        first &= !is_v6;
+        Reply::Addresses(vec![address])
+    })
+    .await;
+    let prober = prober(&server);
+    for _ in 0..20 {
+        let exchange = probe_by(&prober, &order(&front, Duration::from_secs(30))).await;
+        assert_eq!(told(None, &exchange), "Connected");
+    }
+    assert_eq!((front.traffic().connections, server.questions()), (1, 2));
+    assert_eq!(tripwire.visits.load(Ordering::SeqCst), 0);
+}
+
+/// What a server may say, and what a user is told.
+#[tokio::test]
+async fn whatever_a_server_says() {
+    let front = front().await;
+    let tripwire = Tripwire::at(front.port()).await;
+    let many: Vec<IpAddr> = (1..=60).map(|last| IpAddr::from([127, 0, 9, last])).collect();
+    for (what, reply, expected) in [
+        ("the bridge", Reply::Addresses(vec![ALLOWED]), "Connected"),
+        ("the bridge by an alias", Reply::Alias(vec![ALLOWED]), "Connected"),
+        ("denied", Reply::Addresses(vec![DENIED]), "HostDenied (GET /ping)"),
+        (
+            "denied by an alias",
+            Reply::Alias(vec![METADATA]),
+            "HostDenied (GET /ping)",
+        ),
+        ("sixty denied", Reply::Addresses(many), "HostDenied (GET /ping)"),
+        (
+            "mapped",
+            Reply::Addresses(vec!["::ffff:169.254.169.254".parse().unwrap()]),
+            "HostDenied (GET /ping)",
+        ),
+        (
+            "NAT64",
+            Reply::Addresses(vec!["64:ff9b::7f00:3".parse().unwrap()]),
+            "HostDenied (GET /ping)",
+        ),
+        ("nothing", Reply::Addresses(Vec::new()), "DnsFailed (GET /ping)"),
+        ("no such name", Reply::NoSuchName, "DnsFailed (GET /ping)"),
+        ("a failure", Reply::Failure, "DnsFailed (GET /ping)"),
+        (
+            "garbage",
+            Reply::Garbage(vec![0xff; 400]),
+            "DnsFailed (GET /ping)",
+        ),
+        (
+            "a name that points at itself",
+            Reply::Garbage(vec![0xc0, 29, 0, 1, 0, 1]),
+            "DnsFailed (GET /ping)",
+        ),
+        ("nothing at all", Reply::Silence, "TimedOut (GET /ping)"),
+    ] {
+        let unreadable = matches!(reply, Reply::Garbage(_));
+        let server = NameServer::start(move |_, _| reply.clone()).await;
+        let mut order = order(&front, Duration::from_hours(1));
+        order.target.timeout = AMPLE;
+        let outcome = told(None, &probe_by(&prober(&server), &order).await);
+        // What cannot be read may be waited out as long as silence.
+        let outcomes = [
+            expected,
+            if unreadable {
+                "TimedOut (GET /ping)"
+            } else {
+                expected
+            },
+        ];
+        assert!(
+            outcomes.contains(&outcome.as_str()),
+            "{what}: {outcome} instead of {expected}"
+        );
+        assert_eq!(tripwire.visits.load(Ordering::SeqCst), 0, "{what}");
+    }
+}
+
+/// Names that are never answered take nothing from others: no thread, and no place in a queue.
+#[tokio::test]
+async fn look_ups_that_hang_hold_up_no_other() {
+    let front = front().await;
+    let server = NameServer::start(|name, _| {
+        if name == NAME {
+            Reply::Addresses(vec![ALLOWED])
+        } else {
+            Reply::Silence
+        }
+    })
+    .await;
+    let prober = Arc::new(OnePerOrigin::new(prober(&server)));
+    let hanging: Vec<_> = (0..600)
+        .map(|number| {
+            let order = order_for(
+                &format!("https://hangs-{number}.test"),
+                only(front.ca_pem().unwrap()),
+            );
+            let prober = Arc::clone(&prober);
+            tokio::spawn(async move { prober.probe(order).await })
+        })
+        .collect();
+    let all_asked = async {
+        while server.questions() < 600 {
+            tokio::task::yield_now().await;
+        }
+    };
+    ends("six hundred look-ups begin", all_asked).await;
+    let exchange = probe_by(&*prober, &order(&front, Duration::from_hours(1))).await;
+    assert_eq!(told(None, &exchange), "Connected");
+    assert!(
+        hanging.iter().all(|probe| !probe.is_finished()),
+        "they hang still, and were not in the way"
+    );
+    for probe in hanging {
+        probe.abort();
+    }
+}
