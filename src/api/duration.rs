@@ -14,7 +14,7 @@ pub const PATTERN: &str = "^([0-9]{1,5}(h|m|s))+$";
 /// The longest accepted text, in bytes.
 pub const MAX_LENGTH: usize = 16;
 
-/// A duration that shows itself the way it is written in a manifest.
+/// A duration that shows itself the way it is written in a manifest, up to 99,999 hours. No field takes more than 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 

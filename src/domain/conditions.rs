@@ -117,7 +117,8 @@ pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
         .0;
     reason_of(conditions)
         .filter(|reason| may_be_on_its_way(*reason))
-        .map(|_| since + MISSING_GRACE)
+        // A status may hold any time; one at the end of all times has none after it.
+        .map(|_| since.checked_add(MISSING_GRACE).unwrap_or(Timestamp::MAX))
 }
 
 const fn readiness(reason: Reason) -> Truth {
