@@ -16,7 +16,7 @@ use super::{ClusterError, controllers::start_controllers, credentials::Credentia
 use crate::{
     loopback::{self, free_port},
     scratch::Scratch,
-    supervise::{Launch, Process, SuperviseError},
+    supervise::{Launch, Process, Signal, SuperviseError},
     tools::ControlPlaneTools,
 };
 
@@ -103,6 +103,10 @@ impl ControlPlane {
             Some(process) => Ok(process.kill().await?),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn signal_etcd(&self, signal: Signal) -> Result<(), ClusterError> {
+        Ok(self.etcd.signal(signal)?)
     }
 
     pub(super) async fn start_api_server(&self) -> Result<(), ClusterError> {

@@ -52,7 +52,7 @@ pub use self::{
 use crate::{
     failure::debug_is_message,
     scratch::Scratch,
-    supervise::SuperviseError,
+    supervise::{Signal, SuperviseError},
     tools::{self, ControlPlaneTools, ToolsError},
     wait::{self, WaitError},
 };
@@ -294,6 +294,16 @@ impl Cluster {
     /// Starts it again after [`Cluster::stop_api_server`]: same address, same data, same tokens.
     pub async fn start_api_server(&self) -> Result<(), ClusterError> {
         self.own()?.start_api_server().await
+    }
+
+    /// Freezes etcd, as if its disk hung. Not for the shared cluster.
+    pub fn freeze_etcd(&self) -> Result<(), ClusterError> {
+        self.own()?.signal_etcd(Signal::Stop)
+    }
+
+    /// Lets it go on after [`Cluster::freeze_etcd`].
+    pub fn thaw_etcd(&self) -> Result<(), ClusterError> {
+        self.own()?.signal_etcd(Signal::Continue)
     }
 
     /// Stands in for a scheduler and a kubelet: until the answer is dropped, every Pod of the namespace that has these

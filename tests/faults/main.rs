@@ -1,0 +1,26 @@
+//! What goes wrong around the operator, and what holds afterwards: on a real control plane, with the real binary.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+#[allow(dead_code, reason = "each test program uses its part")]
+#[path = "../controller/bed.rs"]
+mod bed;
+#[allow(dead_code, reason = "each test program uses its part")]
+#[path = "../controller/gate.rs"]
+mod gate;
+#[allow(dead_code, reason = "each test program uses its part")]
+mod proxy;
+#[allow(dead_code, reason = "each test program uses its part")]
+#[path = "../controller/tape.rs"]
+mod tape;
+
+mod control_plane;
+mod kills;
+mod refusals;
