@@ -416,30 +416,59 @@ proptest! {
             prop_assert!(delay <= interval.max(asked), "{delay:?}");
         }
         prop_assert_eq!(delay, pace.delay(), "the same object has the same delay");
+        let (timeout, heartbeat) = (Duration::from_secs(10), HEARTBEAT);
+        let lasts = pace.validity(timeout, heartbeat);
+        prop_assert!(lasts >= delay + timeout + heartbeat, "valid for {lasts:?}, and renewed after {delay:?}");
+        prop_assert!(lasts <= interval * 2 + RETRY_AFTER_MAX + timeout + heartbeat);
     }
 
-    /// A restart neither forgets a plan nor makes a herd.
+    /// A restart neither forgets a plan nor makes a herd, and waits for no plan that a wrong clock has made.
     #[test]
-    fn a_restart_goes_on(uid in "[0-9a-f]{8}", interval in 30_u64..86_400, planned in -100_000_i64..100_000, valid in 1_i64..100_000) {
+    fn a_restart_goes_on(
+        uid in "[0-9a-f]{8}",
+        interval in 30_u64..86_400,
+        refused in any::<bool>(),
+        probed in -100_000_i64..10_000,
+        delay in 5_u64..100_000,
+        valid in -10_000_i64..100_000,
+    ) {
         let now = Timestamp::from_second(START).unwrap();
-        let at = |offset| Some(Time(Timestamp::from_second(START + offset).unwrap()));
-        let status = ScimBridgeConnectionStatus { next_probe_time: at(planned), valid_until: at(valid), ..Default::default() };
+        let time = |seconds: i64| now + Duration::from_secs(100_000) - Duration::from_secs(u64::try_from(100_000 - seconds).unwrap());
+        let at = |seconds| Some(Time(time(seconds)));
+        let planned = probed + i64::try_from(delay).unwrap();
+        let blank = ScimBridgeConnectionStatus::default();
         let period = Duration::from_secs(interval);
-        let resumed = pace_of(&uid, period, &status).resume(&status, now);
+        let regular = if refused { period.max(REFUSED_KEY_INTERVAL) } else { period };
+        let pace = Pace {
+            standing: if refused { Reason::AuthFailed } else { Reason::Connected },
+            ..pace_of(&uid, period, &blank)
+        };
+        let status = ScimBridgeConnectionStatus {
+            last_probe_time: at(probed),
+            next_probe_time: at(planned.min(100_000)),
+            valid_until: at(valid),
+            ..blank
+        };
+        let planned = planned.min(100_000);
+        let resumed = pace.resume(&status, now);
         prop_assert!(resumed >= now);
-        if planned > 0 && planned <= 2 * i64::try_from(interval).unwrap() {
-            prop_assert_eq!(resumed.as_second(), START + planned);
+        let longest = (regular * 11 / 10).max(RETRY_AFTER_MAX);
+        let is_possible = probed <= 0 && 0 < planned
+            && Duration::from_secs(u64::try_from(planned - probed).unwrap()) <= longest;
+        if is_possible && (valid > 0 || refused) {
+            prop_assert_eq!(resumed, time(planned), "as planned");
+        } else if valid <= 0 {
+            prop_assert_eq!(resumed, now, "a stale verdict is renewed at once");
         } else {
-            prop_assert!(resumed <= now + period);
+            prop_assert!(resumed <= now + regular, "in its slot");
         }
-        let stale = ScimBridgeConnectionStatus { valid_until: at(0), ..status };
-        prop_assert_eq!(pace_of(&uid, period, &stale).resume(&stale, now), now, "a stale verdict is renewed at once");
     }
 
     /// A probe leaves no ground for the next one: after it, nothing but time or a change is a cause.
     #[test]
     fn a_probe_never_causes_a_probe(judged in option::of(1_u64..5), at_start in 0_u64..5, later in 0_u64..5) {
         let seen = |number| if number == 0 { Seen::Absent } else { Seen::Present(version(number)) };
+        let judged_number = judged;
         let (judged, before, seen_now) = (judged.map(version), seen(at_start), seen(later));
         let now = Timestamp::from_second(START).unwrap();
         let decision = due(&Situation {
@@ -451,11 +480,13 @@ proptest! {
             next_credential: None,
             requested: Some("a"),
             handled: Some("a"),
+            unwritten: false,
             next: now + Duration::from_mins(1),
             now,
         });
         let is_news = seen_now != before && match &seen_now {
-            Seen::Present(version) => judged.as_ref() != Some(version),
+            // What is older than what was read is told by a watch that lags behind.
+            Seen::Present(_) => judged_number.is_none_or(|judged| later > judged),
             Seen::Absent | Seen::Unknown => judged.is_some(),
         };
         prop_assert_eq!(decision == Due::Now(Cause::CredentialChanged), is_news);
@@ -504,12 +535,28 @@ fn causes_by_rank() {
         next_credential: None,
         requested: None,
         handled: None,
+        unwritten: false,
         next: later,
         now,
     };
     for (situation, expected) in [
         (calm, Due::At(later)),
         (Situation { next: now, ..calm }, Due::Now(Cause::Scheduled)),
+        (
+            Situation {
+                unwritten: true,
+                ..calm
+            },
+            Due::Now(Cause::Unwritten),
+        ),
+        (
+            Situation {
+                unwritten: true,
+                next: now,
+                ..calm
+            },
+            Due::Now(Cause::Scheduled),
+        ),
         (
             Situation {
                 requested: Some("x"),

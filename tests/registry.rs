@@ -143,6 +143,7 @@ fn connection(generation: i64, version: u32, judged: i64, credential: Option<&st
                 secret_uid: "secret-uid".to_owned(),
                 secret_resource_version: version.to_owned(),
             }),
+            last_probe_time: at(0),
             next_probe_time: at(120),
             valid_until: at(900),
             ..ScimBridgeConnectionStatus::default()
@@ -299,6 +300,143 @@ fn an_overtaken_pass_waits_for_the_watch() {
         .registry
         .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
     assert_eq!(world.due(), "NewGeneration");
+}
+
+#[test]
+fn an_overtaken_pass_is_not_repeated_on_what_may_be_gone() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, -1, None));
+    let mut doubts = Vec::new();
+    for expected in ["5s", "10s", "20s", "40s", "80s", "120s", "120s"] {
+        let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+        doubts.push(job.doubtful);
+        world
+            .registry
+            .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
+        assert_eq!(world.due(), expected);
+        world.apply(connection(1, 11, -1, None));
+        assert_eq!(world.due(), expected, "a label is not what it was overtaken by");
+        world.pass(Duration::from_mins(2));
+    }
+    assert_eq!(doubts, [false, true, true, true, true, true, true]);
+    world.apply(connection(2, 12, -1, None));
+    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    assert!(!job.doubtful, "the watch has told");
+}
+
+#[test]
+fn a_pass_that_outlives_its_object_is_waited_for() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.registry.begin(&key("corp"), Cause::Scheduled).unwrap();
+    world.registry.delete(&key("corp"));
+    let mut successor = connection(1, 20, -1, None);
+    successor.metadata.uid = Some("uid-2".to_owned());
+    world.apply(successor);
+    assert_eq!(world.due(), "-", "one pass at a time under one name");
+    world
+        .registry
+        .finish(&key("corp"), Finished::Failed, world.instant);
+    assert_eq!(
+        world.due(),
+        "NewGeneration",
+        "the failure was not about this object"
+    );
+}
+
+/// A connection of which a pass has come to a verdict about version 8 of the key that it could not write.
+fn unwritten() -> (World, Connection) {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.see(Some("8"));
+    let job = world
+        .registry
+        .begin(&key("corp"), Cause::CredentialChanged)
+        .unwrap();
+    world.pass(Duration::from_secs(10));
+    let mut judged = connection(1, 11, 1, Some("8"));
+    judged.status.last_probe_time = Some(Time(world.now));
+    let finished = Finished::Unwritten {
+        connection: job.connection,
+        status: Box::new(judged.status.clone()),
+        delay: Duration::from_mins(1),
+    };
+    world.registry.finish(&key("corp"), finished, world.instant);
+    assert_eq!(world.due(), "1s");
+    (world, judged)
+}
+
+#[test]
+fn a_verdict_that_could_not_be_written_is_written_later() {
+    let (mut world, judged) = unwritten();
+    for expected in ["2s", "4s"] {
+        world.pass(Duration::from_secs(5));
+        assert_eq!(world.due(), "Unwritten", "the bridge has answered already");
+        let job = world.registry.begin(&key("corp"), Cause::Unwritten).unwrap();
+        assert_eq!(job.unwritten.as_deref(), Some(&judged.status));
+        world
+            .registry
+            .finish(&key("corp"), Finished::Failed, world.instant);
+        assert_eq!(world.due(), expected);
+    }
+    world.pass(Duration::from_secs(5));
+    world.registry.begin(&key("corp"), Cause::Unwritten).unwrap();
+    world
+        .registry
+        .finish(&key("corp"), Finished::Written(Arc::new(judged)), world.instant);
+    assert_eq!(world.due(), "45s", "as planned by the probe");
+}
+
+#[test]
+fn an_unwritten_verdict_meets_what_the_watch_tells() {
+    let labelled = connection(1, 12, 1, Some("7"));
+    let mut later = connection(1, 12, 1, Some("8"));
+    later.status.last_probe_time = Some(Time(Timestamp::from_second(START + 11).unwrap()));
+    let mut earlier = connection(1, 12, 1, Some("6"));
+    earlier.status.last_probe_time = Some(Time(Timestamp::from_second(START + 9).unwrap()));
+    for (what, heard, due) in [
+        ("a label", labelled, "Unwritten"),
+        ("an edit", connection(2, 12, 1, Some("7")), "NewGeneration"),
+        ("what a predecessor has written", earlier, "Unwritten"),
+        ("what a successor has written", later, "109s"),
+    ] {
+        let (mut world, _) = unwritten();
+        world.pass(Duration::from_secs(1));
+        world.apply(heard);
+        assert_eq!(world.due(), due, "{what}");
+    }
+    let (mut world, judged) = unwritten();
+    world.pass(Duration::from_secs(1));
+    world.apply(judged);
+    assert_eq!(world.due(), "59s", "only the answer was lost");
+}
+
+#[test]
+fn a_watch_that_lags_behind_what_was_read_is_no_news() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.run(Cause::Scheduled, connection(1, 11, 1, Some("9")));
+    world.see(Some("8"));
+    assert_eq!(world.due(), "60s", "8 is older than 9");
+    world.see(Some("10"));
+    assert_eq!(world.due(), "CredentialChanged");
+}
+
+#[test]
+fn a_cause_outlives_a_pass_that_could_not_read() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.see(Some("8"));
+    world
+        .registry
+        .begin(&key("corp"), Cause::CredentialChanged)
+        .unwrap();
+    world
+        .registry
+        .finish(&key("corp"), Finished::Failed, world.instant);
+    assert_eq!(world.due(), "1s");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.due(), "CredentialChanged");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     context::Context,
     error::ControllerError,
     registry::{Connection, Finished, Job},
-    report::{Reported, report},
+    report::{Reported, read, report},
     resolve::{Resolved, resolve},
 };
 use crate::{
@@ -31,13 +31,32 @@ const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 /// # Errors
 /// Where the API server refuses or does not answer.
 pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, ControllerError> {
+    let unwritten = job.unwritten.as_deref();
+    if job.cause == Cause::Unwritten
+        && let Some(status) = unwritten
+    {
+        // It was probed already.
+        let connection = &job.connection;
+        return Ok(
+            match report(context, &job.key, connection, unwritten, status).await? {
+                Reported::Written(written) => Finished::Written(written),
+                Reported::Overtaken => Finished::Overtaken(Arc::clone(connection)),
+            },
+        );
+    }
+    if job.doubtful {
+        let current = read(context, &job.key).await?;
+        if !current.is_some_and(|current| job.connection.is_still(&current)) {
+            return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
+        }
+    }
     // resolve and probe
     let Some((connection, resolved, evidence)) = observe(context, job).await? else {
         return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
     };
     // diagnose
     let outcome = next_status(
-        &connection.status,
+        unwritten.unwrap_or(&connection.status),
         &Pass {
             uid: connection.metadata.uid.as_deref().unwrap_or_default(),
             generation: connection.metadata.generation.unwrap_or_default(),
@@ -53,19 +72,34 @@ pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, 
     );
     tell(context, job, &outcome);
     // report
-    let connection = match outcome.change {
-        Change::Unchanged => connection,
-        Change::News | Change::Heartbeat => {
-            match report(context, &job.key, &connection, &outcome.status).await? {
-                Reported::Written(written) => written,
-                Reported::Overtaken => return Ok(Finished::Overtaken(Arc::clone(&job.connection))),
+    let Outcome {
+        status,
+        change,
+        delay,
+        ..
+    } = outcome;
+    let failures = status.consecutive_failures;
+    let connection = if change == Change::Unchanged && unwritten.is_none() {
+        connection
+    } else {
+        match report(context, &job.key, &connection, unwritten, &status).await {
+            Ok(Reported::Written(written)) => written,
+            Ok(Reported::Overtaken) => return Ok(Finished::Overtaken(connection)),
+            Err(error) => {
+                context.metrics.failed();
+                let (namespace, name) = (&job.key.namespace, &job.key.name);
+                warn!(namespace, name, %error, "pass failed at its end; the verdict is kept, to be written later");
+                return Ok(Finished::Unwritten {
+                    connection,
+                    status: Box::new(status),
+                    delay,
+                });
             }
         }
     };
-    let delay = Duration::try_from(outcome.next.duration_since(context.clock.now())).unwrap_or_default();
     Ok(Finished::Judged {
         connection,
-        failures: outcome.status.consecutive_failures,
+        failures,
         delay,
     })
 }
@@ -127,7 +161,9 @@ async fn announce_progress(
     if status.conditions == connection.status.conditions {
         return Ok(None);
     }
-    report(context, &job.key, connection, &status).await.map(Some)
+    report(context, &job.key, connection, None, &status)
+        .await
+        .map(Some)
 }
 
 /// Counts and logs. One line where something changed, quiet where nothing did.
@@ -137,6 +173,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome) {
         status,
         change,
         next,
+        delay: _,
         unlocked,
     } = outcome;
     context.metrics.judged(verdict.reason, *change, *unlocked);

@@ -20,8 +20,8 @@ use crate::{
         },
     },
     domain::{
-        schedule::{Cause, Dependency, Due, Seen, Situation, due, pace_of},
-        status::version,
+        schedule::{Cause, Dependency, Due, Seen, Situation, due, is_older, pace_of},
+        status::{is_same_verdict, is_superseded, version},
     },
 };
 
@@ -72,6 +72,12 @@ pub struct Job {
     pub key: Key,
     /// The connection as it is now.
     pub connection: Arc<Connection>,
+    /// A verdict that could not be written. It counts for the status, and something has to be written, whatever else
+    /// comes of the pass.
+    pub unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
+    /// Whether the pass before was overtaken, and the watch has yet to say by what: the connection has to be read again
+    /// before anything is sent, for it may be gone.
+    pub doubtful: bool,
     /// Why.
     pub cause: Cause,
     /// Passing failures in a row so far.
@@ -90,14 +96,26 @@ pub enum Finished {
         /// Time until the next probe.
         delay: Duration,
     },
-    /// The object was replaced, changed or deleted while it was probed: what was seen is not about what is there now.
-    /// With the connection that the pass began with.
+    /// It came to a verdict that could not be written. The verdict is kept and written later: the bridge is not asked
+    /// again for what it has answered, least of all with a key that it has refused.
+    Unwritten {
+        /// The connection as the pass knew it.
+        connection: Arc<Connection>,
+        /// The status that could not be written.
+        status: Box<ScimBridgeConnectionStatus>,
+        /// Time until the next probe.
+        delay: Duration,
+    },
+    /// A verdict that was kept is written now. With the connection as it is after that.
+    Written(Arc<Connection>),
+    /// The object was replaced, changed or deleted while it was probed, or somebody else has written a later verdict:
+    /// what was seen is not about what is there now. With the connection as the pass knew it.
     Overtaken(Arc<Connection>),
     /// We could not do our work.
     Failed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     connection: Arc<Connection>,
     references: References,
@@ -105,33 +123,48 @@ struct Entry {
     seen_before: [Seen; 3],
     next: Instant,
     failures: u32,
+    /// A verdict that could not be written.
+    unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
     own_failures: u32,
+    /// When to try again after a failure of our own.
+    retry: Instant,
     /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
     outdated_until: Option<Instant>,
-    running: bool,
+    /// How often in a row that was found.
+    overtaken: u32,
+}
+
+/// A pass that runs.
+#[derive(Clone, Debug)]
+struct Running {
+    cause: Cause,
+    /// The object that it is about.
+    uid: Option<String>,
 }
 
 /// The Secret with the key, the CA object, the Secret with the next key.
 type References = [Option<Reference>; 3];
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Referenced {
     seen: Seen,
     by: BTreeSet<Key>,
 }
 
 /// Everything that the controller knows.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Registry {
     connections: HashMap<Key, Entry>,
+    /// Apart from the connections, for a pass may outlive the object that it is about.
+    running: HashMap<Key, Running>,
     references: HashMap<Reference, Referenced>,
 }
 
 /// First delay after a failure of our own; doubled for each further one.
 const OWN_RETRY_MIN: Duration = Duration::from_secs(1);
-/// Longest wait for a watch to tell of a change that a write has met.
-const OUTDATED_MAX: Duration = Duration::from_secs(5);
-/// Longest delay after failures of our own.
+/// First wait for a watch to tell of a change that a write has met; doubled where it still has not.
+const OUTDATED_MIN: Duration = Duration::from_secs(5);
+/// Longest delay of both.
 const OWN_RETRY_MAX: Duration = Duration::from_mins(2);
 
 // === impl Registry ===
@@ -143,7 +176,7 @@ impl Registry {
         if let Some(entry) = &known
             && entry.connection.is_same_object(&connection)
         {
-            if connection.is_older_than(&entry.connection) {
+            if connection.is_older_than(&entry.connection) || connection.is_same_version(&entry.connection) {
                 return;
             }
             if connection.spec.is_none() {
@@ -154,8 +187,24 @@ impl Registry {
         let references = connection.references(&key.namespace);
         match known {
             Some(entry) if entry.connection.is_same_object(&connection) => {
-                entry.outdated_until = None;
-                entry.connection = Arc::new(connection);
+                if !entry.connection.is_still(&connection) {
+                    // This is what a pass was overtaken by; a label, or an own write, is not.
+                    entry.outdated_until = None;
+                    entry.overtaken = 0;
+                }
+                let known = std::mem::replace(&mut entry.connection, Arc::new(connection));
+                let read = &entry.connection;
+                let is = |status| is_same_verdict(&read.status, status);
+                let is_known = is(&known.status) || entry.unwritten.as_deref().is_some_and(is);
+                if let Some(unwritten) = entry.unwritten.take() {
+                    entry.keep(unwritten, &known);
+                }
+                if !is_known && entry.unwritten.is_none() {
+                    // A verdict of somebody else's comes with its own plan: of a predecessor, for instance, whose write
+                    // took its time.
+                    let (delay, failures) = entry.connection.resume(now);
+                    (entry.next, entry.failures) = (instant + delay, failures);
+                }
                 if entry.references != references {
                     let before = std::mem::replace(&mut entry.references, references.clone());
                     self.unlink(key, &before);
@@ -163,25 +212,20 @@ impl Registry {
                 }
             }
             _ => {
-                // New, or another object under the same name: nothing of the old one is kept but a pass that runs.
-                let running = known.is_some_and(|entry| entry.running);
+                // New, or another object under the same name: nothing of the old one is kept.
                 self.delete(key);
-                let uid = connection.metadata.uid.as_deref().unwrap_or_default();
-                let interval = connection
-                    .spec
-                    .as_ref()
-                    .map_or(Duration::from_mins(5), |spec| spec.interval.0);
-                let pace = pace_of(uid, interval, &connection.status);
-                let resume = pace.resume(&connection.status, now);
+                let (delay, failures) = connection.resume(now);
                 let entry = Entry {
-                    next: instant + duration_between(now, resume),
-                    failures: pace.failures,
+                    next: instant + delay,
+                    failures,
                     connection: Arc::new(connection),
                     references: references.clone(),
                     seen_before: Default::default(),
+                    unwritten: None,
                     own_failures: 0,
+                    retry: instant,
                     outdated_until: None,
-                    running,
+                    overtaken: 0,
                 };
                 self.connections.insert(key.clone(), entry);
                 self.link(key, &references);
@@ -251,9 +295,12 @@ impl Registry {
     /// Whether, and when, a connection is to be probed. `None` for one that is not known, or is being probed now.
     #[must_use]
     pub fn due(&self, key: &Key, now: Timestamp, instant: Instant) -> Option<Due> {
-        let entry = self.connections.get(key).filter(|entry| !entry.running)?;
+        let entry = self
+            .connections
+            .get(key)
+            .filter(|_| !self.running.contains_key(key))?;
         let connection = &entry.connection;
-        let status = &connection.status;
+        let status = entry.unwritten.as_deref().unwrap_or(&connection.status);
         // In the order of `References`.
         let judged = [
             version(status.credential.as_ref()),
@@ -272,8 +319,8 @@ impl Registry {
             return Some(Due::At(now + (until - instant)));
         }
         // A failure of our own is retried after its own delay, whatever else is due: the cause has not gone away.
-        if entry.own_failures > 0 && instant < entry.next {
-            return Some(Due::At(now + (entry.next - instant)));
+        if entry.own_failures > 0 && instant < entry.retry {
+            return Some(Due::At(now + (entry.retry - instant)));
         }
         Some(due(&Situation {
             dormant: connection.is_dormant(),
@@ -284,6 +331,7 @@ impl Registry {
             next_credential: dependency(2),
             requested: connection.requested().as_deref(),
             handled: status.last_handled_reconcile_at.as_deref(),
+            unwritten: entry.unwritten.is_some(),
             next: now + entry.next.saturating_duration_since(instant),
             now,
         }))
@@ -291,18 +339,29 @@ impl Registry {
 
     /// Begins a pass.
     pub fn begin(&mut self, key: &Key, cause: Cause) -> Option<Job> {
-        let entry = self.connections.get_mut(key).filter(|entry| !entry.running)?;
-        entry.running = true;
-        entry.seen_before = entry.references.each_ref().map(|reference| {
-            reference
-                .as_ref()
-                .and_then(|reference| self.references.get(reference))
-                .map(|referenced| referenced.seen.clone())
-                .unwrap_or_default()
-        });
+        if self.running.contains_key(key) {
+            return None;
+        }
+        let entry = self.connections.get_mut(key)?;
+        if cause != Cause::Unwritten {
+            entry.seen_before = entry.references.each_ref().map(|reference| {
+                reference
+                    .as_ref()
+                    .and_then(|reference| self.references.get(reference))
+                    .map(|referenced| referenced.seen.clone())
+                    .unwrap_or_default()
+            });
+        }
+        let running = Running {
+            cause,
+            uid: entry.connection.metadata.uid.clone(),
+        };
+        self.running.insert(key.clone(), running);
         Some(Job {
             key: key.clone(),
             connection: Arc::clone(&entry.connection),
+            unwritten: entry.unwritten.clone(),
+            doubtful: entry.overtaken > 0,
             cause,
             failures: entry.failures,
         })
@@ -310,37 +369,49 @@ impl Registry {
 
     /// Ends a pass.
     pub fn finish(&mut self, key: &Key, finished: Finished, instant: Instant) {
-        let Some(entry) = self.connections.get_mut(key) else {
+        let running = self.running.remove(key);
+        let (Some(running), Some(entry)) = (running, self.connections.get_mut(key)) else {
             return;
         };
-        entry.running = false;
+        if entry.connection.metadata.uid != running.uid {
+            return;
+        }
         match finished {
             Finished::Judged {
                 connection,
                 failures,
                 delay,
             } => {
-                if !entry.connection.is_same_object(&connection) {
-                    return;
-                }
-                if !connection.is_older_than(&entry.connection) {
-                    entry.connection = connection;
-                }
                 entry.failures = failures;
-                entry.own_failures = 0;
                 entry.next = instant + delay;
+                entry.written(&connection);
+            }
+            Finished::Written(connection) => entry.written(&connection),
+            Finished::Unwritten {
+                connection,
+                status,
+                delay,
+            } => {
+                entry.fail(instant);
+                entry.failures = status.consecutive_failures;
+                entry.next = instant + delay;
+                entry.advance(&connection);
+                entry.keep(Arc::from(status), &connection);
             }
             Finished::Overtaken(connection) => {
                 entry.own_failures = 0;
-                let is_still_old = Arc::ptr_eq(&entry.connection, &connection);
-                entry.outdated_until = is_still_old.then(|| instant + OUTDATED_MAX);
+                entry.unwritten = None;
+                // What led to the pass leads to the next one too.
+                entry.seen_before = Default::default();
+                let is_still_old = !connection.is_older_than(&entry.connection);
+                entry.outdated_until = is_still_old.then(|| instant + doubled(OUTDATED_MIN, entry.overtaken));
+                entry.overtaken = entry.overtaken.saturating_add(1);
             }
             Finished::Failed => {
-                let delay = OWN_RETRY_MIN
-                    .saturating_mul(1 << entry.own_failures.min(10))
-                    .min(OWN_RETRY_MAX);
-                entry.own_failures = entry.own_failures.saturating_add(1);
-                entry.next = instant + delay;
+                entry.fail(instant);
+                if running.cause != Cause::Unwritten {
+                    entry.seen_before = Default::default();
+                }
             }
         }
     }
@@ -384,6 +455,41 @@ impl Registry {
     }
 }
 
+// === impl Entry ===
+
+impl Entry {
+    /// The connection is as a pass has left it.
+    fn written(&mut self, connection: &Arc<Connection>) {
+        self.advance(connection);
+        self.unwritten = None;
+        self.own_failures = 0;
+        self.overtaken = 0;
+    }
+
+    /// Keeps a verdict that could not be written, made from the connection as it was `known` then, unless the
+    /// connection as it was read since has that verdict, or takes it no longer.
+    fn keep(&mut self, status: Arc<ScimBridgeConnectionStatus>, known: &Connection) {
+        let read = &self.connection;
+        let before = self.unwritten.take();
+        // The write may have arrived, and only its answer been lost.
+        let has_it = is_same_verdict(&read.status, &status);
+        self.unwritten = (!has_it && known.takes(&status, before.as_deref(), read)).then_some(status);
+    }
+
+    /// Takes the connection as a pass knew it, unless the watch has told of a newer one.
+    fn advance(&mut self, connection: &Arc<Connection>) {
+        if !connection.is_older_than(&self.connection) {
+            self.connection = Arc::clone(connection);
+        }
+    }
+
+    /// A failure of our own: the next try comes after a while.
+    fn fail(&mut self, instant: Instant) {
+        self.retry = instant + doubled(OWN_RETRY_MIN, self.own_failures);
+        self.own_failures = self.own_failures.saturating_add(1);
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
@@ -393,17 +499,51 @@ impl Connection {
         self.metadata.uid == other.metadata.uid
     }
 
-    /// Whether this version is older than the other. Versions of one resource may be compared as numbers:
-    /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
+    /// The time until the next probe as the status has it, and the passing failures that it tells of.
+    fn resume(&self, now: Timestamp) -> (Duration, u32) {
+        let uid = self.metadata.uid.as_deref().unwrap_or_default();
+        let interval = self
+            .spec
+            .as_ref()
+            .map_or(Duration::from_mins(5), |spec| spec.interval.0);
+        let pace = pace_of(uid, interval, &self.status);
+        let resume = pace.resume(&self.status, now);
+        (duration_between(now, resume), pace.failures)
+    }
+
     fn is_older_than(&self, other: &Self) -> bool {
-        let number = |connection: &Self| {
-            connection
-                .metadata
-                .resource_version
-                .as_ref()
-                .and_then(|version| version.parse::<u128>().ok())
-        };
-        matches!((number(self), number(other)), (Some(a), Some(b)) if a < b)
+        let version = |connection: &Self| connection.metadata.resource_version.clone().unwrap_or_default();
+        is_older(&version(self), &version(other))
+    }
+
+    /// Whether a status that was made from this connection may be written to it as it is `read` now: it is still the
+    /// same object with the same specification, and nobody else has written a later verdict. `unwritten` is one that
+    /// may have been written meanwhile, by a write whose answer was lost.
+    #[must_use]
+    pub fn takes(
+        &self,
+        status: &ScimBridgeConnectionStatus,
+        unwritten: Option<&ScimBridgeConnectionStatus>,
+        read: &Self,
+    ) -> bool {
+        let generation = self.metadata.generation.unwrap_or_default();
+        // Where the object does not decode, its status cannot be read.
+        let superseded = read.spec.is_some()
+            && is_superseded(status, [Some(&self.status), unwritten], &read.status, generation);
+        self.is_still(read) && !superseded
+    }
+
+    /// Whether the object that was `read` now is the same one, with the same specification, and not being deleted.
+    #[must_use]
+    pub fn is_still(&self, read: &Self) -> bool {
+        self.is_same_object(read)
+            && read.metadata.generation == self.metadata.generation
+            && read.metadata.deletion_timestamp.is_none()
+    }
+
+    fn is_same_version(&self, other: &Self) -> bool {
+        let version = &self.metadata.resource_version;
+        version.is_some() && *version == other.metadata.resource_version
     }
 
     /// The declared identity provider.
@@ -500,6 +640,11 @@ fn unobserved() -> ScimBridgeConnectionStatus {
         observed_generation: -1,
         ..ScimBridgeConnectionStatus::default()
     }
+}
+
+/// A delay that doubles with each time before.
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.min(10)).min(OWN_RETRY_MAX)
 }
 
 fn duration_between(from: Timestamp, to: Timestamp) -> Duration {

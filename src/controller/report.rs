@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 5;
 pub(super) enum Reported {
     /// The connection as it is with the new status.
     Written(Arc<Connection>),
-    /// The object is gone, replaced, or has a new specification: the verdict is not about it.
+    /// The object is gone, replaced, or has a new specification: the verdict is not about it. Or it has a later one.
     Overtaken,
 }
 
@@ -46,7 +46,8 @@ struct StatusApply<'a> {
 ///
 /// The apply carries the `resourceVersion` that the verdict is about: the API server ignores a foreign `uid` in an
 /// apply to the status of a custom resource, but answers 409 to a `resourceVersion` that has passed. Then the object is
-/// read again, and the verdict is kept if it is still about the same object and specification.
+/// read again, and the verdict is kept if it is still about the same object and specification, and nobody has written a
+/// later one.
 ///
 /// # Errors
 /// Where the API server refuses or does not answer.
@@ -54,6 +55,7 @@ pub(super) async fn report(
     context: &Context,
     key: &Key,
     connection: &Connection,
+    unwritten: Option<&ScimBridgeConnectionStatus>,
     status: &ScimBridgeConnectionStatus,
 ) -> Result<Reported, ControllerError> {
     // An object that does not decode can still be written to, and its answer decodes no better.
@@ -93,16 +95,10 @@ pub(super) async fn report(
             }) => {}
             Err(error) => return Err(error),
         }
-        let Some(DeserializeGuard(current)) =
-            call(&context.tenure, Call::ReadConnection, api.get(&key.name)).await?
-        else {
+        let Some(current) = read(context, key).await? else {
             return Ok(Reported::Overtaken);
         };
-        let current = current.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
-        let still_the_same = current.is_same_object(connection)
-            && current.metadata.generation == connection.metadata.generation
-            && current.metadata.deletion_timestamp.is_none();
-        if !still_the_same {
+        if !connection.takes(status, unwritten, &current) {
             return Ok(Reported::Overtaken);
         }
         resource_version = current.metadata.resource_version;
@@ -111,4 +107,17 @@ pub(super) async fn report(
         call: Call::ApplyStatus,
         cause: Cause::Refused(409),
     })
+}
+
+/// Reads a connection as it is now. `None` where there is none.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub(super) async fn read(context: &Context, key: &Key) -> Result<Option<Connection>, ControllerError> {
+    let api =
+        Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(context.client.clone(), &key.namespace);
+    let read = call(&context.tenure, Call::ReadConnection, api.get(&key.name)).await?;
+    Ok(read.map(|DeserializeGuard(object)| {
+        object.map_or_else(|invalid| invalid.metadata.into(), Connection::from)
+    }))
 }

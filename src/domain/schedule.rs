@@ -26,7 +26,7 @@ pub const REFUSED_KEY_INTERVAL: Duration = Duration::from_hours(1);
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// How far the regular delay may be off the interval, in percent of it.
-const JITTER_PERCENT: u64 = 10;
+const JITTER_PERCENT: u32 = 10;
 
 /// What is known of an object that is watched as metadata only.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -71,6 +71,8 @@ pub struct Situation<'a> {
     pub requested: Option<&'a str>,
     /// Its value that was handled last.
     pub handled: Option<&'a str>,
+    /// Whether a verdict was reached that is still to be written.
+    pub unwritten: bool,
     /// When the next probe is scheduled.
     pub next: Timestamp,
     /// The present time.
@@ -103,6 +105,8 @@ pub enum Cause {
     Requested,
     /// It is time.
     Scheduled,
+    /// A verdict could not be written: that alone is done again, and nothing is sent to the bridge.
+    Unwritten,
 }
 
 /// Decides whether a connection is probed now. The only gate.
@@ -117,6 +121,7 @@ pub fn due(situation: &Situation<'_>) -> Due {
         next_credential,
         requested,
         handled,
+        unwritten,
         next,
         now,
     } = *situation;
@@ -135,6 +140,8 @@ pub fn due(situation: &Situation<'_>) -> Due {
         Due::Now(Cause::Requested)
     } else if next <= now {
         Due::Now(Cause::Scheduled)
+    } else if unwritten {
+        Due::Now(Cause::Unwritten)
     } else {
         Due::At(next)
     }
@@ -169,25 +176,32 @@ impl Pace<'_> {
             return regular;
         }
         let backed_off = spread(RETRY_MIN, self.retry_window(), hash(self.uid, self.failures));
-        match self.retry_after {
-            Some(asked) => backed_off.max(asked.min(RETRY_AFTER_MAX)),
-            None => backed_off,
-        }
+        backed_off.max(self.pause().unwrap_or_default())
+    }
+
+    /// The pause that the bridge asked for and gets.
+    fn pause(&self) -> Option<Duration> {
+        let asked = self.retry_after.filter(|_| self.failures > 0)?;
+        (self.standing != Reason::AuthFailed).then(|| asked.min(RETRY_AFTER_MAX))
     }
 
     /// How long the verdict of this moment may be believed: until the probe after next should have been written, with
-    /// the heartbeat by which writing may lag behind.
+    /// the heartbeat by which writing may lag behind. Where the bridge asked for a longer pause, the next probe is
+    /// after that.
     #[must_use]
     pub fn validity(&self, timeout: Duration, heartbeat: Duration) -> Duration {
-        self.regular_interval() * 2 + timeout + heartbeat
+        let regular = self.regular_interval();
+        let pause = self.pause().unwrap_or_default();
+        regular.max(pause) + regular + timeout + heartbeat
     }
 
     /// When to go on after a restart.
     ///
-    /// - As planned, where the plan lies ahead.
+    /// - As planned, where the plan lies ahead and can be believed.
     /// - In the object's own slot of the interval where it has passed and the verdict is still valid: every object has
     ///   another slot, so there is no herd.
-    /// - At once where the verdict is stale.
+    /// - At once where the verdict is stale; but a key that was refused rests until its plan has passed: a refusal is
+    ///   held through failures of the bridge however long they last, and a restart is no reason to send the key again.
     #[must_use]
     pub fn resume(&self, status: &ScimBridgeConnectionStatus, now: Timestamp) -> Timestamp {
         let regular = self.regular_interval();
@@ -196,16 +210,25 @@ impl Pace<'_> {
         } else {
             self.retry_window()
         };
-        if status.valid_until.as_ref().is_none_or(|until| until.0 <= now) {
-            return now;
-        }
-        let slot = slot(self.uid, period, now);
-        let planned = match &status.next_probe_time {
-            // A plan beyond any delay comes from a clock that was wrong.
-            Some(planned) if planned.0 > now && planned.0 <= now + regular * 2 => planned.0,
-            _ => slot,
+        let planned = self.plan(status, now);
+        let stale = status.valid_until.as_ref().is_none_or(|until| until.0 <= now);
+        let planned = match planned {
+            Some(planned) if !stale || self.standing == Reason::AuthFailed => planned,
+            Some(_) | None if stale => now,
+            Some(_) | None => slot(self.uid, period, now),
         };
         grace_end(&status.conditions).map_or(planned, |end| planned.min(end.max(now)))
+    }
+
+    /// When the next probe is due by the plan in a status. A plan longer than any delay is not believed, nor one from a
+    /// probe to come: then the clock was set since. So nobody waits for longer than the delay was.
+    fn plan(&self, status: &ScimBridgeConnectionStatus, now: Timestamp) -> Option<Timestamp> {
+        let (probed, planned) = (
+            status.last_probe_time.as_ref()?.0,
+            status.next_probe_time.as_ref()?.0,
+        );
+        let longest = with_jitter(self.regular_interval()).max(RETRY_AFTER_MAX);
+        (probed <= now && now < planned && planned <= probed + longest).then_some(planned)
     }
 
     fn regular_interval(&self) -> Duration {
@@ -248,16 +271,33 @@ impl Dependency<'_> {
         let differs = match self.seen {
             Seen::Unknown => false,
             Seen::Absent => self.judged.is_some(),
-            Seen::Present(version) => self.judged != Some(version),
+            // A watch may lag behind what a pass has read by itself.
+            Seen::Present(version) => self.judged.is_none_or(|judged| {
+                judged != version && !is_older(&version.resource_version, &judged.resource_version)
+            }),
         };
         differs && self.seen != self.seen_before
     }
 }
 
+/// Whether a resource version is older than another of the same resource: they may be compared as numbers, also of
+/// different objects. False where they are none.
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
+#[must_use]
+pub fn is_older(version: &str, than: &str) -> bool {
+    matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(a), Ok(b)) if a < b)
+}
+
 /// `interval` ±10 %, always the same for one UID.
 fn jittered(interval: Duration, uid: &str) -> Duration {
-    let swing = interval * u32::try_from(JITTER_PERCENT).unwrap_or(0) / 100;
-    spread(interval.saturating_sub(swing), interval + swing, hash(uid, 0))
+    let longest = with_jitter(interval);
+    let swing = longest.saturating_sub(interval);
+    spread(interval.saturating_sub(swing), longest, hash(uid, 0))
+}
+
+/// The longest delay for an interval.
+fn with_jitter(interval: Duration) -> Duration {
+    interval * (100 + JITTER_PERCENT) / 100
 }
 
 /// The point between `from` and `to` that `hash` picks.

@@ -72,6 +72,8 @@ pub struct Outcome {
     pub change: Change,
     /// When to probe next.
     pub next: Timestamp,
+    /// The time until then. It is counted from the moment of the verdict: the clock may be set while that is written.
+    pub delay: Duration,
     /// Whether this pass found a bridge unlocked that was seen locked before.
     pub unlocked: bool,
 }
@@ -141,6 +143,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         verdict,
         change,
         next,
+        delay: Duration::try_from(next.duration_since(pass.now)).unwrap_or_default(),
         unlocked: unlocked(previous, pass.evidence),
         status,
     }
@@ -173,6 +176,44 @@ pub fn progressing(
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
+}
+
+/// Whether both are what one pass has written. What comes back from the API server need not be equal in every detail,
+/// so what tells passes apart is compared.
+#[must_use]
+pub fn is_same_verdict(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus) -> bool {
+    let of = |status: &ScimBridgeConnectionStatus| ScimBridgeConnectionStatus {
+        bridge: None,
+        certificate: None,
+        directory: None,
+        ..status.clone()
+    };
+    of(a) == of(b)
+}
+
+/// Whether `standing` tells of a later probe of this generation than `status`.
+///
+/// Somebody else has written it then: another replica, or this one's predecessor whose write took its time. A verdict
+/// that was `known` when `status` was made is none of these, whatever the clocks say.
+#[must_use]
+pub fn is_superseded(
+    status: &ScimBridgeConnectionStatus,
+    known: [Option<&ScimBridgeConnectionStatus>; 2],
+    standing: &ScimBridgeConnectionStatus,
+    generation: i64,
+) -> bool {
+    let is_later = match (&standing.last_probe_time, &status.last_probe_time) {
+        (Some(standing), Some(own)) => standing.0 >= own.0,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    standing.observed_generation == generation
+        && is_later
+        && !known
+            .into_iter()
+            .flatten()
+            .chain([status])
+            .any(|known| is_same_verdict(standing, known))
 }
 
 /// Whether the verdict that stands is kept in spite of a passing failure.

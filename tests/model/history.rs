@@ -1,0 +1,283 @@
+//! What really happened, remembered apart from the operator: the judge's own notes.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use scim_bridge_operator::{
+    api::{
+        v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
+        vocabulary::{Class, ConditionType, Reason},
+    },
+    domain::{
+        conditions::{find, reason_of},
+        status::{Versions, version},
+    },
+};
+
+use crate::law::{Broken, Law};
+
+/// How often a status is written where only the clock has moved.
+pub(crate) const HEARTBEAT: Duration = Duration::from_mins(5);
+/// A refused key rests for an hour less the jitter.
+pub(crate) const REST: Duration = Duration::from_mins(54);
+
+/// What a probe was about.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Subject {
+    pub(crate) uid: String,
+    pub(crate) generation: i64,
+    pub(crate) versions: Versions,
+    pub(crate) requested: Option<String>,
+}
+
+/// A SCIM request that was answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    pub(crate) subject: Subject,
+    pub(crate) at: Timestamp,
+    /// How long it may be believed.
+    pub(crate) good_for: Duration,
+}
+
+/// A key that was refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) subject: Subject,
+    /// Which process has seen it.
+    pub(crate) seen_by: u32,
+    /// Whether it stands in the status.
+    pub(crate) stands: bool,
+    /// When the key was sent last, and by which process.
+    pub(crate) sent: Instant,
+    pub(crate) sent_by: u32,
+    /// Whether the status tells of that.
+    pub(crate) told: bool,
+    /// Whether the clock was set since.
+    pub(crate) clock_was_set: bool,
+}
+
+/// What happened since something came from outside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet {
+    pub(crate) since: Instant,
+    pub(crate) passes: u32,
+    pub(crate) probes: u32,
+    pub(crate) writes: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) process: u32,
+    pub(crate) proofs: Vec<Proof>,
+    pub(crate) refusal: Option<Refusal>,
+    /// The newest probe whose verdict stands: its object, generation and number.
+    pub(crate) newest: Option<(String, i64, u64)>,
+    pub(crate) quiet: Quiet,
+    /// Versions that this process has written.
+    pub(crate) own: Vec<u64>,
+}
+
+impl History {
+    pub(crate) fn new(instant: Instant) -> Self {
+        Self {
+            process: 0,
+            proofs: Vec::new(),
+            refusal: None,
+            newest: None,
+            quiet: Quiet::since(instant),
+            own: Vec::new(),
+        }
+    }
+
+    /// Something came from outside.
+    pub(crate) fn disturb(&mut self, instant: Instant) {
+        self.quiet = Quiet::since(instant);
+    }
+
+    /// The status tells of a probe with this subject.
+    pub(crate) fn tells(&mut self, subject: &Subject) {
+        if let Some(refusal) = &mut self.refusal
+            && refusal.subject == *subject
+        {
+            refusal.stands = true;
+            refusal.told = true;
+        }
+    }
+
+    /// A key is sent.
+    pub(crate) fn sends(&mut self, subject: &Subject, instant: Instant) -> Result<(), Broken> {
+        let process = self.process;
+        let Some(refusal) = self
+            .refusal
+            .as_mut()
+            .filter(|refusal| refusal.subject == *subject)
+        else {
+            return Ok(());
+        };
+        if refusal.seen_by != process && !refusal.stands {
+            // Nobody can know of it any more.
+            self.refusal = None;
+            return Ok(());
+        }
+        let rested = instant.duration_since(refusal.sent);
+        let knows = refusal.sent_by == process || (refusal.told && !refusal.clock_was_set);
+        Law::RefusedKeyRests.unless(rested >= REST || !knows, || {
+            format!("the key was refused, and sent again after {rested:?} though nothing had changed")
+        })?;
+        refusal.sent = instant;
+        refusal.sent_by = process;
+        refusal.told = false;
+        refusal.clock_was_set = false;
+        Ok(())
+    }
+
+    /// The bridge has answered a SCIM request with this key.
+    pub(crate) fn proven(&mut self, proof: Proof) {
+        self.proofs.retain(|known| known.subject != proof.subject);
+        self.proofs.push(proof);
+    }
+
+    /// `Connected=True` is written for this object and generation.
+    pub(crate) fn check_proof(
+        &self,
+        uid: &str,
+        generation: i64,
+        status: &ScimBridgeConnectionStatus,
+    ) -> Result<(), Broken> {
+        if !is_true(status, ConditionType::Connected) || status.observed_generation != generation {
+            return Ok(());
+        }
+        let proof = self.proofs.iter().rev().find(|proof| {
+            let Subject {
+                uid: proven_uid,
+                generation: proven_generation,
+                versions,
+                requested: _,
+            } = &proof.subject;
+            proven_uid == uid
+                && *proven_generation == generation
+                && versions.credential == version(status.credential.as_ref())
+                && versions.ca == status.ca
+        });
+        let Some(proof) = proof else {
+            return Law::ConnectedIsProven.unless(false, || {
+                format!(
+                    "no key of version {:?} was accepted for generation {generation}",
+                    status.credential
+                )
+            });
+        };
+        let until = status.valid_until.as_ref().map(|until| until.0);
+        Law::ConnectedIsProven.unless(
+            until.is_some_and(|until| until <= proof.at + proof.good_for),
+            || format!("proven at {}, and said to be valid until {until:?}", proof.at),
+        )
+    }
+
+    /// There must not have been more than a quiet time allows.
+    pub(crate) fn check_quiet(&self, instant: Instant) -> Result<(), Broken> {
+        let quiet = self.quiet;
+        let seconds = instant.duration_since(quiet.since).as_secs();
+        let most = (3 + seconds).min(12 + seconds / 5);
+        Law::NoHotLoop.unless(
+            u64::from(quiet.passes) <= most
+                && quiet.writes <= quiet.passes + 2
+                && quiet.probes <= quiet.passes,
+            || format!("{quiet:?} within {seconds} s in which nothing came from outside"),
+        )
+    }
+}
+
+impl Quiet {
+    const fn since(instant: Instant) -> Self {
+        Self {
+            since: instant,
+            passes: 0,
+            probes: 0,
+            writes: 0,
+        }
+    }
+}
+
+/// Whether a condition is True.
+pub(crate) fn is_true(status: &ScimBridgeConnectionStatus, type_: ConditionType) -> bool {
+    find(&status.conditions, type_).is_some_and(|condition| condition.status == "True")
+}
+
+/// A status is sound by itself, and a lawful successor of the one before.
+pub(crate) fn check_status(
+    before: &ScimBridgeConnectionStatus,
+    status: &ScimBridgeConnectionStatus,
+    generation: i64,
+    now: Timestamp,
+) -> Result<(), Broken> {
+    let law = Law::StatusIsSound;
+    let conditions = &status.conditions;
+    let types: Vec<_> = conditions
+        .iter()
+        .map(|condition| condition.type_.as_str())
+        .collect();
+    let expected: Vec<_> = ConditionType::ALL
+        .iter()
+        .filter(|type_| ConditionType::ALWAYS.contains(type_) || types.contains(&type_.as_str()))
+        .map(|type_| type_.as_str())
+        .collect();
+    law.unless(types == expected, || {
+        format!("conditions {types:?}, not {expected:?}")
+    })?;
+    let is = |type_| is_true(status, type_);
+    let reason = reason_of(conditions);
+    law.unless(reason.is_some(), || "the reason of Ready is unknown".to_owned())?;
+    let class = reason.map(Reason::class);
+    law.unless(is(ConditionType::Ready) == (class == Some(Class::Ok)), || {
+        format!("Ready with reason {reason:?}")
+    })?;
+    law.unless(!is(ConditionType::Ready) || is(ConditionType::Connected), || {
+        "Ready without Connected".to_owned()
+    })?;
+    law.unless(
+        !(is(ConditionType::AuthFailed) && is(ConditionType::ScimDisabled)),
+        || "AuthFailed and ScimDisabled at once".to_owned(),
+    )?;
+    law.unless(
+        !(is(ConditionType::Reconciling) && is(ConditionType::Stalled)),
+        || "Reconciling and Stalled at once".to_owned(),
+    )?;
+    law.unless(status.binding.is_some() == is(ConditionType::Connected), || {
+        format!(
+            "binding {:?} and Connected {}",
+            status.binding,
+            is(ConditionType::Connected)
+        )
+    })?;
+    law.unless(status.observed_generation <= generation, || {
+        format!("observed {} of {generation}", status.observed_generation)
+    })?;
+    for condition in conditions {
+        law.unless(condition.observed_generation <= Some(generation), || {
+            format!("{} is about a generation to come", condition.type_)
+        })?;
+        let old = before.conditions.iter().find(|old| old.type_ == condition.type_);
+        let stays = old.filter(|old| old.status == condition.status);
+        let time = condition.last_transition_time.0;
+        law.unless(
+            stays.map_or(now.as_second() == time.as_second(), |old| {
+                old.last_transition_time.0 == time
+            }),
+            || format!("transition of {} at {time}, now {now}", condition.type_),
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether what the status is about is this.
+pub(crate) fn is_about(
+    status: &ScimBridgeConnectionStatus,
+    generation: i64,
+    credential: Option<&ObjectVersion>,
+    ca: Option<&ObjectVersion>,
+) -> bool {
+    status.observed_generation == generation
+        && version(status.credential.as_ref()).as_ref() == credential
+        && status.ca.as_ref() == ca
+}
