@@ -27,10 +27,11 @@ use super::{
     reconcile::reconcile,
     registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
     resolve::object_version,
+    restraint::Restraint,
     turns::Turns,
     watch::{Sight, Watch, config_maps, connections, secrets},
 };
-use crate::domain::schedule::{Due, Seen};
+use crate::domain::schedule::{Cause, Due, Seen};
 
 /// How far the controller has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,7 @@ struct Driver {
     timer_of: HashMap<Key, delay_queue::Key>,
     /// Connections that are due, and those that are being probed.
     turns: Turns<Id>,
+    restraint: Restraint,
     passes: JoinSet<Finished>,
 }
 
@@ -129,6 +131,7 @@ impl Driver {
             timers: DelayQueue::new(),
             timer_of: HashMap::new(),
             turns,
+            restraint: Restraint::default(),
             passes: JoinSet::new(),
         }
     }
@@ -232,14 +235,18 @@ impl Driver {
             Some(Due::Now(_)) => self.turns.wait(key),
             Some(Due::At(time)) => {
                 let delay = Duration::try_from(time.duration_since(now)).unwrap_or_default();
-                if let Some(timer) = self.timer_of.get(key) {
-                    self.timers.reset(timer, delay);
-                } else {
-                    let timer = self.timers.insert(key.clone(), delay);
-                    self.timer_of.insert(key.clone(), timer);
-                }
+                self.set_timer(key, delay);
             }
             Some(Due::Never) => self.stop_timer(key),
+        }
+    }
+
+    fn set_timer(&mut self, key: &Key, delay: Duration) {
+        if let Some(timer) = self.timer_of.get(key) {
+            self.timers.reset(timer, delay);
+        } else {
+            let timer = self.timers.insert(key.clone(), delay);
+            self.timer_of.insert(key.clone(), timer);
         }
     }
 
@@ -250,7 +257,8 @@ impl Driver {
     }
 
     /// Shows that the loop goes round.
-    fn beat(&self) {
+    fn beat(&mut self) {
+        self.restraint.forget(Instant::now());
         self.readiness.send_if_modified(|readiness| match readiness {
             Readiness::Starting => false,
             Readiness::Synced { beat } => {
@@ -273,6 +281,14 @@ impl Driver {
                 self.consider(&key);
                 continue;
             };
+            let now = Instant::now();
+            // The schedule has its own measure.
+            if cause != Cause::Scheduled
+                && let Err(soonest) = self.restraint.admit(&key, now)
+            {
+                self.set_timer(&key, soonest.saturating_duration_since(now));
+                continue;
+            }
             let Some(job) = self.registry.begin(&key, cause) else {
                 continue;
             };

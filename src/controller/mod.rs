@@ -16,6 +16,7 @@ mod error;
 mod reconcile;
 mod report;
 mod resolve;
+mod restraint;
 mod turns;
 mod watch;
 

@@ -24,6 +24,10 @@ use tracing::{debug, warn};
 use super::registry::{Connection, Key, Reference, ReferenceKind};
 use crate::api::v1alpha1::ScimBridgeConnection;
 
+/// So many objects of a list are asked for at a time. Metadata may be large: 256 KiB of annotations alone, of anybody who
+/// may create the object. A page of kube's usual 500 could take more memory than the operator is given.
+const PAGE: u32 = 20;
+
 /// A stream of what is seen, each with the namespace that its watch is confined to.
 pub(super) type Watch = BoxStream<'static, (Option<String>, Sight)>;
 
@@ -108,7 +112,7 @@ where
     let namespace = namespace.map(str::to_owned);
     // What the failures in a row have in common: said once, not at each attempt.
     let mut failing: Option<Option<u16>> = None;
-    watcher(api, config)
+    watcher(api, config.page_size(PAGE))
         .default_backoff()
         .filter_map(move |event| {
             let event = match event {

@@ -263,7 +263,7 @@ fn watched(shared: &Shared, target: &str, body: Body) -> Body {
     let lines = own_lines(shared, target.to_owned());
     let mut cut = shared.cut.subscribe();
     let end = async move { cut.recv().await }.map(|_| ());
-    let events = body.into_data_stream().boxed();
+    let events = whole_lines(body).boxed();
     // The genuine end is an end.
     let (done, is_done) = tokio::sync::oneshot::channel::<()>();
     let events = events.chain(stream::once(async move {
@@ -272,6 +272,23 @@ fn watched(shared: &Shared, target: &str, body: Body) -> Body {
     }));
     let lines = lines.take_until(is_done.map(|_| ()));
     Body::from_stream(stream::select(events, lines.boxed()).take_until(Box::pin(end)))
+}
+
+/// An event may come in pieces; nothing may be put between them.
+fn whole_lines(body: Body) -> impl Stream<Item = Result<Bytes, axum::Error>> + Send + 'static {
+    let pieces = (body.into_data_stream(), Vec::new());
+    stream::unfold(pieces, |(mut pieces, mut begun)| async move {
+        loop {
+            match pieces.next().await? {
+                Err(error) => return Some((Err(error), (pieces, begun))),
+                Ok(piece) => begun.extend_from_slice(&piece),
+            }
+            if let Some(end) = begun.iter().rposition(|byte| *byte == b'\n') {
+                let rest = begun.split_off(end + 1);
+                return Some((Ok(Bytes::from(begun)), (pieces, rest)));
+            }
+        }
+    })
 }
 
 fn own_lines(

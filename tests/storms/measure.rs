@@ -1,0 +1,54 @@
+//! What a storm must not cost: memory, and other connections' time.
+
+use std::time::{Duration, Instant};
+
+use crate::bed::{Bed, Operator};
+
+/// Whoever asks for a probe is answered within this, whatever goes on elsewhere: the shortest interval that a connection
+/// may have. Most of it is the API server's, which has little time itself in a storm on a small machine.
+pub(crate) const ON_TIME: Duration = Duration::from_secs(30);
+
+/// The memory of an operator.
+pub(crate) struct Memory {
+    pid: u32,
+    before: u64,
+}
+
+impl Memory {
+    /// As it is now.
+    pub(crate) fn of(operator: &Operator) -> Self {
+        let pid = operator.process().pid();
+        Self {
+            pid,
+            before: read(pid, "VmHWM:"),
+        }
+    }
+
+    /// By how many KiB the most that it ever had has grown since.
+    pub(crate) fn grown(&self) -> u64 {
+        self.peak() - self.before
+    }
+
+    /// The most that it ever had, in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        read(self.pid, "VmHWM:")
+    }
+}
+
+fn read(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Asks for a probe of a connection, and says how long the answer took.
+pub(crate) async fn answered_within(bed: &Bed<'_>, name: &str) -> Duration {
+    let asked = Instant::now();
+    bed.probe(name).await;
+    let took = asked.elapsed();
+    assert!(
+        took < ON_TIME,
+        "{name} waited {took:?} for its probe: something held it up"
+    );
+    took
+}
