@@ -112,11 +112,12 @@ fn is_denied_by_default(address: IpAddr) -> bool {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
             // "This network" and loopback; link-local, where most clouds' metadata is; multicast, reserved, broadcast;
-            // IETF protocol assignments (192.0.0.0/24, metadata of one cloud); metadata of two more.
+            // IETF protocol assignments (192.0.0.0/24, metadata of Oracle); metadata of Alibaba, Volcengine and Azure.
             matches!(a, 0 | 127 | 224..=255)
                 || (a, b) == (169, 254)
                 || (a, b, c) == (192, 0, 0)
                 || v4 == Ipv4Addr::new(100, 100, 100, 200)
+                || v4 == Ipv4Addr::new(100, 96, 0, 96)
                 || v4 == Ipv4Addr::new(168, 63, 129, 16)
         }
         IpAddr::V6(v6) => {
@@ -129,9 +130,11 @@ fn is_denied_by_default(address: IpAddr) -> bool {
                 || (segments[0] & 0xffc0) == 0xfec0
                 // Teredo (RFC 4380): leads to an IPv4 address that is obscured.
                 || (segments[0], segments[1]) == (0x2001, 0)
-                // Local services of clouds over IPv6, metadata among them: Amazon (fd00:ec2::/32), Google, Oracle,
-                // Scaleway.
+                // Local services of clouds over IPv6, metadata among them: Amazon (fd00:ec2::/32), Akamai
+                // (fd00:a9fe:a9fe::/48), Google, Alibaba, Oracle, Scaleway.
                 || (segments[0], segments[1]) == (0xfd00, 0xec2)
+                || (segments[0], segments[1], segments[2]) == (0xfd00, 0xa9fe, 0xa9fe)
+                || v6 == Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200)
                 || v6 == Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)
                 || v6 == Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)
                 || v6 == Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)
@@ -152,7 +155,7 @@ fn carried(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     };
     let places: &[[usize; 4]] = match v6.segments() {
         // IPv4-compatible (deprecated by RFC 4291), but not `::` and `::1`.
-        [0, 0, 0, 0, 0, 0, high, _] if high != 0 => &[LAST],
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 || low > 1 => &[LAST],
         // IPv4-translated (RFC 2765); NAT64, the well-known prefix (RFC 6052); ISATAP (RFC 5214), below any prefix.
         [0, 0, 0, 0, 0xffff, 0, _, _]
         | [0x64, 0xff9b, 0, 0, 0, 0, _, _]

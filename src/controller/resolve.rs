@@ -31,7 +31,7 @@ use crate::{
     domain::{
         evidence::Obstacle,
         status::Versions,
-        target::{InvalidSpec, Target},
+        target::{InvalidSpec, Origin, Scheme, Target},
     },
 };
 
@@ -132,6 +132,22 @@ fn order(
     })
 }
 
+/// Whether the Secret's annotation lets its key go there. A host alone stands for TLS; to go in the clear, where the key
+/// can be read on the way, takes `http://HOST`.
+fn consents(annotation: &str, origin: &Origin) -> bool {
+    const CLEAR: &str = "http://";
+    let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
+    let mut hosts = entries.filter_map(|entry| match origin.scheme {
+        Scheme::Http => entry.strip_prefix(CLEAR),
+        Scheme::Https => Some(entry),
+    });
+    // What is no pattern names no host.
+    hosts.any(|host| {
+        host.parse::<HostPattern>()
+            .is_ok_and(|pattern| pattern.matches(&origin.host))
+    })
+}
+
 fn api_key(context: &Context, target: &Target, secret: Entry) -> Result<ApiKey, Obstacle> {
     let Entry {
         version: _,
@@ -142,9 +158,7 @@ fn api_key(context: &Context, target: &Target, secret: Entry) -> Result<ApiKey, 
     // Before the value is looked at: where the Secret does not consent, its shape is not told either.
     let consents = match consent {
         None => !context.settings.require_consent && !is_foreign,
-        Some(hosts) => HostPattern::parse_list(&hosts)
-            .iter()
-            .any(|host| host.matches(&target.origin.host)),
+        Some(hosts) => consents(&hosts, &target.origin),
     };
     match value {
         // There is nothing that could consent.

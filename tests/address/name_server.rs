@@ -1,6 +1,7 @@
 //! A DNS server that the test holds in its hand: it answers each question as it is told, and differently the next time.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
@@ -39,8 +40,16 @@ pub(crate) struct NameServer {
 
 impl NameServer {
     /// A server that answers each question by `reply`, which is given the name and whether IPv6 is asked for.
-    pub(crate) async fn start(mut reply: impl FnMut(&str, bool) -> Reply + Send + 'static) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    pub(crate) async fn start(reply: impl FnMut(&str, bool) -> Reply + Send + 'static) -> Self {
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), reply).await.unwrap()
+    }
+
+    /// The same at this address, where the system permits it.
+    pub(crate) async fn at(
+        address: SocketAddr,
+        mut reply: impl FnMut(&str, bool) -> Reply + Send + 'static,
+    ) -> io::Result<Self> {
+        let socket = UdpSocket::bind(address).await?;
         let address = socket.local_addr().unwrap();
         let questions = Arc::new(Mutex::new(Vec::new()));
         let asked = Arc::clone(&questions);
@@ -57,11 +66,11 @@ impl NameServer {
                 }
             }
         });
-        Self {
+        Ok(Self {
             address,
             questions,
             serving,
-        }
+        })
     }
 
     /// Looks names up at this server.

@@ -22,20 +22,21 @@ use crate::{
     support::{AMPLE, bridge, ends, only, order_for, probe_by, prober_under, told},
 };
 
-const NAME: &str = "bridge.test";
-const ALLOWED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-const DENIED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
-const DENIED_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
-const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
+pub(crate) const NAME: &str = "bridge.test";
+pub(crate) const ALLOWED: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+pub(crate) const DENIED: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
+pub(crate) const DENIED_V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+const API_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
+pub(crate) const METADATA: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
 /// Counts who connects to where nobody may.
-struct Tripwire {
-    visits: Arc<AtomicUsize>,
+pub(crate) struct Tripwire {
+    pub(crate) visits: Arc<AtomicUsize>,
     watching: Vec<JoinHandle<()>>,
 }
 
 impl Tripwire {
-    async fn at(port: u16) -> Self {
+    pub(crate) async fn at(port: u16) -> Self {
         let visits = Arc::new(AtomicUsize::new(0));
         let mut watching = Vec::new();
         for address in [DENIED, DENIED_V6] {
@@ -63,10 +64,10 @@ impl Drop for Tripwire {
 }
 
 /// The same throws in every run (xorshift64).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn throw(&mut self, sides: usize) -> usize {
+    pub(crate) fn throw(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -91,6 +92,7 @@ fn order(front: &Front, interval: Duration) -> ProbeOrder {
 fn policy() -> AddressPolicy {
     AddressPolicy {
         allowed: vec![format!("{ALLOWED}/32").parse().unwrap()],
+        api_server: vec![API_SERVER],
         ..AddressPolicy::default()
     }
 }
@@ -191,6 +193,17 @@ async fn whatever_a_server_says() {
             "HostDenied (GET /ping)",
         ),
         ("sixty denied", Reply::Addresses(many), "HostDenied (GET /ping)"),
+        (
+            // As kubernetes.default.svc is one.
+            "the API server",
+            Reply::Addresses(vec![API_SERVER]),
+            "HostDenied (GET /ping)",
+        ),
+        (
+            "a denied one among sixty-one",
+            Reply::Addresses([vec![DENIED; 60], vec![ALLOWED]].concat()),
+            "Connected",
+        ),
         (
             "mapped",
             Reply::Addresses(vec!["::ffff:169.254.169.254".parse().unwrap()]),

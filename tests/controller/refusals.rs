@@ -2,11 +2,11 @@
 
 use bridge_front::Front;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
+use kube::api::{Patch, PostParams};
 use scim_bridge_operator::api::v1alpha1::ObjectVersion;
 use serde_json::json;
 
-use crate::bed::{Bed, KEY, pings, status, version};
+use crate::bed::{Bed, KEY, connection, pings, spec, status, user, version};
 
 fn assert_untouched(bridge: &Front) {
     let traffic = bridge.traffic();
@@ -190,4 +190,22 @@ async fn without_consent_nothing_is_told_of_the_secret() {
     consent(&bed, "corp", "127.0.0.1").await;
     bed.expect("corp", "False SecretKeyMissing Stalled").await;
     assert_untouched(&bridge);
+}
+
+/// A host that may have the key by TLS may not have it in the clear, unless the Secret says that too.
+#[tokio::test]
+async fn consent_to_a_host_is_not_consent_to_go_in_the_clear() {
+    let bed = Bed::new("clear").await;
+    let bridge = bed.bridge().plaintext().start().await.unwrap();
+    let _operator = bed.operator(&[]).await;
+    bed.secret("corp", KEY).await;
+    consent(&bed, "corp", "127.0.0.1").await;
+    let mut clear = spec("corp", &bridge.url(), &json!({"allowPlaintext": true}));
+    clear.as_object_mut().unwrap().remove("tls");
+    let apply = Patch::Apply(connection("corp", &clear));
+    bed.connections().patch("corp", &user(), &apply).await.unwrap();
+    bed.expect("corp", "False ConsentMissing Stalled").await;
+    assert_untouched(&bridge);
+    consent(&bed, "corp", "http://127.0.0.1").await;
+    bed.expect("corp", "True Connected").await;
 }
