@@ -15,6 +15,10 @@ pub(super) enum Body {
     Broken,
 }
 
+/// No server cuts a body into more pieces. Each costs more than its bytes: in chunks of one byte, a body would keep a
+/// processor busy for as long as the probe lasts.
+const MAX_PIECES: usize = 4 * 1024;
+
 /// Reads at most `bound` bytes. A body that says it is larger is not read at all.
 pub(super) async fn read(mut response: Response, bound: usize) -> Result<Body, TransportFailure> {
     if response
@@ -24,7 +28,7 @@ pub(super) async fn read(mut response: Response, bound: usize) -> Result<Body, T
         return Ok(Body::TooLarge);
     }
     let mut body = Vec::new();
-    loop {
+    for _ in 0..MAX_PIECES {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > bound => return Ok(Body::TooLarge),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
@@ -45,4 +49,5 @@ pub(super) async fn read(mut response: Response, bound: usize) -> Result<Body, T
             }
         }
     }
+    Ok(Body::TooLarge)
 }

@@ -1,0 +1,30 @@
+//! Bridges that mean harm, over real TLS: each behaviour is a row with the reason that a user is told.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+#[allow(dead_code, reason = "each test program uses its part of the bed")]
+#[path = "../controller/bed.rs"]
+mod bed;
+#[allow(dead_code, reason = "each test program uses its part")]
+#[path = "../bridge/support.rs"]
+mod support;
+#[allow(dead_code, reason = "each test program uses its part of the tape")]
+#[path = "../controller/tape.rs"]
+mod tape;
+
+mod bodies;
+mod end_to_end;
+mod handshakes;
+mod headers;
+mod json;
+mod messages;
+mod peer;
+mod redirects;
+mod table;
