@@ -1,8 +1,11 @@
 //! The command line. Every flag has an environment variable, so that a Deployment can set either.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{ffi::OsStr, fmt::Display, marker::PhantomData, net::SocketAddr, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum, builder::TypedValueParser,
+    error::ErrorKind,
+};
 use ipnet::IpNet;
 use url::Url;
 
@@ -68,8 +71,8 @@ pub struct PreflightArguments {
 
     /// Address of a running operator's admin server, for instance `http://scim-bridge-operator.NAMESPACE.svc:8080`:
     /// it has to be ready.
-    #[arg(long, env = "OPERATOR_URL")]
-    pub operator_url: Option<Url>,
+    #[arg(long, env = "OPERATOR_URL", hide_env_values = true, value_parser = confidential::<OperatorUrl>())]
+    pub operator_url: Option<OperatorUrl>,
 
     /// How long to wait for what is not there yet.
     #[arg(long, env = "PREFLIGHT_TIMEOUT", default_value = "30s", value_parser = duration)]
@@ -121,7 +124,7 @@ pub struct RunArguments {
     pub require_secret_consent: bool,
 
     /// HTTP proxy for requests to bridges: `http://HOST:PORT`. Without it no proxy is used.
-    #[arg(long, env = "BRIDGE_PROXY", help_heading = "Addresses")]
+    #[arg(long, env = "BRIDGE_PROXY", hide_env_values = true, value_parser = confidential::<ProxyUrl>(), help_heading = "Addresses")]
     pub bridge_proxy: Option<ProxyUrl>,
 
     /// Hosts (with * for any part of one label) and networks that are connected to without the proxy; repeatable.
@@ -171,6 +174,64 @@ pub enum LogFormat {
     Json,
     /// For people.
     Text,
+}
+
+/// Address of an operator's admin server. It asks for no password, and so has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorUrl(pub Url);
+
+/// The text is no address of an admin server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an address of an operator: write http://HOST:PORT, without user and password")]
+pub struct InvalidOperatorUrl;
+
+impl FromStr for OperatorUrl {
+    type Err = InvalidOperatorUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url: Url = text.parse().map_err(|_| InvalidOperatorUrl)?;
+        let is_plain =
+            matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+        if is_plain {
+            Ok(Self(url))
+        } else {
+            Err(InvalidOperatorUrl)
+        }
+    }
+}
+
+/// A parser of values that may hold a password: what is wrong with one is said without it. (Help shows the values of
+/// environment variables; `hide_env_values` is for that.)
+struct Confidential<T>(PhantomData<fn() -> T>);
+
+const fn confidential<T>() -> Confidential<T> {
+    Confidential(PhantomData)
+}
+
+impl<T> Clone for Confidential<T> {
+    fn clone(&self) -> Self {
+        confidential()
+    }
+}
+
+impl<T> TypedValueParser for Confidential<T>
+where
+    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
+{
+    type Value = T;
+
+    fn parse_ref(&self, command: &ClapCommand, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let refused = |why: &dyn Display| {
+            let name = arg.map_or_else(String::new, |arg| format!(" for '{arg}'"));
+            clap::Error::raw(
+                ErrorKind::ValueValidation,
+                format_args!("invalid value{name}: {why}\n"),
+            )
+            .with_cmd(command)
+        };
+        let text = value.to_str().ok_or_else(|| refused(&"it is not UTF-8"))?;
+        text.parse().map_err(|why: T::Err| refused(&why))
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, InvalidDuration> {

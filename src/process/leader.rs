@@ -15,10 +15,12 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use k8s_controller::LeaderElection;
 use kube::{Client, Config, client::ClientBuilder};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
+use tracing::warn;
 
-use super::ProcessError;
+use super::{ProcessError, cluster::unusable};
 use crate::{controller::ControllerError, tenure::Tenure};
 
 /// A Lease that was not renewed for so long may be taken over: client-go's default.
@@ -31,6 +33,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How often a candidate looks, up to half as long again. An expired Lease is noticed within twice this: once it was
 /// seen late, once it is taken late.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a release is waited for. Where it does not succeed the Lease expires by itself.
+const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who holds which Lease, and what is known of it.
 pub(super) struct Candidacy {
@@ -58,7 +62,7 @@ impl Candidacy {
             () = stop.cancelled() => {
                 // It may have been given the Lease a moment ago.
                 self.tenure.end();
-                election.release().await;
+                let _ = timeout(RELEASE_WITHIN, election.release()).await;
                 return Ok(());
             }
             // Never ends by itself, unless the Lease is lost as soon as it is won.
@@ -70,22 +74,32 @@ impl Candidacy {
         // A candidate looks often, so that no time is lost; a leader renews seldom, so that the API server has not much
         // to do with it. The Lease is this process's, and taken once more by the same name at once.
         let election = election.with_retry_period(RENEW_EVERY);
-        let tenure = self.tenure.clone();
-        let led = election.with_lease(async move {
+        let (started, ended) = (CancellationToken::new(), CancellationToken::new());
+        let led = election.with_lease(async {
+            started.cancel();
             let result = work.await;
             // Whatever is still under way must not outlive the release.
-            tenure.end();
+            self.tenure.end();
+            ended.cancel();
             result
         });
-        match led.await {
-            Some(result) => result.map_err(ProcessError::from),
-            None => Err(ProcessError::LeaseLost),
+        tokio::select! {
+            result = led => match result {
+                Some(result) => result.map_err(ProcessError::from),
+                None => Err(ProcessError::LeaseLost),
+            },
+            // An API server that does not answer holds up the end neither before the work nor after it.
+            () = async { stop.cancelled().await; if started.is_cancelled() { pending().await } } => Ok(()),
+            () = async { ended.cancelled().await; sleep(RELEASE_WITHIN).await } => {
+                warn!("the Lease could not be released; it expires by itself");
+                if stop.is_cancelled() { Ok(()) } else { Err(ProcessError::LeaseLost) }
+            }
         }
     }
 
     /// A client that tells the tenure of each renewal.
     fn witnessed(&self, config: Config) -> Result<Client, ProcessError> {
-        let client = ClientBuilder::try_from(config).map_err(ProcessError::Client)?;
+        let client = ClientBuilder::try_from(config).map_err(|error| unusable(&error))?;
         Ok(client.with_layer(&Witness(self.tenure.clone())).build())
     }
 }

@@ -10,11 +10,13 @@
 //! On the first signal no further pass begins, running passes come to their end, the Lease is released, the process
 //! ends with 0. A task that ends by itself ends the process with 1: living on half would hide the fault.
 
+pub mod telemetry;
+
 mod admin;
+mod cluster;
 mod leader;
 mod needs;
 mod preflight;
-mod telemetry;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -51,11 +53,11 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// There is no way to an API server.
-    #[error("no cluster: neither a ServiceAccount's files nor a usable KUBECONFIG")]
-    NoCluster(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no cluster: neither a ServiceAccount's files nor a usable KUBECONFIG: {0}")]
+    NoCluster(&'static str),
     /// The client for the API server could not be made.
-    #[error("cannot set up the client for the API server")]
-    Client(#[source] kube::Error),
+    #[error("cannot set up the client for the API server from the KUBECONFIG: {0}")]
+    Client(&'static str),
     /// The admin address is taken, or not ours.
     #[error("cannot listen on {address} (--admin-addr)")]
     Listen {
@@ -108,9 +110,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         log_level,
     } = arguments;
     telemetry::install(log_format, &log_level)?;
-    let config = Config::infer()
-        .await
-        .map_err(|error| ProcessError::NoCluster(error.into()))?;
+    let config = cluster::config().await?;
     let policy = Arc::new(AddressPolicy {
         denied: deny_cidrs,
         allowed: allow_cidrs,
@@ -122,7 +122,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         exceptions: bridge_no_proxy,
     });
     let needs = Needs::new(&footing, &config.default_namespace);
-    let client = Client::try_from(config.clone()).map_err(ProcessError::Client)?;
+    let client = cluster::client(config.clone())?;
     let tenure = match needs.lease {
         Some(_) => Tenure::limited(leader::RENEW_DEADLINE),
         None => Tenure::unlimited(),

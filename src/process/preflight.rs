@@ -2,15 +2,14 @@
 
 use std::{io::Write, time::Duration};
 
-use kube::{Client, Config};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
-    ProcessError,
+    ProcessError, cluster,
     needs::{Finding, Needs, examine_access, examine_definition},
 };
-use crate::args::PreflightArguments;
+use crate::args::{OperatorUrl, PreflightArguments};
 
 /// Pause between two looks at what is not there yet.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -27,11 +26,9 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
         operator_url,
         timeout,
     } = arguments;
-    let config = Config::infer()
-        .await
-        .map_err(|error| ProcessError::NoCluster(error.into()))?;
+    let config = cluster::config().await?;
     let needs = Needs::new(&footing, &config.default_namespace);
-    let client = Client::try_from(config).map_err(ProcessError::Client)?;
+    let client = cluster::client(config)?;
     let end = Instant::now() + timeout;
 
     let mut failures = 0;
@@ -49,7 +46,7 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
     report("the CRD is served, with every field of this version", &found)?;
     let found = until(end, async || lines(&examine_access(&client, &needs).await)).await;
     report("the ServiceAccount may do what it has to", &found)?;
-    if let Some(url) = operator_url {
+    if let Some(OperatorUrl(url)) = operator_url {
         let found = until(end, async || Vec::from_iter(examine_operator(&url).await)).await;
         report("the operator is ready", &found)?;
     }

@@ -11,11 +11,11 @@ use tracing_subscriber::{
 
 use crate::args::LogFormat;
 
-/// Only this program's own words may be fine-grained: what HTTP and Kubernetes clients say at debug level quotes
-/// headers and bodies, and those hold keys.
+/// Only this program's own words are logged, whatever is asked for. Libraries quote what they handle: kube's client
+/// warns of an answer that it cannot read with the whole answer, and that may be a Secret; HTTP clients show headers.
 fn own_words() -> Targets {
     Targets::new()
-        .with_default(LevelFilter::INFO)
+        .with_default(LevelFilter::OFF)
         .with_target("scim_bridge_operator", LevelFilter::TRACE)
         .with_target("k8s_controller", LevelFilter::DEBUG)
 }
@@ -24,7 +24,7 @@ fn own_words() -> Targets {
 ///
 /// # Errors
 /// Where `level` is no filter.
-pub(super) fn install(format: LogFormat, level: &str) -> Result<(), ParseError> {
+pub fn install(format: LogFormat, level: &str) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(level)?.and(own_words());
     let json = match format {
         LogFormat::Json => true,
