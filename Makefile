@@ -26,6 +26,24 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 test: lint supply-chain tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
 	cargo test $(CARGO_FLAGS) --workspace
 
+.PHONY: test-hostile
+test-hostile: tools ## Run what docs/security.md rests on with its full budgets: hostile bridges, addresses, faults, storms, leaks, the model
+	HOSTILE=full cargo test $(CARGO_FLAGS) --lib --test security --test address --test tenancy --test hostile --test leaks \
+	  --test corpus --test model --test invariants --test bridge --test faults --test leadership --test storms
+
+FUZZ := 0.13.2
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+.PHONY: fuzz
+fuzz: prerequisites ## Fuzz every parser of foreign bytes (FUZZ_SECONDS=600 each, FUZZ_TARGETS="url health"; needs the nightly toolchain)
+	@test -x .testbed/cargo-fuzz-$(FUZZ)/bin/cargo-fuzz || cargo install --quiet --locked --root .testbed/cargo-fuzz-$(FUZZ) --version $(FUZZ) cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p .testbed/fuzz/$$target; \
+	  PATH="$$PWD/.testbed/cargo-fuzz-$(FUZZ)/bin:$$PATH" cargo +nightly fuzz run $$target .testbed/fuzz/$$target fuzz/corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS); \
+	done
+
 .PHONY: e2e
 e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=name:tag BRIDGE_ADDRESS=this machine as Pods reach it; IMAGE_LOAD, KILL_CONTAINER, CRASH: commands)
 	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e

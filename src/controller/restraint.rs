@@ -75,7 +75,7 @@ mod tests {
         let (mut restraint, start) = (Restraint::default(), Instant::now());
         while restraint.admit(&key("busy"), start).is_ok() {}
         let later = start + PACE * BURST;
-        restraint.forget(later - PACE);
+        restraint.forget(later.checked_sub(PACE).unwrap());
         assert_eq!(restraint.0.len(), 1);
         restraint.forget(later);
         assert!(restraint.0.is_empty());

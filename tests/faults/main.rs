@@ -21,6 +21,8 @@ mod proxy;
 #[path = "../controller/tape.rs"]
 mod tape;
 
+mod clock;
 mod control_plane;
 mod kills;
 mod refusals;
+mod replaced;

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     reason = "what is missing fails the test, with its place"
 )]
+#![allow(clippy::too_many_lines, reason = "a table is as long as it is")]
 
 #[allow(dead_code, reason = "each test program uses its part of the bed")]
 #[path = "../controller/bed.rs"]

@@ -135,7 +135,14 @@ impl Certificate {
         (leaf.not_before, leaf.not_after) = match self {
             Self::Expired => (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1)),
             Self::NotYetValid => (date_time_ymd(2098, 1, 1), date_time_ymd(2099, 1, 1)),
-            _ => (date_time_ymd(2020, 1, 1), date_time_ymd(2099, 1, 1)),
+            Self::Valid
+            | Self::OtherName
+            | Self::SelfSigned
+            | Self::OtherAuthority
+            | Self::Chain(_)
+            | Self::Huge
+            | Self::Mutual
+            | Self::OnlyHttp2 => (date_time_ymd(2020, 1, 1), date_time_ymd(2099, 1, 1)),
         };
         let key = KeyPair::generate().unwrap();
         let mut chain: Vec<CertificateDer<'static>> = Vec::new();
@@ -158,7 +165,13 @@ impl Certificate {
                 }
                 leaf.signed_by(&key, &issuer).unwrap()
             }
-            _ => leaf.signed_by(&key, &CA.issuer).unwrap(),
+            Self::Valid
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::OtherName
+            | Self::Huge
+            | Self::Mutual
+            | Self::OnlyHttp2 => leaf.signed_by(&key, &CA.issuer).unwrap(),
         };
         if self == Self::Huge {
             chain.push(vec![0x30; 10 * 1024 * 1024].into());

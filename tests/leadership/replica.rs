@@ -50,11 +50,12 @@ impl Replica {
         }
     }
 
-    /// When it did what only a leader may do: ask the bridge, write a status.
+    /// When it did what only a leader may do: ask the bridge, write a status. A write that the API server refuses,
+    /// because it is about a version that has passed, is none.
     pub(crate) fn deeds(&self) -> Vec<Instant> {
         let writes = self.proxy.exchanges().into_iter();
         let writes = writes
-            .filter(crate::proxy::Exchange::writes_status)
+            .filter(|exchange| exchange.writes_status() && exchange.status == Some(200))
             .map(|exchange| exchange.begun);
         let probes = self.bridge.requests().into_iter().map(|request| request.at);
         let mut deeds: Vec<_> = writes.chain(probes).collect();
@@ -76,6 +77,12 @@ impl Replica {
             .iter()
             .map(|(at, what)| format!("{:?} {what}", at.duration_since(after)));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// How many statuses it has written.
+    pub(crate) fn written(&self) -> usize {
+        self.proxy
+            .count(|exchange| exchange.writes_status() && exchange.status == Some(200))
     }
 
     /// When it last wrote the Lease.
