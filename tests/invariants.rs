@@ -493,6 +493,52 @@ proptest! {
     }
 }
 
+/// A missing object is waited for, and then called missing, also where `Reconciling` has been True for long already.
+#[test]
+fn a_grace_ends_whatever_came_before() {
+    let target = target(None, 3600, 3);
+    let mut status = ScimBridgeConnectionStatus {
+        observed_generation: -1,
+        ..Default::default()
+    };
+    let start = Timestamp::from_second(START).unwrap();
+    let unreachable = Evidence::Probed(Exchange {
+        ping: Reading::Failed(TransportFailure::Connect),
+        ..Exchange::default()
+    });
+    let missing = Evidence::Blocked(Obstacle::SecretNotFound);
+    let seconds = Duration::from_secs;
+    for (evidence, after, expected) in [
+        (&unreachable, seconds(0), "Reconciling"),
+        (&unreachable, seconds(600), "Reconciling"),
+        (&missing, seconds(700), "Reconciling"),
+        (&missing, seconds(730), "Stalled"),
+    ] {
+        let now = start + after;
+        let outcome = next_status(
+            &status,
+            &Pass {
+                uid: "9f0c",
+                generation: 1,
+                declared: None,
+                target: Some(&target),
+                versions: Versions::default(),
+                requested: None,
+                failures_before: status.consecutive_failures,
+                evidence,
+                now,
+                heartbeat: HEARTBEAT,
+            },
+        );
+        let said = outcome.status.conditions.iter().any(|c| c.type_ == expected);
+        assert!(said, "after {after:?}, not {expected}: {outcome:?}");
+        if after == seconds(700) {
+            assert_eq!(outcome.next, now + seconds(30), "the end of the grace is looked at");
+        }
+        status = outcome.status;
+    }
+}
+
 #[test]
 fn slots_are_spread() {
     // 1,000 objects whose plan has passed take up their turns over the whole interval.

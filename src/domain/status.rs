@@ -10,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    conditions::{Circumstances, conditions, grace_end, reason_of, whole_seconds},
+    conditions::{Circumstances, MISSING_GRACE, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
     schedule::Pace,
     target::Target,
@@ -128,9 +128,13 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         status.last_handled_reconcile_at.clone_from(&pass.requested);
     }
     let mut next = pass.now + pace.delay();
-    // An end that has passed already, under a verdict that is held, is no time to go by.
-    if let Some(end) = grace_end(&status.conditions).filter(|end| *end > pass.now) {
-        next = next.min(end);
+    match grace_end(&status.conditions) {
+        Some(end) if end > pass.now => next = next.min(end),
+        // `Reconciling` was True for another reason before the object was missed, and its time does not move: whole
+        // grace, lest this one is forgotten until the next interval.
+        Some(_) if !held => next = next.min(pass.now + MISSING_GRACE),
+        // An end that has passed, under a verdict that is held, is no time to go by.
+        Some(_) | None => {}
     }
     status.last_probe_time = Some(whole_seconds(pass.now));
     status.next_probe_time = Some(whole_seconds(next));

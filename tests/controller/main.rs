@@ -23,7 +23,6 @@ mod fairness;
 mod gitops;
 mod invalid;
 mod leader;
-mod leaks;
 mod outage;
 mod preflight;
 mod process;
