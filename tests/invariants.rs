@@ -533,7 +533,11 @@ fn a_grace_ends_whatever_came_before() {
         let said = outcome.status.conditions.iter().any(|c| c.type_ == expected);
         assert!(said, "after {after:?}, not {expected}: {outcome:?}");
         if after == seconds(700) {
-            assert_eq!(outcome.next, now + seconds(30), "the end of the grace is looked at");
+            assert_eq!(
+                outcome.next,
+                now + seconds(30),
+                "the end of the grace is looked at"
+            );
         }
         status = outcome.status;
     }
