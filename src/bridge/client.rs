@@ -11,7 +11,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{Resumption, Tls12Resumption},
+    crypto::aws_lc_rs,
+};
 use tower::{BoxError, Layer, Service};
 use url::Host;
 
@@ -19,6 +23,7 @@ use super::{
     address::AddressPolicy,
     proxy::BridgeProxy,
     resolver::{GuardedResolver, Names},
+    stages::{NoSessions, pass_connection},
     trust::Trust,
     verify::BundleVerifier,
 };
@@ -159,7 +164,7 @@ impl Clients {
         }
         .with_no_client_auth();
         // A resumed session skips the certificate. The certificate is half of what is to be proven.
-        tls.resumption = Resumption::disabled();
+        tls.resumption = Resumption::store(Arc::new(NoSessions)).tls12_resumption(Tls12Resumption::Disabled);
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .tls_info(true)
@@ -232,6 +237,7 @@ where
         let connecting = self.connector.call(request);
         Box::pin(async move {
             let connection = connecting.await?;
+            pass_connection();
             if tenure.holds() {
                 Ok(connection)
             } else {

@@ -12,6 +12,7 @@ pub mod address;
 pub mod documents;
 pub mod key;
 pub mod proxy;
+pub mod stages;
 pub mod trust;
 
 mod body;

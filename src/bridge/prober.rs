@@ -22,6 +22,7 @@ use super::{
     key::ApiKey,
     proxy::BridgeProxy,
     resolver::Names,
+    stages::{Course, Layer, Observer, Stage, pass},
 };
 use crate::{
     clock::Clock,
@@ -50,6 +51,7 @@ pub struct HttpProber {
     clients: Clients,
     clock: Arc<dyn Clock>,
     tenure: Tenure,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// One request's place in a probe.
@@ -90,6 +92,16 @@ impl HttpProber {
             clients: Clients::new(policy, system_roots),
             clock,
             tenure: Tenure::unlimited(),
+            observer: None,
+        }
+    }
+
+    /// The same, with somebody who is told how far each probe comes.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            observer: Some(observer),
+            ..self
         }
     }
 
@@ -158,7 +170,11 @@ impl Prober for HttpProber {
                 retry_after: None,
                 certificate: None,
             };
-            conversation.hold(&key, next_key).await
+            let probe = conversation.hold(&key, next_key);
+            match &self.observer {
+                Some(observer) => Course::begin(Arc::clone(observer)).run(probe).await,
+                None => probe.await,
+            }
         }
         .boxed()
     }
@@ -172,6 +188,7 @@ impl Conversation<'_> {
             ping: self.ping().await,
             ..Exchange::default()
         };
+        self.pass(Layer::Ping, &mut exchange);
         // The key goes to nobody who could not be reached, or who shows that it is no bridge.
         let is_stranger = matches!(
             exchange.ping,
@@ -179,8 +196,10 @@ impl Conversation<'_> {
         );
         if !is_stranger {
             exchange.health = self.health(key).await;
+            self.pass(Layer::Health, &mut exchange);
             if exchange.health != Reading::Failed(TransportFailure::TimedOut) {
                 exchange.users = self.list("Users", key, false).await;
+                self.pass(Layer::Users, &mut exchange);
             }
             if exchange.users.document().is_some() {
                 exchange.groups = self
@@ -188,17 +207,30 @@ impl Conversation<'_> {
                     .await
                     .document()
                     .copied();
+                self.pass(Layer::Groups, &mut exchange);
             }
         }
         exchange.next_key = match next_key {
             None => None,
             Some(Err(obstacle)) => Some(KeyTrial::Unusable(obstacle)),
             Some(Ok(_)) if is_stranger => Some(KeyTrial::Undecided),
-            Some(Ok(next_key)) => Some(self.rehearse(&next_key).await),
+            Some(Ok(next_key)) => {
+                let trial = self.rehearse(&next_key).await;
+                self.pass(Layer::NextKey, &mut exchange);
+                Some(trial)
+            }
         };
         exchange.retry_after = self.retry_after;
         exchange.certificate = self.certificate;
         exchange
+    }
+
+    /// Tells that a request is over.
+    fn pass(&self, layer: Layer, exchange: &mut Exchange) {
+        if exchange.certificate.is_none() {
+            exchange.certificate.clone_from(&self.certificate);
+        }
+        pass(Stage::Asked(layer, exchange));
     }
 
     /// `GET /ping`: is it a bridge?

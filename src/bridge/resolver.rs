@@ -18,7 +18,10 @@ use hickory_resolver::{
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::Host;
 
-use super::address::AddressPolicy;
+use super::{
+    address::AddressPolicy,
+    stages::{Stage, pass},
+};
 
 /// More addresses of one name than this are not tried: a name with thousands of them would have the operator knock at
 /// thousands of doors.
@@ -122,17 +125,18 @@ impl Resolve for GuardedResolver {
             if found.is_empty() {
                 return Err(ResolveError::NotFound.into());
             }
-            let allowed: Vec<_> = found
+            let allowed: Vec<IpAddr> = found
                 .into_iter()
                 .filter(|address| policy.allows_address(*address))
                 .take(MAX_ADDRESSES)
-                // Port 0: the client puts in the port of the URL.
-                .map(|address| SocketAddr::from((address, 0)))
                 .collect();
             if allowed.is_empty() {
                 return Err(ResolveError::Denied.into());
             }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
+            pass(Stage::Resolved(&allowed));
+            // Port 0: the client puts in the port of the URL.
+            let addresses = allowed.into_iter().map(|address| SocketAddr::from((address, 0)));
+            Ok(Box::new(addresses) as Addrs)
         })
     }
 }

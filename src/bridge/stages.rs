@@ -1,0 +1,205 @@
+//! How far a probe has come, told while it runs.
+//!
+//! Look-up, connect and handshake happen inside of the HTTP client, in the task of the request that needs them. What
+//! takes part in them finds the probe by that task.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustls::{
+    NamedGroup,
+    client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue},
+    pki_types::ServerName,
+};
+use tokio::{task_local, time::Instant};
+
+use crate::domain::evidence::Exchange;
+
+/// The layers of a probe, from the outside to the inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// The look-up of the host's name.
+    Name,
+    /// The TCP connection.
+    Address,
+    /// The TLS handshake.
+    Tls,
+    /// `GET /ping`
+    Ping,
+    /// `GET /health`
+    Health,
+    /// `GET /scim/Users`
+    Users,
+    /// `GET /scim/Groups`
+    Groups,
+    /// The requests with the next key.
+    NextKey,
+}
+
+/// A layer that a probe has behind it, with what is known there.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage<'a> {
+    /// The name resolved to these addresses, which the policy allows.
+    Resolved(&'a [IpAddr]),
+    /// Somebody accepted the connection.
+    Connected,
+    /// The peer has proven its name.
+    Secured,
+    /// A request was answered, or given up; what the probe knows by then.
+    Asked(Layer, &'a Exchange),
+}
+
+/// Is told how far probes come. Called in the middle of a probe, and so has to be quick.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// A probe has a layer behind it; the layer took `took`.
+    fn passed(&self, stage: Stage<'_>, took: Duration);
+}
+
+/// Tells an observer of one probe. Each layer begins where the one before it ended.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    observer: Arc<dyn Observer>,
+    last: Arc<Mutex<Last>>,
+}
+
+/// The last stage that a probe has passed, and when.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    layer: Option<Layer>,
+    at: Instant,
+}
+
+task_local! {
+    static COURSE: Course;
+}
+
+/// Tells of a stage of the probe that this task is part of, if it is part of one.
+pub(super) fn pass(stage: Stage<'_>) {
+    // A connection that is made in vain, because another has become free, may be made outside of a probe.
+    let _ = COURSE.try_with(|course| course.pass(stage));
+}
+
+/// Tells that a connection stands: behind it is TLS, or, where no handshake has begun, TCP alone.
+pub(super) fn pass_connection() {
+    let _ = COURSE.try_with(|course| {
+        course.pass(if course.last().layer == Some(Layer::Address) {
+            Stage::Secured
+        } else {
+            Stage::Connected
+        });
+    });
+}
+
+/// Knows of no session, and so offers none: each handshake shows the certificate, which is half of what is to be
+/// proven. It is asked when a handshake begins, and that is when the TCP connection stands.
+#[derive(Debug)]
+pub(super) struct NoSessions;
+
+// === impl Layer ===
+
+impl Layer {
+    /// Every layer.
+    pub const ALL: [Self; 8] = [
+        Self::Name,
+        Self::Address,
+        Self::Tls,
+        Self::Ping,
+        Self::Health,
+        Self::Users,
+        Self::Groups,
+        Self::NextKey,
+    ];
+
+    /// Its name in metrics and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Address => "address",
+            Self::Tls => "tls",
+            Self::Ping => "ping",
+            Self::Health => "health",
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::NextKey => "next_key",
+        }
+    }
+}
+
+// === impl Stage ===
+
+impl Stage<'_> {
+    /// The layer that is passed.
+    #[must_use]
+    pub const fn layer(&self) -> Layer {
+        match self {
+            Self::Resolved(_) => Layer::Name,
+            Self::Connected => Layer::Address,
+            Self::Secured => Layer::Tls,
+            Self::Asked(layer, _) => *layer,
+        }
+    }
+}
+
+// === impl Course ===
+
+impl Course {
+    /// The course of a probe that begins now.
+    pub(super) fn begin(observer: Arc<dyn Observer>) -> Self {
+        Self {
+            observer,
+            last: Arc::new(Mutex::new(Last {
+                layer: None,
+                at: Instant::now(),
+            })),
+        }
+    }
+
+    /// Does the probe.
+    pub(super) async fn run<T>(self, probe: impl Future<Output = T>) -> T {
+        COURSE.scope(self, probe).await
+    }
+
+    fn pass(&self, stage: Stage<'_>) {
+        let at = Instant::now();
+        let last = self.last();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+            layer: Some(stage.layer()),
+            at,
+        };
+        self.observer.passed(stage, at - last.at);
+    }
+
+    fn last(&self) -> Last {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl NoSessions ===
+
+impl ClientSessionStore for NoSessions {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        pass(Stage::Connected);
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {}
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
+}
