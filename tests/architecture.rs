@@ -39,7 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Beside the layers.
     ("clock", &[]),
     ("tenure", &[]),
-    ("metrics", &["api", "domain"]),
+    ("metrics", &["api", "domain", "bridge"]),
     ("args", &["api", "bridge"]),
 ];
 

@@ -221,6 +221,22 @@ pub enum IdentityProvider {
     Other,
 }
 
+impl IdentityProvider {
+    /// The name in `spec.identityProvider`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GoogleWorkspace => "GoogleWorkspace",
+            Self::EntraID => "EntraID",
+            Self::Okta => "Okta",
+            Self::JumpCloud => "JumpCloud",
+            Self::OneLogin => "OneLogin",
+            Self::Rippling => "Rippling",
+            Self::Other => "Other",
+        }
+    }
+}
+
 /// What was observed. Written by the operator alone.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]

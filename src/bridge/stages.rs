@@ -57,6 +57,9 @@ pub enum Stage<'a> {
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A probe has a layer behind it; the layer took `took`.
     fn passed(&self, stage: Stage<'_>, took: Duration);
+
+    /// A probe has ended; all of it took `took`.
+    fn ended(&self, took: Duration);
 }
 
 /// Tells an observer of one probe. Each layer begins where the one before it ended.
@@ -161,7 +164,10 @@ impl Course {
 
     /// Does the probe.
     pub(super) async fn run<T>(self, probe: impl Future<Output = T>) -> T {
-        COURSE.scope(self, probe).await
+        let (begun, observer) = (Instant::now(), Arc::clone(&self.observer));
+        let result = COURSE.scope(self, probe).await;
+        observer.ended(begun.elapsed());
+        result
     }
 
     fn pass(&self, stage: Stage<'_>) {

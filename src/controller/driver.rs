@@ -148,18 +148,25 @@ impl Driver {
             Event::InitDone => {
                 let listed = self.listed.remove(&scope).unwrap_or_default();
                 self.registry.retain(scope.as_deref(), &listed);
+                self.context
+                    .metrics
+                    .retain(|namespace, name| self.registry.knows(namespace, name));
                 self.listing_ended(Listing::Connections, scope);
             }
             Event::Apply((key, connection)) => self.apply(&key, connection),
             Event::Delete((key, _)) => {
                 self.registry.delete(&key);
                 self.stop_timer(&key);
+                self.context.metrics.forget(&key.namespace, &key.name);
             }
         }
-        self.context.metrics.connections(self.registry.len());
+        self.context.metrics.known(self.registry.len());
     }
 
     fn apply(&mut self, key: &Key, connection: Connection) {
+        self.context
+            .metrics
+            .read(&key.namespace, &key.name, connection.row(&connection.status));
         self.registry
             .apply(key, connection, self.context.clock.now(), Instant::now());
         self.consider(key);
@@ -232,7 +239,7 @@ impl Driver {
         let now = self.context.clock.now();
         match self.registry.due(key, now, Instant::now()) {
             None => {}
-            Some(Due::Now(_)) => self.turns.wait(key),
+            Some(Due::Now(_)) => self.turns.wait(key, Instant::now()),
             Some(Due::At(time)) => {
                 let delay = Duration::try_from(time.duration_since(now)).unwrap_or_default();
                 self.set_timer(key, delay);
@@ -259,6 +266,7 @@ impl Driver {
     /// Shows that the loop goes round.
     fn beat(&mut self) {
         self.restraint.forget(Instant::now());
+        self.context.metrics.loaded(self.turns.load(Instant::now()));
         self.readiness.send_if_modified(|readiness| match readiness {
             Readiness::Starting => false,
             Readiness::Synced { beat } => {

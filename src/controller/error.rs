@@ -65,6 +65,18 @@ impl ControllerError {
     }
 }
 
+impl Call {
+    /// Its name in metrics.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadSecret => "read_secret",
+            Self::ReadConfigMap => "read_config_map",
+            Self::ReadConnection => "read_connection",
+            Self::ApplyStatus => "apply_status",
+        }
+    }
+}
+
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

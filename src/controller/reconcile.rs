@@ -176,8 +176,11 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome) {
         delay: _,
         unlocked,
     } = outcome;
-    context.metrics.judged(verdict.reason, *change, *unlocked);
     let (namespace, name, reason) = (&job.key.namespace, &job.key.name, verdict.reason.as_str());
+    let row = job.connection.row(status);
+    context
+        .metrics
+        .judged((namespace, name), row, verdict.reason, *change, *unlocked);
     if *unlocked {
         info!(
             namespace,

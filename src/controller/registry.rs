@@ -23,6 +23,7 @@ use crate::{
         schedule::{Cause, Dependency, Due, Seen, Situation, due, is_older, pace_of},
         status::{is_same_verdict, is_superseded, version},
     },
+    metrics::Row,
 };
 
 /// A connection, by name.
@@ -422,6 +423,15 @@ impl Registry {
         self.connections.len()
     }
 
+    /// Whether there is a connection of this name.
+    #[must_use]
+    pub fn knows(&self, namespace: &str, name: &str) -> bool {
+        self.connections.contains_key(&Key {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -557,6 +567,13 @@ impl Connection {
     pub fn requested(&self) -> Option<String> {
         let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT_ANNOTATION)?;
         Some(value.chars().take(256).collect())
+    }
+
+    /// What metrics show of it, with this status.
+    #[must_use]
+    pub fn row(&self, status: &ScimBridgeConnectionStatus) -> Row {
+        let is_suspended = self.spec.as_ref().is_some_and(|spec| spec.suspend);
+        Row::of(self.declared(), is_suspended, status)
     }
 
     fn is_dormant(&self) -> bool {

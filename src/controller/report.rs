@@ -77,7 +77,7 @@ pub(super) async fn report(
         };
         let patch = Patch::Apply(&apply);
         match call(
-            &context.tenure,
+            context,
             Call::ApplyStatus,
             api.patch_status(&key.name, &parameters, &patch),
         )
@@ -116,7 +116,7 @@ pub(super) async fn report(
 pub(super) async fn read(context: &Context, key: &Key) -> Result<Option<Connection>, ControllerError> {
     let api =
         Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(context.client.clone(), &key.namespace);
-    let read = call(&context.tenure, Call::ReadConnection, api.get(&key.name)).await?;
+    let read = call(context, Call::ReadConnection, api.get(&key.name)).await?;
     Ok(read.map(|DeserializeGuard(object)| {
         object.map_or_else(|invalid| invalid.metadata.into(), Connection::from)
     }))

@@ -196,7 +196,7 @@ async fn read_ca(context: &Context, key: &Key, reference: &CaRef) -> Result<Entr
         }
         CaKind::ConfigMap => {
             let api = Api::<ConfigMap>::namespaced(context.client.clone(), &key.namespace);
-            let object = call(&context.tenure, Call::ReadConfigMap, api.get(&reference.name)).await?;
+            let object = call(context, Call::ReadConfigMap, api.get(&reference.name)).await?;
             Ok(Entry {
                 version: object.as_ref().map(|object| object_version(&object.metadata)),
                 value: object
@@ -223,7 +223,7 @@ async fn read_ca(context: &Context, key: &Key, reference: &CaRef) -> Result<Entr
 
 async fn get_secret(context: &Context, key: &Key, name: &str) -> Result<Option<Secret>, ControllerError> {
     let api = Api::<Secret>::namespaced(context.client.clone(), &key.namespace);
-    call(&context.tenure, Call::ReadSecret, api.get(name)).await
+    call(context, Call::ReadSecret, api.get(name)).await
 }
 
 /// Takes one entry out of a Secret and zeroes the others.

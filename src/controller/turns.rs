@@ -15,6 +15,7 @@ use std::{
 };
 
 use super::registry::Key;
+use crate::metrics::Load;
 
 /// A pass that takes longer gives its place to another.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,8 +27,8 @@ const PASSES_PER_PLACE: usize = 8;
 #[derive(Debug)]
 pub(super) struct Turns<I> {
     places: usize,
-    /// By namespace, in the order in which they became due.
-    waiting: HashMap<String, VecDeque<Key>>,
+    /// By namespace, in the order in which they became due, and since when.
+    waiting: HashMap<String, VecDeque<(Instant, Key)>>,
     is_waiting: HashSet<Key>,
     /// The namespaces in which somebody waits, in the order of their turns.
     order: VecDeque<String>,
@@ -51,7 +52,7 @@ impl<I: Copy + Eq + Hash> Turns<I> {
     }
 
     /// Somebody is due. Who waits already keeps the place in the queue.
-    pub(super) fn wait(&mut self, key: &Key) {
+    pub(super) fn wait(&mut self, key: &Key, now: Instant) {
         if !self.is_waiting.insert(key.clone()) {
             return;
         }
@@ -59,7 +60,7 @@ impl<I: Copy + Eq + Hash> Turns<I> {
         if queue.is_empty() {
             self.order.push_back(key.namespace.clone());
         }
-        queue.push_back(key.clone());
+        queue.push_back((now, key.clone()));
     }
 
     /// Who begins now, if anybody may.
@@ -81,7 +82,7 @@ impl<I: Copy + Eq + Hash> Turns<I> {
                 continue;
             }
             let queue = self.waiting.get_mut(&namespace);
-            let (key, is_last) = queue.and_then(|queue| Some((queue.pop_front()?, queue.is_empty())))?;
+            let ((_, key), is_last) = queue.and_then(|queue| Some((queue.pop_front()?, queue.is_empty())))?;
             if is_last {
                 self.waiting.remove(&namespace);
             } else {
@@ -111,6 +112,17 @@ impl<I: Copy + Eq + Hash> Turns<I> {
         }
         self.fresh.retain(|(_, fresh)| *fresh != id);
         Some(key)
+    }
+
+    /// What waits, and what is under way.
+    pub(super) fn load(&self, now: Instant) -> Load {
+        let first = self.waiting.values().filter_map(VecDeque::front);
+        let oldest = first.map(|(since, _)| *since).min();
+        Load {
+            waiting: self.is_waiting.len(),
+            oldest: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            running: self.running.len(),
+        }
     }
 
     /// When the next place becomes free by itself, where somebody waits for one.
@@ -154,7 +166,7 @@ mod tests {
 
         fn wait(&mut self, keys: &str) -> &mut Self {
             for text in keys.split(' ') {
-                self.turns.wait(&key(text));
+                self.turns.wait(&key(text), self.now);
             }
             self
         }

@@ -3,16 +3,22 @@
 //! Ready is a replica whose cluster lacks nothing, and that has read everything once or stands by for the leader. Alive is one whose controller
 //! has gone round its loop lately; before it first has, the replica is alive while it answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, mem, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use futures::stream::poll_fn;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
 
 use super::needs::Finding;
 use crate::{controller::Readiness, metrics::Metrics};
@@ -30,6 +36,9 @@ const STUCK_AFTER: Duration = Duration::from_mins(1);
 
 /// The media type of the OpenMetrics text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Metrics are sent in pieces of about this many bytes.
+const CHUNK: usize = 32 * 1024;
 
 /// Serves until the process ends.
 pub(super) async fn serve(
@@ -77,6 +86,46 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     }
 }
 
+/// Thousands of connections make megabytes of text: it is sent as it is made.
 async fn export(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.encode())
+    let (out, mut chunks) = mpsc::channel(2);
+    let encoding = spawn_blocking(move || {
+        let mut chunks = Chunks {
+            chunk: String::with_capacity(CHUNK),
+            out,
+        };
+        // Whoever has hung up needs no rest.
+        let _ = metrics.encode(&mut chunks).and_then(|()| chunks.flush());
+    });
+    drop(encoding);
+    let body = Body::from_stream(poll_fn(move |context| {
+        chunks
+            .poll_recv(context)
+            .map(|chunk| chunk.map(Ok::<_, Infallible>))
+    }));
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], body)
+}
+
+/// Text that goes out in chunks.
+struct Chunks {
+    chunk: String,
+    out: mpsc::Sender<String>,
+}
+
+impl Chunks {
+    fn flush(&mut self) -> fmt::Result {
+        let chunk = mem::replace(&mut self.chunk, String::with_capacity(CHUNK));
+        self.out.blocking_send(chunk).map_err(|_| fmt::Error)
+    }
+}
+
+impl fmt::Write for Chunks {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.chunk.push_str(text);
+        if self.chunk.len() < CHUNK {
+            Ok(())
+        } else {
+            self.flush()
+        }
+    }
 }

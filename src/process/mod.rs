@@ -235,7 +235,10 @@ fn context(
 ) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
-    let prober = prober.through(proxy).during(tenure.clone());
+    let prober = prober
+        .through(proxy)
+        .during(tenure.clone())
+        .observed_by(Arc::<Metrics>::clone(&metrics));
     Context {
         client,
         prober: Arc::new(OnePerOrigin::new(prober)),

@@ -1,0 +1,391 @@
+//! The series of each connection.
+//!
+//! A row holds what is exported of one connection, in a few machine words; the text is made while it is scraped. A
+//! connection that is gone has no row, and so no series.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
+    registry::Unit,
+};
+
+use crate::{
+    api::{
+        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
+        vocabulary::{ConditionType, Reason, Truth},
+    },
+    domain::{
+        conditions::{find, reason_of},
+        evidence::Component,
+    },
+};
+
+/// The prefix of these series.
+pub(super) const PREFIX: &str = "scim_bridge_connection";
+
+/// What is exported of one connection. Times are seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    declared: Option<IdentityProvider>,
+    suspended: bool,
+    reason: Option<Reason>,
+    /// In the order of [`ConditionType::ALL`].
+    conditions: [Truth; ConditionType::ALL.len()],
+    ready_since: Option<i64>,
+    last_probe: Option<i64>,
+    next_probe: Option<i64>,
+    valid_until: Option<i64>,
+    certificate_expiry: Option<i64>,
+    failures: u32,
+    users: Option<u64>,
+    groups: Option<u64>,
+    /// In the order of [`Component::ALL`]; `None` where the bridge says nothing of it.
+    components: [Option<bool>; Component::ALL.len()],
+    unlocks: u64,
+}
+
+/// The rows of all connections, by namespace and name.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    rows: Mutex<HashMap<String, HashMap<String, Row>>>,
+}
+
+/// A row with its labels, taken out so that a slow reader holds up nobody.
+struct Exported {
+    namespace: String,
+    name: String,
+    row: Row,
+}
+
+// === impl Row ===
+
+impl Row {
+    /// What is exported of a connection with this specification and status.
+    #[must_use]
+    pub fn of(
+        declared: Option<IdentityProvider>,
+        suspended: bool,
+        status: &ScimBridgeConnectionStatus,
+    ) -> Self {
+        let conditions = &status.conditions;
+        let truth = |type_| match find(conditions, type_).map(|condition| condition.status.as_str()) {
+            Some("True") => Truth::True,
+            // Conditions that are present only while they say something are False where they are absent.
+            Some("False") => Truth::False,
+            None if !ConditionType::ALWAYS.contains(&type_) => Truth::False,
+            Some(_) | None => Truth::Unknown,
+        };
+        let ready_since =
+            find(conditions, ConditionType::Ready).map(|ready| ready.last_transition_time.0.as_second());
+        let seconds = |time: &Option<Time>| time.as_ref().map(|time| time.0.as_second());
+        let components = Component::ALL.map(|component| {
+            let reports = status.bridge.iter().flat_map(|bridge| &bridge.components);
+            reports
+                .filter(|report| report.name == component.as_str())
+                .map(|report| report.state == ComponentState::Healthy)
+                .reduce(|a, b| a && b)
+        });
+        Self {
+            declared,
+            suspended,
+            reason: reason_of(conditions),
+            conditions: ConditionType::ALL.map(truth),
+            ready_since,
+            last_probe: seconds(&status.last_probe_time),
+            next_probe: seconds(&status.next_probe_time),
+            valid_until: seconds(&status.valid_until),
+            certificate_expiry: status
+                .certificate
+                .as_ref()
+                .map(|certificate| certificate.not_after.0.as_second()),
+            failures: status.consecutive_failures,
+            users: status.directory.map(|directory| directory.users),
+            groups: status.directory.and_then(|directory| directory.groups),
+            components,
+            unlocks: 0,
+        }
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// A connection was read, or judged. What an earlier row knew of a later probe stays: a verdict that says nothing
+    /// new is not written at each probe, and so the status is older than the proof.
+    pub(super) fn show(&self, namespace: &str, name: &str, row: Row) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if !rows.contains_key(namespace) {
+            rows.insert(namespace.to_owned(), HashMap::new());
+        }
+        let Some(rows) = rows.get_mut(namespace) else {
+            return;
+        };
+        match rows.get_mut(name) {
+            None => {
+                rows.insert(name.to_owned(), row);
+            }
+            Some(present) => {
+                let is_older = row.last_probe < present.last_probe && row.reason == present.reason;
+                let (last_probe, next_probe, valid_until) = if is_older {
+                    (present.last_probe, present.next_probe, present.valid_until)
+                } else {
+                    (row.last_probe, row.next_probe, row.valid_until)
+                };
+                *present = Row {
+                    last_probe,
+                    next_probe,
+                    valid_until,
+                    unlocks: present.unlocks,
+                    ..row
+                };
+            }
+        }
+    }
+
+    /// A probe has unlocked the bridge of a connection.
+    pub(super) fn unlocked(&self, namespace: &str, name: &str) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(row) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
+            row.unlocks += 1;
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(named) = rows.get_mut(namespace) {
+            named.remove(name);
+            if named.is_empty() {
+                rows.remove(namespace);
+            }
+        }
+    }
+
+    /// Connections for which `is_known` does not hold are gone.
+    pub(super) fn retain(&self, is_known: impl Fn(&str, &str) -> bool) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        rows.retain(|namespace, named| {
+            named.retain(|name, _| is_known(namespace, name));
+            !named.is_empty()
+        });
+    }
+
+    fn export(&self) -> Vec<Exported> {
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut exported = Vec::with_capacity(rows.values().map(HashMap::len).sum());
+        for (namespace, named) in &*rows {
+            exported.extend(named.iter().map(|(name, row)| Exported {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                row: *row,
+            }));
+        }
+        exported
+    }
+}
+
+impl Collector for Connections {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families {
+            encoder,
+            connections: self.export(),
+        };
+        families.verdicts()?;
+        families.times()?;
+        families.facts()
+    }
+}
+
+/// Writes families, one after the other.
+struct Families<'a> {
+    encoder: DescriptorEncoder<'a>,
+    connections: Vec<Exported>,
+}
+
+impl Families<'_> {
+    fn verdicts(&mut self) -> fmt::Result {
+        self.each(
+            "condition",
+            "Conditions of a connection: 1 True, 0 False or absent, -1 Unknown",
+            None,
+            |row, out| {
+                for (type_, truth) in ConditionType::ALL.iter().zip(row.conditions) {
+                    let value = match truth {
+                        Truth::True => 1,
+                        Truth::False => 0,
+                        Truth::Unknown => -1,
+                    };
+                    out.gauge([("type", type_.as_str())], value)?;
+                }
+                Ok(())
+            },
+        )?;
+        self.each(
+            "ready_reason",
+            "The present reason of condition Ready",
+            None,
+            |row, out| match row.reason {
+                Some(reason) => out.gauge([("reason", reason.as_str())], 1),
+                None => Ok(()),
+            },
+        )?;
+        self.each(
+            "component_healthy",
+            "Whether a component that the bridge reports is healthy",
+            None,
+            |row, out| {
+                for (component, healthy) in Component::ALL.iter().zip(row.components) {
+                    if let Some(healthy) = healthy {
+                        out.gauge([("component", component.as_str())], i64::from(healthy))?;
+                    }
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn times(&mut self) -> fmt::Result {
+        type Time = fn(&Row) -> Option<i64>;
+        let times: [(&str, &str, Time); 5] = [
+            (
+                "ready_transition_timestamp",
+                "When the status of condition Ready last changed",
+                |row| row.ready_since,
+            ),
+            ("last_probe_timestamp", "When the last probe ended", |row| {
+                row.last_probe
+            }),
+            ("next_probe_timestamp", "When the next probe is planned", |row| {
+                row.next_probe
+            }),
+            (
+                "valid_until_timestamp",
+                "After this the verdict is stale",
+                |row| row.valid_until,
+            ),
+            (
+                "certificate_expiry_timestamp",
+                "When the bridge's certificate ends",
+                |row| row.certificate_expiry,
+            ),
+        ];
+        for (name, help, time) in times {
+            self.each(name, help, Some(&Unit::Seconds), |row, out| {
+                out.optional(time(row))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn facts(&mut self) -> fmt::Result {
+        self.each(
+            "info",
+            "The identity provider that a connection declares",
+            None,
+            |row, out| {
+                let declared = row.declared.map_or("Undeclared", IdentityProvider::as_str);
+                out.gauge([("identity_provider", declared)], 1)
+            },
+        )?;
+        self.each(
+            "suspended",
+            "Whether a connection is suspended",
+            None,
+            |row, out| out.optional(Some(i64::from(row.suspended))),
+        )?;
+        self.each(
+            "consecutive_failures",
+            "Passing failures in a row",
+            None,
+            |row, out| out.optional(Some(i64::from(row.failures))),
+        )?;
+        let count = |count: Option<u64>| count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        self.each(
+            "directory_users",
+            "Users that the bridge lists",
+            None,
+            |row, out| out.optional(count(row.users)),
+        )?;
+        self.each(
+            "directory_groups",
+            "Groups that the bridge lists",
+            None,
+            |row, out| out.optional(count(row.groups)),
+        )?;
+        let Self { encoder, connections } = self;
+        let mut family = encoder.encode_descriptor(
+            "unlocks",
+            "Probes that unlocked the bridge after a restart of it",
+            None,
+            MetricType::Counter,
+        )?;
+        for connection in connections {
+            family
+                .encode_family(&connection.labels())?
+                .encode_counter::<NoLabelSet, _, u64>(&connection.row.unlocks, None)?;
+        }
+        Ok(())
+    }
+
+    /// One family of gauges.
+    fn each(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<&Unit>,
+        write: impl Fn(&Row, &mut Series<'_, '_>) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut family = self
+            .encoder
+            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for connection in &self.connections {
+            write(
+                &connection.row,
+                &mut Series {
+                    family: &mut family,
+                    connection,
+                },
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the series of one connection in one family go.
+struct Series<'a, 'b> {
+    family: &'a mut MetricEncoder<'b>,
+    connection: &'a Exported,
+}
+
+impl Series<'_, '_> {
+    fn gauge(&mut self, label: [(&str, &str); 1], value: i64) -> fmt::Result {
+        let labels = (self.connection.labels(), label);
+        self.encode(&labels, value)
+    }
+
+    /// A series without a label of its own, where there is a value.
+    fn optional(&mut self, value: Option<i64>) -> fmt::Result {
+        match value {
+            Some(value) => self.encode(&self.connection.labels(), value),
+            None => Ok(()),
+        }
+    }
+
+    fn encode(&mut self, labels: &impl EncodeLabelSet, value: i64) -> fmt::Result {
+        self.family.encode_family(labels)?.encode_gauge(&value)
+    }
+}
+
+impl Exported {
+    fn labels(&self) -> [(&str, &str); 2] {
+        [("namespace", &self.namespace), ("name", &self.name)]
+    }
+}

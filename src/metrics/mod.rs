@@ -1,0 +1,345 @@
+//! What the operator counts. Names and units by Prometheus' conventions; every label from a closed set, or the
+//! namespace and name of a connection.
+//! <https://prometheus.io/docs/practices/naming/>
+
+mod connections;
+mod process;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder},
+    metrics::{
+        counter::Counter,
+        family::{Family, MetricConstructor},
+        gauge::Gauge,
+        histogram::Histogram,
+        info::Info,
+    },
+    registry::{Registry, Unit},
+};
+
+pub use self::connections::Row;
+use self::{connections::Connections, process::Process};
+use crate::{
+    api::vocabulary::Reason,
+    bridge::stages::{Layer, Observer, Stage},
+    domain::status::Change,
+};
+
+/// The prefix of what is about the process and its work.
+const PREFIX: &str = "scim_bridge_operator";
+
+/// Bounds of the buckets for probes and their layers, in seconds: from a connection within the cluster to the longest
+/// `spec.timeout`.
+const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
+
+/// All metrics of one process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    connections: Arc<Connections>,
+    probes: Family<ReasonLabel, Counter>,
+    verdicts: Family<ChangeLabel, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    probe_duration: Histogram,
+    layer_duration: Family<LayerLabel, Histogram, Buckets>,
+    unlocks: Counter,
+    failures: Counter,
+    panics: Counter,
+    known: Gauge,
+    leader: Gauge,
+    queue: Gauge,
+    oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
+    running: Gauge,
+}
+
+/// How a request to the API server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RequestOutcome {
+    /// It was done, or there is no such object.
+    Ok,
+    /// The API server refused it.
+    Refused,
+    /// No answer arrived.
+    Unreachable,
+}
+
+/// What waits, and what is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Connections that are due and wait for their turn.
+    pub waiting: usize,
+    /// How long the one that has waited longest has waited.
+    pub oldest: Duration,
+    /// Passes that are under way.
+    pub running: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: Label<Reason>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ChangeLabel {
+    change: Label<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LayerLabel {
+    layer: Label<Layer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    request: &'static str,
+    outcome: Label<RequestOutcome>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Label<T>(T);
+
+/// Makes the histograms of a family.
+#[derive(Clone, Copy, Debug)]
+struct Buckets;
+
+impl MetricConstructor<Histogram> for Buckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(SECONDS)
+    }
+}
+
+impl EncodeLabelValue for Label<Reason> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.0.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Label<Layer> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.0.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Label<Change> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Change::News => "news",
+            Change::Heartbeat => "heartbeat",
+            Change::Unchanged => "unchanged",
+        }
+        .encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Label<RequestOutcome> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            RequestOutcome::Ok => "ok",
+            RequestOutcome::Refused => "refused",
+            RequestOutcome::Unreachable => "unreachable",
+        }
+        .encode(encoder)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            connections: Arc::default(),
+            probes: Family::default(),
+            verdicts: Family::default(),
+            requests: Family::default(),
+            probe_duration: Histogram::new(SECONDS),
+            layer_duration: Family::new_with_constructor(Buckets),
+            unlocks: Counter::default(),
+            failures: Counter::default(),
+            panics: Counter::default(),
+            known: Gauge::default(),
+            leader: Gauge::default(),
+            queue: Gauge::default(),
+            oldest: Gauge::default(),
+            running: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        // Destructured in full: a metric that is not exported is a compile error.
+        let Self {
+            registry,
+            connections,
+            probes,
+            verdicts,
+            requests,
+            probe_duration,
+            layer_duration,
+            unlocks,
+            failures,
+            panics,
+            known,
+            leader,
+            queue,
+            oldest,
+            running,
+        } = self;
+        registry.register_collector(Box::new(Process));
+        registry
+            .sub_registry_with_prefix(connections::PREFIX)
+            .register_collector(Box::new(Arc::clone(connections)));
+        let registry = registry.sub_registry_with_prefix(PREFIX);
+        let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Version of the operator", version);
+        registry.register("probes", "Probes by the reason that they came to", probes.clone());
+        registry.register(
+            "verdicts",
+            "Verdicts by whether they were worth a write",
+            verdicts.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests of passes to the API server, by how they ended",
+            requests.clone(),
+        );
+        registry.register_with_unit(
+            "probe_duration",
+            "How long probes take",
+            Unit::Seconds,
+            probe_duration.clone(),
+        );
+        registry.register_with_unit(
+            "probe_layer_duration",
+            "How long the layers of probes take",
+            Unit::Seconds,
+            layer_duration.clone(),
+        );
+        registry.register(
+            "bridge_unlocks",
+            "Bridges that a probe unlocked after a restart",
+            unlocks.clone(),
+        );
+        registry.register(
+            "pass_failures",
+            "Passes that failed because the API server did",
+            failures.clone(),
+        );
+        registry.register("pass_panics", "Passes that panicked", panics.clone());
+        registry.register("connections", "Connections that are known", known.clone());
+        registry.register("leader", "Whether this process leads", leader.clone());
+        registry.register(
+            "queue_depth",
+            "Connections that are due and wait for their turn",
+            queue.clone(),
+        );
+        registry.register_with_unit(
+            "queue_oldest",
+            "How long the connection that has waited longest has waited",
+            Unit::Seconds,
+            oldest.clone(),
+        );
+        registry.register("passes_running", "Passes that are under way", running.clone());
+    }
+
+    /// A pass came to a verdict about a connection; `row` is what there is to show of it.
+    pub fn judged(&self, connection: (&str, &str), row: Row, reason: Reason, change: Change, unlocked: bool) {
+        self.probes
+            .get_or_create(&ReasonLabel {
+                reason: Label(reason),
+            })
+            .inc();
+        self.verdicts
+            .get_or_create(&ChangeLabel {
+                change: Label(change),
+            })
+            .inc();
+        let (namespace, name) = connection;
+        self.connections.show(namespace, name, row);
+        if unlocked {
+            self.unlocks.inc();
+            self.connections.unlocked(namespace, name);
+        }
+    }
+
+    /// A connection was read.
+    pub fn read(&self, namespace: &str, name: &str, row: Row) {
+        self.connections.show(namespace, name, row);
+    }
+
+    /// A connection is gone, and with it its series.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.connections.forget(namespace, name);
+    }
+
+    /// Connections for which `is_known` does not hold are gone.
+    pub fn retain(&self, is_known: impl Fn(&str, &str) -> bool) {
+        self.connections.retain(is_known);
+    }
+
+    /// A request to the API server has ended; `request` is from a closed set.
+    pub fn requested(&self, request: &'static str, outcome: RequestOutcome) {
+        self.requests
+            .get_or_create(&RequestLabels {
+                request,
+                outcome: Label(outcome),
+            })
+            .inc();
+    }
+
+    /// A pass failed on our side.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// A pass panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+
+    /// How many connections are known.
+    pub fn known(&self, count: usize) {
+        self.known.set(saturated(count));
+    }
+
+    /// What waits, and what is under way.
+    pub fn loaded(&self, load: Load) {
+        self.queue.set(saturated(load.waiting));
+        self.oldest.set(load.oldest.as_secs_f64());
+        self.running.set(saturated(load.running));
+    }
+
+    /// Whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Writes everything in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// Where `out` takes no more.
+    pub fn encode(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        prometheus_client::encoding::text::encode(out, &self.registry)
+    }
+}
+
+impl Observer for Metrics {
+    fn passed(&self, stage: Stage<'_>, took: Duration) {
+        self.layer_duration
+            .get_or_create(&LayerLabel {
+                layer: Label(stage.layer()),
+            })
+            .observe(took.as_secs_f64());
+    }
+
+    fn ended(&self, took: Duration) {
+        self.probe_duration.observe(took.as_secs_f64());
+    }
+}
+
+fn saturated(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,274 @@
+//! What `/metrics` says of each connection, and how much.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "in a test, a value that is not there is a failure"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use scim_bridge_operator::{
+    api::{
+        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+        vocabulary::{ConditionType, Reason},
+    },
+    bridge::stages::{Layer, Observer as _, Stage},
+    domain::{
+        evidence::{
+            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
+        },
+        status::{Change, Pass, Versions, next_status},
+        target::Target,
+    },
+    metrics::{Metrics, RequestOutcome, Row},
+};
+
+const NOW: i64 = 1_772_546_816;
+
+/// The most series that one connection has.
+const SERIES: usize = 28;
+
+/// Everything that a bridge can tell at once.
+fn exchange() -> Exchange {
+    Exchange {
+        ping: Reading::Answered(Answer::Document(())),
+        health: Reading::Answered(Answer::Document(HealthReport {
+            version: Some("2.9.16".to_owned()),
+            build: Some("209163".to_owned()),
+            components: Component::ALL
+                .into_iter()
+                .map(|component| (component, ComponentState::Healthy))
+                .collect(),
+        })),
+        users: Reading::Answered(Answer::Document(128)),
+        groups: Some(9),
+        certificate: Some(Certificate {
+            not_after: Timestamp::from_second(NOW + 86_400).unwrap(),
+            issuer: None,
+        }),
+        next_key: Some(KeyTrial::Refused),
+        retry_after: None,
+    }
+}
+
+fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
+    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
+        "url": "https://scim.example.com",
+        "apiKeySecretRef": {"name": "corp-scim"},
+    }))
+    .unwrap();
+    let target = Target::parse(&spec).unwrap();
+    let pass = Pass {
+        uid: "u-1",
+        generation: 1,
+        declared: Some(IdentityProvider::Okta),
+        target: Some(&target),
+        versions: Versions::default(),
+        requested: None,
+        failures_before: 0,
+        evidence,
+        now: Timestamp::from_second(NOW).unwrap(),
+        heartbeat: Duration::from_mins(5),
+    };
+    next_status(&ScimBridgeConnectionStatus::default(), &pass).status
+}
+
+fn row(evidence: &Evidence) -> Row {
+    Row::of(Some(IdentityProvider::Okta), false, &status(evidence))
+}
+
+fn text(metrics: &Metrics) -> String {
+    let mut text = String::new();
+    metrics.encode(&mut text).unwrap();
+    text
+}
+
+/// The samples of connections, without the prefix that all of them have.
+fn samples(metrics: &Metrics) -> BTreeMap<String, String> {
+    let text = text(metrics);
+    let samples = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("scim_bridge_connection_"));
+    let split = samples.map(|line| line.rsplit_once(' ').unwrap());
+    split
+        .map(|(series, value)| (series.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_connection_is_shown_as_it_is() {
+    let metrics = Metrics::default();
+    metrics.read("identity", "corp", row(&Evidence::Probed(exchange())));
+    let samples = samples(&metrics);
+    let of = r#"namespace="identity",name="corp""#;
+    for (series, value) in [
+        (format!(r#"condition{{{of},type="Ready"}}"#), "1"),
+        (format!(r#"condition{{{of},type="AuthFailed"}}"#), "0"),
+        (format!(r#"condition{{{of},type="Degraded"}}"#), "0"),
+        (format!(r#"condition{{{of},type="CertificateExpiring"}}"#), "1"),
+        (format!(r#"condition{{{of},type="NextApiKeyValid"}}"#), "0"),
+        (format!(r#"ready_reason{{{of},reason="Connected"}}"#), "1"),
+        (
+            format!(r#"component_healthy{{{of},component="SCIMServer"}}"#),
+            "1",
+        ),
+        (format!(r#"info{{{of},identity_provider="Okta"}}"#), "1"),
+        (
+            format!("ready_transition_timestamp_seconds{{{of}}}"),
+            "1772546816",
+        ),
+        (format!("last_probe_timestamp_seconds{{{of}}}"), "1772546816"),
+        (
+            format!("certificate_expiry_timestamp_seconds{{{of}}}"),
+            "1772633216",
+        ),
+        (format!("directory_users{{{of}}}"), "128"),
+        (format!("directory_groups{{{of}}}"), "9"),
+        (format!("suspended{{{of}}}"), "0"),
+        (format!("consecutive_failures{{{of}}}"), "0"),
+        (format!("unlocks_total{{{of}}}"), "0"),
+    ] {
+        assert_eq!(
+            samples.get(&series).map(String::as_str),
+            Some(value),
+            "{series} in {samples:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_costs_so_many_series_and_no_more() {
+    let metrics = Metrics::default();
+    metrics.read("identity", "corp", row(&Evidence::Probed(exchange())));
+    assert_eq!(
+        samples(&metrics).len(),
+        SERIES,
+        "say the new number in docs/monitoring.md too"
+    );
+    // Whatever happens to it: no series stays that is not of now.
+    let obstacles = [
+        Obstacle::SecretNotFound,
+        Obstacle::HostDenied,
+        Obstacle::ApiKeyMalformed,
+    ];
+    for obstacle in obstacles {
+        metrics.read("identity", "corp", row(&Evidence::Blocked(obstacle)));
+        let samples = samples(&metrics);
+        assert!(samples.len() <= SERIES, "{samples:#?}");
+        let reasons: Vec<_> = samples
+            .keys()
+            .filter(|series| series.starts_with("ready_reason"))
+            .collect();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_is_gone_has_no_series() {
+    let metrics = Metrics::default();
+    for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
+        metrics.judged(
+            (namespace, name),
+            row(&Evidence::Probed(exchange())),
+            Reason::Connected,
+            Change::News,
+            true,
+        );
+    }
+    metrics.forget("a", "1");
+    metrics.forget("a", "no such name");
+    metrics.forget("no such namespace", "1");
+    metrics.retain(|namespace, _| namespace != "b");
+    let left: BTreeSet<_> = samples(&metrics)
+        .into_keys()
+        .filter(|series| series.starts_with("unlocks_total"))
+        .collect();
+    assert_eq!(
+        left,
+        BTreeSet::from([
+            r#"unlocks_total{namespace="a",name="2"}"#.to_owned(),
+            r#"unlocks_total{namespace="c",name="1"}"#.to_owned()
+        ])
+    );
+}
+
+#[test]
+fn a_probe_that_was_not_written_is_shown_all_the_same() {
+    let metrics = Metrics::default();
+    let mut later = status(&Evidence::Probed(exchange()));
+    let written = Row::of(None, false, &later);
+    let time = |seconds| {
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(seconds).unwrap())
+    };
+    later.last_probe_time = Some(time(NOW + 60));
+    later.valid_until = Some(time(NOW + 700));
+    metrics.read("a", "1", written);
+    let proven = Row::of(None, false, &later);
+    metrics.judged(("a", "1"), proven, Reason::Connected, Change::Unchanged, false);
+    // The watch brings the object again, for a label perhaps: with the status that is older than the last probe.
+    metrics.read("a", "1", written);
+    let samples = samples(&metrics);
+    let of = r#"{namespace="a",name="1"}"#;
+    assert_eq!(
+        samples[&format!("last_probe_timestamp_seconds{of}")],
+        "1772546876"
+    );
+    assert_eq!(
+        samples[&format!("valid_until_timestamp_seconds{of}")],
+        "1772547516"
+    );
+}
+
+#[test]
+fn labels_are_from_closed_sets() {
+    let metrics = Metrics::default();
+    for reason in Reason::ALL {
+        let row = row(&Evidence::Probed(exchange()));
+        metrics.judged(("a", "1"), row, *reason, Change::News, false);
+    }
+    for layer in Layer::ALL {
+        metrics.passed(
+            Stage::Asked(layer, &Exchange::default()),
+            Duration::from_millis(3),
+        );
+    }
+    metrics.ended(Duration::from_millis(30));
+    metrics.requested("apply_status", RequestOutcome::Ok);
+    let text = text(&metrics);
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((labels, _)) = line.split_once('{').and_then(|(_, rest)| rest.split_once('}')) else {
+            continue;
+        };
+        for label in labels.split(',') {
+            let (name, value) = label.split_once('=').unwrap();
+            values.entry(name).or_default().insert(value.trim_matches('"'));
+        }
+    }
+    let known: BTreeMap<&str, usize> = BTreeMap::from([
+        ("namespace", 1),
+        ("name", 1),
+        ("type", ConditionType::ALL.len()),
+        ("reason", Reason::ALL.len()),
+        ("component", Component::ALL.len()),
+        ("identity_provider", 1),
+        ("layer", Layer::ALL.len()),
+        ("le", 10),
+        ("change", 1),
+        ("request", 1),
+        ("outcome", 1),
+        ("version", 1),
+    ]);
+    let counted: BTreeMap<&str, usize> = values
+        .iter()
+        .map(|(name, values)| (*name, values.len()))
+        .collect();
+    assert_eq!(
+        counted, known,
+        "a label that is not known to be bounded: {values:#?}"
+    );
+}
