@@ -24,9 +24,9 @@ use tracing::{debug, error, info, warn};
 use super::{
     context::Context,
     error::ControllerError,
+    order::object_version,
     reconcile::reconcile,
     registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
-    resolve::object_version,
     restraint::Restraint,
     turns::Turns,
     watch::{Sight, Watch, config_maps, connections, secrets},

@@ -8,6 +8,7 @@
 //! A pass is `reconcile`: resolve, probe, diagnose, report.
 
 pub mod context;
+pub mod order;
 pub mod registry;
 
 mod api;

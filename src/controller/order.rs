@@ -1,0 +1,198 @@
+//! From what a connection names to an order for the prober, or to what stands in its way.
+//!
+//! Without effects: the controller reads the objects from the API server, `check` from files or from there.
+
+use std::fmt;
+
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use secrecy::zeroize::Zeroize as _;
+
+use crate::{
+    api::{ALLOWED_HOSTS_ANNOTATION, v1alpha1::ObjectVersion},
+    bridge::{
+        ProbeOrder,
+        address::{AddressPolicy, HostPattern},
+        key::ApiKey,
+        trust::{Bundle, Trust},
+    },
+    domain::{
+        evidence::Obstacle,
+        target::{Origin, Scheme, Target},
+    },
+};
+
+/// What decides whether a key may go to a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Grounds<'a> {
+    /// Which hosts may be asked.
+    pub policy: &'a AddressPolicy,
+    /// Whether a Secret must name the hosts its key may go to.
+    pub require_consent: bool,
+}
+
+/// A value out of an object, with the object's version.
+pub struct Entry {
+    version: Option<ObjectVersion>,
+    value: Result<Vec<u8>, Obstacle>,
+    /// The Secret's annotation that names the hosts its key may go to.
+    consent: Option<String>,
+    /// Whether the Secret is there for something else, by its type.
+    is_foreign: bool,
+}
+
+impl Entry {
+    /// A value that is in no object: nobody's consent is needed but that of whoever gives it.
+    #[must_use]
+    pub const fn bare(value: Result<Vec<u8>, Obstacle>) -> Self {
+        Self {
+            version: None,
+            value,
+            consent: None,
+            is_foreign: false,
+        }
+    }
+
+    pub(super) const fn version(&self) -> Option<&ObjectVersion> {
+        self.version.as_ref()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The value may be a key.
+        f.write_str("Entry(..)")
+    }
+}
+
+/// Types of Secrets that hold credentials for something else than a bridge: a ServiceAccount's token, a node's, a
+/// registry's login, a TLS key, a release with all its values.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#secret-types>
+const FOREIGN_TYPES: [&str; 3] = ["kubernetes.io/", "bootstrap.kubernetes.io/", "helm.sh/"];
+
+impl Grounds<'_> {
+    /// The order for the prober.
+    ///
+    /// # Errors
+    /// What stands in its way, in the order of the verdict table.
+    pub fn order(
+        &self,
+        target: &Target,
+        secret: Entry,
+        ca: Option<Entry>,
+        next_secret: Option<Entry>,
+    ) -> Result<ProbeOrder, Obstacle> {
+        if !self.policy.allows(&target.origin) {
+            return Err(Obstacle::HostDenied);
+        }
+        let key = self.api_key(target, secret)?;
+        let trust = match ca {
+            None => Trust::System,
+            Some(entry) => Trust::Only(Bundle::read(&entry.value?)?),
+        };
+        let next_key = next_secret.map(|entry| self.api_key(target, entry));
+        Ok(ProbeOrder {
+            target: target.clone(),
+            trust,
+            key,
+            next_key,
+        })
+    }
+
+    fn api_key(&self, target: &Target, secret: Entry) -> Result<ApiKey, Obstacle> {
+        let Entry {
+            version: _,
+            value,
+            consent,
+            is_foreign,
+        } = secret;
+        // Before the value is looked at: where the Secret does not consent, its shape is not told either.
+        let consents = match consent {
+            None => !self.require_consent && !is_foreign,
+            Some(hosts) => consents(&hosts, &target.origin),
+        };
+        match value {
+            // There is nothing that could consent.
+            Err(Obstacle::SecretNotFound) => Err(Obstacle::SecretNotFound),
+            _ if !consents => Err(Obstacle::ConsentMissing),
+            value => ApiKey::read(value?),
+        }
+    }
+}
+
+/// Whether the Secret's annotation lets its key go there. A host alone stands for TLS; to go in the clear, where the key
+/// can be read on the way, takes `http://HOST`.
+fn consents(annotation: &str, origin: &Origin) -> bool {
+    const CLEAR: &str = "http://";
+    let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
+    let mut hosts = entries.filter_map(|entry| match origin.scheme {
+        Scheme::Http => entry.strip_prefix(CLEAR),
+        Scheme::Https => Some(entry),
+    });
+    // What is no pattern names no host.
+    hosts.any(|host| {
+        host.parse::<HostPattern>()
+            .is_ok_and(|pattern| pattern.matches(&origin.host))
+    })
+}
+
+/// Takes one entry out of a Secret and zeroes the others.
+#[must_use]
+pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Obstacle, no_entry: Obstacle) -> Entry {
+    let Some(Secret {
+        metadata,
+        data,
+        type_,
+        ..
+    }) = secret
+    else {
+        return Entry::bare(Err(no_object));
+    };
+    let mut data = data.unwrap_or_default();
+    let value = data.remove(key).map(|ByteString(bytes)| bytes).ok_or(no_entry);
+    for ByteString(bytes) in data.values_mut() {
+        bytes.zeroize();
+    }
+    Entry {
+        version: Some(object_version(&metadata)),
+        value,
+        consent: metadata
+            .annotations
+            .and_then(|mut annotations| annotations.remove(ALLOWED_HOSTS_ANNOTATION)),
+        is_foreign: type_.is_some_and(|type_| FOREIGN_TYPES.iter().any(|foreign| type_.starts_with(foreign))),
+    }
+}
+
+/// Takes one entry out of a `ConfigMap`. One obstacle for a missing object and a missing entry: they ask for the same.
+#[must_use]
+pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> Entry {
+    let version = object.as_ref().map(|object| object_version(&object.metadata));
+    let value = object.and_then(|object| {
+        let ConfigMap {
+            data, binary_data, ..
+        } = object;
+        let text = data.and_then(|mut data| data.remove(key)).map(String::into_bytes);
+        text.or_else(|| {
+            binary_data
+                .and_then(|mut data| data.remove(key))
+                .map(|bytes| bytes.0)
+        })
+    });
+    Entry {
+        version,
+        value: value.ok_or(Obstacle::CaNotFound),
+        consent: None,
+        is_foreign: false,
+    }
+}
+
+/// The version of an object.
+pub(super) fn object_version(metadata: &ObjectMeta) -> ObjectVersion {
+    ObjectVersion {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: metadata.resource_version.clone().unwrap_or_default(),
+    }
+}
