@@ -30,6 +30,18 @@ pub(crate) struct Subject {
     pub(crate) requested: Option<String>,
 }
 
+impl Subject {
+    /// Whether the other differs in the request for a probe, and in nothing else.
+    fn is_asked_again(&self, other: &Self) -> bool {
+        self.requested != other.requested
+            && *self
+                == Self {
+                    requested: self.requested.clone(),
+                    ..other.clone()
+                }
+    }
+}
+
 /// A SCIM request that was answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Proof {
@@ -104,9 +116,31 @@ impl History {
         }
     }
 
-    /// A key is sent.
-    pub(crate) fn sends(&mut self, subject: &Subject, instant: Instant) -> Result<(), Broken> {
+    /// Whether the status tells when a refused key was sent last.
+    pub(crate) fn is_told(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.told)
+    }
+
+    /// A key is sent by a pass; `was_told` is whether its process had heard of a status that tells of the sending
+    /// before when it began. What a former process writes after that comes too late.
+    pub(crate) fn sends(
+        &mut self,
+        subject: &Subject,
+        instant: Instant,
+        was_told: bool,
+    ) -> Result<(), Broken> {
         let process = self.process;
+        if let Some(refusal) = &mut self.refusal
+            && refusal.subject.is_asked_again(subject)
+        {
+            // Values of the annotation may come back, and each change of it is a request.
+            refusal.subject.requested.clone_from(&subject.requested);
+            refusal.sent = instant;
+            refusal.sent_by = process;
+            refusal.told = false;
+            refusal.clock_was_set = false;
+            return Ok(());
+        }
         let Some(refusal) = self
             .refusal
             .as_mut()
@@ -120,7 +154,7 @@ impl History {
             return Ok(());
         }
         let rested = instant.duration_since(refusal.sent);
-        let knows = refusal.sent_by == process || (refusal.told && !refusal.clock_was_set);
+        let knows = refusal.sent_by == process || (was_told && refusal.told && !refusal.clock_was_set);
         Law::RefusedKeyRests.unless(rested >= REST || !knows, || {
             format!("the key was refused, and sent again after {rested:?} though nothing had changed")
         })?;

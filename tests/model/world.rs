@@ -117,6 +117,8 @@ struct Running {
     versions: Versions,
     order: Result<Order, Obstacle>,
     judged: Option<Judged>,
+    /// Whether the process had heard, when the pass began, of a status that tells when a refused key was sent last.
+    was_told: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -456,6 +458,7 @@ impl World {
             versions: Versions::default(),
             order: Err(Obstacle::InvalidSpec(InvalidSpec::Form)),
             judged: None,
+            was_told: self.history.is_told() && self.process.connections.is_empty(),
             job,
         };
         let current = self.cluster.object.as_ref().map(Object::read);
@@ -551,7 +554,7 @@ impl World {
             }
         };
         if reception != Reception::NotAsked {
-            self.history.sends(&subject, self.instant)?;
+            self.history.sends(&subject, self.instant, pass.was_told)?;
         }
         let previous = pass.job.unwritten.as_deref().unwrap_or(&pass.connection.status);
         let outcome = next_status(
