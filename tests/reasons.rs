@@ -16,6 +16,7 @@ use std::{
 use scim_bridge_operator::api::vocabulary::{Class, ConditionType, Reason};
 
 const PAGE: &str = "docs/reasons.md";
+const COMPARISON: &str = "docs/coming-from.md";
 
 /// The chapters of the page, each a heading of the first level.
 const REASONS: &str = "Runbooks";
@@ -213,7 +214,8 @@ fn every_table_of_reasons_has_each_with_its_class() {
         );
         assert!(
             missing.is_empty() && unknown.is_empty(),
-            "{place}: the table lacks {missing:?} and has {unknown:?}, which the code does not say"
+            "{place}: the table lacks {missing:?} and has {unknown:?}, which the code does not say; correct the \
+             rows"
         );
         assert_eq!(
             rows.len(),
@@ -285,6 +287,43 @@ fn alerts_and_runbooks_name_each_other() {
     );
 }
 
+/// What a row of docs/coming-from.md says that we say: the reason, where its name leads, and the message.
+fn ours(row: &str) -> Option<(&str, &str, &str)> {
+    let last = row.strip_suffix(" |")?.rsplit(" | ").next()?;
+    let (name, rest) = last.strip_prefix("[`")?.split_once("`](")?;
+    let (link, message) = rest.split_once("): ")?;
+    Some((name, link, message))
+}
+
+#[test]
+fn the_comparison_says_what_a_status_says() {
+    let page = read(COMPARISON);
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Fault"))
+        .collect();
+    let mut seen = BTreeSet::new();
+    for row in &rows {
+        let (name, link, message) =
+            ours(row).unwrap_or_else(|| panic!("{COMPARISON}: no reason in the last cell: {row}"));
+        let reason = Reason::parse(name).unwrap_or_else(|| panic!("{COMPARISON}: there is no reason {name}"));
+        assert_eq!(
+            (link, message),
+            (
+                format!("reasons.md#{}", reason.anchor()).as_str(),
+                reason.message()
+            ),
+            "left: {COMPARISON}; right: the runbook and the message of {name}. Correct the page"
+        );
+        seen.insert(reason);
+    }
+    assert_eq!(
+        (rows.len(), seen.len()),
+        (10, 10),
+        "{COMPARISON} promises ten faults, each with its own reason"
+    );
+}
+
 #[test]
 fn the_reader_sees_what_it_should() {
     let page = "# One\n\n## A\n\n**Meaning.** It is\nso.\n\n```sh\n## no heading\n**No.** part\n```\n\n# Two\n\ntext\n\n## B\n";
@@ -322,6 +361,11 @@ fn the_reader_sees_what_it_should() {
         classes("| Reason | Class |\n|---|---|\n| `A` | ok | x |\n| [`B`](#b) | act | y |\n"),
         [("A", "ok"), ("B", "act")]
     );
+    assert_eq!(
+        ours("| Fault | `x` | [`A`](b#c): It is. |"),
+        Some(("A", "b#c", "It is."))
+    );
+    assert_eq!(ours("| Fault | `x` | A |"), None);
     assert_eq!(links("[a](#b) [c](d.md#e) [f](#g)"), BTreeSet::from(["b", "g"]));
     assert_eq!(
         alerts("`ScimBridgeX`, `ScimBridgeConnection`, `Y`"),
