@@ -1,0 +1,374 @@
+//! docs/reasons.md, the README and the code say the same reasons: each has one runbook, and no runbook is about
+//! something that is not there any more.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
+
+use scim_bridge_operator::api::vocabulary::{Class, ConditionType, Reason};
+
+const PAGE: &str = "docs/reasons.md";
+const COMPARISON: &str = "docs/coming-from.md";
+
+/// The chapters of the page, each a heading of the first level.
+const REASONS: &str = "Runbooks";
+const CONDITIONS: &str = "Other conditions";
+const ALERTS: &str = "Alerts";
+
+/// What alerts lead to that is neither a reason nor a condition.
+const OF_ALERTS: [&str; 5] = [
+    "VerdictStale",
+    "BridgeLocked",
+    "OperatorDown",
+    "OperatorWithoutLeader",
+    "OperatorErrors",
+];
+
+/// The parts of a runbook, in their order. Those that are `false` may be left out.
+const PARTS: [(&str, bool); 6] = [
+    ("Meaning", true),
+    ("Evidence", true),
+    ("What to do", true),
+    ("Often confused with", true),
+    ("1Password", false),
+    ("Alert", true),
+];
+
+/// A runbook: what stands below a heading of the second level.
+#[derive(Debug, PartialEq, Eq)]
+struct Section<'a> {
+    chapter: &'a str,
+    name: &'a str,
+    /// The first words in bold of each paragraph that begins with such, and what follows until the next.
+    parts: Vec<(&'a str, String)>,
+}
+
+/// The runbooks of a page, in their order. What stands in blocks of code is no heading.
+fn sections(page: &str) -> Vec<Section<'_>> {
+    let mut sections: Vec<Section<'_>> = Vec::new();
+    let (mut chapter, mut in_code) = ("", false);
+    for line in page.lines() {
+        let is_fence = line.trim_start().starts_with("```");
+        in_code ^= is_fence;
+        if !in_code && let Some(name) = line.strip_prefix("# ") {
+            chapter = name;
+        } else if !in_code && let Some(name) = line.strip_prefix("## ") {
+            sections.push(Section {
+                chapter,
+                name,
+                parts: Vec::new(),
+            });
+        } else if let Some(section) = sections.last_mut().filter(|section| section.chapter == chapter) {
+            let begun = line
+                .strip_prefix("**")
+                .filter(|_| !in_code)
+                .and_then(|rest| rest.split_once(".**"));
+            if let Some((label, rest)) = begun {
+                section.parts.push((label, rest.to_owned()));
+            } else if let Some((_, text)) = section.parts.last_mut() {
+                text.push('\n');
+                text.push_str(line);
+            }
+        }
+    }
+    sections
+}
+
+/// The names of the runbooks of a chapter.
+fn names<'a>(sections: &[Section<'a>], chapter: &str) -> Vec<&'a str> {
+    let of_chapter = sections.iter().filter(|section| section.chapter == chapter);
+    of_chapter.map(|section| section.name).collect()
+}
+
+/// What is wrong with the parts of a runbook, if anything.
+fn fault(section: &Section<'_>) -> Option<String> {
+    let name = section.name;
+    let labels: Vec<&str> = section.parts.iter().map(|(label, _)| *label).collect();
+    let wanted: Vec<&str> = PARTS
+        .iter()
+        .filter(|(label, is_required)| *is_required || labels.contains(label))
+        .map(|(label, _)| *label)
+        .collect();
+    if labels != wanted {
+        return Some(format!(
+            "`## {name}` has the parts {labels:?}; it needs {wanted:?}"
+        ));
+    }
+    let empty = section.parts.iter().find(|(_, text)| text.trim().len() < 5)?;
+    Some(format!("`## {name}`: nothing follows **{}.**", empty.0))
+}
+
+/// The class of each reason in a table: rows of `` | `Reason` | class | `` or `` | [`Reason`](#anchor) | class | ``.
+fn classes(text: &str) -> Vec<(&str, &str)> {
+    text.lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let name = cells.next()?.trim_start_matches('[').strip_prefix('`')?;
+            Some((name.split('`').next()?, cells.next()?.trim()))
+        })
+        .collect()
+}
+
+/// The name of a class in tables.
+const fn class(reason: Reason) -> &'static str {
+    match reason.class() {
+        Class::Ok => "ok",
+        Class::Action => "act",
+        Class::Transient => "passes",
+        Class::Pending => "pending",
+    }
+}
+
+/// The classes of all reasons, as a table has to have them.
+fn all_classes() -> BTreeSet<(&'static str, &'static str)> {
+    let reasons = Reason::ALL.iter().copied();
+    reasons.map(|reason| (reason.as_str(), class(reason))).collect()
+}
+
+/// Where the links of a text lead within its own page.
+fn links(text: &str) -> BTreeSet<&str> {
+    let links = text.split("](#").skip(1);
+    links.filter_map(|rest| rest.split(')').next()).collect()
+}
+
+/// Names of alerts in a text.
+fn alerts(text: &str) -> BTreeSet<&str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted
+        .filter(|text| text.starts_with("ScimBridge") && *text != "ScimBridgeConnection")
+        .collect()
+}
+
+/// The text between a line and the next heading.
+fn below<'a>(page: &'a str, heading: &str) -> &'a str {
+    let rest = page
+        .split_once(&format!("{heading}\n"))
+        .unwrap_or_else(|| panic!("there is no line {heading:?}"))
+        .1;
+    rest.split("\n## ").next().unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_reason_has_one_runbook_and_every_runbook_a_reason() {
+    let page = read(PAGE);
+    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(
+        names(&sections(&page), REASONS),
+        reasons,
+        "left: the headings `## ...` of {PAGE} below `# {REASONS}`; right: Reason::ALL. Write the section that is \
+         missing, remove the one that is about no reason, and keep the order"
+    );
+}
+
+#[test]
+fn every_other_condition_has_one_runbook() {
+    let page = read(PAGE);
+    // `Ready` is what the reasons are of; some types have the name of a reason, and its runbook.
+    let others: Vec<&str> = ConditionType::ALL
+        .iter()
+        .filter(|type_| **type_ != ConditionType::Ready)
+        .map(|type_| type_.as_str())
+        .filter(|name| Reason::parse(name).is_none())
+        .collect();
+    assert_eq!(
+        names(&sections(&page), CONDITIONS),
+        others,
+        "left: the headings `## ...` of {PAGE} below `# {CONDITIONS}`; right: ConditionType::ALL without `Ready` and \
+         the names of reasons"
+    );
+}
+
+#[test]
+fn every_runbook_has_its_parts() {
+    let page = read(PAGE);
+    let faults: Vec<String> = sections(&page).iter().filter_map(fault).collect();
+    assert!(faults.is_empty(), "{PAGE}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_table_of_reasons_has_each_with_its_class() {
+    let (page, readme) = (read(PAGE), read("README.md"));
+    for (place, text) in [
+        (PAGE, below(&page, "# Runbooks")),
+        ("README.md, `## STATUS`", below(&readme, "## STATUS")),
+    ] {
+        let rows = classes(text);
+        let found: BTreeSet<_> = rows.iter().copied().collect();
+        let wanted = all_classes();
+        let (missing, unknown): (Vec<_>, Vec<_>) = (
+            wanted.difference(&found).collect(),
+            found.difference(&wanted).collect(),
+        );
+        assert!(
+            missing.is_empty() && unknown.is_empty(),
+            "{place}: the table lacks {missing:?} and has {unknown:?}, which the code does not say; correct the \
+             rows"
+        );
+        assert_eq!(
+            rows.len(),
+            wanted.len(),
+            "{place}: a reason has two rows: {rows:?}"
+        );
+    }
+}
+
+#[test]
+fn every_link_leads_to_a_heading_and_every_anchor_is_one() {
+    let page = read(PAGE);
+    let sections = sections(&page);
+    let mut anchors: BTreeMap<String, &str> = BTreeMap::new();
+    for name in [REASONS, CONDITIONS, ALERTS]
+        .into_iter()
+        .chain(sections.iter().map(|section| section.name))
+    {
+        // As GitHub makes it of a heading of plain words, and `Reason::anchor` of a reason.
+        let anchor = name.to_ascii_lowercase().replace(' ', "-");
+        let before = anchors.insert(anchor, name);
+        assert_eq!(before, None, "{PAGE}: two headings have the anchor of {name:?}");
+    }
+    for reason in Reason::ALL {
+        let anchor = reason.anchor();
+        assert_eq!(anchors.get(&anchor), Some(&reason.as_str()), "{PAGE}#{anchor}");
+    }
+    let broken: Vec<_> = links(&page)
+        .into_iter()
+        .filter(|link| !anchors.contains_key(*link))
+        .collect();
+    assert!(
+        broken.is_empty(),
+        "{PAGE} links to {broken:?}, which no heading has"
+    );
+}
+
+#[test]
+fn alerts_and_runbooks_name_each_other() {
+    let page = read(PAGE);
+    let sections = sections(&page);
+    assert_eq!(
+        names(&sections, ALERTS),
+        OF_ALERTS,
+        "left: the headings `## ...` of {PAGE} below `# {ALERTS}`; right: what alerts lead to"
+    );
+    let table = below(&page, "# Alerts");
+    let mut unknown = alerts(&page);
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let named = alerts(row);
+        assert_eq!(named.len(), 1, "one row, one alert: {row}");
+        unknown.retain(|alert| !named.contains(alert));
+        for link in links(row) {
+            let section = sections
+                .iter()
+                .find(|section| section.name.eq_ignore_ascii_case(link))
+                .unwrap_or_else(|| panic!("no runbook #{link}: {row}"));
+            let (_, text) = section.parts.last().unwrap();
+            assert!(
+                alerts(text).is_superset(&named),
+                "{PAGE}: {named:?} leads to `## {}`, whose **Alert.** does not name it",
+                section.name
+            );
+        }
+    }
+    assert!(
+        unknown.is_empty(),
+        "{PAGE}: no row of the table `# {ALERTS}` has {unknown:?}"
+    );
+}
+
+/// What a row of docs/coming-from.md says that we say: the reason, where its name leads, and the message.
+fn ours(row: &str) -> Option<(&str, &str, &str)> {
+    let last = row.strip_suffix(" |")?.rsplit(" | ").next()?;
+    let (name, rest) = last.strip_prefix("[`")?.split_once("`](")?;
+    let (link, message) = rest.split_once("): ")?;
+    Some((name, link, message))
+}
+
+#[test]
+fn the_comparison_says_what_a_status_says() {
+    let page = read(COMPARISON);
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| Fault"))
+        .collect();
+    let mut seen = BTreeSet::new();
+    for row in &rows {
+        let (name, link, message) =
+            ours(row).unwrap_or_else(|| panic!("{COMPARISON}: no reason in the last cell: {row}"));
+        let reason = Reason::parse(name).unwrap_or_else(|| panic!("{COMPARISON}: there is no reason {name}"));
+        assert_eq!(
+            (link, message),
+            (
+                format!("reasons.md#{}", reason.anchor()).as_str(),
+                reason.message()
+            ),
+            "left: {COMPARISON}; right: the runbook and the message of {name}. Correct the page"
+        );
+        seen.insert(reason);
+    }
+    assert_eq!(
+        (rows.len(), seen.len()),
+        (10, 10),
+        "{COMPARISON} promises ten faults, each with its own reason"
+    );
+}
+
+#[test]
+fn the_reader_sees_what_it_should() {
+    let page = "# One\n\n## A\n\n**Meaning.** It is\nso.\n\n```sh\n## no heading\n**No.** part\n```\n\n# Two\n\ntext\n\n## B\n";
+    let seen = sections(page);
+    assert_eq!(names(&seen, "One"), ["A"]);
+    assert_eq!(names(&seen, "Two"), ["B"]);
+    let [a, b] = seen.as_slice() else {
+        panic!("{seen:?}")
+    };
+    let (label, text) = a.parts.first().unwrap();
+    assert_eq!((*label, a.parts.len()), ("Meaning", 1));
+    assert!(text.contains("so.") && text.contains("no heading") && !text.contains("text"));
+    assert!(fault(a).is_some_and(|fault| fault.contains("Evidence")));
+    assert!(fault(b).is_some());
+    let part = |label| (label, " Something.".to_owned());
+    let mut whole = Section {
+        chapter: "One",
+        name: "C",
+        parts: [
+            "Meaning",
+            "Evidence",
+            "What to do",
+            "Often confused with",
+            "Alert",
+        ]
+        .map(part)
+        .to_vec(),
+    };
+    assert_eq!(fault(&whole), None);
+    whole.parts.insert(4, part("1Password"));
+    assert_eq!(fault(&whole), None);
+    whole.parts.swap(0, 1);
+    assert!(fault(&whole).is_some());
+    assert_eq!(
+        classes("| Reason | Class |\n|---|---|\n| `A` | ok | x |\n| [`B`](#b) | act | y |\n"),
+        [("A", "ok"), ("B", "act")]
+    );
+    assert_eq!(
+        ours("| Fault | `x` | [`A`](b#c): It is. |"),
+        Some(("A", "b#c", "It is."))
+    );
+    assert_eq!(ours("| Fault | `x` | A |"), None);
+    assert_eq!(links("[a](#b) [c](d.md#e) [f](#g)"), BTreeSet::from(["b", "g"]));
+    assert_eq!(
+        alerts("`ScimBridgeX`, `ScimBridgeConnection`, `Y`"),
+        BTreeSet::from(["ScimBridgeX"])
+    );
+}
