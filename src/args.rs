@@ -1,16 +1,23 @@
 //! The command line. Every flag has an environment variable, so that a Deployment can set either.
 
-use std::{ffi::OsStr, fmt::Display, marker::PhantomData, net::SocketAddr, str::FromStr, time::Duration};
+use std::{
+    ffi::OsStr, fmt::Display, marker::PhantomData, net::SocketAddr, path::PathBuf, str::FromStr,
+    time::Duration,
+};
 
 use clap::{
     Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum, builder::TypedValueParser,
     error::ErrorKind,
 };
+use clap_complete::Shell;
 use ipnet::IpNet;
 use url::Url;
 
 use crate::{
-    api::duration::{HumanDuration, InvalidDuration},
+    api::{
+        duration::{HumanDuration, InvalidDuration},
+        v1alpha1::IdentityProvider,
+    },
     bridge::{
         address::{HostPattern, parse_network},
         proxy::{Exception, ProxyUrl},
@@ -33,8 +40,205 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Check that the cluster has what `run` needs: the CRD, the permissions, and, if asked, an operator that is ready.
     Preflight(Box<PreflightArguments>),
+    /// Check a connection from here, step by step: without a cluster, from a manifest, or as it is in a cluster.
+    Check(Box<CheckArguments>),
+    /// Print what is known of a reason or condition: what it means, how it is known, and what to do.
+    Explain {
+        /// For instance `AuthFailed`; all are listed where none is given.
+        reason: Option<String>,
+    },
     /// Print the CustomResourceDefinition as YAML.
     Crd,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
+
+/// What `kubectl scim-bridge` can do: the same program by the name `kubectl-scim_bridge`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kubectl scim-bridge",
+    bin_name = "kubectl scim-bridge",
+    version,
+    max_term_width = 100
+)]
+/// Looks at connections to 1Password SCIM Bridges, from here and as the operator sees them.
+pub struct PluginArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PluginCommand,
+}
+
+/// What `kubectl scim-bridge` can do.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Check a connection from here, and put the operator's view beside it.
+    Check(Box<PluginCheckArguments>),
+    /// Have the operator check a connection now, and wait for its verdict.
+    Recheck {
+        /// The connection.
+        #[command(flatten)]
+        connection: Named,
+
+        /// How long to wait for the operator.
+        #[arg(long, default_value = "90s", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Have the operator leave a connection alone.
+    Suspend(Named),
+    /// Have the operator take a connection up again.
+    Resume(Named),
+    /// Print what is known of a reason or condition: what it means, how it is known, and what to do.
+    Explain {
+        /// For instance `AuthFailed`; all are listed where none is given.
+        reason: Option<String>,
+    },
+}
+
+/// A connection in a cluster.
+#[derive(Clone, Debug, Args)]
+pub struct Named {
+    /// Name of the connection.
+    pub name: String,
+
+    /// Where it is.
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// A cluster, and a namespace in it.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Cluster {
+    /// Namespace; that of the context where none is given.
+    #[arg(short, long, help_heading = "Cluster")]
+    pub namespace: Option<String>,
+
+    /// File with the cluster's address and credentials; KUBECONFIG where none is given.
+    #[arg(long, help_heading = "Cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Context of the kubeconfig.
+    #[arg(long, help_heading = "Cluster")]
+    pub context: Option<String>,
+}
+
+/// Flags of `kubectl scim-bridge check`.
+#[derive(Clone, Debug, Args)]
+pub struct PluginCheckArguments {
+    /// The connection.
+    #[command(flatten)]
+    pub connection: Named,
+
+    /// Which addresses may be connected to.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// How to show it.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Flags of `check`.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
+#[command(
+    after_help = "Exit codes: 0 connected, 1 usage or a failure of this program, 2 somebody has to act, 3 it may pass by itself."
+)]
+pub struct CheckArguments {
+    /// The bridge's address.
+    #[arg(long, requires = "key", help_heading = "Without a manifest")]
+    pub url: Option<String>,
+
+    /// The key.
+    #[command(flatten)]
+    pub key: KeySource,
+
+    /// The identity provider that uses the bridge.
+    #[arg(long, value_parser = identity_provider, conflicts_with = "file", help_heading = "Without a manifest")]
+    pub identity_provider: Option<IdentityProvider>,
+
+    /// File with the certificate authorities to trust instead of the system's, in PEM form.
+    #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
+    pub ca_file: Option<PathBuf>,
+
+    /// Name that the certificate has to be for, where it is not the host's.
+    #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
+    pub server_name: Option<String>,
+
+    /// Time that the whole check may take: 1s to 60s.
+    #[arg(
+        long,
+        default_value = "10s",
+        conflicts_with = "file",
+        help_heading = "Without a manifest"
+    )]
+    pub timeout: HumanDuration,
+
+    /// Allow an http:// address: the key then travels unprotected.
+    #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
+    pub allow_plaintext: bool,
+
+    /// Manifest of a `ScimBridgeConnection`, and perhaps of what it names; - for standard input.
+    #[arg(short, long, help_heading = "From a manifest")]
+    pub file: Option<PathBuf>,
+
+    /// Manifest of the Secrets and ConfigMaps that the connection names; repeatable. What is in no file is read from the cluster.
+    #[arg(long = "secret-file", requires = "file", help_heading = "From a manifest")]
+    pub secret_files: Vec<PathBuf>,
+
+    /// Where what is in no file is read.
+    #[command(flatten)]
+    pub cluster: Cluster,
+
+    /// Which addresses may be connected to.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// How to show it.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// Where the key is. Never an argument: other users of the machine can read those.
+#[derive(Clone, Debug, Args)]
+#[group(id = "key", multiple = false, conflicts_with = "file")]
+pub struct KeySource {
+    /// File with the key, a line break at its end left out; - for standard input.
+    #[arg(long, help_heading = "Without a manifest")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Name of the environment variable with the key.
+    #[arg(long, value_name = "NAME", help_heading = "Without a manifest")]
+    pub api_key_env: Option<String>,
+}
+
+/// How to show a check.
+#[derive(Clone, Debug, Args)]
+pub struct Show {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = OutputFormat::Text, help_heading = "Output")]
+    pub output: OutputFormat,
+
+    /// Check again after this time, until interrupted.
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration, help_heading = "Output")]
+    pub watch: Option<Duration>,
+}
+
+/// Form of what `check` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people, step by step.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+    /// A `JUnit` report, a test case for each step.
+    Junit,
 }
 
 /// Where the program works, and what it needs there: `run` stands on it, `preflight` examines it.
@@ -79,17 +283,9 @@ pub struct PreflightArguments {
     pub timeout: Duration,
 }
 
-/// Flags of `run`.
+/// Which addresses may be connected to, and how.
 #[derive(Clone, Debug, Args)]
-pub struct RunArguments {
-    /// Where it works.
-    #[command(flatten)]
-    pub footing: Footing,
-
-    /// Watch only connections with these labels (for instance `shard=a`).
-    #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
-    pub watch_label_selector: Option<String>,
-
+pub struct Addresses {
     /// Networks that may be connected to although they are denied otherwise (loopback, link-local, ...); repeatable.
     #[arg(
         long = "allow-cidr",
@@ -119,10 +315,6 @@ pub struct RunArguments {
     )]
     pub allowed_hosts: Vec<HostPattern>,
 
-    /// A Secret must name the hosts that its key may be sent to, in annotation scimbridge.dev/allowed-hosts.
-    #[arg(long, env = "REQUIRE_SECRET_CONSENT", help_heading = "Addresses")]
-    pub require_secret_consent: bool,
-
     /// HTTP proxy for requests to bridges: `http://HOST:PORT`. Without it no proxy is used.
     #[arg(long, env = "BRIDGE_PROXY", hide_env_values = true, value_parser = confidential::<ProxyUrl>(), help_heading = "Addresses")]
     pub bridge_proxy: Option<ProxyUrl>,
@@ -135,6 +327,26 @@ pub struct RunArguments {
         help_heading = "Addresses"
     )]
     pub bridge_no_proxy: Vec<Exception>,
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArguments {
+    /// Where it works.
+    #[command(flatten)]
+    pub footing: Footing,
+
+    /// Watch only connections with these labels (for instance `shard=a`).
+    #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
+    pub watch_label_selector: Option<String>,
+
+    /// Which addresses may be connected to.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// A Secret must name the hosts that its key may be sent to, in annotation scimbridge.dev/allowed-hosts.
+    #[arg(long, env = "REQUIRE_SECRET_CONSENT", help_heading = "Addresses")]
+    pub require_secret_consent: bool,
 
     /// Most probes at a time, not counting those that take longer than two seconds.
     #[arg(long, env = "CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Work")]
@@ -234,6 +446,18 @@ where
     }
 }
 
+fn identity_provider(text: &str) -> Result<IdentityProvider, String> {
+    IdentityProvider::ALL
+        .into_iter()
+        .find(|provider| provider.as_str() == text)
+        .ok_or_else(|| {
+            format!(
+                "one of {}",
+                IdentityProvider::ALL.map(IdentityProvider::as_str).join(", ")
+            )
+        })
+}
+
 fn duration(text: &str) -> Result<Duration, InvalidDuration> {
     text.parse().map(|HumanDuration(duration)| duration)
 }
@@ -284,7 +508,7 @@ mod tests {
             panic!()
         };
         assert_eq!(run.footing.namespaces, ["a", "b"]);
-        assert_eq!(run.allow_cidrs.len(), 2);
+        assert_eq!(run.addresses.allow_cidrs.len(), 2);
         assert!(!run.footing.leader_elect);
         assert_eq!(run.admin_addr.to_string(), "0.0.0.0:9090");
         assert_eq!(run.heartbeat, Duration::from_mins(1));

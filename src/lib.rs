@@ -14,6 +14,7 @@
 pub mod api;
 pub mod args;
 pub mod bridge;
+pub mod check;
 pub mod clock;
 pub mod controller;
 pub mod domain;

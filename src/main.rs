@@ -1,23 +1,22 @@
 //! The program: parses its arguments, installs the one TLS provider, and runs.
 
-use std::{error::Error, io::Write as _, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use scim_bridge_operator::{
     api,
-    args::{Arguments, Command, PreflightArguments, RunArguments},
-    process,
+    args::{Arguments, Command, LogFormat, PluginArguments, PluginCommand},
+    check, process,
 };
 
 fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
-    let result = match command {
-        Command::Run(arguments) => run(*arguments),
-        Command::Preflight(arguments) => preflight(*arguments),
-        Command::Crd => print_crd(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match dispatch() {
+        Ok(code) => code,
         Err(error) => {
             let mut line = format!("scim-bridge-operator: {error}");
             let mut source = error.source();
@@ -26,27 +25,96 @@ fn main() -> ExitCode {
                 source = cause.source();
             }
             // Nothing is left to be done where standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{line}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: RunArguments) -> Result<(), Box<dyn Error>> {
-    Ok(runtime()?.block_on(process::run(arguments))?)
+/// The name by which kubectl finds the program as `kubectl scim-bridge`.
+const PLUGIN: &str = "kubectl-scim_bridge";
+
+fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
+    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    if called.file_stem().is_some_and(|name| name == PLUGIN) {
+        return match PluginArguments::try_parse() {
+            Ok(arguments) => plugin(arguments.command),
+            Err(error) => refuse(&error),
+        };
+    }
+    let command = match Arguments::try_parse() {
+        Ok(arguments) => arguments.command,
+        Err(error) => return refuse(&error),
+    };
+    match command {
+        Command::Run(arguments) => {
+            runtime()?.block_on(process::run(*arguments))?;
+        }
+        Command::Preflight(arguments) => {
+            runtime()?.block_on(process::preflight(*arguments, io::stdout()))?;
+        }
+        Command::Check(arguments) => {
+            let class = quiet_runtime()?.block_on(check::check(&arguments))?;
+            return Ok(check::exit_code(class).into());
+        }
+        Command::Explain { reason } => check::explain::explain(reason.as_deref(), &mut io::stdout())?,
+        Command::Crd => {
+            let yaml = serde_saphyr::to_string(&api::crd())?;
+            io::stdout().write_all(yaml.as_bytes())?;
+        }
+        Command::Completions { shell } => {
+            let mut definition = Arguments::command();
+            let mut out = Vec::new();
+            clap_complete::generate(shell, &mut definition, "scim-bridge-operator", &mut out);
+            io::stdout().write_all(&out)?;
+        }
+        Command::Man => clap_mangen::Man::new(Arguments::command()).render(&mut io::stdout())?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn preflight(arguments: PreflightArguments) -> Result<(), Box<dyn Error>> {
-    Ok(runtime()?.block_on(process::preflight(arguments, std::io::stdout()))?)
+fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
+    let runtime = quiet_runtime()?;
+    let out = &mut io::stdout();
+    let class = match command {
+        PluginCommand::Check(arguments) => runtime.block_on(check::plugin::check(&arguments))?,
+        PluginCommand::Recheck { connection, timeout } => {
+            runtime.block_on(check::plugin::recheck(&connection, timeout, out))?
+        }
+        PluginCommand::Suspend(connection) => {
+            runtime.block_on(check::plugin::suspend(&connection, true, out))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        PluginCommand::Resume(connection) => {
+            runtime.block_on(check::plugin::suspend(&connection, false, out))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        PluginCommand::Explain { reason } => {
+            check::explain::explain(reason.as_deref(), out)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    Ok(check::exit_code(class).into())
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+/// Shows what clap has to say. Usage errors end with 1: the codes above it belong to verdicts.
+fn refuse(error: &clap::Error) -> Result<ExitCode, Box<dyn Error>> {
+    error.print()?;
+    Ok(if error.use_stderr() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
     // kube and reqwest would each choose by features; with one installed nobody has to.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-fn print_crd() -> Result<(), Box<dyn Error>> {
-    let yaml = serde_saphyr::to_string(&api::crd())?;
-    Ok(std::io::stdout().write_all(yaml.as_bytes())?)
+/// For commands whose output is their answer: only faults are logged.
+fn quiet_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
+    process::telemetry::install(LogFormat::Text, "error")?;
+    Ok(runtime()?)
 }

@@ -36,6 +36,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "args",
         ],
     ),
+    (
+        "check",
+        &[
+            "api",
+            "domain",
+            "bridge",
+            "controller",
+            "process",
+            "clock",
+            "args",
+        ],
+    ),
     // Beside the layers.
     ("clock", &[]),
     ("tenure", &[]),

@@ -466,8 +466,17 @@ proptest! {
 
     /// A probe leaves no ground for the next one: after it, nothing but time or a change is a cause.
     #[test]
-    fn a_probe_never_causes_a_probe(judged in option::of(1_u64..5), at_start in 0_u64..5, later in 0_u64..5) {
-        let seen = |number| if number == 0 { Seen::Absent } else { Seen::Present(version(number)) };
+    fn a_probe_never_causes_a_probe(
+        judged in option::of(1_u64..5),
+        at_start in 0_u64..5,
+        later in 0_u64..5,
+        deleted in any::<bool>(),
+    ) {
+        let seen = |number| match number {
+            0 => Seen::Absent,
+            number if deleted => Seen::Deleted(version(number).resource_version),
+            number => Seen::Present(version(number)),
+        };
         let judged_number = judged;
         let (judged, before, seen_now) = (judged.map(version), seen(at_start), seen(later));
         let now = Timestamp::from_second(START).unwrap();
@@ -487,6 +496,7 @@ proptest! {
         let is_news = seen_now != before && match &seen_now {
             // What is older than what was read is told by a watch that lags behind.
             Seen::Present(_) => judged_number.is_none_or(|judged| later > judged),
+            Seen::Deleted(_) => judged_number.is_some_and(|judged| later >= judged),
             Seen::Absent | Seen::Unknown => judged.is_some(),
         };
         prop_assert_eq!(decision == Due::Now(Cause::CredentialChanged), is_news);

@@ -222,6 +222,17 @@ pub enum IdentityProvider {
 }
 
 impl IdentityProvider {
+    /// Every identity provider.
+    pub const ALL: [Self; 7] = [
+        Self::GoogleWorkspace,
+        Self::EntraID,
+        Self::Okta,
+        Self::JumpCloud,
+        Self::OneLogin,
+        Self::Rippling,
+        Self::Other,
+    ];
+
     /// The name in `spec.identityProvider`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -76,3 +76,16 @@ impl fmt::Debug for Bundle {
         write!(f, "Bundle({} certificates)", self.0.len())
     }
 }
+
+/// The roots that are trusted where a connection names none.
+#[must_use]
+pub fn system_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::warn!("no trusted roots were found: only connections with spec.tls.caRef can be verified");
+    }
+    tracing::info!(added, ignored, errors = found.errors.len(), "trusted roots");
+    roots
+}

@@ -205,7 +205,10 @@ impl Driver {
             Event::Apply((reference, metadata)) => self
                 .registry
                 .see(&reference, Seen::Present(object_version(&metadata))),
-            Event::Delete((reference, _)) => self.registry.see(&reference, Seen::Absent),
+            Event::Delete((reference, metadata)) => {
+                let version = metadata.resource_version.unwrap_or_default();
+                self.registry.see(&reference, Seen::Deleted(version))
+            }
         };
         for key in affected {
             self.consider(&key);

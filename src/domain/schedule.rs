@@ -34,8 +34,10 @@ pub enum Seen {
     /// Nothing (yet): no ground to act.
     #[default]
     Unknown,
-    /// It does not exist.
+    /// It does not exist: it is in no list.
     Absent,
+    /// It was deleted, in this resource version.
+    Deleted(String),
     /// It exists in this version.
     Present(ObjectVersion),
 }
@@ -271,7 +273,10 @@ impl Dependency<'_> {
         let differs = match self.seen {
             Seen::Unknown => false,
             Seen::Absent => self.judged.is_some(),
-            // A watch may lag behind what a pass has read by itself.
+            // A watch may lag behind what a pass has read by itself: what was deleted may be there again.
+            Seen::Deleted(version) => self
+                .judged
+                .is_some_and(|judged| !is_older(version, &judged.resource_version)),
             Seen::Present(version) => self.judged.is_none_or(|judged| {
                 judged != version && !is_older(&version.resource_version, &judged.resource_version)
             }),

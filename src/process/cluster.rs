@@ -4,10 +4,11 @@ use std::error::Error as _;
 
 use kube::{
     Client, Config,
-    config::{InferConfigError, KubeconfigError},
+    config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 use super::ProcessError;
+use crate::args::Cluster;
 
 /// The configuration of the Pod's ServiceAccount, or of KUBECONFIG.
 ///
@@ -19,11 +20,44 @@ pub(super) async fn config() -> Result<Config, ProcessError> {
         .map_err(|error| ProcessError::NoCluster(defect(&error)))
 }
 
+/// The configuration that a command line chooses, and the namespace that it stands in.
+///
+/// # Errors
+/// [`ProcessError::NoCluster`] where there is none.
+pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), ProcessError> {
+    let Cluster {
+        namespace,
+        kubeconfig,
+        context,
+    } = chosen;
+    let mut config = if kubeconfig.is_none() && context.is_none() {
+        config().await?
+    } else {
+        let unusable = |error: KubeconfigError| ProcessError::NoCluster(explain(Some(&error)));
+        let file = match kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let options = KubeConfigOptions {
+            context: context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        Config::from_custom_kubeconfig(file.map_err(unusable)?, &options)
+            .await
+            .map_err(unusable)?
+    };
+    if let Some(namespace) = namespace {
+        config.default_namespace.clone_from(namespace);
+    }
+    let namespace = config.default_namespace.clone();
+    Ok((config, namespace))
+}
+
 /// A client for the API server.
 ///
 /// # Errors
 /// [`ProcessError::Client`] where its credentials cannot be used.
-pub(super) fn client(config: Config) -> Result<Client, ProcessError> {
+pub fn client(config: Config) -> Result<Client, ProcessError> {
     Client::try_from(config).map_err(|error| unusable(&error))
 }
 
@@ -44,7 +78,11 @@ pub(super) fn unusable(error: &kube::Error) -> ProcessError {
 /// What is wrong, in words of our own: whoever reads a kubeconfig quotes the place of an error, and that may be where a
 /// credential stands.
 fn defect(error: &InferConfigError) -> &'static str {
-    match error.source().and_then(|source| source.downcast_ref()) {
+    explain(error.source().and_then(|source| source.downcast_ref()))
+}
+
+fn explain(error: Option<&KubeconfigError>) -> &'static str {
+    match error {
         Some(KubeconfigError::Parse(_)) => "it is not YAML in the form of a kubeconfig",
         Some(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)) => {
             "there is none, or it cannot be read"

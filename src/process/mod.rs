@@ -12,8 +12,9 @@
 
 pub mod telemetry;
 
+pub mod cluster;
+
 mod admin;
-mod cluster;
 mod leader;
 mod needs;
 mod preflight;
@@ -21,7 +22,6 @@ mod preflight;
 use std::{future::Future, net::IpAddr, sync::Arc};
 
 use kube::{Client, Config};
-use rustls::RootCertStore;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -37,8 +37,8 @@ use self::{
     needs::{Finding, LeaseName, Needs, watch_over},
 };
 use crate::{
-    args::RunArguments,
-    bridge::{HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy},
+    args::{Addresses, RunArguments},
+    bridge::{HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy, trust::system_roots},
     clock::{Clock, SystemClock},
     controller::{
         ControllerError, Readiness,
@@ -95,12 +95,15 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     let RunArguments {
         footing,
         watch_label_selector,
-        allow_cidrs,
-        deny_cidrs,
-        allowed_hosts,
+        addresses:
+            Addresses {
+                allow_cidrs,
+                deny_cidrs,
+                allowed_hosts,
+                bridge_proxy,
+                bridge_no_proxy,
+            },
         require_secret_consent,
-        bridge_proxy,
-        bridge_no_proxy,
         concurrency,
         heartbeat,
         drain_timeout,
@@ -289,16 +292,4 @@ async fn api_server_addresses(config: &Config) -> Vec<IpAddr> {
         }
     }
     addresses
-}
-
-/// The roots that are trusted where a connection names none.
-fn system_roots() -> RootCertStore {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        warn!("no trusted roots were found: only connections with spec.tls.caRef can be verified");
-    }
-    info!(added, ignored, errors = found.errors.len(), "trusted roots");
-    roots
 }

@@ -309,13 +309,22 @@ impl Cluster {
     }
 
     pub(crate) fn remove(&mut self, named: Named) -> bool {
-        self.slot_mut(named).take().is_some()
+        let existed = self.slot_mut(named).take().is_some();
+        if existed {
+            self.bump();
+        }
+        existed
     }
 
     /// What a watch of metadata tells of an object.
     pub(crate) fn seen(&self, named: Named) -> Seen {
         self.slot(named)
             .map_or(Seen::Absent, |stored| Seen::Present(stored.version.clone()))
+    }
+
+    /// What a watch of metadata tells of an object that was just deleted.
+    pub(crate) fn deleted(&self) -> Seen {
+        Seen::Deleted(self.revision.to_string())
     }
 
     /// The apply of a status, as the API server answers it: 409 where the version has passed; no new version where it

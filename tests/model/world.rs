@@ -326,7 +326,13 @@ impl World {
         };
         if happened {
             match named {
-                Some(named) => self.process.tell_other(named, self.cluster.seen(named)),
+                Some(named) => {
+                    let seen = match step {
+                        Step::Remove(_) => self.cluster.deleted(),
+                        _ => self.cluster.seen(named),
+                    };
+                    self.process.tell_other(named, seen);
+                }
                 None if matches!(step, Step::Accept(_) | Step::Turn(_)) => {}
                 None => self.process.tell(Event::of(self.cluster.object.as_ref())),
             }

@@ -1,0 +1,324 @@
+//! A check, for machines: JSON, YAML, `JUnit`.
+
+use std::io::{self, Write};
+
+use k8s_openapi::jiff::Timestamp;
+use quick_xml::{
+    Writer,
+    events::{BytesDecl, BytesText, Event},
+};
+use serde::Serialize;
+
+use super::{
+    Checked,
+    explain::runbook,
+    steps::{Footprint, Mark},
+};
+use crate::{
+    api::{
+        v1alpha1::{ComponentState, ScimApi},
+        vocabulary::{Class, ConditionType, Truth},
+    },
+    domain::{
+        conditions::find,
+        evidence::{Component, Evidence, Exchange, KeyTrial},
+    },
+};
+
+/// What stands in the JSON and YAML documents. Fields are added, and never renamed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    checked_at: Timestamp,
+    reason: &'static str,
+    class: &'static str,
+    message: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    action: &'static str,
+    runbook: String,
+    connected: &'static str,
+    auth_failed: &'static str,
+    scim_disabled: &'static str,
+    scim_api: ScimApi,
+    steps: Vec<StepDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bridge: Option<BridgeDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<CertificateDocument<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    directory: Option<DirectoryDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_api_key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<OperatorDocument<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StepDocument<'a> {
+    step: &'static str,
+    result: &'static str,
+    note: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BridgeDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<&'a str>,
+    components: Vec<ComponentDocument>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ComponentDocument {
+    name: &'static str,
+    state: ComponentState,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateDocument<'a> {
+    not_after: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DirectoryDocument {
+    users: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<u64>,
+}
+
+/// What the operator says of the same connection.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OperatorDocument<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_probe_time: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_until: Option<Timestamp>,
+    /// Whether both come to the same reason.
+    agrees: bool,
+}
+
+/// Writes JSON: for people to read, or one line.
+///
+/// # Errors
+/// Where `out` takes no more.
+pub fn json(checked: &Checked, pretty: bool, out: &mut impl Write) -> io::Result<()> {
+    let document = Document::of(checked);
+    if pretty {
+        serde_json::to_writer_pretty(&mut *out, &document)?;
+    } else {
+        serde_json::to_writer(&mut *out, &document)?;
+    }
+    writeln!(out)
+}
+
+/// Writes a YAML document.
+///
+/// # Errors
+/// Where `out` takes no more.
+pub fn yaml(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
+    let text = serde_saphyr::to_string(&Document::of(checked)).map_err(io::Error::other)?;
+    writeln!(out, "---\n{}", text.trim_end())
+}
+
+/// Writes a `JUnit` report: a test suite with a test case for each step, in the form that CI systems read.
+/// <https://github.com/testmoapp/junitxml>
+///
+/// # Errors
+/// Where `out` takes no more.
+pub fn junit(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
+    let suite = checked
+        .name
+        .as_deref()
+        .or(checked.url.as_deref())
+        .unwrap_or("the connection");
+    let count = |mark| {
+        let marked = checked.steps.iter().filter(|step| step.mark == mark);
+        marked.count().to_string()
+    };
+    let (tests, failures, skipped) = (
+        checked.steps.len().to_string(),
+        count(Mark::Failed),
+        count(Mark::Skipped),
+    );
+    let mut writer = Writer::new_with_indent(&mut *out, b' ', 2);
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    writer
+        .create_element("testsuites")
+        .write_inner_content(|writer| {
+            writer
+                .create_element("testsuite")
+                .with_attributes([
+                    ("name", suite),
+                    ("tests", &tests),
+                    ("failures", &failures),
+                    ("skipped", &skipped),
+                ])
+                .write_inner_content(|writer| {
+                    for step in &checked.steps {
+                        case(writer, suite, checked, step)?;
+                    }
+                    Ok(())
+                })?;
+            Ok(())
+        })?;
+    writeln!(out)
+}
+
+fn case<W: Write>(
+    writer: &mut Writer<W>,
+    suite: &str,
+    checked: &Checked,
+    footprint: &Footprint,
+) -> io::Result<()> {
+    let case = writer
+        .create_element("testcase")
+        .with_attributes([("classname", suite), ("name", footprint.step.as_str())]);
+    let note = footprint.note.as_str();
+    match footprint.mark {
+        Mark::Passed => case.write_empty()?,
+        Mark::Warned => case.write_inner_content(|writer| {
+            writer
+                .create_element("system-out")
+                .write_text_content(BytesText::new(note))?;
+            Ok(())
+        })?,
+        Mark::Skipped => case.write_inner_content(|writer| {
+            writer
+                .create_element("skipped")
+                .with_attribute(("message", note))
+                .write_empty()?;
+            Ok(())
+        })?,
+        Mark::Failed => {
+            let reason = checked.verdict.reason;
+            let what_next = format!("{} See {}.", reason.action(), runbook(&reason.anchor()));
+            case.write_inner_content(|writer| {
+                writer
+                    .create_element("failure")
+                    .with_attributes([("type", reason.as_str()), ("message", note)])
+                    .write_text_content(BytesText::new(&what_next))?;
+                Ok(())
+            })?
+        }
+    };
+    Ok(())
+}
+
+impl<'a> Document<'a> {
+    fn of(checked: &'a Checked) -> Self {
+        let Checked {
+            name,
+            url,
+            target: _,
+            evidence,
+            verdict,
+            steps,
+            at,
+            operator,
+        } = checked;
+        let exchange = match evidence {
+            Evidence::Probed(exchange) => Some(exchange),
+            Evidence::Blocked(_) => None,
+        };
+        let reason = verdict.reason;
+        Self {
+            connection: name.as_deref(),
+            url: url.as_deref(),
+            checked_at: *at,
+            reason: reason.as_str(),
+            class: match reason.class() {
+                Class::Ok => "ok",
+                Class::Action => "action",
+                Class::Transient => "transient",
+                Class::Pending => "pending",
+            },
+            message: verdict.message(),
+            action: reason.action(),
+            runbook: runbook(&reason.anchor()),
+            connected: Truth::as_str(verdict.connected),
+            auth_failed: Truth::as_str(verdict.auth_failed),
+            scim_disabled: Truth::as_str(verdict.scim_disabled),
+            scim_api: verdict.scim_api,
+            steps: steps
+                .iter()
+                .map(|footprint| StepDocument {
+                    step: footprint.step.as_str(),
+                    result: footprint.mark.as_str(),
+                    note: &footprint.note,
+                })
+                .collect(),
+            bridge: exchange.and_then(BridgeDocument::of),
+            certificate: exchange.and_then(|exchange| {
+                exchange
+                    .certificate
+                    .as_ref()
+                    .map(|certificate| CertificateDocument {
+                        not_after: certificate.not_after,
+                        issuer: certificate.issuer.as_deref(),
+                    })
+            }),
+            directory: exchange.and_then(|exchange| {
+                exchange.users.document().map(|users| DirectoryDocument {
+                    users: *users,
+                    groups: exchange.groups,
+                })
+            }),
+            next_api_key: exchange.and_then(|exchange| exchange.next_key).map(told),
+            operator: operator.as_ref().map(|status| {
+                let ready = find(&status.conditions, ConditionType::Ready);
+                let said = ready.map(|ready| ready.reason.as_str());
+                OperatorDocument {
+                    ready: ready.map(|ready| ready.status.as_str()),
+                    reason: said,
+                    last_probe_time: status.last_probe_time.as_ref().map(|time| time.0),
+                    valid_until: status.valid_until.as_ref().map(|time| time.0),
+                    agrees: said == Some(reason.as_str()),
+                }
+            }),
+        }
+    }
+}
+
+impl<'a> BridgeDocument<'a> {
+    fn of(exchange: &'a Exchange) -> Option<Self> {
+        exchange.health.document().map(|health| Self {
+            version: health.version.as_deref(),
+            build: health.build.as_deref(),
+            components: health
+                .components
+                .iter()
+                .map(|(component, state)| ComponentDocument {
+                    name: Component::as_str(*component),
+                    state: *state,
+                })
+                .collect(),
+        })
+    }
+}
+
+/// What became of the rehearsal of the next key.
+const fn told(trial: KeyTrial) -> &'static str {
+    match trial {
+        KeyTrial::Accepted => "accepted",
+        KeyTrial::Refused => "refused",
+        KeyTrial::Unusable(obstacle) => obstacle.reason().as_str(),
+        KeyTrial::Undecided => "undecided",
+    }
+}

@@ -1,0 +1,147 @@
+//! `kubectl scim-bridge`: connections of a cluster, with the caller's own permissions.
+
+use std::{io::Write, time::Duration};
+
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    CheckError, Checker, repeat,
+    subject::{ask, read_live},
+};
+use crate::{
+    api::{
+        REQUESTED_AT_ANNOTATION,
+        v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionStatus},
+        vocabulary::{Class, ConditionType, Reason},
+    },
+    args::{Named, PluginCheckArguments},
+    clock::{Clock as _, SystemClock},
+    domain::conditions::{find, reason_of},
+    process::cluster,
+};
+
+/// Who has changed a connection, in its `managedFields`.
+const FIELD_MANAGER: &str = "kubectl-scim_bridge";
+
+/// Pause between two looks at a status.
+const PAUSE: Duration = Duration::from_millis(500);
+
+type Connections = Api<DeserializeGuard<ScimBridgeConnection>>;
+
+/// A connection in its cluster.
+struct Place {
+    client: Client,
+    namespace: String,
+    name: String,
+}
+
+/// Checks a connection from here, and puts the operator's view beside it.
+///
+/// # Errors
+/// Where the cluster does not give the connection or what it names.
+pub async fn check(arguments: &PluginCheckArguments) -> Result<Class, CheckError> {
+    let Place {
+        client,
+        namespace,
+        name,
+    } = Place::of(&arguments.connection).await?;
+    let mut checker = Checker::new(&arguments.addresses);
+    repeat(&arguments.show, async |terminal| {
+        let subject = read_live(&client, &namespace, &name).await?;
+        checker.check(subject, terminal).await
+    })
+    .await
+}
+
+/// Asks the operator for a probe, and waits until it has answered.
+///
+/// # Errors
+/// Where the cluster refuses, or the operator does not answer in time.
+pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> Result<Class, CheckError> {
+    let place = Place::of(named).await?;
+    let request = SystemClock.now().to_string();
+    let annotations = json!({"metadata": {"annotations": {REQUESTED_AT_ANNOTATION: request}}});
+    if place.patch(&annotations).await? {
+        return Err(CheckError::Suspended);
+    }
+    let end = Instant::now() + timeout;
+    loop {
+        let status = place.status().await?;
+        if status.last_handled_reconcile_at.as_ref() == Some(&request) {
+            let ready = find(&status.conditions, ConditionType::Ready);
+            let (reason, message) =
+                ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
+            place.tell(out, &format!("{reason}  {message}"))?;
+            return Ok(reason_of(&status.conditions).map_or(Class::Pending, Reason::class));
+        }
+        if Instant::now() + PAUSE > end {
+            return Err(CheckError::OperatorSilent);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Has the operator leave a connection alone, or take it up again.
+///
+/// # Errors
+/// Where the cluster refuses.
+pub async fn suspend(named: &Named, suspend: bool, out: &mut impl Write) -> Result<(), CheckError> {
+    let place = Place::of(named).await?;
+    place.patch(&json!({"spec": {"suspend": suspend}})).await?;
+    place.tell(out, if suspend { "suspended" } else { "resumed" })
+}
+
+impl Place {
+    async fn of(named: &Named) -> Result<Self, CheckError> {
+        let (config, namespace) = cluster::chosen_config(&named.cluster).await?;
+        Ok(Self {
+            client: cluster::client(config)?,
+            namespace,
+            name: named.name.clone(),
+        })
+    }
+
+    fn api(&self) -> Connections {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Changes the connection. Whether it is suspended then.
+    async fn patch(&self, patch: &Value) -> Result<bool, CheckError> {
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patched = self
+            .api()
+            .patch(&self.name, &parameters, &Patch::Merge(patch))
+            .await;
+        match patched {
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(self.missing()),
+            answer => {
+                let DeserializeGuard(object) = ask(answer, "the connection")?;
+                Ok(object.is_ok_and(|object| object.spec.suspend))
+            }
+        }
+    }
+
+    async fn status(&self) -> Result<ScimBridgeConnectionStatus, CheckError> {
+        let object = ask(self.api().get_opt(&self.name).await, "the connection")?;
+        let DeserializeGuard(object) = object.ok_or_else(|| self.missing())?;
+        Ok(object.ok().and_then(|object| object.status).unwrap_or_default())
+    }
+
+    fn missing(&self) -> CheckError {
+        CheckError::NoConnection(format!("{}/{}", self.namespace, self.name))
+    }
+
+    fn tell(&self, out: &mut impl Write, what: &str) -> Result<(), CheckError> {
+        let Self { namespace, name, .. } = self;
+        writeln!(out, "{namespace}/{name}  {what}").map_err(CheckError::Output)
+    }
+}

@@ -1,0 +1,392 @@
+//! What is checked: a connection, and the values that it names, from flags, files or a cluster.
+
+use std::{fs, io::Read as _, path::Path};
+
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Api, Client, core::DeserializeGuard};
+use secrecy::zeroize::Zeroizing;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::CheckError;
+use crate::{
+    api::{
+        duration::HumanDuration,
+        v1alpha1::{
+            ApiKeySecretRef, CaKind, CaRef, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
+            ScimBridgeConnectionStatus, TlsSpec,
+        },
+    },
+    args::{CheckArguments, Cluster, KeySource},
+    controller::order::{Entry, config_map_entry, secret_entry},
+    domain::evidence::Obstacle,
+    process::cluster,
+};
+
+/// More than this of a file is not read: no manifest, key or bundle is larger.
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// A connection and what it names.
+#[derive(Debug)]
+pub struct Subject {
+    /// `NAMESPACE/NAME`, where it has a name.
+    pub name: Option<String>,
+    /// The specification; `None` where it does not have the form of the resource.
+    pub spec: Option<ScimBridgeConnectionSpec>,
+    /// The entry with the key.
+    pub key: Entry,
+    /// The entry with the certificate authorities, where one is named.
+    pub ca: Option<Entry>,
+    /// The entry with the next key, where one is named.
+    pub next_key: Option<Entry>,
+    /// The status that the operator has written, where the object is from a cluster.
+    pub status: Option<ScimBridgeConnectionStatus>,
+}
+
+/// Reads what `check` is asked to check.
+///
+/// # Errors
+/// Where a file or the cluster does not give what is asked for. What is merely missing is a verdict.
+pub async fn read(arguments: &CheckArguments) -> Result<Subject, CheckError> {
+    match (&arguments.url, &arguments.file) {
+        (Some(url), _) => from_flags(arguments, url),
+        (None, Some(file)) => from_manifest(file, &arguments.secret_files, &arguments.cluster).await,
+        (None, None) => Err(CheckError::NothingToCheck),
+    }
+}
+
+/// Reads a connection, and what it names, from a cluster.
+///
+/// # Errors
+/// Where the cluster does not answer, or there is no such connection.
+pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<Subject, CheckError> {
+    let api = Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(client.clone(), namespace);
+    let DeserializeGuard(object) = ask(api.get_opt(name).await, "the connection")?
+        .ok_or_else(|| CheckError::NoConnection(format!("{namespace}/{name}")))?;
+    let source = Source {
+        objects: Objects::default(),
+        live: Some((client.clone(), namespace.to_owned())),
+    };
+    let name = Some(format!("{namespace}/{name}"));
+    match object {
+        Ok(object) => {
+            let status = object.status;
+            let subject = source.subject(name, Some(object.spec)).await?;
+            Ok(Subject { status, ..subject })
+        }
+        Err(_) => source.subject(name, None).await,
+    }
+}
+
+fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckError> {
+    let nowhere = || ApiKeySecretRef {
+        name: "given".to_owned(),
+        key: "apiKey".to_owned(),
+    };
+    let tls = (arguments.ca_file.is_some() || arguments.server_name.is_some()).then(|| TlsSpec {
+        ca_ref: arguments.ca_file.as_ref().map(|_| CaRef {
+            kind: CaKind::ConfigMap,
+            name: "given".to_owned(),
+            key: "ca.crt".to_owned(),
+        }),
+        server_name: arguments.server_name.clone(),
+    });
+    let spec = ScimBridgeConnectionSpec {
+        url: url.to_owned(),
+        api_key_secret_ref: nowhere(),
+        identity_provider: arguments.identity_provider,
+        // One probe has no interval and no threshold; these are valid, and nobody asks for them.
+        interval: HumanDuration::from_secs(300),
+        timeout: arguments.timeout,
+        failure_threshold: 1,
+        suspend: false,
+        allow_plaintext: arguments.allow_plaintext,
+        tls,
+        next_api_key_secret_ref: None,
+    };
+    let ca = arguments
+        .ca_file
+        .as_deref()
+        .map(|path| Ok::<_, CheckError>(Entry::bare(Ok(read_file(path)?.to_vec()))));
+    Ok(Subject {
+        name: None,
+        spec: Some(spec),
+        key: Entry::bare(Ok(read_key(&arguments.key)?)),
+        ca: ca.transpose()?,
+        next_key: None,
+        status: None,
+    })
+}
+
+/// The key, from wherever it is. Shells and editors put a line break at the end of a file; it is not part of the key.
+fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
+    let mut key = match (&source.api_key_file, &source.api_key_env) {
+        (Some(path), _) => read_file(path)?.to_vec(),
+        (None, Some(name)) => std::env::var_os(name)
+            .ok_or(CheckError::NoKeyInEnvironment)?
+            .into_encoded_bytes(),
+        (None, None) => return Err(CheckError::NothingToCheck),
+    };
+    if source.api_key_file.is_some() && key.last() == Some(&b'\n') {
+        key.pop();
+        if key.last() == Some(&b'\r') {
+            key.pop();
+        }
+    }
+    Ok(key)
+}
+
+/// Reads a file, or standard input where it is called `-`.
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CheckError> {
+    let failed = |source| CheckError::File {
+        path: path.to_owned(),
+        source,
+    };
+    // Room for nearly all of them at once: a buffer that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
+    if path == Path::new("-") {
+        let mut input = std::io::stdin().lock().take(MAX_FILE);
+        input.read_to_end(&mut bytes).map_err(failed)?;
+    } else {
+        let file = fs::File::open(path).map_err(failed)?;
+        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+async fn from_manifest(
+    file: &Path,
+    secret_files: &[std::path::PathBuf],
+    where_else: &Cluster,
+) -> Result<Subject, CheckError> {
+    let mut objects = Objects::read(file)?;
+    for path in secret_files {
+        objects.extend(Objects::read(path)?);
+    }
+    let mut connections = std::mem::take(&mut objects.connections).into_iter();
+    let (Some(connection), None) = (connections.next(), connections.next()) else {
+        return Err(CheckError::NotOneConnection(file.to_owned()));
+    };
+    let metadata = connection.get("metadata").cloned().unwrap_or_default();
+    let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
+    let spec = connection
+        .get("spec")
+        .cloned()
+        .and_then(|spec| serde_json::from_value(spec).ok());
+    let needs_more = spec.as_ref().is_some_and(|spec| !objects.hold(spec));
+    let live = if needs_more {
+        let (config, namespace) = cluster::chosen_config(where_else)
+            .await
+            .map_err(|_| CheckError::Missing)?;
+        let namespace = metadata.namespace.clone().unwrap_or(namespace);
+        Some((cluster::client(config)?, namespace))
+    } else {
+        None
+    };
+    let name = match (metadata.namespace, metadata.name) {
+        (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
+        (None, name) => name,
+        (Some(_), None) => None,
+    };
+    Source { objects, live }.subject(name, spec).await
+}
+
+/// Objects out of manifests.
+#[derive(Default)]
+struct Objects {
+    connections: Vec<Value>,
+    secrets: Vec<Secret>,
+    config_maps: Vec<ConfigMap>,
+}
+
+/// Where what a connection names is.
+struct Source {
+    objects: Objects,
+    live: Option<(Client, String)>,
+}
+
+impl Objects {
+    /// The objects of a file, those of a list among them. What is wrong with it is said without quoting it: it may hold
+    /// a key.
+    fn read(path: &Path) -> Result<Self, CheckError> {
+        let bytes = read_file(path)?;
+        let malformed = || CheckError::NoManifest(path.to_owned());
+        let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|_| malformed())?;
+        let mut objects = Self::default();
+        for document in documents {
+            objects.take(document).ok_or_else(malformed)?;
+        }
+        Ok(objects)
+    }
+
+    fn take(&mut self, document: Value) -> Option<()> {
+        match document.get("kind").and_then(Value::as_str) {
+            Some("ScimBridgeConnection") => self.connections.push(document),
+            Some("Secret") => {
+                let Secret {
+                    data, string_data, ..
+                } = typed(document.clone())?;
+                let mut data = data.unwrap_or_default();
+                // As the API server merges them.
+                data.extend(
+                    string_data
+                        .into_iter()
+                        .flatten()
+                        .map(|(key, text)| (key, k8s_openapi::ByteString(text.into_bytes()))),
+                );
+                self.secrets.push(Secret {
+                    data: Some(data),
+                    string_data: None,
+                    ..typed(document)?
+                });
+            }
+            Some("ConfigMap") => self.config_maps.push(typed(document)?),
+            Some("List") => {
+                for item in document
+                    .get("items")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                {
+                    self.take(item.clone())?;
+                }
+            }
+            // Manifests hold all kinds of things.
+            Some(_) => {}
+            None => return document.is_null().then_some(()),
+        }
+        Some(())
+    }
+
+    fn extend(&mut self, other: Self) {
+        self.connections.extend(other.connections);
+        self.secrets.extend(other.secrets);
+        self.config_maps.extend(other.config_maps);
+    }
+
+    fn secret(&self, name: &str) -> Option<&Secret> {
+        let mut all = self.secrets.iter();
+        all.find(|secret| secret.metadata.name.as_deref() == Some(name))
+    }
+
+    fn config_map(&self, name: &str) -> Option<&ConfigMap> {
+        let mut all = self.config_maps.iter();
+        all.find(|map| map.metadata.name.as_deref() == Some(name))
+    }
+
+    /// Whether all that a specification names is here.
+    fn hold(&self, spec: &ScimBridgeConnectionSpec) -> bool {
+        let secrets = [
+            Some(&spec.api_key_secret_ref),
+            spec.next_api_key_secret_ref.as_ref(),
+        ];
+        let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
+        secrets
+            .into_iter()
+            .flatten()
+            .all(|reference| self.secret(&reference.name).is_some())
+            && ca.is_none_or(|reference| match reference.kind {
+                CaKind::Secret => self.secret(&reference.name).is_some(),
+                CaKind::ConfigMap => self.config_map(&reference.name).is_some(),
+            })
+    }
+}
+
+impl Source {
+    async fn subject(
+        &self,
+        name: Option<String>,
+        spec: Option<ScimBridgeConnectionSpec>,
+    ) -> Result<Subject, CheckError> {
+        let mut subject = Subject {
+            name,
+            spec: None,
+            key: Entry::bare(Err(Obstacle::SecretNotFound)),
+            ca: None,
+            next_key: None,
+            status: None,
+        };
+        if let Some(spec) = &spec {
+            subject.key = self.key(&spec.api_key_secret_ref).await?;
+            if let Some(reference) = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref()) {
+                subject.ca = Some(self.ca(reference).await?);
+            }
+            if let Some(reference) = &spec.next_api_key_secret_ref {
+                subject.next_key = Some(self.key(reference).await?);
+            }
+        }
+        Ok(Subject { spec, ..subject })
+    }
+
+    async fn key(&self, reference: &ApiKeySecretRef) -> Result<Entry, CheckError> {
+        let secret = self.secret(&reference.name).await?;
+        Ok(secret_entry(
+            secret,
+            &reference.key,
+            Obstacle::SecretNotFound,
+            Obstacle::SecretKeyMissing,
+        ))
+    }
+
+    async fn ca(&self, reference: &CaRef) -> Result<Entry, CheckError> {
+        match reference.kind {
+            CaKind::Secret => {
+                let secret = self.secret(&reference.name).await?;
+                let missing = Obstacle::CaNotFound;
+                Ok(secret_entry(secret, &reference.key, missing, missing))
+            }
+            CaKind::ConfigMap => {
+                let object = match (self.objects.config_map(&reference.name), &self.live) {
+                    (Some(object), _) => Some(object.clone()),
+                    (None, None) => None,
+                    (None, Some((client, namespace))) => {
+                        let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+                        ask(api.get_opt(&reference.name).await, "the ConfigMap")?
+                    }
+                };
+                Ok(config_map_entry(object, &reference.key))
+            }
+        }
+    }
+
+    async fn secret(&self, name: &str) -> Result<Option<Secret>, CheckError> {
+        match (self.objects.secret(name), &self.live) {
+            (Some(secret), _) => Ok(Some(secret.clone())),
+            (None, None) => Ok(None),
+            (None, Some((client, namespace))) => {
+                let api = Api::<Secret>::namespaced(client.clone(), namespace);
+                ask(api.get_opt(name).await, "the Secret")
+            }
+        }
+    }
+}
+
+/// The answer of the API server. Its own words are not repeated: they may quote a Secret.
+pub(super) fn ask<T>(answer: Result<T, kube::Error>, what: &'static str) -> Result<T, CheckError> {
+    answer.map_err(|error| {
+        if let kube::Error::Api(status) = error {
+            CheckError::Refused {
+                what,
+                code: status.code,
+            }
+        } else {
+            CheckError::Unanswered(what)
+        }
+    })
+}
+
+fn typed<T: DeserializeOwned>(document: Value) -> Option<T> {
+    serde_json::from_value(document).ok()
+}
+
+impl Subject {
+    /// The identity provider that the specification declares.
+    #[must_use]
+    pub fn declared(&self) -> Option<IdentityProvider> {
+        self.spec.as_ref().and_then(|spec| spec.identity_provider)
+    }
+}
