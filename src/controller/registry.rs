@@ -21,7 +21,8 @@ use crate::{
     },
     domain::{
         schedule::{Cause, Dependency, Due, Seen, Situation, due, is_older, pace_of},
-        status::{is_same_verdict, is_superseded, version},
+        status::{interval_of, is_same_verdict, is_superseded, version},
+        target::Target,
     },
     metrics::Row,
 };
@@ -512,10 +513,9 @@ impl Connection {
     /// The time until the next probe as the status has it, and the passing failures that it tells of.
     fn resume(&self, now: Timestamp) -> (Duration, u32) {
         let uid = self.metadata.uid.as_deref().unwrap_or_default();
-        let interval = self
-            .spec
-            .as_ref()
-            .map_or(Duration::from_mins(5), |spec| spec.interval.0);
+        // As the pass that wrote the status has measured it.
+        let target = self.spec.as_ref().and_then(|spec| Target::parse(spec).ok());
+        let interval = interval_of(target.as_ref());
         let pace = pace_of(uid, interval, &self.status);
         let resume = pace.resume(&self.status, now);
         (duration_between(now, resume), pace.failures)

@@ -93,6 +93,13 @@ pub enum Change {
 const FALLBACK_INTERVAL: Duration = Duration::from_mins(5);
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Time between two probes. A specification that cannot be used is looked at now and then, whatever interval it names:
+/// a later version of this program may be able to use it.
+#[must_use]
+pub fn interval_of(target: Option<&Target>) -> Duration {
+    target.map_or(FALLBACK_INTERVAL, |target| target.interval)
+}
+
 /// The status after a pass.
 pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
     let verdict = diagnose(pass.declared, pass.evidence);
@@ -111,7 +118,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
     };
     let pace = Pace {
         uid: pass.uid,
-        interval: pass.target.map_or(FALLBACK_INTERVAL, |target| target.interval),
+        interval: interval_of(pass.target),
         standing,
         failures,
         retry_after: exchange(pass.evidence).and_then(|exchange| exchange.retry_after),
