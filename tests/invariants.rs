@@ -8,7 +8,12 @@
 use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{select, subsequence},
+};
 use scim_bridge_operator::{
     api::{
         duration::HumanDuration,
@@ -18,6 +23,8 @@ use scim_bridge_operator::{
         },
         vocabulary::{Class, ConditionType, Reason},
     },
+    bridge::stages::Layer,
+    check::steps::{self as way, Mark, Reached, walk},
     domain::{
         conditions::{find, reason_of},
         evidence::{
@@ -30,6 +37,7 @@ use scim_bridge_operator::{
         },
         status::{Change, Pass, Versions, next_status, progressing},
         target::{InvalidSpec, Target},
+        verdict::diagnose,
     },
 };
 
@@ -461,6 +469,30 @@ proptest! {
             prop_assert_eq!(resumed, now, "a stale verdict is renewed at once");
         } else {
             prop_assert!(resumed <= now + regular, "in its slot");
+        }
+    }
+
+    /// `check` marks one step where it ended, unless all is well, and tells of none behind it but what was seen.
+    #[test]
+    fn a_way_ends_once(
+        evidence in evidence(),
+        declared in identity_provider(),
+        layers in subsequence(Layer::ALL.to_vec(), 0..4),
+        parsed in any::<bool>(),
+    ) {
+        let target = parsed.then(|| target(declared, 300, 3));
+        let verdict = diagnose(declared, &evidence);
+        let reached = Reached { addresses: Vec::new(), layers };
+        let now = Timestamp::from_second(START).unwrap();
+        let steps = walk(target.as_ref(), &reached, &evidence, &verdict, now);
+        let order: Vec<_> = steps.iter().map(|footprint| footprint.step).collect();
+        prop_assert_eq!(order, way::Step::ALL);
+        let failed: Vec<_> = steps.iter().filter(|footprint| footprint.mark == Mark::Failed).collect();
+        prop_assert_eq!(failed.len(), usize::from(verdict.reason != Reason::Connected), "{:?}", verdict);
+        let Some(failed) = failed.first() else { return Ok(()) };
+        prop_assert!(failed.note.starts_with(verdict.reason.message()));
+        for behind in steps.iter().filter(|footprint| footprint.step > failed.step) {
+            prop_assert!(behind.mark == Mark::Skipped || behind.step == way::Step::Components, "{:?}", behind);
         }
     }
 

@@ -1,13 +1,19 @@
 //! The real operator before all hostile bridges at once.
 
-use std::fs;
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
-use futures::future::join_all;
+use futures::{StreamExt as _, future::join_all, stream};
 use serde_json::json;
+use testbed::scratch::Scratch;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    bed::{Bed, KEY, line, observed, pings},
+    bed::{Bed, KEY, assert_no_canary, line, observed, pings},
     peer::{CA, Peer},
     table::rows,
 };
@@ -15,6 +21,9 @@ use crate::{
 /// What the operator's memory may come to at its peak, in MiB: it is built without optimization here, and has some 170
 /// conversations at once, most of which never end.
 const PEAK: u64 = 128;
+
+/// Programs at a time: most of them wait until their timeout.
+const AT_ONCE: usize = 40;
 
 /// The peak of a process's resident memory, in MiB.
 fn peak(pid: u32) -> u64 {
@@ -57,6 +66,7 @@ async fn every_object_has_its_reason_and_others_are_on_time() {
     bed.probe("bystander").await;
     assert_eq!(pings(&bystander), 4);
     let mut wrong = Vec::new();
+    let mut reasons = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         let name = format!("hostile-{number}");
         let settled = bed.until(&name, row.name, |object| observed(object) == 1);
@@ -66,6 +76,7 @@ async fn every_object_has_its_reason_and_others_are_on_time() {
         if !row.expected.split(" or ").any(fits) {
             wrong.push(format!("{}: {told} instead of {}", row.name, row.expected));
         }
+        reasons.push(told);
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     let peak = peak(operator.process().pid());
@@ -73,4 +84,62 @@ async fn every_object_has_its_reason_and_others_are_on_time() {
     assert!(peak <= PEAK, "the operator took {peak} MiB");
     bed.probe("bystander").await;
     bed.expect("bystander", "True Connected").await;
+    operator.stop().await;
+
+    // And from the command line.
+    let ca = Scratch::new("hostile-ca").unwrap();
+    let path = ca.path().join("ca.pem");
+    fs::write(&path, &CA.pem).unwrap();
+    let checks = stream::iter(rows.iter().zip(&peers).zip(&reasons)).map(|((row, peer), told)| {
+        let path = &path;
+        async move {
+            let said = check(&peer.url(), path).await;
+            let may_be_either = row.expected.contains(" or ");
+            let fits = |expected: &str| expected.split(' ').next() == Some(&said);
+            let is_right = said == *told || (may_be_either && row.expected.split(" or ").any(fits));
+            (!is_right).then(|| format!("{}: the operator says {told}, and check {said}", row.name))
+        }
+    });
+    let wrong: Vec<String> = checks
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |wrong| wrong)
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// The reason that `check` tells. No word of the peer is in its output.
+async fn check(url: &str, ca: &Path) -> String {
+    let (url, ca) = (url.to_owned(), ca.to_owned());
+    spawn_blocking(move || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_scim-bridge-operator"))
+            .env_clear()
+            .args([
+                "check",
+                "--url",
+                &url,
+                "--api-key-file",
+                "-",
+                "--timeout",
+                "15s",
+                "-o",
+                "json",
+                "--ca-file",
+            ])
+            .arg(ca)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(KEY.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_no_canary("standard error", &String::from_utf8(output.stderr).unwrap());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_no_canary("standard output", &text);
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        document["reason"].as_str().unwrap().to_owned()
+    })
+    .await
+    .unwrap()
 }

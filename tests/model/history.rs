@@ -84,6 +84,9 @@ pub(crate) struct History {
     pub(crate) refusal: Option<Refusal>,
     /// The newest probe whose verdict stands: its object, generation and number.
     pub(crate) newest: Option<(String, i64, u64)>,
+    /// The newest probes before the clock was set back, each time: by the clock, some of them are later than others that
+    /// came after them.
+    pub(crate) set_back: Vec<u64>,
     pub(crate) quiet: Quiet,
     /// Versions that this process has written.
     pub(crate) own: Vec<u64>,
@@ -96,6 +99,7 @@ impl History {
             proofs: Vec::new(),
             refusal: None,
             newest: None,
+            set_back: Vec::new(),
             quiet: Quiet::since(instant),
             own: Vec::new(),
         }
@@ -167,7 +171,9 @@ impl History {
 
     /// The bridge has answered a SCIM request with this key.
     pub(crate) fn proven(&mut self, proof: Proof) {
-        self.proofs.retain(|known| known.subject != proof.subject);
+        // One that the clock calls later, for it was set back since, may still be on its way into the status.
+        self.proofs
+            .retain(|known| known.subject != proof.subject || known.at > proof.at);
         self.proofs.push(proof);
     }
 
@@ -181,7 +187,7 @@ impl History {
         if !is_true(status, ConditionType::Connected) || status.observed_generation != generation {
             return Ok(());
         }
-        let proof = self.proofs.iter().rev().find(|proof| {
+        let is_about = |proof: &&Proof| {
             let Subject {
                 uid: proven_uid,
                 generation: proven_generation,
@@ -192,8 +198,9 @@ impl History {
                 && *proven_generation == generation
                 && versions.credential == version(status.credential.as_ref())
                 && versions.ca == status.ca
-        });
-        let Some(proof) = proof else {
+        };
+        let latest = self.proofs.iter().filter(is_about).max_by_key(|proof| proof.at);
+        let Some(proof) = latest else {
             return Law::ConnectedIsProven.unless(false, || {
                 format!(
                     "no key of version {:?} was accepted for generation {generation}",

@@ -51,7 +51,7 @@ impl Law {
             }
             Self::OwnWritesAreNoCause => "The operator's own status writes lead to no pass.",
             Self::NeverBackwards => {
-                "A written verdict never replaces that of a later probe of the same generation, and `Progressing` never replaces a verdict of the present generation: whatever answers are lost, and however late a former leader's write arrives."
+                "A written verdict never replaces that of a later probe of the same generation, and `Progressing` never replaces a verdict of the present generation: whatever answers are lost, and however late a former leader's write arrives. (Later is what the clock calls later: not where it was set back between the two.)"
             }
             Self::OneProbeAtATime => {
                 "One connection is probed by one pass at a time, also where it is deleted and created anew meanwhile."

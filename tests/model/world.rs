@@ -263,6 +263,9 @@ impl World {
     }
 
     fn set_clock(&mut self, seconds: i64) {
+        if seconds < 0 && self.history.set_back.last() != Some(&self.probes) {
+            self.history.set_back.push(self.probes);
+        }
         self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
         if let Some(refusal) = &mut self.history.refusal {
             refusal.clock_was_set = true;
@@ -761,7 +764,12 @@ impl World {
             .map(|(_, _, number)| *number);
         let is_verdict = pass.judged.is_some();
         Law::NeverBackwards.unless(
-            newest.is_none_or(|newest| is_verdict && newest <= pass.number),
+            newest.is_none_or(|newest| {
+                let since = pass.number..newest;
+                is_verdict
+                    && (newest <= pass.number
+                        || self.history.set_back.iter().any(|mark| since.contains(mark)))
+            }),
             || format!("probe {newest:?} stood there, and then {}", pass.number),
         )?;
         if is_verdict {

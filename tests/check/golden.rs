@@ -1,0 +1,274 @@
+//! What the operator says of a connection, `check` says too.
+
+use std::collections::BTreeSet;
+
+use bridge_front::{Content, Fault, Front, Mode, Profile, State};
+use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Secret;
+use scim_bridge_operator::api::vocabulary::Reason;
+use serde_json::{Value, json};
+
+use crate::{
+    bed::{Bed, KEY, line},
+    program::Run,
+};
+
+/// At most so many programs at a time.
+const AT_ONCE: usize = 8;
+
+type Play = fn(&mut State);
+
+/// The identity provider that is declared, what the bridge plays, and the reason.
+const BRIDGES: &[(&str, &str, Play, &str)] = &[
+    ("healthy", "Okta", |_| {}, "Connected"),
+    ("mismatch", "GoogleWorkspace", |_| {}, "IdentityProviderMismatch"),
+    (
+        "google",
+        "GoogleWorkspace",
+        |b| b.mode = Mode::GoogleWorkspace,
+        "ScimDisabled",
+    ),
+    (
+        "by-mistake",
+        "Okta",
+        |b| b.mode = Mode::GoogleWorkspace,
+        "ScimDisabled",
+    ),
+    (
+        "hosted",
+        "EntraID",
+        |b| b.flavour = bridge_front::Flavour::Hosted,
+        "Connected",
+    ),
+    (
+        "degraded",
+        "Okta",
+        |b| b.component("RedisCache", "unhealthy"),
+        "Connected",
+    ),
+    ("off", "Okta", |b| b.provisioning_off = true, "ProvisioningOff"),
+    (
+        "refused",
+        "Okta",
+        |b| b.key = "canary-another-key".into(),
+        "AuthFailed",
+    ),
+    ("foreign", "Okta", |b| b.fault("/", Fault::Html), "NotABridge"),
+    (
+        "blocked",
+        "Okta",
+        |b| b.fault("/scim", Fault::ForbiddenHtml),
+        "BlockedByProxy",
+    ),
+    (
+        "elsewhere",
+        "Okta",
+        |b| b.fault("/", redirect()),
+        "RedirectRefused",
+    ),
+    ("no-path", "Okta", |b| b.fault("/", answer(404)), "PathNotFound"),
+    (
+        "by-declaration",
+        "GoogleWorkspace",
+        |b| b.fault("/", answer(404)),
+        "ScimDisabled",
+    ),
+    (
+        "broken",
+        "Okta",
+        |b| b.fault("/scim", Fault::BrokenJson),
+        "ProtocolError",
+    ),
+    ("away", "Okta", |b| b.fault("/", answer(503)), "BridgeUnavailable"),
+    ("error", "Okta", |b| b.fault("/scim", answer(500)), "BridgeError"),
+    (
+        "limited",
+        "Okta",
+        |b| b.fault("/scim", answer(429)),
+        "RateLimited",
+    ),
+    ("closed", "Okta", |b| b.fault("/", Fault::Close), "ConnectFailed"),
+    ("slow", "Okta", |b| b.fault("/scim", Fault::Silent), "TimedOut"),
+];
+
+/// Certificates, and the reason.
+const CERTIFICATES: &[(&str, Profile, &str)] = &[
+    ("soon", Profile::Valid { days: 20 }, "Connected"),
+    ("expired", Profile::Expired, "CertificateExpired"),
+    ("early", Profile::NotYetValid, "CertificateExpired"),
+    ("other-name", Profile::OtherName, "CertificateNameMismatch"),
+    ("self-signed", Profile::SelfSigned, "CertificateUntrusted"),
+    ("unknown", Profile::OtherAuthority, "CertificateUntrusted"),
+];
+
+fn answer(status: u16) -> Fault {
+    Fault::Status {
+        status,
+        body: Content::Html,
+        retry_after: None,
+    }
+}
+
+fn redirect() -> Fault {
+    Fault::Redirect {
+        location: "https://login.example.com/".into(),
+    }
+}
+
+/// Specifications that lead to no bridge, and the reason.
+fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Value, &'static str)> {
+    let url = || healthy.url();
+    let ca =
+        |name: &str, key: &str| json!({"tls": {"caRef": {"kind": "ConfigMap", "name": name, "key": key}}});
+    vec![
+        (
+            "no-secret",
+            url(),
+            json!({"apiKeySecretRef": {"name": "none"}}),
+            "SecretNotFound",
+        ),
+        (
+            "no-entry",
+            url(),
+            json!({"apiKeySecretRef": {"name": "corp", "key": "x"}}),
+            "SecretKeyMissing",
+        ),
+        (
+            "bad-key",
+            url(),
+            json!({"apiKeySecretRef": {"name": "blank"}}),
+            "ApiKeyMalformed",
+        ),
+        (
+            "no-consent",
+            url(),
+            json!({"apiKeySecretRef": {"name": "bound"}}),
+            "ConsentMissing",
+        ),
+        ("no-ca", url(), ca("none", "ca.crt"), "CaNotFound"),
+        ("no-ca-entry", url(), ca("not-a-ca", "x"), "CaNotFound"),
+        ("bad-ca", url(), ca("not-a-ca", "ca.crt"), "CaInvalid"),
+        (
+            "metadata",
+            "https://169.254.169.254".to_owned(),
+            json!({}),
+            "HostDenied",
+        ),
+        (
+            "no-name",
+            "https://no-such-name.invalid".to_owned(),
+            json!({}),
+            "DnsFailed",
+        ),
+        (
+            "nobody",
+            "https://127.0.0.1:1".to_owned(),
+            json!({}),
+            "ConnectFailed",
+        ),
+        ("no-tls", plain.to_owned(), json!({}), "TlsFailed"),
+    ]
+}
+
+/// The reason that the operator writes.
+async fn operator_says(bed: &Bed<'_>, name: &str) -> String {
+    let object = bed
+        .until(name, "a verdict", |object| {
+            let line = line(object);
+            !line.is_empty() && !line.contains("Progressing")
+        })
+        .await;
+    line(&object).split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_and_the_operator_say_the_same() {
+    let bed = Bed::new("golden").await;
+    let _operator = bed.operator(&[]).await;
+    bed.secret("corp", KEY).await;
+    bed.secret("blank", "canary key").await;
+    bed.secret("bound", KEY).await;
+    let elsewhere =
+        json!({"metadata": {"annotations": {"scimbridge.dev/allowed-hosts": "elsewhere.example.com"}}});
+    bed.patch::<Secret>("bound", elsewhere).await;
+    bed.config_map("not-a-ca", "canary").await;
+    let mut expected = Vec::new();
+    let mut bridges = Vec::new();
+    let corp = json!({"apiKeySecretRef": {"name": "corp"}});
+    for (name, provider, play, reason) in BRIDGES {
+        let bridge = bed.bridge().set(*play).start().await.unwrap();
+        let more =
+            json!({"identityProvider": provider, "timeout": "2s", "apiKeySecretRef": {"name": "corp"}});
+        bed.connect(name, &bridge, more).await;
+        bridges.push(bridge);
+        expected.push(((*name).to_owned(), *reason));
+    }
+    for (name, profile, reason) in CERTIFICATES {
+        let bridge = bed.bridge().certificate(*profile).start().await.unwrap();
+        bed.connect(name, &bridge, corp.clone()).await;
+        bridges.push(bridge);
+        expected.push(((*name).to_owned(), *reason));
+    }
+    let healthy = bed.healthy_bridge().await;
+    let plain = bed.bridge().plaintext().start().await.unwrap();
+    let plain_url = plain.url().replace("http://", "https://");
+    for (name, url, more, reason) in dead_ends(&healthy, &plain_url) {
+        let mut spec = corp.clone();
+        spec.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        bed.connect_url(name, &url, spec).await;
+        expected.push((name.to_owned(), reason));
+    }
+
+    // From here, by the object in the cluster.
+    let checks = stream::iter(&expected).map(|(name, reason)| {
+        let bed = &bed;
+        async move {
+            let told = operator_says(bed, name).await;
+            let args = ["check", name, "-n", &bed.namespace, "-o", "json"];
+            let ran = Run::plugin(bed.cluster, &args).run().await;
+            let document = ran.json();
+            let said = document["reason"].as_str().unwrap();
+            let agrees = document["operator"]["agrees"] == true;
+            let code =
+                Reason::parse(said).map(|reason| scim_bridge_operator::check::exit_code(reason.class()));
+            (told == *reason && said == *reason && agrees && code.map(i32::from) == Some(ran.code))
+                .then_some(())
+                .ok_or_else(|| {
+                    format!("{name}: {reason} is expected; the operator says {told}, check {ran:?}")
+                })
+        }
+    });
+    let wrong: Vec<String> = checks
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |result| result.err())
+        .collect()
+        .await;
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+
+    let seen: BTreeSet<Reason> = expected
+        .iter()
+        .filter_map(|(_, reason)| Reason::parse(reason))
+        .collect();
+    let unseen: Vec<_> = Reason::ALL
+        .iter()
+        .filter(|reason| !seen.contains(reason))
+        .collect();
+    // The API server lets no invalid specification in, and whoever has checked is not on the way.
+    assert_eq!(
+        unseen,
+        [&Reason::InvalidSpec, &Reason::Progressing],
+        "add rows for these"
+    );
+    let refused = Run::new(&[
+        "check",
+        "--url",
+        "https://scim.example.com/a/path",
+        "--api-key-file",
+        "-",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(refused.input(KEY).run().await.reason(), "InvalidSpec");
+}

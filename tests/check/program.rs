@@ -1,0 +1,147 @@
+//! The program, run as people run it.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use testbed::{Cluster, scratch::Scratch};
+use tokio::task::spawn_blocking;
+
+use crate::bed::assert_no_canary;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_scim-bridge-operator");
+
+/// What a run came to. No key is in it.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// A run to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    program: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    input: Vec<u8>,
+    folder: Option<Arc<Scratch>>,
+}
+
+impl Run {
+    /// `scim-bridge-operator ...`
+    pub(crate) fn new(args: &[&str]) -> Self {
+        Self {
+            program: BINARY.into(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+            env: Vec::new(),
+            input: Vec::new(),
+            folder: None,
+        }
+    }
+
+    /// `kubectl scim-bridge ...`, as kubectl runs it: by the plugin's name. As the administrator of the cluster.
+    pub(crate) fn plugin(cluster: &Cluster, args: &[&str]) -> Self {
+        let folder = Scratch::new("plugin").unwrap();
+        let program = folder.path().join("kubectl-scim_bridge");
+        symlink(BINARY, &program).unwrap();
+        Self {
+            program,
+            folder: Some(folder),
+            ..Self::new(args).kubeconfig(cluster.kubeconfig())
+        }
+    }
+
+    pub(crate) fn kubeconfig(self, path: &Path) -> Self {
+        self.env("KUBECONFIG", &path.display().to_string())
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn input(self, input: &str) -> Self {
+        Self {
+            input: input.into(),
+            ..self
+        }
+    }
+
+    /// Where the program is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.program.parent().unwrap()
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(self) -> Ran {
+        spawn_blocking(move || {
+            let Self {
+                program,
+                args,
+                env,
+                input,
+                folder: _folder,
+            } = self;
+            let mut child = Command::new(program)
+                .env_clear()
+                .envs(env)
+                .args(&args)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            // It need not read what it does not want.
+            let _ = child.stdin.take().unwrap().write_all(&input);
+            let output = child.wait_with_output().unwrap();
+            let ran = Ran {
+                code: output.status.code().unwrap_or(-1),
+                out: String::from_utf8(output.stdout).unwrap(),
+                err: String::from_utf8(output.stderr).unwrap(),
+            };
+            assert_no_canary("standard output", &ran.out);
+            assert_no_canary("standard error", &ran.err);
+            ran
+        })
+        .await
+        .unwrap()
+    }
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The reason in a JSON document.
+    pub(crate) fn reason(&self) -> String {
+        self.json()["reason"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A file, while it is in use.
+#[derive(Debug)]
+pub(crate) struct File {
+    _folder: Arc<Scratch>,
+    pub(crate) path: String,
+}
+
+impl File {
+    pub(crate) fn new(name: &str, content: &str) -> Self {
+        let folder = Scratch::new("check").unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        Self {
+            path: path.display().to_string(),
+            _folder: folder,
+        }
+    }
+}

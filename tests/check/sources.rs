@@ -1,0 +1,259 @@
+//! Where a connection and its key may come from, and in which forms the answer comes.
+
+use serde_json::{Value, json};
+
+use crate::{
+    bed::{Bed, KEY, WRONG_KEY},
+    program::{File, Run},
+};
+
+fn manifest(url: &str) -> String {
+    json!({
+        "apiVersion": "scimbridge.dev/v1alpha1",
+        "kind": "ScimBridgeConnection",
+        "metadata": {"name": "corp", "namespace": "identity"},
+        "spec": {
+            "url": url,
+            "identityProvider": "Okta",
+            "apiKeySecretRef": {"name": "corp"},
+            "tls": {"caRef": {"kind": "ConfigMap", "name": "bridge-ca"}},
+        },
+    })
+    .to_string()
+}
+
+fn secret(key: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "corp"}, "stringData": {"apiKey": key}})
+        .to_string()
+}
+
+fn ca(pem: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bridge-ca"}, "data": {"ca.crt": pem}}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_comes_from_a_file_a_variable_or_standard_input() {
+    let bed = Bed::new("keys").await;
+    let bridge = bed.healthy_bridge().await;
+    let url = bridge.url();
+    let ca = File::new("ca.pem", bed.ca_pem());
+    let check = |more: &[&str]| {
+        let args = [
+            &["check", "--url", &url, "--ca-file", &ca.path, "-o", "json"],
+            more,
+        ]
+        .concat();
+        Run::new(&args)
+    };
+    let plain = File::new("plain", KEY);
+    let line = File::new("line", &format!("{KEY}\n"));
+    let dos = File::new("dos", &format!("{KEY}\r\n"));
+    let two = File::new("two", &format!("{KEY}\n\n"));
+    for (run, reason, code) in [
+        (check(&["--api-key-file", &plain.path]), "Connected", 0),
+        (check(&["--api-key-file", &line.path]), "Connected", 0),
+        (check(&["--api-key-file", &dos.path]), "Connected", 0),
+        (check(&["--api-key-file", &two.path]), "ApiKeyMalformed", 2),
+        (check(&["--api-key-file", "-"]).input(KEY), "Connected", 0),
+        (check(&["--api-key-file", "-"]).input(WRONG_KEY), "AuthFailed", 2),
+        (
+            check(&["--api-key-env", "SOME_KEY"]).env("SOME_KEY", KEY),
+            "Connected",
+            0,
+        ),
+        (
+            check(&["--api-key-file", "-", "--deny-cidr", "127.0.0.0/8"]).input(KEY),
+            "HostDenied",
+            2,
+        ),
+        (
+            check(&["--api-key-file", "-", "--allowed-host", "*.example.com"]).input(KEY),
+            "HostDenied",
+            2,
+        ),
+        (
+            check(&["--api-key-file", "-", "--identity-provider", "GoogleWorkspace"]).input(KEY),
+            "IdentityProviderMismatch",
+            2,
+        ),
+    ] {
+        let ran = run.run().await;
+        assert_eq!((ran.reason().as_str(), ran.code), (reason, code), "{ran:?}");
+    }
+    let ran = check(&["--api-key-env", "NOT_SET"]).run().await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+    // A key is never an argument, and there is one.
+    for more in [
+        &["--api-key", "x"][..],
+        &[],
+        &["--api-key-file", "-", "--api-key-env", "X"],
+    ] {
+        let ran = check(more).run().await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{more:?}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
+    let bed = Bed::new("manifests").await;
+    let bridge = bed.healthy_bridge().await;
+    let connection = manifest(&bridge.url());
+    let (secret, wrong, ca) = (secret(KEY), secret(WRONG_KEY), ca(bed.ca_pem()));
+    let check = |file: &str, more: &[&str]| Run::new(&[&["check", "-f", file, "-o", "json"], more].concat());
+
+    let all = format!("{connection}\n---\n{secret}\n---\n{ca}\n");
+    assert_eq!(check("-", &[]).input(&all).run().await.reason(), "Connected");
+    let file = File::new("connection.yaml", &connection);
+    let rest = File::new("rest.yaml", &format!("{wrong}\n---\n{ca}\n"));
+    let ran = check(&file.path, &["--secret-file", &rest.path]).run().await;
+    assert_eq!((ran.reason().as_str(), ran.code), ("AuthFailed", 2), "{ran:?}");
+    assert_eq!(ran.json()["connection"], "identity/corp");
+
+    // What is in no file is in the cluster: in the namespace of the manifest, which is not there yet.
+    let ran = check(&file.path, &[])
+        .kubeconfig(bed.cluster.kubeconfig())
+        .run()
+        .await;
+    assert_eq!(ran.reason(), "SecretNotFound", "{ran:?}");
+    bed.secret("corp", KEY).await;
+    bed.config_map("bridge-ca", bed.ca_pem()).await;
+    let here = connection.replace("\"identity\"", &format!("{:?}", bed.namespace));
+    let here = File::new("here.yaml", &here);
+    let ran = check(&here.path, &[])
+        .kubeconfig(bed.cluster.kubeconfig())
+        .run()
+        .await;
+    assert_eq!((ran.reason().as_str(), ran.code), ("Connected", 0), "{ran:?}");
+
+    let nothing = File::new("nothing.yaml", &secret);
+    let broken = File::new("broken.yaml", &format!("{secret}\n---\n: [ canary"));
+    for (path, words) in [
+        (&file.path, "give --secret-file, or a kubeconfig"),
+        (&nothing.path, "has to hold one ScimBridgeConnection"),
+        (&broken.path, "is no Kubernetes manifest"),
+        (&"/no/such/file".to_owned(), "cannot read /no/such/file"),
+    ] {
+        let ran = check(path, &[]).run().await;
+        assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{words}: {ran:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_form_tells_the_same() {
+    let bed = Bed::new("forms").await;
+    let bridge = bed
+        .bridge()
+        .set(|state| state.provisioning_off = true)
+        .start()
+        .await
+        .unwrap();
+    let ca = File::new("ca.pem", bed.ca_pem());
+    let url = bridge.url();
+    let check = async |form: &str| {
+        let args = [
+            "check",
+            "--url",
+            &url,
+            "--ca-file",
+            &ca.path,
+            "--api-key-file",
+            "-",
+            "-o",
+            form,
+        ];
+        let ran = Run::new(&args).input(KEY).run().await;
+        assert_eq!(ran.code, 2, "{ran:?}");
+        ran
+    };
+    let json = check("json").await.json();
+    assert_eq!(json["reason"], "ProvisioningOff");
+    assert_eq!(json["class"], "action");
+    let steps = json["steps"].as_array().unwrap();
+    let results: Vec<_> = steps
+        .iter()
+        .map(|step| (step["step"].as_str().unwrap(), step["result"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        results,
+        [
+            ("settings", "passed"),
+            ("name", "skipped"),
+            ("address", "passed"),
+            ("TLS", "passed"),
+            ("ping", "passed"),
+            ("key", "passed"),
+            ("SCIM API", "failed"),
+            ("components", "warned"),
+        ]
+    );
+    let yaml: Value = serde_saphyr::from_str(&check("yaml").await.out).unwrap();
+    let without_time = |mut document: Value| {
+        document.as_object_mut().unwrap().remove("checkedAt").unwrap();
+        document
+    };
+    assert_eq!(without_time(yaml), without_time(json.clone()));
+
+    let text = check("text").await.out;
+    assert!(
+        !text.contains('\u{1b}'),
+        "no colours where nobody looks: {text:?}"
+    );
+    for step in steps {
+        let word = match step["result"].as_str().unwrap() {
+            "passed" => "ok",
+            "warned" => "warn",
+            "failed" => "FAIL",
+            _ => "-",
+        };
+        let line = format!(
+            "  {word:<4}  {:<10}  {}",
+            step["step"].as_str().unwrap(),
+            step["note"].as_str().unwrap()
+        );
+        assert_eq!(text.matches(&line).count(), 1, "{line:?} once in\n{text}");
+    }
+    for words in [
+        "ProvisioningOff  The bridge cannot provision",
+        "  next     Turn on provisioning",
+        "explain ProvisioningOff",
+    ] {
+        assert!(text.contains(words), "{words} in\n{text}");
+    }
+    let junit = check("junit").await.out;
+    for words in [
+        r#"tests="8" failures="1" skipped="1""#,
+        r#"<failure type="ProvisioningOff""#,
+        r#"name="TLS"/>"#,
+        "docs/reasons.md#provisioningoff",
+    ] {
+        assert!(junit.contains(words), "{words} in\n{junit}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_no_bridge() {
+    for (args, words) in [
+        (&["explain", "AuthFailed"][..], "**What to do.**"),
+        (&["explain", "tlsfailed"], "TlsFailed"),
+        (&["explain"], "ProvisioningOff"),
+        (&["completions", "bash"], "complete -F"),
+        (&["completions", "zsh"], "#compdef"),
+        (&["man"], ".TH scim-bridge-operator"),
+    ] {
+        let ran = Run::new(args).run().await;
+        assert_eq!(
+            (ran.code, ran.out.contains(words)),
+            (0, true),
+            "{args:?}: {ran:?}"
+        );
+    }
+    for args in [
+        &["explain", "NoSuchReason"][..],
+        &["no-such-command"],
+        &["check", "--no-such-flag"],
+        &["check"],
+    ] {
+        let ran = Run::new(args).run().await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}: {ran:?}");
+    }
+}
