@@ -45,6 +45,8 @@ RUN for crate in . tests/*; do \
 RUN cargo build --release --locked --bin scim-bridge-operator
 # The operator itself. Cargo goes by times: its sources have to be newer than what the layer above has built.
 COPY src src
+# The runbooks are part of the program.
+COPY docs/reasons.md docs/
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin scim-bridge-operator
 # The time of the file, and with BuildKit of the image: given, the same sources give the same layer at any time.
 ARG SOURCE_DATE_EPOCH=0
