@@ -18,8 +18,20 @@ pub struct Metrics {
     unlocks: Counter,
     failures: Counter,
     panics: Counter,
+    events: Family<EventLabel, Counter>,
     connections: Gauge,
     leader: Gauge,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventOutcome {
+    /// The API server has it.
+    Sent,
+    /// The API server refused it, or did not answer.
+    Failed,
+    /// It was one too many.
+    Dropped,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +42,11 @@ struct ReasonLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ChangeLabel {
     change: Label<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    outcome: Label<EventOutcome>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +69,17 @@ impl EncodeLabelValue for Label<Change> {
     }
 }
 
+impl EncodeLabelValue for Label<EventOutcome> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        match self.0 {
+            EventOutcome::Sent => "sent",
+            EventOutcome::Failed => "failed",
+            EventOutcome::Dropped => "dropped",
+        }
+        .encode(encoder)
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
@@ -61,6 +89,7 @@ impl Default for Metrics {
             unlocks: Counter::default(),
             failures: Counter::default(),
             panics: Counter::default(),
+            events: Family::default(),
             connections: Gauge::default(),
             leader: Gauge::default(),
         };
@@ -71,6 +100,7 @@ impl Default for Metrics {
             unlocks,
             failures,
             panics,
+            events,
             connections,
             leader,
         } = &mut metrics;
@@ -96,6 +126,7 @@ impl Default for Metrics {
             failures.clone(),
         );
         registry.register("pass_panics", "Passes that panicked", panics.clone());
+        registry.register("events", "Events by what became of them", events.clone());
         registry.register("connections", "Connections that are known", connections.clone());
         registry.register("leader", "Whether this process leads", leader.clone());
         metrics
@@ -128,6 +159,15 @@ impl Metrics {
     /// A pass panicked.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// An event was published, or was not.
+    pub fn event(&self, outcome: EventOutcome) {
+        self.events
+            .get_or_create(&EventLabel {
+                outcome: Label(outcome),
+            })
+            .inc();
     }
 
     /// How many connections are known.

@@ -16,10 +16,20 @@ pub(super) async fn call<T>(
     call: Call,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<Option<T>, ControllerError> {
+    call_within(BUDGET, tenure, call, request).await
+}
+
+/// The same within another time.
+pub(super) async fn call_within<T>(
+    budget: Duration,
+    tenure: &Tenure,
+    call: Call,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, ControllerError> {
     if !tenure.holds() {
         return Err(ControllerError::NotLeading);
     }
-    let cause = match timeout(BUDGET, request).await {
+    let cause = match timeout(budget, request).await {
         Ok(Ok(object)) => return Ok(Some(object)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),
         Ok(Err(kube::Error::Api(status))) => Cause::Refused(status.code),

@@ -37,6 +37,8 @@ pub enum Call {
     ReadConnection,
     /// Server-side apply of a status.
     ApplyStatus,
+    /// POST or PATCH of an Event.
+    PublishEvent,
 }
 
 /// Why a call failed.
@@ -72,6 +74,7 @@ impl fmt::Display for Call {
             Self::ReadConfigMap => "read the ConfigMap",
             Self::ReadConnection => "read the connection",
             Self::ApplyStatus => "write the status",
+            Self::PublishEvent => "publish an event",
         })
     }
 }
