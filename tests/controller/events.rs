@@ -1,6 +1,6 @@
 //! Events, as people find them: what is told, how often, and of what nothing is told.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use bridge_front::{Content, Fault};
 use futures::{StreamExt as _, stream};
@@ -14,7 +14,10 @@ use scim_bridge_operator::domain::conditions::find;
 use serde_json::json;
 use testbed::{budget, wait};
 
-use crate::bed::{Bed, DEADLINE, KEY, Operator, WRONG_KEY, connection, spec, status, user};
+use crate::{
+    bed::{Bed, DEADLINE, KEY, Operator, WRONG_KEY, connection, spec, status, user},
+    preflight::preflight,
+};
 
 /// Events about a connection, oldest first.
 async fn events(bed: &Bed<'_>, name: &str) -> Vec<Event> {
@@ -341,7 +344,6 @@ async fn kubectl_shows_them() {
             "{row}"
         );
     }
-    eprintln!("{shown}");
     // As a user finds all that is wrong in a namespace.
     let warnings = [
         "events",
@@ -374,7 +376,7 @@ async fn a_long_name_is_no_obstacle() {
 }
 
 /// An operator that may do all but this.
-async fn unentitled(bed: &Bed<'_>) -> Operator {
+async fn unentitled(bed: &Bed<'_>) -> (Operator, PathBuf) {
     let namespace = bed.namespace.as_str();
     let look = ["get", "list", "watch"];
     let objects = [
@@ -400,14 +402,14 @@ async fn unentitled(bed: &Bed<'_>) -> Operator {
         .await
         .unwrap();
     let flags = [&["--leader-elect=false"], &crate::bed::LOOPBACK[..]].concat();
-    bed.spawn_as(&kubeconfig, &flags).await
+    (bed.spawn_as(&kubeconfig, &flags).await, kubeconfig)
 }
 
 #[tokio::test]
 async fn without_the_right_everything_else_goes_on() {
     let bed = Bed::new("mute").await;
     let bridge = bed.healthy_bridge().await;
-    let operator = unentitled(&bed).await;
+    let (operator, kubeconfig) = unentitled(&bed).await;
     operator.ready(DEADLINE).await.unwrap();
     bed.connect_well("corp", &bridge).await;
     bed.expect("corp", "True Connected").await;
@@ -424,4 +426,16 @@ async fn without_the_right_everything_else_goes_on() {
     assert_eq!(said, 1, "once, not for each");
     operator.ready(DEADLINE).await.unwrap();
     operator.stop().await;
+
+    let flags = ["--leader-elect=false", "--namespaces", &bed.namespace];
+    let (said, content) = preflight(&kubeconfig, &flags).await;
+    let place = format!("in namespace {}; grant it", bed.namespace);
+    let note = said.lines().last().unwrap();
+    assert!(
+        content && note.starts_with("note  the ServiceAccount may not create, patch events"),
+        "{said}"
+    );
+    assert!(note.contains(&place), "{note}");
+    let (said, content) = preflight(&bed.kubeconfig, &flags).await;
+    assert!(content && !said.contains("note"), "{said}");
 }
