@@ -8,7 +8,10 @@ use super::{
     context::Context,
     error::{Call, Cause, ControllerError},
 };
-use crate::metrics::RequestOutcome;
+use crate::{
+    metrics::{Metrics, RequestOutcome},
+    tenure::Tenure,
+};
 
 /// kube retries 429, 503 and 504 by itself, and for long; this bounds the whole.
 const BUDGET: Duration = Duration::from_secs(15);
@@ -19,17 +22,27 @@ pub(super) async fn call<T>(
     call: Call,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<Option<T>, ControllerError> {
-    if !context.tenure.holds() {
+    call_within(BUDGET, (&context.tenure, &context.metrics), call, request).await
+}
+
+/// The same within another time.
+pub(super) async fn call_within<T>(
+    budget: Duration,
+    (tenure, metrics): (&Tenure, &Metrics),
+    call: Call,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, ControllerError> {
+    if !tenure.holds() {
         return Err(ControllerError::NotLeading);
     }
-    let answer = timeout(BUDGET, request).await;
+    let answer = timeout(budget, request).await;
     let outcome = match &answer {
         Ok(Ok(_)) => RequestOutcome::Ok,
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => RequestOutcome::Ok,
         Ok(Err(kube::Error::Api(_))) => RequestOutcome::Refused,
         Ok(Err(_)) | Err(_) => RequestOutcome::Unreachable,
     };
-    context.metrics.requested(call.as_str(), outcome);
+    metrics.requested(call.as_str(), outcome);
     let cause = match answer {
         Ok(Ok(object)) => return Ok(Some(object)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),

@@ -45,4 +45,6 @@ pub struct Settings {
     pub require_consent: bool,
     /// How long running passes may go on after the order to stop.
     pub drain: Duration,
+    /// This process among its replicas, as events name it.
+    pub instance: String,
 }

@@ -22,12 +22,13 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use tracing::{debug, error, info, warn};
 
 use super::{
+    announce::{Announcer, announcer},
     context::Context,
     error::ControllerError,
     order::object_version,
     reconcile::reconcile,
     registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
-    restraint::Restraint,
+    restraint::{PROBES, Restraint},
     turns::Turns,
     watch::{Sight, Watch, config_maps, connections, secrets},
 };
@@ -59,7 +60,8 @@ pub async fn drive(
 ) -> Result<(), ControllerError> {
     let mut stop = pin!(stop.fuse());
     let mut beat = tokio::time::interval(BEAT);
-    let mut driver = Driver::new(context, readiness);
+    let (announcer, publisher) = announcer(&context);
+    let mut driver = Driver::new(context, announcer, readiness);
     loop {
         let place = driver.turns.next_place();
         tokio::select! {
@@ -80,11 +82,14 @@ pub async fn drive(
         driver.start_passes();
     }
     driver.drain().await;
+    drop(driver);
+    publisher.drain().await;
     Ok(())
 }
 
 struct Driver {
     context: Arc<Context>,
+    announcer: Arc<Announcer>,
     readiness: watch::Sender<Readiness>,
     registry: Registry,
     watches: SelectAll<Watch>,
@@ -109,7 +114,7 @@ enum Listing {
 }
 
 impl Driver {
-    fn new(context: Context, readiness: watch::Sender<Readiness>) -> Self {
+    fn new(context: Context, announcer: Announcer, readiness: watch::Sender<Readiness>) -> Self {
         let scopes = context.settings.scopes.clone();
         let turns = Turns::new(context.settings.concurrency);
         let labels = context.settings.label_selector.as_deref();
@@ -119,6 +124,7 @@ impl Driver {
         }
         Self {
             context: Arc::new(context),
+            announcer: Arc::new(announcer),
             readiness,
             registry: Registry::default(),
             watches,
@@ -131,7 +137,7 @@ impl Driver {
             timers: DelayQueue::new(),
             timer_of: HashMap::new(),
             turns,
-            restraint: Restraint::default(),
+            restraint: Restraint::new(PROBES),
             passes: JoinSet::new(),
         }
     }
@@ -269,6 +275,7 @@ impl Driver {
     /// Shows that the loop goes round.
     fn beat(&mut self) {
         self.restraint.forget(Instant::now());
+        self.announcer.forget(Instant::now());
         self.context.metrics.loaded(self.turns.load(Instant::now()));
         self.readiness.send_if_modified(|readiness| match readiness {
             Readiness::Starting => false,
@@ -303,9 +310,9 @@ impl Driver {
             let Some(job) = self.registry.begin(&key, cause) else {
                 continue;
             };
-            let context = Arc::clone(&self.context);
+            let (context, announcer) = (Arc::clone(&self.context), Arc::clone(&self.announcer));
             let handle = self.passes.spawn(async move {
-                match reconcile(&context, &job).await {
+                match reconcile(&context, &announcer, &job).await {
                     Ok(finished) => finished,
                     Err(error) => {
                         context.metrics.failed();

@@ -37,6 +37,8 @@ pub enum Call {
     ReadConnection,
     /// Server-side apply of a status.
     ApplyStatus,
+    /// POST or PATCH of an Event.
+    PublishEvent,
 }
 
 /// Why a call failed.
@@ -73,6 +75,7 @@ impl Call {
             Self::ReadConfigMap => "read_config_map",
             Self::ReadConnection => "read_connection",
             Self::ApplyStatus => "apply_status",
+            Self::PublishEvent => "publish_event",
         }
     }
 }
@@ -84,6 +87,7 @@ impl fmt::Display for Call {
             Self::ReadConfigMap => "read the ConfigMap",
             Self::ReadConnection => "read the connection",
             Self::ApplyStatus => "write the status",
+            Self::PublishEvent => "publish an event",
         })
     }
 }

@@ -5,12 +5,13 @@
 //! changed. Here one task owns the [`registry`], a plain map that is fed by kube's watchers and asked by
 //! [`due`](crate::domain::schedule::due) what to do; passes run beside it, and only where something is due.
 //!
-//! A pass is `reconcile`: resolve, probe, diagnose, report.
+//! A pass is `reconcile`: resolve, probe, diagnose, report. What its write has changed is announced beside it.
 
 pub mod context;
 pub mod order;
 pub mod registry;
 
+mod announce;
 mod api;
 mod driver;
 mod error;

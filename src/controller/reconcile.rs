@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::{
+    announce::Announcer,
     context::Context,
     error::ControllerError,
     registry::{Connection, Finished, Job},
@@ -13,7 +14,7 @@ use super::{
     resolve::{Resolved, resolve},
 };
 use crate::{
-    api::vocabulary::Class,
+    api::{v1alpha1::ScimBridgeConnectionStatus, vocabulary::Class},
     domain::{
         evidence::Evidence,
         schedule::Cause,
@@ -30,19 +31,21 @@ const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Where the API server refuses or does not answer.
-pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, ControllerError> {
+pub(super) async fn reconcile(
+    context: &Context,
+    announcer: &Announcer,
+    job: &Job,
+) -> Result<Finished, ControllerError> {
     let unwritten = job.unwritten.as_deref();
     if job.cause == Cause::Unwritten
         && let Some(status) = unwritten
     {
         // It was probed already.
         let connection = &job.connection;
-        return Ok(
-            match report(context, &job.key, connection, unwritten, status).await? {
-                Reported::Written(written) => Finished::Written(written),
-                Reported::Overtaken => Finished::Overtaken(Arc::clone(connection)),
-            },
-        );
+        return Ok(match write(context, announcer, job, connection, status).await? {
+            Reported::Written(written) => Finished::Written(written),
+            Reported::Overtaken => Finished::Overtaken(Arc::clone(connection)),
+        });
     }
     if job.doubtful {
         let current = read(context, &job.key).await?;
@@ -51,7 +54,7 @@ pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, 
         }
     }
     // resolve and probe
-    let Some((connection, resolved, evidence)) = observe(context, job).await? else {
+    let Some((connection, resolved, evidence)) = observe(context, announcer, job).await? else {
         return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
     };
     // diagnose
@@ -82,7 +85,7 @@ pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, 
     let connection = if change == Change::Unchanged && unwritten.is_none() {
         connection
     } else {
-        match report(context, &job.key, &connection, unwritten, &status).await {
+        match write(context, announcer, job, &connection, &status).await {
             Ok(Reported::Written(written)) => written,
             Ok(Reported::Overtaken) => return Ok(Finished::Overtaken(connection)),
             Err(error) => {
@@ -108,6 +111,7 @@ pub(super) async fn reconcile(context: &Context, job: &Job) -> Result<Finished, 
 /// `None` where the object changed under it.
 async fn observe(
     context: &Context,
+    announcer: &Announcer,
     job: &Job,
 ) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
     let mut connection = Arc::clone(&job.connection);
@@ -122,7 +126,7 @@ async fn observe(
     let observed = if let Ok(observed) = timeout(PROGRESS_AFTER, &mut observing).await {
         observed
     } else {
-        match announce_progress(context, job, None).await? {
+        match write_progress(context, announcer, job, None).await? {
             None => {}
             Some(Reported::Written(current)) => connection = current,
             Some(Reported::Overtaken) => return Ok(None),
@@ -133,15 +137,16 @@ async fn observe(
         Ok((resolved, evidence)) => Ok(Some((connection, resolved, evidence))),
         Err(error) => {
             // The same API server may refuse this too; the first error is the one to tell.
-            let _ = announce_progress(context, job, Some(error.hindrance())).await;
+            let _ = write_progress(context, announcer, job, Some(error.hindrance())).await;
             Err(error)
         }
     }
 }
 
 /// Writes that nothing is proven yet, where that is news.
-async fn announce_progress(
+async fn write_progress(
     context: &Context,
+    announcer: &Announcer,
     job: &Job,
     hindrance: Option<Hindrance>,
 ) -> Result<Option<Reported>, ControllerError> {
@@ -161,9 +166,24 @@ async fn announce_progress(
     if status.conditions == connection.status.conditions {
         return Ok(None);
     }
-    report(context, &job.key, connection, None, &status)
+    write(context, announcer, job, connection, &status)
         .await
         .map(Some)
+}
+
+/// Writes a status, and announces what has changed with it.
+async fn write(
+    context: &Context,
+    announcer: &Announcer,
+    job: &Job,
+    connection: &Connection,
+    status: &ScimBridgeConnectionStatus,
+) -> Result<Reported, ControllerError> {
+    let reported = report(context, &job.key, connection, job.unwritten.as_deref(), status).await?;
+    if let Reported::Written(written) = &reported {
+        announcer.announce(&job.key, &connection.status, written);
+    }
+    Ok(reported)
 }
 
 /// Counts and logs. One line where something changed, quiet where nothing did.

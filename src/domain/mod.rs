@@ -8,8 +8,10 @@
 //! - [`verdict`]: evidence to verdict, row by row
 //! - [`conditions`]: verdict to `status.conditions`
 //! - [`status`]: the next status, and whether it is worth a write
+//! - [`announce`]: what of a new status is worth an event
 //! - [`schedule`]: whether to probe now, and when next
 
+pub mod announce;
 pub mod conditions;
 pub mod evidence;
 pub mod schedule;

@@ -155,7 +155,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         change,
         next,
         delay: Duration::try_from(next.duration_since(pass.now)).unwrap_or_default(),
-        unlocked: unlocked(previous, pass.evidence),
+        unlocked: unlocked(previous, &status),
         status,
     }
 }
@@ -338,20 +338,18 @@ fn timeless(status: &ScimBridgeConnectionStatus, threshold: u32) -> ScimBridgeCo
 
 /// Whether watchers that were missing from the last report are in this one: a bridge that waits for its key after a
 /// restart starts them with the first request that carries it, and that was ours.
-fn unlocked(previous: &ScimBridgeConnectionStatus, evidence: &Evidence) -> bool {
-    let Some(before) = previous
-        .bridge
-        .as_ref()
-        .filter(|bridge| !bridge.components.is_empty())
-    else {
-        return false;
+#[must_use]
+pub fn unlocked(before: &ScimBridgeConnectionStatus, after: &ScimBridgeConnectionStatus) -> bool {
+    let components = |status: &ScimBridgeConnectionStatus| {
+        let bridge = status.bridge.as_ref();
+        bridge.map(|bridge| bridge.components.clone()).unwrap_or_default()
     };
-    let Some(report) = exchange(evidence).and_then(|exchange| exchange.health.document()) else {
-        return false;
-    };
-    report.components.iter().any(|(component, _)| {
-        component.waits_for_unlock() && !before.components.iter().any(|c| c.name == component.as_str())
-    })
+    let (before, after) = (components(before), components(after));
+    !before.is_empty()
+        && after.iter().any(|component| {
+            Component::parse(&component.name).waits_for_unlock()
+                && !before.iter().any(|known| known.name == component.name)
+        })
 }
 
 fn bridge_status(report: &HealthReport) -> BridgeStatus {

@@ -47,6 +47,7 @@ pub struct Metrics {
     unlocks: Counter,
     failures: Counter,
     panics: Counter,
+    events: Family<EventLabel, Counter>,
     known: Gauge,
     leader: Gauge,
     queue: Gauge,
@@ -63,6 +64,17 @@ pub enum RequestOutcome {
     Refused,
     /// No answer arrived.
     Unreachable,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventOutcome {
+    /// The API server has it.
+    Sent,
+    /// The API server refused it, or did not answer.
+    Failed,
+    /// It was one too many.
+    Dropped,
 }
 
 /// What waits, and what is under way.
@@ -95,6 +107,11 @@ struct LayerLabel {
 struct RequestLabels {
     request: &'static str,
     outcome: Label<RequestOutcome>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    outcome: Label<EventOutcome>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,6 +161,17 @@ impl EncodeLabelValue for Label<RequestOutcome> {
     }
 }
 
+impl EncodeLabelValue for Label<EventOutcome> {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            EventOutcome::Sent => "sent",
+            EventOutcome::Failed => "failed",
+            EventOutcome::Dropped => "dropped",
+        }
+        .encode(encoder)
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
@@ -157,6 +185,7 @@ impl Default for Metrics {
             unlocks: Counter::default(),
             failures: Counter::default(),
             panics: Counter::default(),
+            events: Family::default(),
             known: Gauge::default(),
             leader: Gauge::default(),
             queue: Gauge::default(),
@@ -182,6 +211,7 @@ impl Metrics {
             unlocks,
             failures,
             panics,
+            events,
             known,
             leader,
             queue,
@@ -229,6 +259,7 @@ impl Metrics {
             failures.clone(),
         );
         registry.register("pass_panics", "Passes that panicked", panics.clone());
+        registry.register("events", "Events by what became of them", events.clone());
         registry.register("connections", "Connections that are known", known.clone());
         registry.register("leader", "Whether this process leads", leader.clone());
         registry.register(
@@ -298,6 +329,15 @@ impl Metrics {
     /// A pass panicked.
     pub fn panicked(&self) {
         self.panics.inc();
+    }
+
+    /// An event was published, or was not.
+    pub fn event(&self, outcome: EventOutcome) {
+        self.events
+            .get_or_create(&EventLabel {
+                outcome: Label(outcome),
+            })
+            .inc();
     }
 
     /// How many connections are known.

@@ -130,6 +130,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         Some(_) => Tenure::limited(leader::RENEW_DEADLINE),
         None => Tenure::unlimited(),
     };
+    let identity = identity.unwrap_or_else(leader::make_identity);
     let settings = Settings {
         scopes: needs.scopes.clone(),
         label_selector: watch_label_selector.filter(|selector| !selector.is_empty()),
@@ -137,6 +138,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         heartbeat,
         require_consent: require_secret_consent,
         drain: drain_timeout,
+        instance: identity.clone(),
     };
     let metrics = Arc::new(Metrics::default());
     let context = context(
@@ -172,7 +174,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         .map(|LeaseName { namespace, name }| Candidacy {
             namespace,
             name,
-            identity: identity.unwrap_or_else(leader::make_identity),
+            identity,
             tenure,
         });
     let work = work(config, found, candidacy, stop.clone(), controller);

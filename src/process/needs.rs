@@ -36,6 +36,9 @@ const ACCESS: &[(&str, &str, &[&str])] = &[
     ("", "configmaps", &["get", "list", "watch"]),
 ];
 
+/// What it can do without: then it tells nobody what has changed. The log says so, and `preflight`; it is ready anyway.
+const AMENITIES: &[(&str, &str, &[&str])] = &[("events.k8s.io", "events", &["create", "patch"])];
+
 /// What the program needs.
 #[derive(Clone, Debug)]
 pub(super) struct Needs {
@@ -265,19 +268,7 @@ fn own_version() -> String {
 /// Whether the ServiceAccount may do what it has to.
 pub(super) async fn examine_access(client: &Client, needs: &Needs) -> Vec<Finding> {
     let Needs { scopes, lease } = needs;
-    let mut wanted = Vec::new();
-    for scope in scopes {
-        for &(group, resource, verbs) in ACCESS {
-            wanted.push(Wanted {
-                group,
-                resource,
-                verbs,
-                namespace: scope.as_deref(),
-                name: None,
-                blocks: false,
-            });
-        }
-    }
+    let mut wanted = in_each(scopes, ACCESS);
     if let Some(LeaseName { namespace, name }) = lease {
         for (verbs, name) in [(&["create"][..], None), (&["get", "update"], Some(name.as_str()))] {
             wanted.push(Wanted {
@@ -290,6 +281,33 @@ pub(super) async fn examine_access(client: &Client, needs: &Needs) -> Vec<Findin
             });
         }
     }
+    examine_all(client, wanted).await
+}
+
+/// What it could do with, and may not.
+pub(super) async fn examine_amenities(client: &Client, needs: &Needs) -> Vec<Finding> {
+    examine_all(client, in_each(&needs.scopes, AMENITIES)).await
+}
+
+/// These verbs on these resources, in each scope.
+fn in_each<'a>(
+    scopes: &'a [Option<String>],
+    access: &[(&'static str, &'static str, &'static [&'static str])],
+) -> Vec<Wanted<'a>> {
+    let wanted = scopes.iter().flat_map(|scope| {
+        access.iter().map(|&(group, resource, verbs)| Wanted {
+            group,
+            resource,
+            verbs,
+            namespace: scope.as_deref(),
+            name: None,
+            blocks: false,
+        })
+    });
+    wanted.collect()
+}
+
+async fn examine_all(client: &Client, wanted: Vec<Wanted<'_>>) -> Vec<Finding> {
     stream::iter(wanted)
         .map(|wanted| wanted.examine(client))
         .buffered(QUESTIONS)

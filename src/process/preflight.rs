@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     ProcessError, cluster,
-    needs::{Finding, Needs, examine_access, examine_definition},
+    needs::{Finding, Needs, examine_access, examine_amenities, examine_definition},
 };
 use crate::args::{OperatorUrl, PreflightArguments};
 
@@ -49,6 +49,11 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
     if let Some(OperatorUrl(url)) = operator_url {
         let found = until(end, async || Vec::from_iter(examine_operator(&url).await)).await;
         report("the operator is ready", &found)?;
+    }
+    for finding in examine_amenities(&client, &needs).await {
+        if let Finding::Denied { .. } = finding {
+            writeln!(out, "note  {finding}; everything else goes on without it")?;
+        }
     }
     match failures {
         0 => Ok(()),

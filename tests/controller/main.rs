@@ -19,6 +19,7 @@ mod gate;
 mod tape;
 
 mod connections;
+mod events;
 mod fairness;
 mod gitops;
 mod invalid;

@@ -52,7 +52,7 @@ async fn readyz(operator: &Operator, words: &str) {
 }
 
 /// What `preflight` says, and whether it is content.
-async fn preflight(kubeconfig: &Path, flags: &[&str]) -> (String, bool) {
+pub(crate) async fn preflight(kubeconfig: &Path, flags: &[&str]) -> (String, bool) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_scim-bridge-operator"));
     command
         .env_clear()

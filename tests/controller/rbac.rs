@@ -16,7 +16,7 @@ use kube::{
 use crate::bed::{Bed, OPERATOR};
 
 /// In any namespace.
-const MAY: [&str; 10] = [
+const MAY: [&str; 12] = [
     "get scimbridgeconnections.scimbridge.dev",
     "list scimbridgeconnections.scimbridge.dev",
     "watch scimbridgeconnections.scimbridge.dev",
@@ -27,10 +27,12 @@ const MAY: [&str; 10] = [
     "get configmaps",
     "list configmaps",
     "watch configmaps",
+    "create events.events.k8s.io",
+    "patch events.events.k8s.io",
 ];
 
 /// In any namespace, its own included.
-const MAY_NOT: [&str; 23] = [
+const MAY_NOT: [&str; 27] = [
     "create secrets",
     "update secrets",
     "patch secrets",
@@ -47,6 +49,10 @@ const MAY_NOT: [&str; 23] = [
     "create pods --subresource=exec",
     "create serviceaccounts --subresource=token",
     "create events",
+    "get events.events.k8s.io",
+    "list events.events.k8s.io",
+    "update events.events.k8s.io",
+    "delete events.events.k8s.io",
     "list leases.coordination.k8s.io",
     "get leases.coordination.k8s.io/another",
     "update leases.coordination.k8s.io/another",
@@ -101,6 +107,7 @@ async fn the_list_of_permissions_is_complete() {
     let look = ["get", "list", "watch"];
     let everywhere = [
         rule(&[""], &["configmaps", "secrets"], &[], &look),
+        rule(&["events.k8s.io"], &["events"], &[], &["create", "patch"]),
         rule(&["scimbridge.dev"], &["scimbridgeconnections"], &[], &look),
         rule(
             &["scimbridge.dev"],

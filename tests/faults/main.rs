@@ -23,6 +23,7 @@ mod tape;
 
 mod clock;
 mod control_plane;
+mod events;
 mod kills;
 mod refusals;
 mod replaced;

@@ -138,6 +138,7 @@ async fn in_a_process_of_its_own() {
             heartbeat: Duration::from_mins(5),
             require_consent: false,
             drain: Duration::from_secs(1),
+            instance: "panics".to_owned(),
         },
     };
     let (readiness, _synced) = watch::channel(Readiness::Starting);

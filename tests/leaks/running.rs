@@ -136,11 +136,10 @@ async fn collect(
             "lastTransitionTime",
         );
     }
-    let events = bed.api::<Event>().list(&ListParams::default()).await.unwrap();
     outputs.add(
         format!("{who}: events"),
-        serde_json::to_string(&events.items).unwrap(),
-        "",
+        serde_json::to_string(&every_event(bed).await).unwrap(),
+        "AuthFailed",
     );
     let leases: Api<Lease> = Api::namespaced(bed.client.clone(), OPERATOR);
     let leases = leases.list(&ListParams::default()).await.unwrap();
@@ -149,6 +148,23 @@ async fn collect(
         serde_json::to_string(&leases.items).unwrap(),
         "",
     );
+}
+
+/// All events, once there is one about each connection: they come a little later than the status.
+async fn every_event(bed: &Bed<'_>) -> Vec<Event> {
+    let connections = bed.connections().list(&ListParams::default()).await.unwrap();
+    let found = wait::until(DEADLINE, "an event about each connection", async || {
+        let events = bed.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let silent = connections.iter().find(|connection| {
+            let about = |event: &Event| event.involved_object.name == connection.metadata.name;
+            !events.iter().any(about)
+        });
+        match silent {
+            None => Ok(events.items),
+            Some(connection) => Err(format!("none about {:?}", connection.metadata.name)),
+        }
+    });
+    found.await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The token of a kubeconfig: a secret of the operator's own.
