@@ -21,9 +21,9 @@ fn policy(flags: &str) -> Result<AddressPolicy, String> {
         panic!("{flags}");
     };
     Ok(AddressPolicy {
-        denied: run.deny_cidrs,
-        allowed: run.allow_cidrs,
-        allowed_hosts: run.allowed_hosts,
+        denied: run.addresses.deny_cidrs,
+        allowed: run.addresses.allow_cidrs,
+        allowed_hosts: run.addresses.allowed_hosts,
         api_server: vec![Ipv4Addr::new(10, 96, 0, 1).into()],
     })
 }
