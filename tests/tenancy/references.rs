@@ -215,7 +215,7 @@ fn without_rules() -> String {
 }
 
 /// Whether the operator has business there: reads of single objects in this namespace whose names are `known`, writes
-/// of the status of connections in it, and otherwise only lists, watches and documents about the API.
+/// of the status of connections in it, events about them, and otherwise only lists, watches and documents about the API.
 fn is_business(exchange: &Exchange, namespace: &str, known: &[&str]) -> bool {
     let (path, query) = exchange.target.split_once('?').unwrap_or((&exchange.target, ""));
     let collections = [
@@ -235,6 +235,15 @@ fn is_business(exchange: &Exchange, namespace: &str, known: &[&str]) -> bool {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         !name.is_empty() && name.chars().all(legal)
     };
+    if let Some(event) = own("/apis/events.k8s.io/v1") {
+        let segments: Vec<_> = event.split('/').collect();
+        return match (exchange.method.as_str(), segments.as_slice()) {
+            ("POST", ["events"]) => true,
+            // After the connection, and by time.
+            ("PATCH", ["events", name]) => name.split('.').all(is_plain),
+            _ => false,
+        };
+    }
     let segments = own("/api/v1").or_else(|| own("/apis/scimbridge.dev/v1alpha1"));
     let segments: Vec<_> = segments.unwrap_or_default().split('/').collect();
     match (exchange.method.as_str(), segments.as_slice()) {
@@ -384,6 +393,29 @@ fn a_way_out_would_be_seen() {
             "/apis/scimbridge.dev/v1alpha1/namespaces/own/scimbridgeconnections/x/status?force=true",
             true,
         ),
+        (
+            "POST",
+            "/apis/events.k8s.io/v1/namespaces/own/events?&fieldManager=x",
+            true,
+        ),
+        (
+            "PATCH",
+            "/apis/events.k8s.io/v1/namespaces/own/events/corp.17f",
+            true,
+        ),
+        ("POST", "/apis/events.k8s.io/v1/namespaces/other/events", false),
+        (
+            "PATCH",
+            "/apis/events.k8s.io/v1/namespaces/own/events/../x",
+            false,
+        ),
+        ("PATCH", "/apis/events.k8s.io/v1/namespaces/own/events/..", false),
+        (
+            "DELETE",
+            "/apis/events.k8s.io/v1/namespaces/own/events/corp.17f",
+            false,
+        ),
+        ("POST", "/api/v1/namespaces/own/events", false),
         ("GET", "/api/v1/namespaces/other/secrets/corp", false),
         ("GET", "/api/v1/namespaces/own/secrets/other", false),
         (
