@@ -108,7 +108,7 @@ pub enum CheckError {
 pub struct Checked {
     /// `NAMESPACE/NAME`, where it has a name.
     pub name: Option<String>,
-    /// The address as it was given.
+    /// The address, where it can be used.
     pub url: Option<String>,
     /// The parsed specification.
     pub target: Option<Target>,
@@ -249,7 +249,6 @@ impl Checker {
             next_key,
             status: operator,
         } = subject;
-        let url = spec.as_ref().map(|spec| spec.url.clone());
         let parsed = spec.as_ref().ok_or(InvalidSpec::Form).and_then(Target::parse);
         let grounds = Grounds {
             policy: &self.policy,
@@ -260,6 +259,8 @@ impl Checker {
             Err(why) => Err(crate::domain::evidence::Obstacle::InvalidSpec(*why)),
         };
         let target = parsed.ok();
+        // One that cannot be used may hold a password.
+        let url = target.as_ref().map(|target| target.origin.to_string());
         if let Some(terminal) = &mut terminal {
             terminal
                 .begin(name.as_deref(), url.as_deref(), declared)

@@ -1,6 +1,12 @@
 //! One pass over one connection, on one screen: resolve, probe, diagnose, report.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher as _, RandomState},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
@@ -53,6 +59,7 @@ pub(super) async fn reconcile(
             return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
         }
     }
+    let trace = Trace::begin();
     // resolve and probe
     let Some((connection, resolved, evidence)) = observe(context, announcer, job).await? else {
         return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
@@ -73,7 +80,7 @@ pub(super) async fn reconcile(
             heartbeat: context.settings.heartbeat,
         },
     );
-    tell(context, job, &outcome);
+    tell(context, job, &outcome, &trace);
     // report
     let Outcome {
         status,
@@ -91,7 +98,7 @@ pub(super) async fn reconcile(
             Err(error) => {
                 context.metrics.failed();
                 let (namespace, name) = (&job.key.namespace, &job.key.name);
-                warn!(namespace, name, %error, "pass failed at its end; the verdict is kept, to be written later");
+                warn!(namespace, name, %error, %trace, "pass failed at its end; the verdict is kept, to be written later");
                 return Ok(Finished::Unwritten {
                     connection,
                     status: Box::new(status),
@@ -186,8 +193,38 @@ async fn write(
     Ok(reported)
 }
 
+/// What the lines of one pass have in common: its own number, in the form of a W3C trace id, and when it began.
+/// <https://www.w3.org/TR/trace-context/#trace-id>
+struct Trace {
+    id: [u64; 2],
+    begun: Instant,
+}
+
+impl Trace {
+    fn begin() -> Self {
+        // The keys of a RandomState come from the operating system's random numbers, and no two are the same.
+        let number = || RandomState::new().hash_one(0);
+        Self {
+            id: [number(), number()],
+            begun: Instant::now(),
+        }
+    }
+
+    /// Seconds since it began.
+    fn took(&self) -> f64 {
+        self.begun.elapsed().as_secs_f64()
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [high, low] = self.id;
+        write!(f, "{high:016x}{low:016x}")
+    }
+}
+
 /// Counts and logs. One line where something changed, quiet where nothing did.
-fn tell(context: &Context, job: &Job, outcome: &Outcome) {
+fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
     let Outcome {
         verdict,
         status,
@@ -201,21 +238,24 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome) {
     context
         .metrics
         .judged((namespace, name), row, verdict.reason, *change, *unlocked);
+    let (layer, took) = (verdict.layer(), trace.took());
     if *unlocked {
         info!(
             namespace,
-            name, "the bridge was waiting for its key after a restart; the probe has unlocked it"
+            name, %trace, "the bridge was waiting for its key after a restart; the probe has unlocked it"
         );
     }
     if *change != Change::News {
-        debug!(namespace, name, reason, cause = ?job.cause, %next, "nothing new");
+        debug!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "nothing new");
         return;
     }
     let failures = status.consecutive_failures;
     match verdict.reason.class() {
-        Class::Ok | Class::Pending => info!(namespace, name, reason, cause = ?job.cause, %next, "{verdict}"),
+        Class::Ok | Class::Pending => {
+            info!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "{verdict}");
+        }
         Class::Action | Class::Transient => {
-            warn!(namespace, name, reason, failures, cause = ?job.cause, %next, "{verdict}");
+            warn!(namespace, name, reason, layer, took, failures, cause = ?job.cause, %next, %trace, "{verdict}");
         }
     }
 }

@@ -271,6 +271,50 @@ impl Verdict {
         Self::undecided(declared, Reason::Progressing, detail)
     }
 
+    /// The layer at which the probe ended, for logs; `none` where it went all the way.
+    #[must_use]
+    pub const fn layer(&self) -> &'static str {
+        match self.reason {
+            Reason::Connected | Reason::Progressing => "none",
+            Reason::SecretNotFound
+            | Reason::SecretKeyMissing
+            | Reason::ApiKeyMalformed
+            | Reason::CaNotFound
+            | Reason::CaInvalid
+            | Reason::InvalidSpec
+            | Reason::ConsentMissing => "settings",
+            Reason::DnsFailed => "name",
+            Reason::HostDenied | Reason::ConnectFailed => "address",
+            Reason::CertificateUntrusted
+            | Reason::CertificateExpired
+            | Reason::CertificateNameMismatch
+            | Reason::TlsFailed => "tls",
+            Reason::IdentityProviderMismatch => "users",
+            Reason::AuthFailed
+            | Reason::ScimDisabled
+            | Reason::PathNotFound
+            | Reason::ProvisioningOff
+            | Reason::TimedOut
+            | Reason::BridgeUnavailable
+            | Reason::BridgeError
+            | Reason::RateLimited
+            | Reason::RedirectRefused
+            | Reason::BlockedByProxy
+            | Reason::NotABridge
+            | Reason::ProtocolError => match self.detail {
+                Some(Detail::Answered(Request::Health, _) | Detail::At(Request::Health)) => "health",
+                Some(Detail::Answered(Request::Users, _) | Detail::At(Request::Users)) => "users",
+                Some(
+                    Detail::Answered(Request::Ping, _)
+                    | Detail::At(Request::Ping)
+                    | Detail::Spec(_)
+                    | Detail::Hindered(_),
+                )
+                | None => "ping",
+            },
+        }
+    }
+
     /// What is wrong, where it was seen, and what to do: the message of `Ready`.
     #[must_use]
     pub fn message(&self) -> String {

@@ -1,17 +1,17 @@
-//! The admin server: `/livez`, `/readyz`, `/metrics`.
+//! The admin server: `/livez`, `/readyz`, `/metrics`; and `/log-level`, for those who are in the Pod already.
 //!
 //! Ready is a replica whose cluster lacks nothing, and that has read everything once or stands by for the leader. Alive is one whose controller
 //! has gone round its loop lately; before it first has, the replica is alive while it answers.
 
-use std::{convert::Infallible, fmt, mem, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::Body,
-    extract::State,
+    extract::{ConnectInfo, DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{get, put},
 };
 use futures::stream::poll_fn;
 use tokio::{
@@ -19,8 +19,9 @@ use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
 };
+use tracing::info;
 
-use super::needs::Finding;
+use super::{needs::Finding, telemetry::LogLevel};
 use crate::{controller::Readiness, metrics::Metrics};
 
 /// What health is told from.
@@ -40,17 +41,28 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Metrics are sent in pieces of about this many bytes.
 const CHUNK: usize = 32 * 1024;
 
+/// The longest list of directives.
+const MAX_LEVEL: usize = 4 * 1024;
+
 /// Serves until the process ends.
 pub(super) async fn serve(
     listener: TcpListener,
     health: Health,
     metrics: Arc<Metrics>,
+    log_level: LogLevel,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(alive).with_state(health.clone()))
         .route("/readyz", get(ready).with_state(health))
-        .route("/metrics", get(export).with_state(metrics));
-    axum::serve(listener, router).await
+        .route("/metrics", get(export).with_state(metrics))
+        .route(
+            "/log-level",
+            put(set_log_level)
+                .with_state(log_level)
+                .layer(DefaultBodyLimit::max(MAX_LEVEL)),
+        );
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).await
 }
 
 async fn alive(State(health): State<Health>) -> impl IntoResponse {
@@ -83,6 +95,27 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
         not_ready("reading\n".to_owned())
+    }
+}
+
+/// Changes what is logged, for who comes by way of loopback: `kubectl port-forward` does, and other Pods do not.
+async fn set_log_level(
+    State(log_level): State<LogLevel>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    level: String,
+) -> impl IntoResponse {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "only by kubectl port-forward\n");
+    }
+    match log_level.set(level.trim()) {
+        Ok(()) => {
+            info!("the log level was changed");
+            (StatusCode::OK, "ok\n")
+        }
+        Err(_) => (
+            StatusCode::BAD_REQUEST,
+            "neither a level nor a list of directives\n",
+        ),
     }
 }
 

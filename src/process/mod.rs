@@ -112,7 +112,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         log_format,
         log_level,
     } = arguments;
-    telemetry::install(log_format, &log_level)?;
+    let log_level = telemetry::install(log_format, &log_level)?;
     let config = cluster::config().await?;
     let policy = Arc::new(AddressPolicy {
         denied: deny_cidrs,
@@ -189,7 +189,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     tokio::select! {
         result = work => result,
         () = watch_over(client, needs, findings) => Ok(()),
-        result = admin::serve(listener, health, metrics) => result.map_err(ProcessError::System),
+        result = admin::serve(listener, health, metrics, log_level) => result.map_err(ProcessError::System),
         () = orders => Err(ProcessError::Aborted),
     }
 }

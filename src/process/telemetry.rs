@@ -1,12 +1,12 @@
 //! The log, and what a panic may say.
 
-use std::io::IsTerminal as _;
+use std::{fmt, io::IsTerminal as _, sync::Arc};
 
 use tracing_subscriber::{
     EnvFilter,
     filter::{FilterExt as _, LevelFilter, ParseError, Targets},
-    fmt,
     prelude::*,
+    reload,
 };
 
 use crate::args::LogFormat;
@@ -20,18 +20,41 @@ fn own_words() -> Targets {
         .with_target("k8s_controller", LevelFilter::DEBUG)
 }
 
+/// What is logged, to be changed while the process runs.
+#[derive(Clone)]
+pub struct LogLevel(Arc<Set>);
+
+type Set = dyn Fn(&str) -> Result<(), ParseError> + Send + Sync;
+
+impl LogLevel {
+    /// Logs this from now on: a level, or directives by module.
+    ///
+    /// # Errors
+    /// Where `level` is no filter; then all stays as it is.
+    pub fn set(&self, level: &str) -> Result<(), ParseError> {
+        (self.0)(level)
+    }
+}
+
+impl fmt::Debug for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogLevel(..)")
+    }
+}
+
 /// Sends the log to standard error, and keeps panics short.
 ///
 /// # Errors
 /// Where `level` is no filter.
-pub fn install(format: LogFormat, level: &str) -> Result<(), ParseError> {
+pub fn install(format: LogFormat, level: &str) -> Result<LogLevel, ParseError> {
     let filter = EnvFilter::try_new(level)?.and(own_words());
+    let (filter, handle) = reload::Layer::new(filter);
     let json = match format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer = if json {
         layer.json().flatten_event(true).with_current_span(false).boxed()
     } else {
@@ -46,5 +69,10 @@ pub fn install(format: LogFormat, level: &str) -> Result<(), ParseError> {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic");
     }));
-    Ok(())
+    Ok(LogLevel(Arc::new(move |level| {
+        let next = EnvFilter::try_new(level)?.and(own_words());
+        // `modify`, for a filter of one layer cannot be replaced as a whole. It fails only where the log is gone.
+        let _ = handle.modify(|filter| *filter = next);
+        Ok(())
+    })))
 }

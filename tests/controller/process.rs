@@ -21,7 +21,14 @@ use crate::{
 
 /// Everything that the admin server answers, headers included.
 pub(crate) async fn get(admin: SocketAddr, path: &str) -> String {
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    ask(admin, "GET", path, "").await
+}
+
+async fn ask(admin: SocketAddr, method: &str, path: &str, body: &str) -> String {
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     let exchange = tokio::task::spawn_blocking(move || {
         let mut stream = TcpStream::connect(admin)?;
         stream.set_read_timeout(Some(DEADLINE))?;
@@ -197,4 +204,56 @@ async fn a_start_that_cannot_succeed_ends_with_a_reason() {
     let wrong = bed.spawn(&["--allow-cidr", "everything"]).await;
     let ended = wrong.process().wait(DEADLINE).await.unwrap();
     assert_eq!(ended.code(), Some(1), "{}", wrong.logs());
+}
+
+/// One line for each verdict that was written, and its level is changed at run time.
+#[tokio::test]
+async fn the_log_tells_what_matters() {
+    let bed = Bed::new("log").await;
+    let bridge = bed.healthy_bridge().await;
+    let operator = bed.operator(&["--log-format", "json"]).await;
+    bed.connect_well("corp", &bridge).await;
+    bed.expect("corp", "True Connected").await;
+    let verdicts = || -> Vec<serde_json::Value> {
+        let logs = operator.logs();
+        let lines = logs.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines
+            .filter(|line: &serde_json::Value| line["name"] == "corp" && line["reason"].is_string())
+            .collect()
+    };
+    let told = verdicts();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let line = &told[0];
+    assert_eq!(
+        (&line["level"], &line["reason"], &line["layer"]),
+        (&"INFO".into(), &"Connected".into(), &"none".into())
+    );
+    assert!(line["took"].as_f64().is_some_and(|took| took > 0.0), "{line}");
+    assert_eq!(line["trace"].as_str().map(str::len), Some(32), "{line}");
+    bed.probe("corp").await;
+    let told = verdicts();
+    assert_eq!(
+        told.len(),
+        2,
+        "a request is answered in the status, and so in the log: {told:?}"
+    );
+    assert_ne!(told[0]["trace"], told[1]["trace"], "each pass has its own");
+
+    let set = async |level: &str| ask(operator.admin(), "PUT", "/log-level", level).await;
+    for (level, status) in [
+        ("=,=", "400"),
+        (&"x".repeat(5000), "413"),
+        ("warn", "200"),
+    ] {
+        let answer = set(level).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{level}: {answer}"
+        );
+    }
+    bed.probe("corp").await;
+    assert_eq!(verdicts().len(), 2, "that all is well is no warning");
+    assert!(set("info").await.starts_with("HTTP/1.1 200 "));
+    bed.probe("corp").await;
+    assert_eq!(verdicts().len(), 3);
 }

@@ -84,6 +84,10 @@ fn usage_and_help() {
         ("BRIDGE_PROXY", no_proxy.as_str()),
         ("OPERATOR_URL", no_operator.as_str()),
     ];
+    // A password in the address, and a key as an argument, as people who have not read on might write them.
+    let in_url = format!("https://user:{password}@scim.example.com");
+    let as_flag = format!("--api-key={password}");
+    let home = [("HOME", password.as_str())];
     let mut outputs = Outputs::default();
     for (args, envs, proof) in [
         (&["crd"][..], &envs[..], "CustomResourceDefinition"),
@@ -99,6 +103,18 @@ fn usage_and_help() {
             "--operator-url",
         ),
         (&["run", "--no-such-flag"], &envs, "--no-such-flag"),
+        (&["check", "--help"], &envs, "--bridge-proxy"),
+        (
+            &["check", "--url", &in_url, "--api-key-env", "HOME"],
+            &home,
+            "InvalidSpec",
+        ),
+        (
+            &["check", "--url", "https://x", "--api-key", &password],
+            &[],
+            "--api-key",
+        ),
+        (&["check", "--url", "https://x", &as_flag], &[], "--api-key"),
         (&["run", "--log-level", "=,="], &envs, "--log-level"),
     ] {
         outputs.add(format!("{args:?}"), printed(args, envs, None), proof);

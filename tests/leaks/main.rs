@@ -38,6 +38,7 @@ mod bed;
 mod tape;
 
 mod canary;
+mod checking;
 mod commands;
 mod panics;
 mod peer;

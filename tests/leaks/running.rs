@@ -17,6 +17,7 @@ use testbed::{OperatorProcess, free_port, wait};
 use crate::{
     bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, status, user},
     canary::Canaries,
+    checking,
     peer::{Authority, Peer, Sayings},
     rows::{Row, Stage},
     surfaces::Outputs,
@@ -240,6 +241,8 @@ async fn every_reason_at_the_finest_log_level() {
     }
     let mut outputs = Outputs::default();
     collect(&mut outputs, "every reason", &operator, &bed, &authority).await;
+    let names: Vec<&str> = rows.iter().map(|(_, row)| row.name.as_str()).collect();
+    checking::collect(&mut outputs, &bed, &names, &authority).await;
     operator.terminate(DEADLINE).await.unwrap();
     outputs.add("every reason: the log", operator.logs(), r#""level":"DEBUG""#);
     outputs.assert_clean(&canaries);
