@@ -240,11 +240,7 @@ async fn the_log_tells_what_matters() {
     assert_ne!(told[0]["trace"], told[1]["trace"], "each pass has its own");
 
     let set = async |level: &str| ask(operator.admin(), "PUT", "/log-level", level).await;
-    for (level, status) in [
-        ("=,=", "400"),
-        (&"x".repeat(5000), "413"),
-        ("warn", "200"),
-    ] {
+    for (level, status) in [("=,=", "400"), (&"x".repeat(5000), "413"), ("warn", "200")] {
         let answer = set(level).await;
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
