@@ -9,6 +9,7 @@ mod crdify;
 mod gitops;
 mod go_module;
 mod helm;
+mod prometheus;
 mod scim2;
 
 use std::{
@@ -26,6 +27,7 @@ pub use self::{
     crdify::crdify,
     gitops::gitops,
     helm::helm,
+    prometheus::{PrometheusTools, prometheus},
     scim2::scim2_server,
 };
 use crate::{
@@ -101,6 +103,7 @@ pub async fn all(progress: Progress<'_>) -> Result<(), ToolsError> {
     let helm = helm(&mut *progress).await?;
     let crdify = crdify(&mut *progress).await?;
     let gitops = gitops(&mut *progress).await?;
+    let prometheus = prometheus(&mut *progress).await?;
     let scim2_server = scim2_server(&mut *progress).await?;
     for tool in [
         cluster.etcd,
@@ -110,6 +113,8 @@ pub async fn all(progress: Progress<'_>) -> Result<(), ToolsError> {
         helm,
         crdify,
         gitops,
+        prometheus.prometheus,
+        prometheus.promtool,
         scim2_server,
     ] {
         say(progress, &format!("ready: {}", tool.display()));

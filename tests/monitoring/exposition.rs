@@ -1,0 +1,95 @@
+//! `/metrics` of an operator that has seen everything.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use scim_bridge_operator::{
+    api::{
+        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+        vocabulary::Reason,
+    },
+    bridge::stages::{Layer, Observer as _, Stage},
+    domain::{
+        evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Reading},
+        status::{Change, Pass, Versions, next_status},
+        target::Target,
+    },
+    metrics::{EventOutcome, Load, Metrics, RequestOutcome, Row},
+};
+
+const NOW: i64 = 1_772_546_816;
+
+/// Each metric, at least once.
+pub(crate) fn exposition() -> String {
+    let metrics = Metrics::default();
+    metrics.judged(("identity", "corp"), row(), Reason::Connected, Change::News, true);
+    for layer in Layer::ALL {
+        metrics.passed(
+            Stage::Asked(layer, &Exchange::default()),
+            Duration::from_millis(3),
+        );
+    }
+    metrics.ended(Duration::from_millis(20));
+    metrics.requested("apply_status", RequestOutcome::Ok);
+    metrics.event(EventOutcome::Sent);
+    metrics.known(1);
+    metrics.leads(true);
+    metrics.loaded(Load::default());
+    let mut text = String::new();
+    metrics.encode(&mut text).unwrap();
+    text
+}
+
+/// The type of a metric family.
+pub(crate) fn kind(family: &str) -> &'static str {
+    let wanted = format!("# TYPE {family} ");
+    let text = exposition();
+    match text.lines().find_map(|line| line.strip_prefix(&wanted)) {
+        Some("counter") => "counter",
+        Some("info") => "info",
+        Some("histogram") => "histogram",
+        _ => "gauge",
+    }
+}
+
+fn row() -> Row {
+    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
+        "url": "https://scim.example.com",
+        "apiKeySecretRef": {"name": "corp-scim"},
+    }))
+    .unwrap();
+    let target = Target::parse(&spec).unwrap();
+    let evidence = Evidence::Probed(Exchange {
+        ping: Reading::Answered(Answer::Document(())),
+        health: Reading::Answered(Answer::Document(HealthReport {
+            version: Some("2.9.16".to_owned()),
+            build: Some("209163".to_owned()),
+            components: vec![
+                (Component::RedisCache, ComponentState::Unhealthy),
+                (Component::ScimServer, ComponentState::Healthy),
+            ],
+        })),
+        users: Reading::Answered(Answer::Document(128)),
+        groups: Some(9),
+        certificate: Some(Certificate {
+            not_after: Timestamp::from_second(NOW + 86_400).unwrap(),
+            issuer: None,
+        }),
+        next_key: None,
+        retry_after: None,
+    });
+    let pass = Pass {
+        uid: "u-1",
+        generation: 1,
+        declared: Some(IdentityProvider::Okta),
+        target: Some(&target),
+        versions: Versions::default(),
+        requested: None,
+        failures_before: 0,
+        evidence: &evidence,
+        now: Timestamp::from_second(NOW).unwrap(),
+        heartbeat: Duration::from_mins(5),
+    };
+    let status = next_status(&ScimBridgeConnectionStatus::default(), &pass).status;
+    Row::of(Some(IdentityProvider::Okta), false, &status)
+}

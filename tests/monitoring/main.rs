@@ -1,0 +1,226 @@
+//! What people are shown and woken by: rules, tested by Prometheus' own tool, and a real Prometheus that scrapes the
+//! real operator's metrics.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+mod exposition;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::Arc,
+};
+
+use serde_json::Value;
+use testbed::{
+    scratch::Scratch,
+    tools::{self, PrometheusTools},
+    workspace,
+};
+use tokio::sync::OnceCell;
+
+use self::exposition::exposition;
+
+async fn tools() -> &'static PrometheusTools {
+    static TOOLS: OnceCell<PrometheusTools> = OnceCell::const_new();
+    TOOLS
+        .get_or_init(async || tools::prometheus(&mut std::io::stderr()).await.unwrap())
+        .await
+}
+
+/// The rules of the chart, as Prometheus reads them.
+async fn rules() -> Value {
+    let helm = tools::helm(&mut std::io::stderr()).await.unwrap();
+    let chart = workspace::root().join("charts/scim-bridge-operator");
+    let output = Command::new(helm)
+        .args(["template", "x"])
+        .arg(chart)
+        .args(["--set", "prometheusRule.enabled=true"])
+        .args(["--show-only", "templates/prometheusrule.yaml"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let object: Value = serde_saphyr::from_slice(&output.stdout).unwrap();
+    object["spec"].clone()
+}
+
+/// Every rule.
+fn alerts(rules: &Value) -> Vec<&Value> {
+    let groups = rules["groups"].as_array().unwrap().iter();
+    groups
+        .flat_map(|group| group["rules"].as_array().unwrap())
+        .collect()
+}
+
+async fn promtool(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(&tools().await.promtool);
+    command.current_dir(folder).args(args).output().unwrap()
+}
+
+/// A folder with the rules and their tests.
+async fn folder() -> (Arc<Scratch>, PathBuf) {
+    let scratch = Scratch::new("rules").unwrap();
+    let folder = scratch.path().to_owned();
+    fs::write(folder.join("rules.yaml"), rules().await.to_string()).unwrap();
+    fs::copy(tests_file(), folder.join("alerts.yaml")).unwrap();
+    (scratch, folder)
+}
+
+fn tests_file() -> PathBuf {
+    workspace::root().join("tests/monitoring/alerts.yaml")
+}
+
+#[tokio::test]
+async fn every_alert_fires_when_it_should_and_not_before() {
+    let (_scratch, folder) = folder().await;
+    for args in [
+        &["check", "rules", "rules.yaml"][..],
+        &["test", "rules", "alerts.yaml"],
+    ] {
+        let output = promtool(&folder, args).await;
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "promtool {args:?}:\n{out}{err}");
+    }
+    // Nothing is proven by a test that is not there.
+    let tests: Value = serde_saphyr::from_str(&fs::read_to_string(tests_file()).unwrap()).unwrap();
+    let mut expected: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
+    for test in tests["tests"].as_array().unwrap() {
+        for expectation in test["alert_rule_test"].as_array().unwrap() {
+            let fires = expectation["exp_alerts"]
+                .as_array()
+                .is_some_and(|alerts| !alerts.is_empty());
+            let name = expectation["alertname"].as_str().unwrap().to_owned();
+            expected.entry(name).or_default().insert(fires);
+        }
+    }
+    let rules = rules().await;
+    for alert in alerts(&rules) {
+        let name = alert["alert"].as_str().unwrap();
+        let both = BTreeSet::from([false, true]);
+        assert_eq!(
+            expected.get(name),
+            Some(&both),
+            "let tests/monitoring/alerts.yaml show {name} firing, and not firing"
+        );
+    }
+}
+
+#[tokio::test]
+async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
+    let rules = rules().await;
+    let page = fs::read_to_string(workspace::root().join("docs/reasons.md")).unwrap();
+    let anchors: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .map(|title| title.trim().to_ascii_lowercase())
+        .collect();
+    for alert in alerts(&rules) {
+        let severity = alert["labels"]["severity"].as_str();
+        assert!(matches!(severity, Some("warning" | "critical")), "{alert}");
+        for annotation in ["summary", "description"] {
+            assert!(
+                alert["annotations"][annotation].is_string(),
+                "{annotation} of {alert}"
+            );
+        }
+        let url = alert["annotations"]["runbook_url"].as_str().unwrap();
+        let anchor = url
+            .strip_prefix("docs/reasons.md#")
+            .unwrap_or_else(|| panic!("{url}"));
+        // The section of each reason has the reason's name.
+        let is_of_reason = anchor == "{{ $labels.reason | toLower }}";
+        assert!(is_of_reason || anchors.contains(anchor), "no section for {url}");
+    }
+    let names: BTreeSet<&str> = alerts(&rules)
+        .iter()
+        .map(|alert| alert["alert"].as_str().unwrap())
+        .collect();
+    let (_, part) = page.split_once("\n# Alerts\n").unwrap();
+    let (table, _) = part.split_once("\n## ").unwrap();
+    let told: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .collect();
+    assert_eq!(
+        names, told,
+        "alerts of the chart, and the table in docs/reasons.md"
+    );
+}
+
+#[tokio::test]
+async fn alerts_ask_for_metrics_that_there_are() {
+    let exposition = exposition();
+    let known: BTreeSet<&str> = exposition
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let rules = rules().await;
+    for alert in alerts(&rules) {
+        let expression = alert["expr"].as_str().unwrap();
+        let words = expression.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for metric in words.filter(|word| word.starts_with("scim_bridge_")) {
+            assert!(known.contains(metric), "{metric} in {expression}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn prometheus_has_nothing_against_names_and_help() {
+    let mut child = Command::new(&tools().await.promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The tool reads the older text format: without units, and with counters by their full name.
+    let text: String = exposition()
+        .lines()
+        .filter(|line| *line != "# EOF" && !line.starts_with("# UNIT "))
+        .fold((String::new(), String::new()), |(text, counter), line| {
+            older(text, counter, line)
+        })
+        .0;
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+/// A line of OpenMetrics in Prometheus' older text format.
+fn older(mut text: String, mut counter: String, line: &str) -> (String, String) {
+    let mut words = line.splitn(4, ' ');
+    let (hash, what) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let line = match (hash, what) {
+        ("#", "HELP" | "TYPE") => {
+            let (name, rest) = (words.next().unwrap(), words.next().unwrap());
+            let suffix = match exposition::kind(name) {
+                "counter" => "_total",
+                "info" => "_info",
+                _ => "",
+            };
+            let rest = if rest == "info" { "gauge" } else { rest };
+            name.clone_into(&mut counter);
+            format!("# {what} {name}{suffix} {rest}")
+        }
+        _ => line.to_owned(),
+    };
+    text.push_str(&line);
+    text.push('\n');
+    (text, counter)
+}
