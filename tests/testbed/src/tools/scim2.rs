@@ -49,7 +49,12 @@ pub async fn scim2_server(progress: Progress<'_>) -> Result<PathBuf, ToolsError>
         ])
         // Wheels only: nothing is compiled, and no code of a package runs while it is installed. What stands in the file
         // is all there is: older versions of pip look for newer versions of what is asked for with an extra.
-        .args(["--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement"])
+        .args([
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--requirement",
+        ])
         .arg(&requirements);
     run_step(step, install, progress).await?;
     stamp.write()?;
