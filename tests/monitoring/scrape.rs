@@ -1,0 +1,195 @@
+//! A real Prometheus that scrapes the real operator, and the dashboard before it.
+
+#![allow(clippy::disallowed_methods, reason = "Prometheus on loopback is no bridge")]
+
+use std::{fs, sync::Arc};
+
+use serde_json::{Value, json};
+use testbed::{
+    free_port,
+    scratch::Scratch,
+    supervise::{Launch, Process},
+    wait, workspace,
+};
+use url::Url;
+
+use crate::{
+    bed::{Bed, DEADLINE, WRONG_KEY},
+    tools,
+};
+
+/// A server on loopback, with its storage in a scratch folder.
+struct Prometheus {
+    address: String,
+    client: reqwest::Client,
+    process: Process,
+    _scratch: Arc<Scratch>,
+}
+
+impl Prometheus {
+    /// Scrapes this address every second.
+    async fn start(target: &str) -> Self {
+        let scratch = Scratch::new("prometheus").unwrap();
+        let config = json!({
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "scrape_configs": [{
+                "job_name": "operator",
+                "honor_labels": true,
+                "static_configs": [{"targets": [target]}],
+            }],
+        });
+        let path = scratch.path().join("prometheus.yaml");
+        fs::write(&path, config.to_string()).unwrap();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        loop {
+            let address = format!("127.0.0.1:{}", free_port().unwrap());
+            let process = Launch::new("prometheus", &tools().await.prometheus)
+                .arg(format!("--config.file={}", path.display()))
+                .arg(format!(
+                    "--storage.tsdb.path={}",
+                    scratch.path().join("data").display()
+                ))
+                .arg(format!("--web.listen-address={address}"))
+                .start(&scratch)
+                .unwrap();
+            let server = Self {
+                address,
+                client: reqwest::Client::new(),
+                process,
+                _scratch: Arc::clone(&scratch),
+            };
+            let ready = wait::until(DEADLINE, "Prometheus", async || {
+                // Somebody else may take a port between the moment that it was free and the moment that it is used.
+                if server.process.ended().unwrap().is_some() {
+                    return Ok(false);
+                }
+                let url = format!("http://{}/-/ready", server.address);
+                match server.client.get(url).send().await {
+                    Ok(answer) if answer.status().is_success() => Ok(true),
+                    Ok(answer) => Err(answer.status().to_string()),
+                    Err(error) => Err(error.to_string()),
+                }
+            });
+            if ready
+                .await
+                .unwrap_or_else(|error| panic!("{error}\n{}", server.process.logs()))
+            {
+                return server;
+            }
+        }
+    }
+
+    /// The result of an instant query.
+    async fn query(&self, query: &str) -> Vec<Value> {
+        let base = format!("http://{}/api/v1/query", self.address);
+        let url = Url::parse_with_params(&base, &[("query", query)]).unwrap();
+        let answer = self.client.get(url).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["status"], "success", "{query}: {answer}");
+        answer["data"]["result"].as_array().unwrap().clone()
+    }
+
+    /// Waits until a query has so many results.
+    async fn until(&self, query: &str, count: usize) {
+        let reached = wait::until(DEADLINE, query, async || {
+            let result = self.query(query).await;
+            if result.len() == count {
+                Ok(())
+            } else {
+                Err(format!("{result:?}"))
+            }
+        });
+        reached.await.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+/// Every query of the dashboard, with its variables filled in.
+fn queries() -> Vec<String> {
+    let path = workspace::root().join("charts/scim-bridge-operator/files/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array());
+    let queries = targets.flatten().map(|target| target["expr"].as_str().unwrap());
+    queries
+        .map(|query| {
+            let filled = query
+                .replace("$namespace", ".*")
+                .replace("$connection", ".*")
+                .replace("$__rate_interval", "2m");
+            assert!(
+                !filled.contains('$'),
+                "a variable that the test does not know: {query}"
+            );
+            filled
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
+    let bed = Bed::new("scrape").await;
+    let operator = bed.operator(&[]).await;
+    let prometheus = Prometheus::start(&operator.admin().to_string()).await;
+    let good = bed.healthy_bridge().await;
+    let ill = bed
+        .bridge()
+        .set(|state| state.component("RedisCache", "unhealthy"))
+        .start()
+        .await
+        .unwrap();
+    bed.connect_well("good", &good).await;
+    bed.connect_well("ill", &ill).await;
+    bed.secret("refused", WRONG_KEY).await;
+    bed.connect("refused", &good, json!({})).await;
+    for (name, line) in [
+        ("good", "True Connected"),
+        ("ill", "True Connected Degraded"),
+        ("refused", "False AuthFailed Stalled"),
+    ] {
+        bed.expect(name, line).await;
+    }
+    // An event comes after its verdict.
+    prometheus
+        .until(r#"scim_bridge_operator_events_total{outcome="sent"}"#, 1)
+        .await;
+    prometheus
+        .until(r#"scim_bridge_connection_condition{type="Ready"} == 1"#, 2)
+        .await;
+    prometheus
+        .until(
+            r#"scim_bridge_connection_ready_reason{reason="AuthFailed"} == 1"#,
+            1,
+        )
+        .await;
+    prometheus.until("scim_bridge_operator_leader == 1", 1).await;
+    prometheus.until("process_resident_memory_bytes > 0", 1).await;
+    // Rates are of what has grown between two scrapes.
+    for _ in 0..3 {
+        bed.probe("good").await;
+    }
+
+    for query in queries() {
+        let filled = wait::until(DEADLINE, &query, async || {
+            let result = prometheus.query(&query).await;
+            let is_data = result.iter().any(|sample| sample["value"][1] != "NaN");
+            if is_data {
+                Ok(())
+            } else {
+                Err(format!("{result:?}"))
+            }
+        });
+        filled
+            .await
+            .unwrap_or_else(|error| panic!("a panel of the dashboard stays empty: {error}"));
+    }
+
+    // With its object, everything of it goes.
+    bed.delete::<scim_bridge_operator::api::v1alpha1::ScimBridgeConnection>("refused")
+        .await;
+    prometheus
+        .until(r#"{__name__=~"scim_bridge_connection_.*",name="refused"}"#, 0)
+        .await;
+    prometheus
+        .until(r#"scim_bridge_connection_info{name="good"}"#, 1)
+        .await;
+}
