@@ -48,18 +48,25 @@ async fn tools() -> &'static PrometheusTools {
 
 /// The rules of the chart, as Prometheus reads them.
 async fn rules() -> Value {
+    rendered("prometheusRule").await["spec"].clone()
+}
+
+/// What the chart makes of a feature that is enabled.
+async fn rendered(feature: &str) -> Value {
     let helm = tools::helm(&mut std::io::stderr()).await.unwrap();
     let chart = workspace::root().join("charts/scim-bridge-operator");
     let output = Command::new(helm)
         .args(["template", "x"])
         .arg(chart)
-        .args(["--set", "prometheusRule.enabled=true"])
-        .args(["--show-only", "templates/prometheusrule.yaml"])
+        .args(["--set", &format!("{feature}.enabled=true")])
+        .args([
+            "--show-only",
+            &format!("templates/{}.yaml", feature.to_ascii_lowercase()),
+        ])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let object: Value = serde_saphyr::from_slice(&output.stdout).unwrap();
-    object["spec"].clone()
+    serde_saphyr::from_slice(&output.stdout).unwrap()
 }
 
 /// Every rule.
@@ -167,6 +174,15 @@ async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
         names, told,
         "alerts of the chart, and the table in docs/reasons.md"
     );
+}
+
+/// Without it Prometheus would say that every connection is in the operator's namespace.
+#[tokio::test]
+async fn the_namespace_of_a_series_is_the_connections() {
+    let monitor = rendered("serviceMonitor").await;
+    for endpoint in monitor["spec"]["endpoints"].as_array().unwrap() {
+        assert_eq!(endpoint["honorLabels"], true, "{endpoint}");
+    }
 }
 
 #[tokio::test]
