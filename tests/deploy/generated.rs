@@ -1,10 +1,11 @@
 //! Files, and places in files, that `make generate` writes (`BLESS=1`), and that must not differ from what it writes.
 
-use std::{env, fs};
+use std::{env, fs, io, process::Command};
 
-use testbed::workspace;
+use serde_json::json;
+use testbed::{tools, workspace};
 
-use crate::render::{EVERYWHERE, read, rendered};
+use crate::render::{EVERYWHERE, OPERATOR, read, rendered};
 
 /// The version of everything, by Cargo.toml.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -20,6 +21,16 @@ const STAMPS: [(&str, &str); 5] = [
 const HEADER: &str = "\
 # The whole installation in one file: kubectl apply -f install.yaml
 # Generated from kustomization.yaml ('make generate'); a test fails where it differs.
+";
+/// First lines of the alerts, for the Prometheus operator.
+const RULE_HEADER: &str = "\
+# Alerts, for the Prometheus operator. docs/monitoring.md says what each means.
+# Generated from the chart ('make generate'); a test fails where it differs.
+";
+/// The same for Prometheus itself.
+const ALERTS_HEADER: &str = "\
+# Alerts, for `rule_files` of Prometheus. They find the operator by the name of its scrape job, scim-bridge-operator.
+# Generated from the chart ('make generate'); a test fails where it differs.
 ";
 
 /// Writes the file if that is asked for, or holds it to what it would be.
@@ -67,6 +78,57 @@ async fn generated_files_are_up_to_date() {
     }
     let install = rendered(&workspace::root().join(EVERYWHERE)).await;
     hold("deploy/install.yaml", &format!("{HEADER}{install}"));
+    let rule = rule_of_the_chart("").await;
+    hold(
+        "deploy/monitoring/prometheusrule.yaml",
+        &format!("{RULE_HEADER}{rule}"),
+    );
+    // Prometheus' own form is what stands below `spec`.
+    let rule = rule_of_the_chart(r#"job="scim-bridge-operator""#).await;
+    let (_, groups) = rule.split_once("\nspec:\n").unwrap();
+    let groups: String = groups
+        .lines()
+        .map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n")
+        .collect();
+    hold(
+        "deploy/monitoring/alerts.yaml",
+        &format!("{ALERTS_HEADER}{groups}"),
+    );
+}
+
+/// The chart's `PrometheusRule`, without what says that Helm made it.
+async fn rule_of_the_chart(selector: &str) -> String {
+    let helm = tools::helm(&mut io::stderr()).await.unwrap();
+    let values = json!({"prometheusRule": {"enabled": true, "selector": selector}});
+    let output = Command::new(helm)
+        .args(["template", OPERATOR])
+        .arg(workspace::root().join("charts/scim-bridge-operator"))
+        .args([
+            "--namespace",
+            OPERATOR,
+            "--show-only",
+            "templates/prometheusrule.yaml",
+        ])
+        .args([
+            "--set-json",
+            &format!("prometheusRule={}", values["prometheusRule"]),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let made = String::from_utf8(output.stdout).unwrap();
+    let is_helms = |line: &&str| {
+        [
+            "---",
+            "# Source: ",
+            "    helm.sh/chart: ",
+            "    app.kubernetes.io/managed-by: ",
+        ]
+        .iter()
+        .any(|beginning| line.starts_with(beginning))
+    };
+    let lines = made.lines().filter(|line| !is_helms(line));
+    lines.map(|line| line.to_owned() + "\n").collect()
 }
 
 #[test]
