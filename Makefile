@@ -56,6 +56,7 @@ test-fast: ## Run what needs no cluster: unit tests, tables, properties, TLS pee
 lint: prerequisites ## Check format, lints and documentation
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --lib --bins --no-default-features -- -D warnings
 	cargo doc $(CARGO_FLAGS) --quiet --no-deps --package scim-bridge-operator
 
 DENY := 0.20.2

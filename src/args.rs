@@ -275,8 +275,8 @@ pub struct PreflightArguments {
 
     /// Address of a running operator's admin server, for instance `http://scim-bridge-operator.NAMESPACE.svc:8080`:
     /// it has to be ready.
-    #[arg(long, env = "OPERATOR_URL", hide_env_values = true, value_parser = confidential::<OperatorUrl>())]
-    pub operator_url: Option<OperatorUrl>,
+    #[arg(long, env = "OPERATOR_URL", hide_env_values = true, value_parser = confidential::<ServerUrl>())]
+    pub operator_url: Option<ServerUrl>,
 
     /// How long to wait for what is not there yet.
     #[arg(long, env = "PREFLIGHT_TIMEOUT", default_value = "30s", value_parser = duration)]
@@ -375,6 +375,11 @@ pub struct RunArguments {
     /// What is logged: a level (error, warn, info, debug, trace), or directives by module.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", help_heading = "Process")]
     pub log_level: String,
+
+    /// Send a trace of each pass to the OpenTelemetry collector at this address (OTLP over HTTP; `/v1/traces` is added).
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL", value_parser = confidential::<ServerUrl>(), help_heading = "Process")]
+    pub otlp_endpoint: Option<ServerUrl>,
 }
 
 /// Form of the log.
@@ -388,26 +393,26 @@ pub enum LogFormat {
     Text,
 }
 
-/// Address of an operator's admin server. It asks for no password, and so has none.
+/// Address of a server that asks for no password, and so has none: an operator's admin server, a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OperatorUrl(pub Url);
+pub struct ServerUrl(pub Url);
 
-/// The text is no address of an admin server.
+/// The text is no such address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address of an operator: write http://HOST:PORT, without user and password")]
-pub struct InvalidOperatorUrl;
+#[error("not an address of a server: write http://HOST:PORT, without user and password")]
+pub struct InvalidServerUrl;
 
-impl FromStr for OperatorUrl {
-    type Err = InvalidOperatorUrl;
+impl FromStr for ServerUrl {
+    type Err = InvalidServerUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url: Url = text.parse().map_err(|_| InvalidOperatorUrl)?;
+        let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
         let is_plain =
             matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
         if is_plain {
             Ok(Self(url))
         } else {
-            Err(InvalidOperatorUrl)
+            Err(InvalidServerUrl)
         }
     }
 }

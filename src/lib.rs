@@ -21,3 +21,4 @@ pub mod domain;
 pub mod metrics;
 pub mod process;
 pub mod tenure;
+pub mod traces;

@@ -115,6 +115,6 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// For commands whose output is their answer: only faults are logged.
 fn quiet_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
-    process::telemetry::install(LogFormat::Text, "error")?;
+    process::telemetry::install(LogFormat::Text, "error", None)?;
     Ok(runtime()?)
 }

@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("bridge", &["api", "domain", "clock", "tenure"]),
     (
         "controller",
-        &["api", "domain", "bridge", "clock", "metrics", "tenure"],
+        &["api", "domain", "bridge", "clock", "metrics", "tenure", "traces"],
     ),
     (
         "process",
@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "clock",
             "metrics",
             "tenure",
+            "traces",
             "args",
         ],
     ),
@@ -52,6 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("tenure", &[]),
     ("metrics", &["api", "domain", "bridge"]),
+    ("traces", &["api", "domain", "bridge"]),
     ("args", &["api", "bridge"]),
 ];
 

@@ -147,7 +147,7 @@ fn a_connection_costs_so_many_series_and_no_more() {
     assert_eq!(
         samples(&metrics).len(),
         SERIES,
-        "say the new number in docs/monitoring.md too"
+        "say the new number in README.md, Metrics, too"
     );
     // Whatever happens to it: no series stays that is not of now.
     let obstacles = [

@@ -13,6 +13,7 @@ use futures::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
+use tracing::Instrument as _;
 
 use super::{ProbeOrder, Prober, key::ApiKey, trust::Trust};
 use crate::domain::{
@@ -73,10 +74,13 @@ impl<P: Prober> OnePerOrigin<P> {
             trust: order.trust.clone(),
             server_name: order.target.server_name.clone(),
             // A task of its own: it ends though all who wait for it have gone, and a panic ends it for all of them.
-            answer: tokio::spawn(async move {
-                let _landing = landing;
-                inner.probe(own).await
-            })
+            answer: tokio::spawn(
+                async move {
+                    let _landing = landing;
+                    inner.probe(own).await
+                }
+                .in_current_span(),
+            )
             .map(Result::ok)
             .boxed()
             .shared(),

@@ -51,7 +51,7 @@ pub struct HttpProber {
     clients: Clients,
     clock: Arc<dyn Clock>,
     tenure: Tenure,
-    observer: Option<Arc<dyn Observer>>,
+    observers: Vec<Arc<dyn Observer>>,
 }
 
 /// One request's place in a probe.
@@ -92,17 +92,15 @@ impl HttpProber {
             clients: Clients::new(policy, system_roots),
             clock,
             tenure: Tenure::unlimited(),
-            observer: None,
+            observers: Vec::new(),
         }
     }
 
     /// The same, with somebody who is told how far each probe comes.
     #[must_use]
-    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
-        Self {
-            observer: Some(observer),
-            ..self
-        }
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
     }
 
     /// The same, with another way to look names up than the system's.
@@ -171,10 +169,10 @@ impl Prober for HttpProber {
                 certificate: None,
             };
             let probe = conversation.hold(&key, next_key);
-            match &self.observer {
-                Some(observer) => Course::begin(Arc::clone(observer)).run(probe).await,
-                None => probe.await,
+            if self.observers.is_empty() {
+                return probe.await;
             }
+            Course::begin(self.observers.as_slice().into()).run(probe).await
         }
         .boxed()
     }

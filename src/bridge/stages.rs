@@ -62,10 +62,10 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn ended(&self, took: Duration);
 }
 
-/// Tells an observer of one probe. Each layer begins where the one before it ended.
+/// Tells observers of one probe. Each layer begins where the one before it ended.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
-    observer: Arc<dyn Observer>,
+    observers: Arc<[Arc<dyn Observer>]>,
     last: Arc<Mutex<Last>>,
 }
 
@@ -152,9 +152,9 @@ impl Stage<'_> {
 
 impl Course {
     /// The course of a probe that begins now.
-    pub(super) fn begin(observer: Arc<dyn Observer>) -> Self {
+    pub(super) fn begin(observers: Arc<[Arc<dyn Observer>]>) -> Self {
         Self {
-            observer,
+            observers,
             last: Arc::new(Mutex::new(Last {
                 layer: None,
                 at: Instant::now(),
@@ -164,9 +164,12 @@ impl Course {
 
     /// Does the probe.
     pub(super) async fn run<T>(self, probe: impl Future<Output = T>) -> T {
-        let (begun, observer) = (Instant::now(), Arc::clone(&self.observer));
+        let (begun, observers) = (Instant::now(), Arc::clone(&self.observers));
         let result = COURSE.scope(self, probe).await;
-        observer.ended(begun.elapsed());
+        let took = begun.elapsed();
+        for observer in &*observers {
+            observer.ended(took);
+        }
         result
     }
 
@@ -177,7 +180,9 @@ impl Course {
             layer: Some(stage.layer()),
             at,
         };
-        self.observer.passed(stage, at - last.at);
+        for observer in &*self.observers {
+            observer.passed(stage, at - last.at);
+        }
     }
 
     fn last(&self) -> Last {

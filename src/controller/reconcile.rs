@@ -1,15 +1,9 @@
 //! One pass over one connection, on one screen: resolve, probe, diagnose, report.
 
-use std::{
-    fmt,
-    hash::{BuildHasher as _, RandomState},
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
     announce::Announcer,
@@ -27,13 +21,15 @@ use crate::{
         status::{Change, Outcome, Pass, next_status, progressing},
         verdict::Hindrance,
     },
+    traces::{Trace, step},
 };
 
 /// A new specification without a verdict by then is announced as `Progressing`: the old verdict must not stand for it
 /// while a slow bridge is waited for. Fast bridges, nearly all, cost one write only.
 const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 
-/// Runs a pass. Every way out of it leaves a status behind; an error is our own failure, to be tried again.
+/// Runs a pass, as a trace of its own. Every way out of it leaves a status behind; an error is our own failure, to be
+/// tried again.
 ///
 /// # Errors
 /// Where the API server refuses or does not answer.
@@ -41,6 +37,18 @@ pub(super) async fn reconcile(
     context: &Context,
     announcer: &Announcer,
     job: &Job,
+) -> Result<Finished, ControllerError> {
+    let trace = Trace::begin(&job.key.namespace, &job.key.name, &job.cause);
+    pass(context, announcer, job, &trace)
+        .instrument(trace.span())
+        .await
+}
+
+async fn pass(
+    context: &Context,
+    announcer: &Announcer,
+    job: &Job,
+    trace: &Trace,
 ) -> Result<Finished, ControllerError> {
     let unwritten = job.unwritten.as_deref();
     if job.cause == Cause::Unwritten
@@ -59,7 +67,6 @@ pub(super) async fn reconcile(
             return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
         }
     }
-    let trace = Trace::begin();
     // resolve and probe
     let Some((connection, resolved, evidence)) = observe(context, announcer, job).await? else {
         return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
@@ -80,7 +87,7 @@ pub(super) async fn reconcile(
             heartbeat: context.settings.heartbeat,
         },
     );
-    tell(context, job, &outcome, &trace);
+    tell(context, job, &outcome, trace);
     // report
     let Outcome {
         status,
@@ -123,10 +130,12 @@ async fn observe(
 ) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
     let mut connection = Arc::clone(&job.connection);
     let mut observing = pin!(async {
-        let (resolved, order) = resolve(context, &job.key, &job.connection).await?;
+        let (resolved, order) = resolve(context, &job.key, &job.connection)
+            .instrument(step!("resolve"))
+            .await?;
         let evidence = match order {
             Err(obstacle) => Evidence::Blocked(obstacle),
-            Ok(order) => Evidence::Probed(context.prober.probe(order).await),
+            Ok(order) => Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await),
         };
         Ok::<_, ControllerError>((resolved, evidence))
     });
@@ -186,41 +195,13 @@ async fn write(
     connection: &Connection,
     status: &ScimBridgeConnectionStatus,
 ) -> Result<Reported, ControllerError> {
-    let reported = report(context, &job.key, connection, job.unwritten.as_deref(), status).await?;
+    let reported = report(context, &job.key, connection, job.unwritten.as_deref(), status)
+        .instrument(step!("report"))
+        .await?;
     if let Reported::Written(written) = &reported {
         announcer.announce(&job.key, &connection.status, written);
     }
     Ok(reported)
-}
-
-/// What the lines of one pass have in common: its own number, in the form of a W3C trace id, and when it began.
-/// <https://www.w3.org/TR/trace-context/#trace-id>
-struct Trace {
-    id: [u64; 2],
-    begun: Instant,
-}
-
-impl Trace {
-    fn begin() -> Self {
-        // The keys of a RandomState come from the operating system's random numbers, and no two are the same.
-        let number = || RandomState::new().hash_one(0);
-        Self {
-            id: [number(), number()],
-            begun: Instant::now(),
-        }
-    }
-
-    /// Seconds since it began.
-    fn took(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64()
-    }
-}
-
-impl fmt::Display for Trace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [high, low] = self.id;
-        write!(f, "{high:016x}{low:016x}")
-    }
 }
 
 /// Counts and logs. One line where something changed, quiet where nothing did.
@@ -239,6 +220,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
         .metrics
         .judged((namespace, name), row, verdict.reason, *change, *unlocked);
     let (layer, took) = (verdict.layer(), trace.took());
+    trace.judged(verdict.reason, layer);
     if *unlocked {
         info!(
             namespace,

@@ -19,7 +19,11 @@ mod leader;
 mod needs;
 mod preflight;
 
-use std::{future::Future, net::IpAddr, sync::Arc};
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use kube::{Client, Config};
 use tokio::{
@@ -35,10 +39,20 @@ use self::{
     admin::Health,
     leader::Candidacy,
     needs::{Finding, LeaseName, Needs, watch_over},
+    telemetry::TraceLayer,
+};
+
+#[cfg(feature = "otlp")]
+use crate::{
+    args::ServerUrl,
+    traces::export::{Export, ExportError},
 };
 use crate::{
     args::{Addresses, RunArguments},
-    bridge::{HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy, trust::system_roots},
+    bridge::{
+        HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy, stages::Observer,
+        trust::system_roots,
+    },
     clock::{Clock, SystemClock},
     controller::{
         ControllerError, Readiness,
@@ -62,7 +76,7 @@ pub enum ProcessError {
     #[error("cannot listen on {address} (--admin-addr)")]
     Listen {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// Why.
         source: std::io::Error,
     },
@@ -72,6 +86,10 @@ pub enum ProcessError {
     /// `--log-level` is no filter.
     #[error("--log-level is neither a level nor a list of directives")]
     LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    /// Traces cannot be sent.
+    #[cfg(feature = "otlp")]
+    #[error("traces cannot be sent (--otlp-endpoint)")]
+    Traces(#[from] ExportError),
     /// The controller ended.
     #[error("the controller ended")]
     Controller(#[from] ControllerError),
@@ -90,7 +108,38 @@ pub enum ProcessError {
 ///
 /// # Errors
 /// [`ProcessError`] says what the process could not live without.
+#[cfg(feature = "otlp")]
 pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
+    let Some(ServerUrl(collector)) = &arguments.otlp_endpoint else {
+        return Box::pin(run_traced(arguments, TraceEnds::default())).await;
+    };
+    let export = Export::to(collector, system_roots())?;
+    let ends = TraceEnds {
+        layer: Some(export.layer()),
+        observer: Some(Arc::new(export.layers())),
+    };
+    let result = Box::pin(run_traced(arguments, ends)).await;
+    export.end().await;
+    result
+}
+
+/// Runs the controller until a signal ends it.
+///
+/// # Errors
+/// [`ProcessError`] says what the process could not live without.
+#[cfg(not(feature = "otlp"))]
+pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
+    Box::pin(run_traced(arguments, TraceEnds::default())).await
+}
+
+/// Where traces come from on their way to a collector, if there is one.
+#[derive(Default)]
+struct TraceEnds {
+    layer: Option<TraceLayer>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), ProcessError> {
     // Destructured in full: a flag that nobody reads is a compile error.
     let RunArguments {
         footing,
@@ -111,8 +160,10 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         admin_addr,
         log_format,
         log_level,
+        #[cfg(feature = "otlp")]
+            otlp_endpoint: _,
     } = arguments;
-    let log_level = telemetry::install(log_format, &log_level)?;
+    let log_level = telemetry::install(log_format, &log_level, traces.layer)?;
     let config = cluster::config().await?;
     let policy = Arc::new(AddressPolicy {
         denied: deny_cidrs,
@@ -147,15 +198,11 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         proxy,
         tenure.clone(),
         Arc::clone(&metrics),
+        traces.observer,
         settings,
     );
 
-    let listener = TcpListener::bind(admin_addr)
-        .await
-        .map_err(|source| ProcessError::Listen {
-            address: admin_addr,
-            source,
-        })?;
+    let listener = listen(admin_addr).await?;
     let (readiness, synced) = watch::channel(Readiness::Starting);
     let (standby, stands_by) = watch::channel(needs.lease.is_some());
     let (findings, found) = watch::channel(None);
@@ -192,6 +239,12 @@ pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
         result = admin::serve(listener, health, metrics, log_level) => result.map_err(ProcessError::System),
         () = orders => Err(ProcessError::Aborted),
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ProcessError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ProcessError::Listen { address, source })
 }
 
 /// Runs the controller in this process's turn.
@@ -236,14 +289,18 @@ fn context(
     proxy: Option<BridgeProxy>,
     tenure: Tenure,
     metrics: Arc<Metrics>,
+    traces: Option<Arc<dyn Observer>>,
     settings: Settings,
 ) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
-    let prober = prober
+    let mut prober = prober
         .through(proxy)
         .during(tenure.clone())
         .observed_by(Arc::<Metrics>::clone(&metrics));
+    if let Some(traces) = traces {
+        prober = prober.observed_by(traces);
+    }
     Context {
         client,
         prober: Arc::new(OnePerOrigin::new(prober)),

@@ -9,7 +9,7 @@ use super::{
     ProcessError, cluster,
     needs::{Finding, Needs, examine_access, examine_amenities, examine_definition},
 };
-use crate::args::{OperatorUrl, PreflightArguments};
+use crate::args::{PreflightArguments, ServerUrl};
 
 /// Pause between two looks at what is not there yet.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
     report("the CRD is served, with every field of this version", &found)?;
     let found = until(end, async || lines(&examine_access(&client, &needs).await)).await;
     report("the ServiceAccount may do what it has to", &found)?;
-    if let Some(OperatorUrl(url)) = operator_url {
+    if let Some(ServerUrl(url)) = operator_url {
         let found = until(end, async || Vec::from_iter(examine_operator(&url).await)).await;
         report("the operator is ready", &found)?;
     }

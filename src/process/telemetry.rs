@@ -3,13 +3,13 @@
 use std::{fmt, io::IsTerminal as _, sync::Arc};
 
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer, Registry,
     filter::{FilterExt as _, LevelFilter, ParseError, Targets},
     prelude::*,
     reload,
 };
 
-use crate::args::LogFormat;
+use crate::{args::LogFormat, traces};
 
 /// Only this program's own words are logged, whatever is asked for. Libraries quote what they handle: kube's client
 /// warns of an answer that it cannot read with the whole answer, and that may be a Secret; HTTP clients show headers.
@@ -17,12 +17,17 @@ fn own_words() -> Targets {
     Targets::new()
         .with_default(LevelFilter::OFF)
         .with_target("scim_bridge_operator", LevelFilter::TRACE)
+        // Spans are for traces; the lines of a pass carry the id of its trace.
+        .with_target(traces::TARGET, LevelFilter::OFF)
         .with_target("k8s_controller", LevelFilter::DEBUG)
 }
 
 /// What is logged, to be changed while the process runs.
 #[derive(Clone)]
 pub struct LogLevel(Arc<Set>);
+
+/// What sees the spans that the log does not show.
+pub type TraceLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 type Set = dyn Fn(&str) -> Result<(), ParseError> + Send + Sync;
 
@@ -42,11 +47,11 @@ impl fmt::Debug for LogLevel {
     }
 }
 
-/// Sends the log to standard error, and keeps panics short.
+/// Sends the log to standard error, and spans to `traces`; keeps panics short.
 ///
 /// # Errors
 /// Where `level` is no filter.
-pub fn install(format: LogFormat, level: &str) -> Result<LogLevel, ParseError> {
+pub fn install(format: LogFormat, level: &str, traces: Option<TraceLayer>) -> Result<LogLevel, ParseError> {
     let filter = EnvFilter::try_new(level)?.and(own_words());
     let (filter, handle) = reload::Layer::new(filter);
     let json = match format {
@@ -62,6 +67,7 @@ pub fn install(format: LogFormat, level: &str) -> Result<LogLevel, ParseError> {
     };
     // A second call, as in tests of one process, leaves the first log in place.
     let _ = tracing_subscriber::registry()
+        .with(traces)
         .with(layer.with_filter(filter))
         .try_init();
     // The message of a panic may quote any value; where it happened is enough to find the fault.

@@ -12,7 +12,7 @@ use kube::{
 };
 use scim_bridge_operator::api::{FIELD_MANAGER, vocabulary::Reason};
 use serde_json::{Value, json};
-use testbed::{OperatorProcess, free_port, wait};
+use testbed::{Collector, OperatorProcess, free_port, wait};
 
 use crate::{
     bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, status, user},
@@ -221,7 +221,9 @@ async fn every_reason_at_the_finest_log_level() {
     bed.edit("connected", json!({"nextApiKeySecretRef": {"name": "next"}}))
         .await;
 
-    let operator = start(&bed, &["--log-format", "json"], &[]).await;
+    let collector = Collector::start().await.unwrap();
+    let flags = ["--log-format", "json", "--otlp-endpoint", &collector.url()];
+    let operator = start(&bed, &flags, &[]).await;
     let connections = bed.connections();
     for (reason, row) in &rows {
         let reached = wait::until_object(DEADLINE, reason.as_str(), &connections, &row.name, |object| {
@@ -245,6 +247,11 @@ async fn every_reason_at_the_finest_log_level() {
     checking::collect(&mut outputs, &bed, &names, &authority).await;
     operator.terminate(DEADLINE).await.unwrap();
     outputs.add("every reason: the log", operator.logs(), r#""level":"DEBUG""#);
+    outputs.add(
+        "every reason: the traces",
+        collector.batches().concat(),
+        "scimbridge.reason",
+    );
     outputs.assert_clean(&canaries);
 }
 

@@ -4,6 +4,7 @@
 //! * [`Helm`]: Helm, for a cluster or for none.
 //! * [`ScimServer`]: an independent SCIM implementation.
 //! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
+//! * [`Collector`]: takes the operator's traces.
 //! * [`wait`]: waiting with deadlines instead of sleeping.
 //! * [`tools`]: the programs behind them, built once.
 //!
@@ -25,6 +26,7 @@
 
 mod budget;
 pub mod cluster;
+mod collector;
 mod failure;
 mod loopback;
 pub mod operator;
@@ -39,6 +41,7 @@ pub mod workspace;
 pub use self::{
     budget::{HOSTILE, budget},
     cluster::{Cluster, Helm},
+    collector::Collector,
     failure::Failure,
     loopback::{HttpError, free_port},
     operator::OperatorProcess,

@@ -1,0 +1,110 @@
+//! The layers of a probe as spans.
+
+use std::time::{Duration, SystemTime};
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _},
+};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::{
+    bridge::stages::{Layer, Observer, Stage},
+    domain::evidence::{Answer, Exchange, KeyTrial, Reading},
+};
+
+/// Makes a span of each layer, below the span in which the probe was begun.
+///
+/// A layer is known when it is over, so its span is made then, with its beginning put back.
+#[derive(Debug)]
+pub struct Layers(SdkTracer);
+
+impl Layers {
+    pub(super) fn new(provider: &SdkTracerProvider) -> Self {
+        Self(provider.tracer(env!("CARGO_PKG_NAME")))
+    }
+}
+
+impl Observer for Layers {
+    fn passed(&self, stage: Stage<'_>, took: Duration) {
+        let (kind, outcome) = match stage {
+            Stage::Resolved(_) | Stage::Connected | Stage::Secured => (SpanKind::Internal, Outcome::Passed),
+            Stage::Asked(layer, exchange) => (SpanKind::Client, Outcome::of(layer, exchange)),
+        };
+        let ended = SystemTime::now();
+        let parent: Context = Span::current().context();
+        let mut span = self
+            .0
+            .span_builder(stage.layer().as_str())
+            .with_kind(kind)
+            .with_start_time(ended.checked_sub(took).unwrap_or(ended))
+            .start_with_context(&self.0, &parent);
+        match outcome {
+            Outcome::Passed => {}
+            Outcome::Answered(status) => {
+                if let Some(status) = status {
+                    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+                }
+            }
+            Outcome::Failed(what) => {
+                // A word from a closed set: what a peer says goes nowhere.
+                span.set_attribute(KeyValue::new("error.type", what.clone()));
+                span.set_status(Status::error(what));
+            }
+        }
+        span.end_with_timestamp(ended);
+    }
+
+    fn ended(&self, _: Duration) {}
+}
+
+/// How a layer ended.
+enum Outcome {
+    Passed,
+    Answered(Option<u16>),
+    Failed(String),
+}
+
+impl Outcome {
+    fn of(layer: Layer, exchange: &Exchange) -> Self {
+        match layer {
+            Layer::Ping => Self::of_reading(&exchange.ping),
+            Layer::Health => Self::of_reading(&exchange.health),
+            Layer::Users => Self::of_reading(&exchange.users),
+            // Of these no more is kept than whether they told something.
+            Layer::Groups => exchange.groups.map_or_else(
+                || Self::Failed("NoCount".to_owned()),
+                |_| Self::Answered(Some(200)),
+            ),
+            Layer::NextKey => match exchange.next_key {
+                None | Some(KeyTrial::Accepted) => Self::Passed,
+                Some(trial @ (KeyTrial::Refused | KeyTrial::Undecided)) => Self::Failed(format!("{trial:?}")),
+                Some(KeyTrial::Unusable(obstacle)) => Self::Failed(format!("{obstacle:?}")),
+            },
+            Layer::Name | Layer::Address | Layer::Tls => Self::Passed,
+        }
+    }
+
+    fn of_reading<T>(reading: &Reading<T>) -> Self {
+        match reading {
+            Reading::NotSent => Self::Passed,
+            Reading::Failed(failure) => Self::Failed(format!("{failure:?}")),
+            Reading::Answered(answer) => match answer {
+                Answer::Document(_) => Self::Answered(Some(200)),
+                Answer::Unauthorized => Self::Answered(Some(401)),
+                Answer::Forbidden | Answer::Blocked => Self::Answered(Some(403)),
+                Answer::NotFound => Self::Answered(Some(404)),
+                Answer::RateLimited => Self::Answered(Some(429)),
+                Answer::Redirect(status)
+                | Answer::Unavailable(status)
+                | Answer::ServerError(status)
+                | Answer::Unexpected(status) => Self::Answered(Some(*status)),
+                Answer::Foreign => Self::Failed("Foreign".to_owned()),
+                Answer::TooLarge => Self::Failed("TooLarge".to_owned()),
+                Answer::Broken => Self::Failed("Broken".to_owned()),
+            },
+        }
+    }
+}
