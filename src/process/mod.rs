@@ -39,7 +39,6 @@ use self::{
     admin::Health,
     leader::Candidacy,
     needs::{Finding, LeaseName, Needs, watch_over},
-    telemetry::TraceLayer,
 };
 
 #[cfg(feature = "otlp")]
@@ -61,6 +60,7 @@ use crate::{
     },
     metrics::Metrics,
     tenure::Tenure,
+    traces::TraceLayer,
 };
 
 /// Why the process cannot go on.

@@ -3,13 +3,16 @@
 use std::{fmt, io::IsTerminal as _, sync::Arc};
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
+    EnvFilter,
     filter::{FilterExt as _, LevelFilter, ParseError, Targets},
     prelude::*,
     reload,
 };
 
-use crate::{args::LogFormat, traces};
+use crate::{
+    args::LogFormat,
+    traces::{self, TraceLayer},
+};
 
 /// Only this program's own words are logged, whatever is asked for. Libraries quote what they handle: kube's client
 /// warns of an answer that it cannot read with the whole answer, and that may be a Secret; HTTP clients show headers.
@@ -25,9 +28,6 @@ fn own_words() -> Targets {
 /// What is logged, to be changed while the process runs.
 #[derive(Clone)]
 pub struct LogLevel(Arc<Set>);
-
-/// What sees the spans that the log does not show.
-pub type TraceLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 type Set = dyn Fn(&str) -> Result<(), ParseError> + Send + Sync;
 

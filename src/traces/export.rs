@@ -20,11 +20,11 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 use tokio::runtime::Handle;
 use tracing::{Level, info, warn};
-use tracing_subscriber::{Layer as _, Registry, filter::FilterFn};
+use tracing_subscriber::{Layer as _, filter::FilterFn};
 use url::Url;
 
-use super::TARGET;
 pub use super::layers::Layers;
+use super::{TARGET, TraceLayer};
 
 /// Longest time for one batch.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,10 +84,10 @@ impl Export {
         ))
     }
 
-    /// What takes part in the log's registry, and sees the spans of passes and nothing else: no line of the log, and
-    /// no span of a library, which may show what it handles.
+    /// Sees the spans of passes and nothing else: no line of the log, and no span of a library, which may show what it
+    /// handles.
     #[must_use]
-    pub fn layer(&self) -> Box<dyn tracing_subscriber::Layer<Registry> + Send + Sync> {
+    pub fn layer(&self) -> TraceLayer {
         tracing_opentelemetry::layer()
             .with_tracer(self.0.tracer(env!("CARGO_PKG_NAME")))
             .with_location(false)

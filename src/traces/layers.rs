@@ -44,9 +44,7 @@ impl Observer for Layers {
         match outcome {
             Outcome::Passed => {}
             Outcome::Answered(status) => {
-                if let Some(status) = status {
-                    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
-                }
+                span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
             }
             Outcome::Failed(what) => {
                 // A word from a closed set: what a peer says goes nowhere.
@@ -63,7 +61,8 @@ impl Observer for Layers {
 /// How a layer ended.
 enum Outcome {
     Passed,
-    Answered(Option<u16>),
+    /// With this HTTP status.
+    Answered(u16),
     Failed(String),
 }
 
@@ -74,10 +73,9 @@ impl Outcome {
             Layer::Health => Self::of_reading(&exchange.health),
             Layer::Users => Self::of_reading(&exchange.users),
             // Of these no more is kept than whether they told something.
-            Layer::Groups => exchange.groups.map_or_else(
-                || Self::Failed("NoCount".to_owned()),
-                |_| Self::Answered(Some(200)),
-            ),
+            Layer::Groups => exchange
+                .groups
+                .map_or_else(|| Self::Failed("NoCount".to_owned()), |_| Self::Answered(200)),
             Layer::NextKey => match exchange.next_key {
                 None | Some(KeyTrial::Accepted) => Self::Passed,
                 Some(trial @ (KeyTrial::Refused | KeyTrial::Undecided)) => Self::Failed(format!("{trial:?}")),
@@ -92,15 +90,15 @@ impl Outcome {
             Reading::NotSent => Self::Passed,
             Reading::Failed(failure) => Self::Failed(format!("{failure:?}")),
             Reading::Answered(answer) => match answer {
-                Answer::Document(_) => Self::Answered(Some(200)),
-                Answer::Unauthorized => Self::Answered(Some(401)),
-                Answer::Forbidden | Answer::Blocked => Self::Answered(Some(403)),
-                Answer::NotFound => Self::Answered(Some(404)),
-                Answer::RateLimited => Self::Answered(Some(429)),
+                Answer::Document(_) => Self::Answered(200),
+                Answer::Unauthorized => Self::Answered(401),
+                Answer::Forbidden | Answer::Blocked => Self::Answered(403),
+                Answer::NotFound => Self::Answered(404),
+                Answer::RateLimited => Self::Answered(429),
                 Answer::Redirect(status)
                 | Answer::Unavailable(status)
                 | Answer::ServerError(status)
-                | Answer::Unexpected(status) => Self::Answered(Some(*status)),
+                | Answer::Unexpected(status) => Self::Answered(*status),
                 Answer::Foreign => Self::Failed("Foreign".to_owned()),
                 Answer::TooLarge => Self::Failed("TooLarge".to_owned()),
                 Answer::Broken => Self::Failed("Broken".to_owned()),

@@ -22,11 +22,15 @@ use std::{
 };
 
 use tracing::{Span, field::Empty, info_span};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::api::vocabulary::{Class, Reason};
 
 /// What spans are told from lines of the log by. No module has this name, for filters go by its beginning.
 pub const TARGET: &str = "scim_bridge_operator::span";
+
+/// What takes part in the log's registry, and sees the spans that the log does not show.
+pub type TraceLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// The trace of one pass: its id, in the form of a W3C trace id, and when it began.
 /// <https://www.w3.org/TR/trace-context/#trace-id>

@@ -24,7 +24,7 @@ const HEADER: &str = "\
 ";
 /// First lines of the alerts, for the Prometheus operator.
 const RULE_HEADER: &str = "\
-# Alerts, for the Prometheus operator. docs/monitoring.md says what each means.
+# Alerts, for the Prometheus operator. docs/reasons.md, Alerts, says what each means.
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
 /// The same for Prometheus itself.
@@ -99,7 +99,7 @@ async fn generated_files_are_up_to_date() {
 /// The chart's `PrometheusRule`, without what says that Helm made it.
 async fn rule_of_the_chart(selector: &str) -> String {
     let helm = tools::helm(&mut io::stderr()).await.unwrap();
-    let values = json!({"prometheusRule": {"enabled": true, "selector": selector}});
+    let values = json!({"enabled": true, "selector": selector});
     let output = Command::new(helm)
         .args(["template", OPERATOR])
         .arg(workspace::root().join("charts/scim-bridge-operator"))
@@ -109,10 +109,7 @@ async fn rule_of_the_chart(selector: &str) -> String {
             "--show-only",
             "templates/prometheusrule.yaml",
         ])
-        .args([
-            "--set-json",
-            &format!("prometheusRule={}", values["prometheusRule"]),
-        ])
+        .args(["--set-json", &format!("prometheusRule={values}")])
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
