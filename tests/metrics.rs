@@ -171,13 +171,9 @@ fn a_connection_costs_so_many_series_and_no_more() {
 fn a_connection_that_is_gone_has_no_series() {
     let metrics = Metrics::default();
     for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
-        metrics.judged(
-            (namespace, name),
-            row(&Evidence::Probed(exchange())),
-            Reason::Connected,
-            Change::News,
-            true,
-        );
+        let row = row(&Evidence::Probed(exchange()));
+        metrics.read(namespace, name, row);
+        metrics.judged((namespace, name), row, Reason::Connected, Change::News, true);
     }
     metrics.forget("a", "1");
     metrics.forget("a", "no such name");
@@ -224,10 +220,22 @@ fn a_probe_that_was_not_written_is_shown_all_the_same() {
 }
 
 #[test]
+fn a_verdict_about_a_connection_that_is_gone_brings_no_series_back() {
+    let metrics = Metrics::default();
+    let row = row(&Evidence::Probed(exchange()));
+    metrics.read("a", "1", row);
+    metrics.forget("a", "1");
+    // Its probe was under way.
+    metrics.judged(("a", "1"), row, Reason::Connected, Change::News, true);
+    assert!(!text(&metrics).contains(r#"name="1""#), "{}", text(&metrics));
+}
+
+#[test]
 fn labels_are_from_closed_sets() {
     let metrics = Metrics::default();
     for reason in Reason::ALL {
         let row = row(&Evidence::Probed(exchange()));
+        metrics.read("a", "1", row);
         metrics.judged(("a", "1"), row, *reason, Change::News, false);
     }
     for layer in Layer::ALL {

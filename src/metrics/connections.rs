@@ -113,13 +113,30 @@ impl Row {
             unlocks: 0,
         }
     }
+
+    /// Takes in what was read, or judged. What is known of a later probe stays: a verdict that says nothing new is not
+    /// written at each probe, and so the status is older than the proof.
+    fn renew(&mut self, row: Self) {
+        let is_older = row.last_probe < self.last_probe && row.reason == self.reason;
+        let (last_probe, next_probe, valid_until) = if is_older {
+            (self.last_probe, self.next_probe, self.valid_until)
+        } else {
+            (row.last_probe, row.next_probe, row.valid_until)
+        };
+        *self = Self {
+            last_probe,
+            next_probe,
+            valid_until,
+            unlocks: self.unlocks,
+            ..row
+        };
+    }
 }
 
 // === impl Connections ===
 
 impl Connections {
-    /// A connection was read, or judged. What an earlier row knew of a later probe stays: a verdict that says nothing
-    /// new is not written at each probe, and so the status is older than the proof.
+    /// A connection was read.
     pub(super) fn show(&self, namespace: &str, name: &str, row: Row) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if !rows.contains_key(namespace) {
@@ -132,21 +149,16 @@ impl Connections {
             None => {
                 rows.insert(name.to_owned(), row);
             }
-            Some(present) => {
-                let is_older = row.last_probe < present.last_probe && row.reason == present.reason;
-                let (last_probe, next_probe, valid_until) = if is_older {
-                    (present.last_probe, present.next_probe, present.valid_until)
-                } else {
-                    (row.last_probe, row.next_probe, row.valid_until)
-                };
-                *present = Row {
-                    last_probe,
-                    next_probe,
-                    valid_until,
-                    unlocks: present.unlocks,
-                    ..row
-                };
-            }
+            Some(present) => present.renew(row),
+        }
+    }
+
+    /// A connection was judged. One that was deleted while it was probed, or that another shard works on now, must not
+    /// get its series back: nobody would take them away again.
+    pub(super) fn judged(&self, namespace: &str, name: &str, row: Row) {
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
+            present.renew(row);
         }
     }
 

@@ -289,7 +289,7 @@ impl Metrics {
             })
             .inc();
         let (namespace, name) = connection;
-        self.connections.show(namespace, name, row);
+        self.connections.judged(namespace, name, row);
         if unlocked {
             self.unlocks.inc();
             self.connections.unlocked(namespace, name);
