@@ -10,7 +10,7 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-use std::{env, fs, path::PathBuf};
+use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use serde_json::{Value, json};
 use testbed::{Cluster, cluster::Helm, wait, workspace};
@@ -257,6 +257,21 @@ async fn switches_bring_what_they_say() {
             "ValidatingAdmissionPolicyBinding",
             1,
         ),
+        (&["shards={a,b}"], "Deployment", 3),
+        (&["shards={a,b}"], "Service", 3),
+        (&["shards={a,b}", "replicas=2"], "PodDisruptionBudget", 3),
+        (&["shards={a,b}"], "ServiceAccount", 1),
+        (&["shards={a,b}"], "Role", 1),
+        (
+            &["shards={a,b}", "networkPolicy.enabled=true"],
+            "NetworkPolicy",
+            1,
+        ),
+        (
+            &["shards={a,b}", "serviceMonitor.enabled=true"],
+            "ServiceMonitor",
+            1,
+        ),
     ] {
         let found = kinds(&render(values).await.unwrap())
             .iter()
@@ -373,6 +388,197 @@ async fn values_reach_the_pod() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Label selectors of the connections of each shard, by the name of its Deployment. None: all.
+fn watched(objects: &[Value]) -> BTreeMap<String, Option<String>> {
+    let deployments = objects.iter().filter(|object| object["kind"] == "Deployment");
+    deployments
+        .map(|deployment| {
+            let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+            let mut selectors =
+                arguments.as_array().unwrap().iter().filter_map(|argument| {
+                    argument.as_str().unwrap().strip_prefix("--watch-label-selector=")
+                });
+            let selector = selectors.next().map(str::to_owned);
+            assert_eq!(selectors.next(), None);
+            (name(deployment), selector)
+        })
+        .collect()
+}
+
+fn name(object: &Value) -> String {
+    object["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+/// The shard that is always there has what the others do not have, by construction.
+#[tokio::test]
+async fn shards_have_each_connection_once() {
+    let operator = "scim-bridge-operator";
+    for (values, expected) in [
+        (&[][..], vec![(operator, None)]),
+        (
+            &["shards={a}"],
+            vec![
+                (operator, Some("scimbridge.dev/shard notin (a)")),
+                ("scim-bridge-operator-a", Some("scimbridge.dev/shard=a")),
+            ],
+        ),
+        (
+            &["shards={a,b-2}", "watchLabelSelector=tier in (x\\,y)"],
+            vec![
+                (operator, Some("scimbridge.dev/shard notin (a,b-2),tier in (x,y)")),
+                (
+                    "scim-bridge-operator-a",
+                    Some("scimbridge.dev/shard=a,tier in (x,y)"),
+                ),
+                (
+                    "scim-bridge-operator-b-2",
+                    Some("scimbridge.dev/shard=b-2,tier in (x,y)"),
+                ),
+            ],
+        ),
+    ] {
+        let expected = expected
+            .into_iter()
+            .map(|(name, selector)| (name.to_owned(), selector.map(str::to_owned)));
+        assert_eq!(
+            watched(&render(values).await.unwrap()),
+            expected.collect(),
+            "{values:?}"
+        );
+    }
+}
+
+/// Each shard has a Lease of its own, that it may write; whatever selects Pods selects those of one shard.
+#[tokio::test]
+async fn shards_are_kept_apart() {
+    let values = [
+        "shards={a,b}",
+        "replicas=2",
+        "topologySpreadConstraints[0].topologyKey=zone,topologySpreadConstraints[0].maxSkew=1,topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+    ];
+    let objects = render(&values).await.unwrap();
+    let of_kind = |kind: &'static str| {
+        let found = objects.iter().filter(move |object| object["kind"] == kind);
+        found
+            .map(|object| (name(object), object))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let deployments = of_kind("Deployment");
+    let (services, budgets) = (of_kind("Service"), of_kind("PodDisruptionBudget"));
+    let tests = of_kind("Pod");
+    let role = &of_kind("Role")["scim-bridge-operator-leader-election"]["rules"][1];
+    let mut leases = Vec::new();
+    for (name, deployment) in &deployments {
+        let selector = &deployment["spec"]["selector"]["matchLabels"];
+        for (other, deployment) in &deployments {
+            let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+            let mut pairs = selector.as_object().unwrap().iter();
+            let selects = pairs.all(|(label, value)| labels.get(label) == Some(value));
+            assert_eq!(selects, name == other, "{name} selects the Pods of {other}");
+        }
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(
+            &pod["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"], selector,
+            "{name}"
+        );
+        assert_eq!(&services[name]["spec"]["selector"], selector, "{name}");
+        assert_eq!(
+            &budgets[name]["spec"]["selector"]["matchLabels"], selector,
+            "{name}"
+        );
+        // `helm test` asks for the right to the Lease that it uses, and whether it is ready itself.
+        let lease = format!("--lease-name={name}");
+        let arguments = pod["containers"][0]["args"].as_array().unwrap();
+        assert!(arguments.contains(&json!(lease)), "{name}: {arguments:?}");
+        let test = &tests[&format!("{name}-preflight")]["spec"]["containers"][0]["args"];
+        let url = format!("--operator-url=http://{name}.home.svc:8080");
+        for argument in [lease, url] {
+            assert!(test.as_array().unwrap().contains(&json!(argument)), "{test}");
+        }
+        leases.push(json!(name));
+    }
+    assert_eq!(role["resourceNames"], json!(leases));
+}
+
+/// The default shard keeps its name, its Lease and its selector: shards are added to what is there, and taken away.
+#[tokio::test]
+async fn shards_change_nothing_of_what_is_there() {
+    let whole = render(&["replicas=2"]).await.unwrap();
+    let sharded = render(&["replicas=2", "shards={a,b}"]).await.unwrap();
+    for object in &whole {
+        let same = |other: &&Value| other["kind"] == object["kind"] && name(other) == name(object);
+        let mut other = sharded
+            .iter()
+            .find(same)
+            .unwrap_or_else(|| panic!("{object}"))
+            .clone();
+        for labels in ["/metadata/labels", "/spec/template/metadata/labels"] {
+            if let Some(labels) = other.pointer_mut(labels) {
+                labels.as_object_mut().unwrap().remove("scimbridge.dev/shard");
+            }
+        }
+        if let Some(arguments) = other.pointer_mut("/spec/template/spec/containers/0/args") {
+            let arguments = arguments.as_array_mut().unwrap();
+            arguments.retain(|argument| !argument.as_str().unwrap().starts_with("--watch-label-selector="));
+        }
+        if let Some(leases) = other.pointer_mut("/rules/1/resourceNames") {
+            leases.as_array_mut().unwrap().truncate(1);
+        }
+        assert_eq!(&other, object);
+    }
+}
+
+/// Monitoring and NetworkPolicy are for all shards at once.
+#[tokio::test]
+async fn shards_are_scraped_and_guarded_together() {
+    let values = [
+        "shards={a,b}",
+        "networkPolicy.enabled=true",
+        "serviceMonitor.enabled=true",
+        "serviceMonitor.relabelings[0].targetLabel=mine",
+    ];
+    let objects = render(&values).await.unwrap();
+    let one = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap();
+    let selects = |selector: &Value, labels: &Value| {
+        let pairs = selector["matchLabels"].as_object().unwrap();
+        let expressions = selector["matchExpressions"].as_array().into_iter().flatten();
+        pairs
+            .iter()
+            .all(|(label, value)| labels.get(label) == Some(value))
+            && expressions.into_iter().all(|expression| {
+                assert_eq!(expression["operator"], "In");
+                let values = expression["values"].as_array().unwrap();
+                values.contains(&labels[expression["key"].as_str().unwrap()])
+            })
+    };
+    let (policy, monitor) = (one("NetworkPolicy"), one("ServiceMonitor"));
+    for object in &objects {
+        let labels = &object["metadata"]["labels"];
+        match object["kind"].as_str().unwrap() {
+            "Deployment" => {
+                let labels = &object["spec"]["template"]["metadata"]["labels"];
+                assert!(selects(&policy["spec"]["podSelector"], labels), "{labels}");
+            }
+            "Pod" => assert!(!selects(&policy["spec"]["podSelector"], labels), "{labels}"),
+            "Service" => {
+                assert!(selects(&monitor["spec"]["selector"], labels), "{labels}");
+                let shard = name(object).replace("scim-bridge-operator", "");
+                let shard = shard.strip_prefix('-').unwrap_or("default");
+                assert_eq!(labels["scimbridge.dev/shard"], shard);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(
+        monitor["spec"]["endpoints"][0]["relabelings"],
+        json!([
+            {"targetLabel": "job", "replacement": "scim-bridge-operator"},
+            {"sourceLabels": ["__meta_kubernetes_service_label_scimbridge_dev_shard"], "targetLabel": "shard"},
+            {"targetLabel": "mine"},
+        ])
+    );
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_in_one_line() {
     let mut wrong = Vec::new();
@@ -388,6 +594,22 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
             "/addressPolicy/allowCidrs",
         ),
         (&["watchNamespaces={A_b}"], "/watchNamespaces"),
+        (&["shards={a,b,a}"], "at '/shards': items at 0 and 2 are equal"),
+        (&["shards={A_b}"], "at '/shards/0': 'A_b' does not match pattern"),
+        (&["shards={-a}"], "at '/shards/0': '-a' does not match pattern"),
+        (
+            &["shards={a23456789012345678901234567890123}"],
+            "at '/shards/0': maxLength: got 33, want 32",
+        ),
+        (&["shards=a"], "at '/shards': got string, want array"),
+        (&["shards={default}"], "the one that is always there"),
+        (
+            &[
+                "shards={a}",
+                "fullnameOverride=a2345678901234567890123456789012345678901234567890123456789012",
+            ],
+            "more than 63 characters. Set a shorter fullnameOverride",
+        ),
         (&["userRoles.create=perhaps"], "/userRoles/create"),
         (
             &["leaderElection.enabled=false", "replicas=2"],

@@ -26,7 +26,6 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::Arc,
 };
 
 use serde_json::Value;
@@ -48,17 +47,23 @@ async fn tools() -> &'static PrometheusTools {
 
 /// The rules of the chart, as Prometheus reads them.
 async fn rules() -> Value {
-    rendered("prometheusRule").await["spec"].clone()
+    rendered("prometheusRule", &[]).await["spec"].clone()
+}
+
+/// The same for an operator in shards.
+async fn rules_for_shards() -> Value {
+    rendered("prometheusRule", &["--set", "shards={a,b}"]).await["spec"].clone()
 }
 
 /// What the chart makes of a feature that is enabled.
-async fn rendered(feature: &str) -> Value {
+async fn rendered(feature: &str, more: &[&str]) -> Value {
     let helm = tools::helm(&mut std::io::stderr()).await.unwrap();
     let chart = workspace::root().join("charts/scim-bridge-operator");
     let output = Command::new(helm)
         .args(["template", "x"])
         .arg(chart)
         .args(["--set", &format!("{feature}.enabled=true")])
+        .args(more)
         .args([
             "--show-only",
             &format!("templates/{}.yaml", feature.to_ascii_lowercase()),
@@ -82,55 +87,71 @@ async fn promtool(folder: &Path, args: &[&str]) -> Output {
     command.current_dir(folder).args(args).output().unwrap()
 }
 
-/// A folder with the rules and their tests.
-async fn folder() -> (Arc<Scratch>, PathBuf) {
+/// Has Prometheus' own tool check the rules, and run the tests of a file in this folder against them.
+async fn tested(rules: &Value, file: &str) {
     let scratch = Scratch::new("rules").unwrap();
-    let folder = scratch.path().to_owned();
-    fs::write(folder.join("rules.yaml"), rules().await.to_string()).unwrap();
-    fs::copy(tests_file(), folder.join("alerts.yaml")).unwrap();
-    (scratch, folder)
-}
-
-fn tests_file() -> PathBuf {
-    workspace::root().join("tests/monitoring/alerts.yaml")
-}
-
-#[tokio::test]
-async fn every_alert_fires_when_it_should_and_not_before() {
-    let (_scratch, folder) = folder().await;
-    for args in [
-        &["check", "rules", "rules.yaml"][..],
-        &["test", "rules", "alerts.yaml"],
-    ] {
-        let output = promtool(&folder, args).await;
+    fs::write(scratch.path().join("rules.yaml"), rules.to_string()).unwrap();
+    fs::copy(tests_file(file), scratch.path().join(file)).unwrap();
+    for args in [&["check", "rules", "rules.yaml"], &["test", "rules", file]] {
+        let output = promtool(scratch.path(), args).await;
         let (out, err) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
         assert!(output.status.success(), "promtool {args:?}:\n{out}{err}");
     }
-    // Nothing is proven by a test that is not there.
-    let tests: Value = serde_saphyr::from_str(&fs::read_to_string(tests_file()).unwrap()).unwrap();
-    let mut expected: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
+}
+
+/// Fails unless the file shows each alert firing, and not firing. Nothing is proven by a test that is not there.
+fn assert_shown(names: impl IntoIterator<Item = String>, file: &str) {
+    let tests: Value = serde_saphyr::from_str(&fs::read_to_string(tests_file(file)).unwrap()).unwrap();
+    let mut shown: BTreeMap<String, BTreeSet<bool>> = BTreeMap::new();
     for test in tests["tests"].as_array().unwrap() {
         for expectation in test["alert_rule_test"].as_array().unwrap() {
             let fires = expectation["exp_alerts"]
                 .as_array()
                 .is_some_and(|alerts| !alerts.is_empty());
             let name = expectation["alertname"].as_str().unwrap().to_owned();
-            expected.entry(name).or_default().insert(fires);
+            shown.entry(name).or_default().insert(fires);
         }
     }
-    let rules = rules().await;
-    for alert in alerts(&rules) {
-        let name = alert["alert"].as_str().unwrap();
+    for name in names {
         let both = BTreeSet::from([false, true]);
         assert_eq!(
-            expected.get(name),
+            shown.get(&name),
             Some(&both),
-            "let tests/monitoring/alerts.yaml show {name} firing, and not firing"
+            "let tests/monitoring/{file} show {name} firing, and not firing"
         );
     }
+}
+
+fn tests_file(file: &str) -> PathBuf {
+    workspace::root().join("tests/monitoring").join(file)
+}
+
+fn names(rules: &Value) -> impl Iterator<Item = String> {
+    let alerts = alerts(rules).into_iter();
+    alerts.map(|alert| alert["alert"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn every_alert_fires_when_it_should_and_not_before() {
+    let rules = rules().await;
+    tested(&rules, "alerts.yaml").await;
+    assert_shown(names(&rules), "alerts.yaml");
+}
+
+/// With shards one that does not work must not hide behind those that do.
+#[tokio::test]
+async fn every_alert_fires_by_shard() {
+    let (whole, sharded) = (rules().await, rules_for_shards().await);
+    tested(&sharded, "shards.yaml").await;
+    // Those that are the same have been tested.
+    let changed = alerts(&sharded)
+        .into_iter()
+        .filter(|alert| !alerts(&whole).contains(alert));
+    let changed = changed.map(|alert| alert["alert"].as_str().unwrap().to_owned());
+    assert_shown(changed, "shards.yaml");
 }
 
 #[tokio::test]
@@ -159,16 +180,14 @@ async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
         let is_of_reason = anchor == "{{ $labels.reason | toLower }}";
         assert!(is_of_reason || anchors.contains(anchor), "no section for {url}");
     }
-    let names: BTreeSet<&str> = alerts(&rules)
-        .iter()
-        .map(|alert| alert["alert"].as_str().unwrap())
-        .collect();
+    let names: BTreeSet<String> = names(&rules).collect();
     let (_, part) = page.split_once("\n# Alerts\n").unwrap();
     let (table, _) = part.split_once("\n## ").unwrap();
-    let told: BTreeSet<&str> = table
+    let told: BTreeSet<String> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| `"))
         .filter_map(|line| line.split('`').next())
+        .map(str::to_owned)
         .collect();
     assert_eq!(
         names, told,
@@ -179,7 +198,7 @@ async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
 /// Without it Prometheus would say that every connection is in the operator's namespace.
 #[tokio::test]
 async fn the_namespace_of_a_series_is_the_connections() {
-    let monitor = rendered("serviceMonitor").await;
+    let monitor = rendered("serviceMonitor", &[]).await;
     for endpoint in monitor["spec"]["endpoints"].as_array().unwrap() {
         assert_eq!(endpoint["honorLabels"], true, "{endpoint}");
     }

@@ -1,5 +1,6 @@
 {{/*
-Names and labels. Every definition takes the root context.
+Names and labels. Every definition takes the root context. Those that say so take it with `.Shard` beside it: the name
+of a shard, or nothing for the one that is always there.
 */}}
 
 {{- define "scim-bridge-operator.name" -}}
@@ -23,11 +24,46 @@ Names and labels. Every definition takes the root context.
 {{- .Values.serviceAccount.name | default (include "scim-bridge-operator.fullname" .) -}}
 {{- end -}}
 
-{{/* What selects the operator's Pods. It can never change, and no value reaches it but the names. */}}
+{{/* Name of a shard's Deployment, and of what belongs to it: Lease, Service, budget. Takes `.Shard`. Nothing is cut off,
+so that no two are the same. */}}
+{{- define "scim-bridge-operator.shardName" -}}
+{{- include "scim-bridge-operator.fullname" . -}}
+{{- with .Shard }}-{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* What selects the Pods of a shard, and of no other. Takes `.Shard`. It can never change, and no value reaches it but
+the names. The component differs too, for the selector of the shard that is always there knows of no others. */}}
 {{- define "scim-bridge-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
+{{- if .Shard }}
+app.kubernetes.io/component: shard
+scimbridge.dev/shard: {{ .Shard | quote }}
+{{- else }}
 app.kubernetes.io/component: operator
+{{- end }}
+{{- end -}}
+
+{{/* Says of an object which shard it belongs to, where there are several. Takes `.Shard`. */}}
+{{- define "scim-bridge-operator.shardLabels" -}}
+{{- if .Values.shards -}}
+scimbridge.dev/shard: {{ .Shard | default "default" | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* Label selector of the connections of a shard. Takes `.Shard`. Together the shards have each connection once: what has
+none of their names is everything else, with and without the label. */}}
+{{- define "scim-bridge-operator.watched" -}}
+{{- $terms := list -}}
+{{- if .Shard -}}
+{{- $terms = append $terms (printf "scimbridge.dev/shard=%s" .Shard) -}}
+{{- else if .Values.shards -}}
+{{- $terms = append $terms (printf "scimbridge.dev/shard notin (%s)" (join "," .Values.shards)) -}}
+{{- end -}}
+{{- with .Values.watchLabelSelector -}}
+{{- $terms = append $terms . -}}
+{{- end -}}
+{{- join "," $terms -}}
 {{- end -}}
 
 {{/* The same for the Pod of `helm test`: the Service and the budget must not count it. */}}

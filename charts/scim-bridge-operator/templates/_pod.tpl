@@ -10,13 +10,13 @@ What the Pod of the operator and the Pod of `helm test` have in common.
 {{- end -}}
 {{- end -}}
 
-{{/* The arguments that say where it works: `run` stands on them, `preflight` examines them. */}}
+{{/* The arguments that say where it works: `run` stands on them, `preflight` examines them. Takes `.Shard`. */}}
 {{- define "scim-bridge-operator.footing" -}}
 {{- with .Values.watchNamespaces }}
 - {{ printf "--namespaces=%s" (join "," .) | quote }}
 {{- end }}
 {{- if .Values.leaderElection.enabled }}
-- {{ printf "--lease-name=%s" (include "scim-bridge-operator.fullname" .) | quote }}
+- {{ printf "--lease-name=%s" (include "scim-bridge-operator.shardName" .) | quote }}
 - {{ printf "--lease-namespace=%s" .Release.Namespace | quote }}
 {{- else }}
 - --leader-elect=false

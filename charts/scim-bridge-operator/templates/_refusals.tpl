@@ -11,6 +11,15 @@ Values that are well-formed one by one, and make no sense together. Each ends in
 {{- fail "strategy is a rolling update without leaderElection.enabled: during an upgrade two Pods would work. Set strategy.type to Recreate, or switch leader election on" -}}
 {{- end -}}
 {{- end -}}
+{{- range $values.shards -}}
+{{- if eq . "default" -}}
+{{- fail "shards has a shard named default: that is the one that is always there, for connections of no other. Choose another name" -}}
+{{- end -}}
+{{- $name := include "scim-bridge-operator.shardName" (merge (dict "Shard" .) $) -}}
+{{- if gt (len $name) 63 -}}
+{{- fail (printf "shards has a shard %s, whose Deployment would be named %s: that is more than 63 characters. Set a shorter fullnameOverride, or choose a shorter name" . $name) -}}
+{{- end -}}
+{{- end -}}
 {{- with $values.podDisruptionBudget -}}
 {{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") -}}
 {{- fail "podDisruptionBudget.minAvailable and maxUnavailable are both set: a budget takes one of them" -}}
