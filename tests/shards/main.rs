@@ -1,0 +1,28 @@
+//! Several operators share a cluster by label, as the chart starts them with `shards`: each connection is worked on by
+//! exactly one of them, whatever becomes of labels, of the list of shards, and of the operators.
+//!
+//! The real binary runs once for each Deployment that the chart makes, with its arguments, and with the right to its
+//! Lease that the chart gives.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+#[allow(dead_code, reason = "each test program uses its part of the bed")]
+#[path = "../controller/bed.rs"]
+mod bed;
+#[allow(dead_code, reason = "each test program uses its part of the gate")]
+#[path = "../controller/gate.rs"]
+mod gate;
+#[allow(dead_code, reason = "each test program uses its part of the tape")]
+#[path = "../controller/tape.rs"]
+mod tape;
+
+mod fleet;
+mod moves;
+mod partition;
