@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::render::{
-    EVERYWHERE, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, WAYS, objects, objects_of,
+    EVERYWHERE, Name, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, WAYS, objects, objects_of,
 };
 
 /// Every object, in the order in which they are applied: what others need comes first.
@@ -279,6 +279,89 @@ async fn a_second_pod_stands_by() {
             alone.of_kind("PodDisruptionBudget").count(),
             0,
             "{way}: it has one Pod"
+        );
+    }
+}
+
+/// The component adds shards to what is there. Each connection is in one of them, and in one only.
+#[tokio::test]
+async fn shards_beside_the_one_that_is_there() {
+    let whole = objects_of("resources: [DEPLOY]").await;
+    let sharded = objects_of("resources: [DEPLOY]\ncomponents: [DEPLOY/shards]").await;
+    let selector = "scimbridge.dev/shard notin (a,b)";
+    for object in &whole.0 {
+        let mut expected = object.clone();
+        if object["kind"] == "Deployment" {
+            let pointer = "/spec/template/spec/containers/0/env";
+            let environment = expected.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
+            environment.push(json!({"name": "WATCH_LABEL_SELECTOR", "value": selector}));
+        }
+        assert!(sharded.0.contains(&expected), "{}: changed", Name(object));
+    }
+    let added: Vec<_> = sharded.names();
+    let added = added.iter().filter(|name| !whole.names().contains(name));
+    let mut expected = Vec::new();
+    for shard in ["a", "b"] {
+        for (kind, name) in [
+            ("Role", "scim-bridge-operator-leader-election"),
+            ("RoleBinding", "scim-bridge-operator-leader-election"),
+            ("Service", "scim-bridge-operator"),
+            ("Deployment", "scim-bridge-operator"),
+        ] {
+            expected.push(format!("{kind} scim-bridge-operator/{name}-{shard}"));
+        }
+    }
+    expected.sort();
+    let mut added: Vec<_> = added.cloned().collect();
+    added.sort();
+    assert_eq!(added, expected);
+    for shard in ["a", "b"] {
+        let one = |kind: &str, name: &str| {
+            let name = format!("{name}-{shard}");
+            let mut found = sharded
+                .of_kind(kind)
+                .filter(|object| object["metadata"]["name"] == *name);
+            found.next().unwrap_or_else(|| panic!("no {kind} {name}"))
+        };
+        let deployment = one("Deployment", OPERATOR);
+        let lease = format!("{OPERATOR}-{shard}");
+        let environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+            .as_array()
+            .unwrap();
+        assert_eq!(
+            environment[1..],
+            [
+                json!({"name": "LEASE_NAME", "value": lease}),
+                json!({"name": "WATCH_LABEL_SELECTOR", "value": format!("scimbridge.dev/shard={shard}")}),
+            ]
+        );
+        let (role, binding) = (
+            one("Role", "scim-bridge-operator-leader-election"),
+            one("RoleBinding", "scim-bridge-operator-leader-election"),
+        );
+        assert_eq!(role["rules"][1]["resourceNames"], json!([lease]));
+        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+        assert_eq!(binding["subjects"][0]["name"], OPERATOR);
+        let selector = &deployment["spec"]["selector"]["matchLabels"];
+        assert_eq!(&one("Service", OPERATOR)["spec"]["selector"], selector);
+        for other in sharded.of_kind("Deployment") {
+            let labels = &other["spec"]["template"]["metadata"]["labels"];
+            let mut pairs = selector.as_object().unwrap().iter();
+            assert_eq!(
+                pairs.all(|(label, value)| labels.get(label) == Some(value)),
+                other == deployment
+            );
+        }
+    }
+    let default = &whole.one("Deployment")["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"];
+    for other in sharded
+        .of_kind("Deployment")
+        .filter(|other| other["metadata"]["name"] != OPERATOR)
+    {
+        let labels = &other["spec"]["template"]["metadata"]["labels"];
+        assert_ne!(
+            &labels["app.kubernetes.io/component"], default,
+            "it would be the default one's Pod"
         );
     }
 }
