@@ -336,7 +336,7 @@ pub struct RunArguments {
     #[command(flatten)]
     pub footing: Footing,
 
-    /// Watch only connections with these labels (for instance `shard=a`).
+    /// Watch only connections with these labels (for instance `scimbridge.dev/shard=a`).
     #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
     pub watch_label_selector: Option<String>,
 

@@ -86,6 +86,43 @@ async fn the_manifests_for_one_namespace() {
     lives(Way::ManifestsForOneNamespace).await;
 }
 
+/// Shards are added to what is there, and taken away again; each Deployment has its own Pod, and its own budget.
+#[tokio::test]
+async fn the_chart_with_shards() {
+    let site = Site::new(Way::Chart).await;
+    let kubectl = site.cluster.kubectl();
+    let get = async |kind: &str| -> Vec<Value> {
+        let get = ["get", kind, "--namespace", HOME, "--output=json"];
+        let list: Value = serde_json::from_str(&kubectl.run(&get).await.unwrap()).unwrap();
+        list["items"].as_array().unwrap().clone()
+    };
+    site.install(&[]).await;
+    let alone = get("deployments").await;
+    assert_eq!(alone.len(), 1);
+
+    site.install(&["shards={a,b}", "podDisruptionBudget.create=always"])
+        .await;
+    let (deployments, budgets) = (get("deployments").await, get("poddisruptionbudgets").await);
+    assert_eq!((deployments.len(), budgets.len()), (3, 3));
+    assert!(
+        deployments
+            .iter()
+            .any(|deployment| deployment["metadata"]["uid"] == alone[0]["metadata"]["uid"]),
+        "what was there was not replaced"
+    );
+    for deployment in &deployments {
+        assert_eq!(deployment["status"]["readyReplicas"], 1, "{deployment}");
+    }
+    for budget in budgets {
+        assert_eq!(budget["status"]["expectedPods"], 1, "{budget}");
+    }
+
+    site.install(&[]).await;
+    let deployments = get("deployments").await;
+    assert_eq!(deployments.len(), 1);
+    assert_eq!(deployments[0]["metadata"]["uid"], alone[0]["metadata"]["uid"]);
+}
+
 /// A Pod that is not restricted is refused where the operator's is admitted: the namespace does enforce.
 #[tokio::test]
 async fn the_namespace_admits_restricted_pods_only() {
