@@ -528,7 +528,7 @@ async fn shards_change_nothing_of_what_is_there() {
     }
 }
 
-/// Monitoring and NetworkPolicy are for all shards at once.
+/// Monitoring and `NetworkPolicy` are for all shards at once.
 #[tokio::test]
 async fn shards_are_scraped_and_guarded_together() {
     let values = [
