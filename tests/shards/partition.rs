@@ -55,7 +55,7 @@ async fn a_rotation_wakes_the_shard_of_the_connection_only() {
         bed.expect(name, "True Connected").await;
     }
     bridge.set(|state| {
-        state.further_keys = vec!["canary-key-the-second".into(), "canary-key-the-third".into()]
+        state.further_keys = vec!["canary-key-the-second".into(), "canary-key-the-third".into()];
     });
     let before = fleet.probes().await;
     let secret = bed.secret("a-1", "canary-key-the-second").await;
