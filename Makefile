@@ -30,6 +30,7 @@ test: lint supply-chain tools ## Run everything: lints, unit tests, properties, 
 test-hostile: tools ## Run what docs/security.md rests on with its full budgets: hostile bridges, addresses, faults, storms, leaks, the model
 	HOSTILE=full cargo test $(CARGO_FLAGS) --lib --test security --test address --test tenancy --test hostile --test leaks \
 	  --test corpus --test model --test invariants --test bridge --test faults --test leadership --test storms
+	HOSTILE=full cargo test $(CARGO_FLAGS) --test controller events::checks_without_a_change_tell_nothing
 
 FUZZ := 0.13.2
 FUZZ_SECONDS ?= 600
