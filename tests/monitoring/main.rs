@@ -18,6 +18,7 @@ mod bed;
 mod tape;
 
 mod exposition;
+mod picture;
 mod scrape;
 
 use std::{
