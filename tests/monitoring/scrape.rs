@@ -130,6 +130,16 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
+/// The queries of docs/monitoring.md: in blocks of code, one a paragraph.
+fn queries_of_the_page() -> Vec<String> {
+    let page = fs::read_to_string(workspace::root().join("docs/monitoring.md")).unwrap();
+    let blocks = page.split("```promql\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap());
+    blocks
+        .flat_map(|block| block.split("\n\n").map(|query| query.trim().to_owned()))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     let bed = Bed::new("scrape").await;
@@ -186,6 +196,13 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
         filled
             .await
             .unwrap_or_else(|error| panic!("a panel of the dashboard stays empty: {error}"));
+    }
+
+    // Those that look for what is wrong may find nothing; all are understood.
+    let queries = queries_of_the_page();
+    assert!(queries.len() >= 8, "{queries:?}");
+    for query in queries {
+        prometheus.query(&query).await;
     }
 
     // With its object, everything of it goes.
