@@ -13,7 +13,7 @@ need = command -v $(1) >/dev/null || { echo "missing: $(1) - install $(2)" >&2; 
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a rotated key, a stopped bridge (KEEP=1 leaves it running, CLUSTER=existing uses KUBECONFIG)
@@ -30,6 +30,7 @@ test: lint supply-chain tools ## Run everything: lints, unit tests, properties, 
 test-hostile: tools ## Run what docs/security.md rests on with its full budgets: hostile bridges, addresses, faults, storms, leaks, the model
 	HOSTILE=full cargo test $(CARGO_FLAGS) --lib --test security --test address --test tenancy --test hostile --test leaks \
 	  --test corpus --test model --test invariants --test bridge --test faults --test leadership --test storms
+	HOSTILE=full cargo test $(CARGO_FLAGS) --test controller events::checks_without_a_change_tell_nothing
 
 FUZZ := 0.13.2
 FUZZ_SECONDS ?= 600
@@ -82,6 +83,13 @@ generate: ## Write the generated files: the CRD and its copy in the chart, deplo
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test chart generated > /dev/null
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test deploy generated > /dev/null
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test gitops > /dev/null
+
+.PHONY: dashboard-picture
+dashboard-picture: tools ## Draw docs/dashboard.png: the dashboard before a real Prometheus and the operator, with healthy and broken connections (seven minutes)
+	@test -x .testbed/picture/bin/python || python3 -m venv .testbed/picture
+	@.testbed/picture/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+	  --requirement tests/monitoring/requirements.txt
+	cargo test $(CARGO_FLAGS) --test monitoring -- --ignored --exact picture::the_picture_is_drawn
 
 .PHONY: tools
 tools: prerequisites ## Build what the tests run against, once: etcd, Kubernetes, Helm, judges of GitOps tools, scim2-server

@@ -7,6 +7,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
     time::Duration,
 };
 
@@ -144,11 +146,14 @@ fn a_connection_is_shown_as_it_is() {
 fn a_connection_costs_so_many_series_and_no_more() {
     let metrics = Metrics::default();
     metrics.read("identity", "corp", row(&Evidence::Probed(exchange())));
-    assert_eq!(
-        samples(&metrics).len(),
-        SERIES,
-        "say the new number in README.md, Metrics, too"
-    );
+    assert_eq!(samples(&metrics).len(), SERIES, "say the new number in SERIES");
+    for page in ["README.md", "docs/monitoring.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        assert!(
+            text.contains(&format!("{SERIES} series")),
+            "{page} says another number"
+        );
+    }
     // Whatever happens to it: no series stays that is not of now.
     let obstacles = [
         Obstacle::SecretNotFound,

@@ -17,6 +17,7 @@ use scim_bridge_operator::api::vocabulary::{Class, ConditionType, Reason};
 
 const PAGE: &str = "docs/reasons.md";
 const COMPARISON: &str = "docs/coming-from.md";
+const DIAGRAM: &str = "docs/states.svg";
 
 /// The chapters of the page, each a heading of the first level.
 const REASONS: &str = "Runbooks";
@@ -324,6 +325,122 @@ fn the_comparison_says_what_a_status_says() {
     );
 }
 
+/// The pages that people read.
+fn pages() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(folder.join("docs")).unwrap();
+    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "charts/scim-bridge-operator/README.md",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(docs.filter(|path| {
+        Path::new(path)
+            .extension()
+            .is_some_and(|extension| extension == "md")
+    }))
+    .collect()
+}
+
+/// Lines of a page with their numbers, without blocks of code.
+fn prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut in_code = false;
+    page.lines().zip(1..).filter_map(move |(line, number)| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_code ^= is_fence;
+        (!in_code && !is_fence).then_some((number, line))
+    })
+}
+
+/// Every anchor of a page: its headings as GitHub makes them, and those that stand in it.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for (_, line) in prose(page) {
+        if let Some((_, title)) = line
+            .split_once("# ")
+            .filter(|(hashes, _)| hashes.trim_matches('#').is_empty())
+        {
+            let kept = title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+            anchors.insert(kept.collect::<String>().to_lowercase().replace(' ', "-"));
+        }
+        let ids = line
+            .split("id=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        anchors.extend(ids.map(str::to_owned));
+    }
+    anchors
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut broken = Vec::new();
+    for path in pages() {
+        let page = read(&path);
+        for (number, line) in prose(&page) {
+            let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+            for target in targets.filter(|target| !target.contains("://")) {
+                let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+                let there = match file {
+                    "" => root.join(&path),
+                    file => root.join(&path).with_file_name("").join(file),
+                };
+                let has_anchor = || anchors(&fs::read_to_string(&there).unwrap()).contains(anchor);
+                if !there.exists() || !(anchor.is_empty() || has_anchor()) {
+                    broken.push(format!("{path}:{number}: {target}"));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
+}
+
+/// Tables, pictures and links cannot be broken; the rest is read in terminals and reviews, too.
+#[test]
+fn no_line_is_too_long() {
+    let mut long = Vec::new();
+    for path in ["README.md", "docs/monitoring.md"] {
+        for (number, line) in prose(&read(path)) {
+            let may_be = line.starts_with(['|', '!']) || line.contains("](http");
+            if line.chars().count() > 120 && !may_be {
+                long.push(format!("{path}:{number}"));
+            }
+        }
+    }
+    assert!(long.is_empty(), "more than 120 characters:\n{}", long.join("\n"));
+}
+
+/// Class and text of each value in the diagram: `<g class="act"><rect .../><text ...>AuthFailed</text></g>`.
+fn drawn(diagram: &str) -> Vec<(&str, &str)> {
+    let groups = diagram.split("<g class=\"").skip(1);
+    groups
+        .filter_map(|group| {
+            let (class, rest) = group.split_once("\"><rect ")?;
+            let (_, text) = rest.split_once("</text>")?.0.rsplit_once('>')?;
+            Some((text, class))
+        })
+        .collect()
+}
+
+#[test]
+fn the_diagram_has_each_reason_in_the_colour_of_its_class() {
+    let diagram = read(DIAGRAM);
+    let found: BTreeSet<_> = drawn(&diagram)
+        .into_iter()
+        .filter(|(name, class)| !(name == class || *class == "stage"))
+        .collect();
+    // What nothing was asked of yet has no place in it.
+    let mut wanted = all_classes();
+    wanted.retain(|(name, _)| *name != Reason::Progressing.as_str());
+    assert_eq!(found, wanted, "left: {DIAGRAM}; right: the reasons of the code");
+}
+
 #[test]
 fn the_reader_sees_what_it_should() {
     let page = "# One\n\n## A\n\n**Meaning.** It is\nso.\n\n```sh\n## no heading\n**No.** part\n```\n\n# Two\n\ntext\n\n## B\n";
@@ -366,6 +483,10 @@ fn the_reader_sees_what_it_should() {
         Some(("A", "b#c", "It is."))
     );
     assert_eq!(ours("| Fault | `x` | A |"), None);
+    assert_eq!(
+        drawn(r#"<g class="act"><rect x="1"/><text x="2">A</text></g>"#),
+        [("A", "act")]
+    );
     assert_eq!(links("[a](#b) [c](d.md#e) [f](#g)"), BTreeSet::from(["b", "g"]));
     assert_eq!(
         alerts("`ScimBridgeX`, `ScimBridgeConnection`, `Y`"),

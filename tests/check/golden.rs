@@ -53,6 +53,18 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
         |b| b.key = "canary-another-key".into(),
         "AuthFailed",
     ),
+    (
+        "refused-in-json",
+        "Okta",
+        |b| b.fault("/", Fault::ForbiddenJson),
+        "AuthFailed",
+    ),
+    (
+        "refused-by-scim",
+        "Okta",
+        |b| b.fault("/scim", Fault::Unauthorized),
+        "AuthFailed",
+    ),
     ("foreign", "Okta", |b| b.fault("/", Fault::Html), "NotABridge"),
     (
         "blocked",
@@ -79,7 +91,25 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
         |b| b.fault("/scim", Fault::BrokenJson),
         "ProtocolError",
     ),
+    (
+        "not-a-list",
+        "Okta",
+        |b| b.fault("/scim", Fault::NotAList),
+        "ProtocolError",
+    ),
+    (
+        "gateway",
+        "Okta",
+        |b| b.fault("/", answer(502)),
+        "BridgeUnavailable",
+    ),
     ("away", "Okta", |b| b.fault("/", answer(503)), "BridgeUnavailable"),
+    (
+        "late",
+        "Okta",
+        |b| b.fault("/scim", answer(504)),
+        "BridgeUnavailable",
+    ),
     ("error", "Okta", |b| b.fault("/scim", answer(500)), "BridgeError"),
     (
         "limited",

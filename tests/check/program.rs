@@ -2,18 +2,19 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
+    process::{Child, Command, Stdio},
+    sync::{Arc, mpsc},
+    thread,
 };
 
 use serde_json::Value;
 use testbed::{Cluster, scratch::Scratch};
 use tokio::task::spawn_blocking;
 
-use crate::bed::assert_no_canary;
+use crate::bed::{DEADLINE, assert_no_canary};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_scim-bridge-operator");
 
@@ -24,6 +25,15 @@ pub(crate) struct Ran {
     pub(crate) out: String,
     pub(crate) err: String,
 }
+
+/// A program under way, read line by line. It is killed where it is dropped.
+pub(crate) struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+/// Runs a program on a terminal of its own, and copies what that shows.
+const TERMINAL: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
 /// A run to be.
 #[derive(Clone, Debug)]
@@ -75,6 +85,40 @@ impl Run {
         }
     }
 
+    /// The same on a terminal. What is typed there is shown there, so keys come by another way.
+    pub(crate) fn on_terminal(mut self) -> Self {
+        let program = self.program.display().to_string();
+        let before = ["-I", "-c", TERMINAL, &program].map(str::to_owned);
+        self.args.splice(0..0, before);
+        self.program = "python3".into();
+        self.env("PATH", &std::env::var("PATH").unwrap())
+    }
+
+    /// Starts it, to read what it prints while it runs.
+    pub(crate) fn start(self) -> Running {
+        let mut child = Command::new(&self.program)
+            .env_clear()
+            .envs(self.env)
+            .args(&self.args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&self.input).unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // Ends with the program.
+        thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Running { child, lines }
+    }
+
     /// Where the program is.
     pub(crate) fn folder(&self) -> &Path {
         self.program.parent().unwrap()
@@ -113,6 +157,26 @@ impl Run {
         })
         .await
         .unwrap()
+    }
+}
+
+impl Running {
+    /// The next line, or what was awaited in vain.
+    pub(crate) fn line(&self) -> String {
+        let line = self.lines.recv_timeout(DEADLINE).expect("another line in time");
+        assert_no_canary("standard output", &line);
+        line
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where a connection and its key may come from, and in which forms the answer comes.
 
+use bridge_front::Fault;
 use serde_json::{Value, json};
+use tokio::task::spawn_blocking;
 
 use crate::{
     bed::{Bed, KEY, WRONG_KEY},
@@ -228,6 +230,133 @@ async fn every_form_tells_the_same() {
     ] {
         assert!(junit.contains(words), "{words} in\n{junit}");
     }
+}
+
+/// Arguments for one bridge, whose key is in the environment.
+fn by_address(url: &str, ca: &File, more: &[&str]) -> Run {
+    let args = [
+        &[
+            "check",
+            "--url",
+            url,
+            "--ca-file",
+            &ca.path,
+            "--api-key-env",
+            "SOME_KEY",
+        ],
+        more,
+    ]
+    .concat();
+    Run::new(&args).env("SOME_KEY", KEY)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn colours_are_for_terminals_that_want_them() {
+    let bed = Bed::new("colours").await;
+    let bridge = bed.healthy_bridge().await;
+    let ca = File::new("ca.pem", bed.ca_pem());
+    let shown = async |env: &[(&str, &str)]| {
+        let run = by_address(&bridge.url(), &ca, &[]).on_terminal();
+        let run = env.iter().fold(run, |run, (name, value)| run.env(name, value));
+        let ran = run.run().await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        // A terminal ends lines in its own way.
+        ran.out.replace("\r\n", "\n")
+    };
+    let coloured = shown(&[("TERM", "xterm")]).await;
+    assert!(
+        coloured.contains("\u{1b}["),
+        "a terminal that wants them: {coloured:?}"
+    );
+    for env in [
+        &[("TERM", "xterm"), ("NO_COLOR", "1")][..],
+        &[("TERM", "dumb")],
+        &[],
+    ] {
+        let plain = shown(env).await;
+        assert!(!plain.contains('\u{1b}'), "{env:?}: {plain:?}");
+        assert!(plain.contains("  ok    SCIM API"), "{env:?}: {plain}");
+    }
+    let piped = by_address(&bridge.url(), &ca, &[])
+        .env("TERM", "xterm")
+        .run()
+        .await;
+    assert!(!piped.out.contains('\u{1b}'), "{piped:?}");
+    assert!(piped.out.contains("days left"), "{piped:?}");
+}
+
+/// Elsewhere it is JSON: the tests of the controller read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_the_operator_is_text_on_a_terminal() {
+    let bed = Bed::new("terminal").await;
+    let args = [
+        "run",
+        "--leader-elect=false",
+        "--admin-addr",
+        "127.0.0.1:0",
+        "--namespaces",
+        &bed.namespace,
+    ];
+    let run = Run::new(&args)
+        .kubeconfig(bed.cluster.kubeconfig())
+        .on_terminal()
+        .env("TERM", "xterm");
+    let watched = spawn_blocking(move || {
+        let running = run.start();
+        loop {
+            let line = running.line();
+            assert!(!line.starts_with('{'), "JSON on a terminal: {line}");
+            if line.contains("started") {
+                break;
+            }
+        }
+    });
+    watched.await.unwrap();
+}
+
+/// Who waits sees for what.
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_are_shown_as_they_happen() {
+    let bed = Bed::new("steps").await;
+    let bridge = bed
+        .bridge()
+        .set(|state| state.fault("/health", Fault::Silent))
+        .start()
+        .await
+        .unwrap();
+    let ca = File::new("ca.pem", bed.ca_pem());
+    let run = by_address(&bridge.url(), &ca, &["--timeout", "60s"]);
+    let watched = spawn_blocking(move || {
+        let mut running = run.start();
+        while !running.line().starts_with("  ok    ping") {}
+        assert!(!running.has_ended(), "the bridge has not answered the rest");
+    });
+    watched.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_and_tells_what_has_changed() {
+    let bed = Bed::new("watch").await;
+    let bridge = bed.healthy_bridge().await;
+    let ca = File::new("ca.pem", bed.ca_pem());
+    let run = by_address(&bridge.url(), &ca, &["-o", "json", "--watch=1s"]);
+    let watched = spawn_blocking(move || {
+        let mut running = run.start();
+        // A document a line.
+        let reason = |running: &mut crate::program::Running| {
+            let document: Value = serde_json::from_str(&running.line()).unwrap();
+            document["reason"].as_str().unwrap().to_owned()
+        };
+        for _ in 0..2 {
+            assert_eq!(reason(&mut running), "Connected");
+        }
+        bridge.set(|state| state.key = WRONG_KEY.into());
+        while reason(&mut running) != "AuthFailed" {}
+        bridge.set(|state| state.key = KEY.into());
+        while reason(&mut running) != "Connected" {}
+        assert!(!running.has_ended());
+    });
+    watched.await.unwrap();
 }
 
 #[tokio::test]

@@ -230,6 +230,16 @@ async fn the_log_tells_what_matters() {
     );
     assert!(line["took"].as_f64().is_some_and(|took| took > 0.0), "{line}");
     assert_eq!(line["trace"].as_str().map(str::len), Some(32), "{line}");
+    assert_eq!(line["namespace"], bed.namespace);
+    assert_eq!(line["cause"], "NewGeneration");
+    assert!(
+        line["next"].is_string() && line["timestamp"].is_string(),
+        "{line}"
+    );
+    assert_eq!(
+        line["message"],
+        "The bridge accepts the key and its SCIM API answers."
+    );
     bed.probe("corp").await;
     let told = verdicts();
     assert_eq!(
@@ -252,4 +262,26 @@ async fn the_log_tells_what_matters() {
     assert!(set("info").await.starts_with("HTTP/1.1 200 "));
     bed.probe("corp").await;
     assert_eq!(verdicts().len(), 3);
+
+    // What is wrong is a warning, with where it was seen and what to do.
+    bridge.set(|state| state.key = "canary-another-key".into());
+    bed.probe("corp").await;
+    bed.expect("corp", "False AuthFailed Stalled").await;
+    let told = verdicts();
+    let line = told.last().unwrap();
+    assert_eq!(
+        (&line["level"], &line["reason"], &line["layer"], &line["cause"]),
+        (
+            &"WARN".into(),
+            &"AuthFailed".into(),
+            &"users".into(),
+            &"Requested".into()
+        ),
+        "{line}"
+    );
+    assert_eq!(line["failures"], 0, "{line}");
+    let message = line["message"].as_str().unwrap();
+    for words in ["refuses the API key", "(GET /scim/Users: 401)", "into the Secret"] {
+        assert!(message.contains(words), "{words} in {message}");
+    }
 }

@@ -122,6 +122,12 @@ async fn a_probe_without_news_is_not_written() {
             "{name}: the request and its answer, nothing before"
         );
     }
+    // Nor is anything logged for people: the first verdict, and the request's answer.
+    let events = operator.events();
+    let told = events.iter().filter(|event| {
+        event["name"] == "healthy" && event["reason"].is_string() && event["level"] != "DEBUG"
+    });
+    assert_eq!(told.count(), 2, "{events:#?}");
     let unwritten = operator.count("verdicts_total", "unchanged").await;
     assert!(unwritten >= 3, "{unwritten} probes had nothing new to say");
 }

@@ -78,13 +78,13 @@ async fn generated_files_are_up_to_date() {
     }
     let install = rendered(&workspace::root().join(EVERYWHERE)).await;
     hold("deploy/install.yaml", &format!("{HEADER}{install}"));
-    let rule = rule_of_the_chart("").await;
+    // By the job alone: a kustomization may move the operator to another namespace, and knows nothing of expressions.
+    let rule = rule_of_the_chart(r#"job="scim-bridge-operator""#).await;
     hold(
         "deploy/monitoring/prometheusrule.yaml",
         &format!("{RULE_HEADER}{rule}"),
     );
     // Prometheus' own form is what stands below `spec`.
-    let rule = rule_of_the_chart(r#"job="scim-bridge-operator""#).await;
     let (_, groups) = rule.split_once("\nspec:\n").unwrap();
     let groups: String = groups
         .lines()

@@ -366,6 +366,56 @@ async fn shards_beside_the_one_that_is_there() {
     }
 }
 
+/// The component for the Prometheus operator: what it adds finds the operator, wherever that is.
+#[tokio::test]
+async fn monitoring_finds_the_operator() {
+    for way in ["DEPLOY", "DEPLOY/overlays/one-namespace"] {
+        let watched = objects_of(&format!(
+            "namespace: elsewhere\nresources: [{way}]\ncomponents: [DEPLOY/monitoring]"
+        ))
+        .await;
+        let alone = objects_of(&format!("namespace: elsewhere\nresources: [{way}]")).await;
+        let (monitor, rule) = (watched.one("ServiceMonitor"), watched.one("PrometheusRule"));
+        assert_eq!(watched.0.len(), alone.0.len() + 2, "{way}: {:?}", watched.names());
+        for object in [monitor, rule] {
+            assert_eq!(object["metadata"]["namespace"], "elsewhere", "{way}");
+            assert_eq!(
+                object["metadata"]["labels"]["app.kubernetes.io/name"], OPERATOR,
+                "{way}"
+            );
+        }
+        // The Service is the one that is selected, and has the port.
+        let service = watched.one("Service");
+        let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+        assert!(wanted.contains_key("app.kubernetes.io/name"), "{monitor}");
+        for (label, value) in wanted {
+            assert_eq!(&service["metadata"]["labels"][label], value, "{way}: {label}");
+        }
+        let endpoints = monitor["spec"]["endpoints"].as_array().unwrap();
+        let ports: Vec<_> = endpoints.iter().map(|endpoint| &endpoint["port"]).collect();
+        assert_eq!(ports, [&service["spec"]["ports"][0]["name"]], "{way}");
+        assert_eq!(endpoints[0]["honorLabels"], true, "{way}");
+        // The rules name it by its job, which is the Service's name; the namespace is the user's choice.
+        let rules = rule["spec"]["groups"][0]["rules"].as_array().unwrap();
+        let down = rules
+            .iter()
+            .find(|rule| rule["alert"] == "ScimBridgeOperatorDown")
+            .unwrap();
+        assert_eq!(
+            down["expr"],
+            format!(
+                "absent(scim_bridge_operator_build_info{{job={}}})",
+                service["metadata"]["name"]
+            ),
+            "{way}"
+        );
+        for rule in rules {
+            let expression = rule["expr"].as_str().unwrap();
+            assert!(!expression.contains("{namespace="), "{way}: {expression}");
+        }
+    }
+}
+
 /// README, Install: the image comes from the user's own registry.
 #[tokio::test]
 async fn the_image_is_named_from_outside() {

@@ -18,6 +18,7 @@ mod bed;
 mod tape;
 
 mod exposition;
+mod picture;
 mod scrape;
 
 use std::{
@@ -28,6 +29,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use scim_bridge_operator::api::vocabulary::Reason;
 use serde_json::Value;
 use testbed::{
     scratch::Scratch,
@@ -193,6 +195,96 @@ async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
         names, told,
         "alerts of the chart, and the table in docs/reasons.md"
     );
+}
+
+/// Rows of a table below a heading of docs/monitoring.md, by cell.
+fn rows(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, part) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    let part = part.split("\n## ").next().unwrap();
+    let rows = part.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells = row.trim_matches('|').split(" | ");
+        cells
+            .map(|cell| cell.trim().trim_matches('`').to_owned())
+            .collect()
+    })
+    .collect()
+}
+
+fn page() -> String {
+    fs::read_to_string(workspace::root().join("docs/monitoring.md")).unwrap()
+}
+
+#[tokio::test]
+async fn the_page_says_of_each_alert_how_bad_it_is_and_how_long_it_waits() {
+    let rules = rules().await;
+    let text = |value: &Value| value.as_str().unwrap_or("at once").to_owned();
+    let of_the_chart: BTreeSet<_> = alerts(&rules)
+        .into_iter()
+        .map(|alert| [&alert["alert"], &alert["labels"]["severity"], &alert["for"]].map(text))
+        .collect();
+    let told: BTreeSet<_> = rows(&page(), "Alerts")
+        .into_iter()
+        .map(|row| [row[0].clone(), row[1].clone(), row[2].clone()])
+        .collect();
+    assert_eq!(of_the_chart, told, "left: the chart; right: docs/monitoring.md");
+}
+
+#[test]
+fn the_page_has_each_metric_and_no_other() {
+    let suffix = |kind: &str| match kind {
+        "counter" => "_total",
+        "info" => "_info",
+        _ => "",
+    };
+    let text = exposition();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let exported: BTreeSet<_> = types
+        .map(|line| line.split_once(' ').unwrap())
+        // Those have their names and meanings from Prometheus' client libraries.
+        .filter(|(name, _)| !name.starts_with("process_"))
+        .map(|(name, kind)| (format!("{name}{}", suffix(kind)), kind.to_owned()))
+        .collect();
+    let told: BTreeSet<_> = rows(&page(), "Metrics")
+        .into_iter()
+        .filter(|row| row[0] != "process_*")
+        .map(|row| (row[0].clone(), row[1].clone()))
+        .collect();
+    assert_eq!(exported, told, "left: /metrics; right: docs/monitoring.md");
+}
+
+/// No STATUS that somebody has to do something about is without an alert, and its runbook names it.
+#[tokio::test]
+async fn every_reason_has_its_alert() {
+    let rules = rules().await;
+    let expression = |name: &str| {
+        let found = alerts(&rules).into_iter().find(|alert| alert["alert"] == name);
+        found.unwrap()["expr"].as_str().unwrap().to_owned()
+    };
+    let general = expression("ScimBridgeNotConnected");
+    let (_, excluded) = general.split_once(r#"reason!~""#).unwrap();
+    let excluded: BTreeSet<&str> = excluded.split('"').next().unwrap().split('|').collect();
+    assert!(expression("ScimBridgeKeyRefused").contains(r#"type="AuthFailed"} == 1"#));
+    assert!(expression("ScimBridgeScimDisabled").contains(r#"reason="ScimDisabled"} == 1"#));
+    assert_eq!(
+        excluded,
+        BTreeSet::from(["Connected", "AuthFailed", "ScimDisabled"])
+    );
+    let runbooks = fs::read_to_string(workspace::root().join("docs/reasons.md")).unwrap();
+    for reason in Reason::ALL {
+        let alert = match reason.as_str() {
+            "Connected" => "None",
+            "AuthFailed" => "`ScimBridgeKeyRefused`",
+            "ScimDisabled" => "`ScimBridgeScimDisabled`",
+            _ => "`ScimBridgeNotConnected`",
+        };
+        let (_, section) = runbooks.split_once(&format!("\n## {reason}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        assert!(
+            section.contains(&format!("**Alert.** {alert}")),
+            "docs/reasons.md: `## {reason}` has to say **Alert.** {alert}"
+        );
+    }
 }
 
 /// Without it Prometheus would say that every connection is in the operator's namespace.

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A server on loopback, with its storage in a scratch folder.
-struct Prometheus {
+pub(crate) struct Prometheus {
     address: String,
     client: reqwest::Client,
     process: Process,
@@ -27,11 +27,11 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes this address every second.
-    async fn start(target: &str) -> Self {
+    /// Scrapes this address again and again.
+    pub(crate) async fn start(target: &str, interval: &str) -> Self {
         let scratch = Scratch::new("prometheus").unwrap();
         let config = json!({
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "scrape_configs": [{
                 "job_name": "operator",
                 "honor_labels": true,
@@ -79,8 +79,13 @@ impl Prometheus {
         }
     }
 
+    /// Where it answers.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// The result of an instant query.
-    async fn query(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn query(&self, query: &str) -> Vec<Value> {
         let base = format!("http://{}/api/v1/query", self.address);
         let url = Url::parse_with_params(&base, &[("query", query)]).unwrap();
         let answer = self.client.get(url).send().await.unwrap().text().await.unwrap();
@@ -125,11 +130,21 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
+/// The queries of docs/monitoring.md: in blocks of code, one a paragraph.
+fn queries_of_the_page() -> Vec<String> {
+    let page = fs::read_to_string(workspace::root().join("docs/monitoring.md")).unwrap();
+    let blocks = page.split("```promql\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap());
+    blocks
+        .flat_map(|block| block.split("\n\n").map(|query| query.trim().to_owned()))
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     let bed = Bed::new("scrape").await;
     let operator = bed.operator(&[]).await;
-    let prometheus = Prometheus::start(&operator.admin().to_string()).await;
+    let prometheus = Prometheus::start(&operator.admin().to_string(), "1s").await;
     let good = bed.healthy_bridge().await;
     let ill = bed
         .bridge()
@@ -181,6 +196,13 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
         filled
             .await
             .unwrap_or_else(|error| panic!("a panel of the dashboard stays empty: {error}"));
+    }
+
+    // Those that look for what is wrong may find nothing; all are understood.
+    let queries = queries_of_the_page();
+    assert!(queries.len() >= 8, "{queries:?}");
+    for query in queries {
+        prometheus.query(&query).await;
     }
 
     // With its object, everything of it goes.
