@@ -56,6 +56,9 @@ pub(crate) struct Limit {
     pub(crate) p50: f64,
     /// And 95 of 100.
     pub(crate) p95: f64,
+    /// Seconds of CPU that those took who answered.
+    #[serde(default)]
+    pub(crate) answering: f64,
 }
 
 impl Limit {
@@ -67,6 +70,11 @@ impl Limit {
     /// Milliseconds of the client's CPU for each.
     pub(crate) fn cpu_each(&self) -> f64 {
         ratio(self.cpu * 1000.0, float(self.operations))
+    }
+
+    /// Milliseconds of CPU of those who answered, for each.
+    pub(crate) fn answering_each(&self) -> f64 {
+        ratio(self.answering * 1000.0, float(self.operations))
     }
 
     /// How many for a second of the client's CPU.
@@ -81,7 +89,9 @@ pub(crate) enum LimitArguments {
     /// Probes of bridges
     Probes(ProbeArguments),
     /// Applies of a status
-    Writes(WriteArguments),
+    Writes(ObjectArguments),
+    /// Reads of a Secret
+    Reads(ObjectArguments),
 }
 
 /// How bridges are probed.
@@ -104,9 +114,9 @@ pub(crate) struct ProbeArguments {
     fresh: bool,
 }
 
-/// How statuses are written.
+/// Which objects of the API server, and how.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct WriteArguments {
+pub(crate) struct ObjectArguments {
     /// The administrator's
     #[arg(long)]
     kubeconfig: PathBuf,
@@ -129,11 +139,13 @@ pub(crate) async fn measure(arguments: &LimitArguments) -> Result<Limit, Failure
     match arguments {
         LimitArguments::Probes(arguments) => probes(arguments).await,
         LimitArguments::Writes(arguments) => writes(arguments).await,
+        LimitArguments::Reads(arguments) => reads(arguments).await,
     }
 }
 
 /// Measures in a process of its own.
-async fn run(arguments: &[String]) -> Result<Limit, Failure> {
+async fn run(stage: &Stage, arguments: &[String]) -> Result<Limit, Failure> {
+    let before = stage.answering()?;
     let child = Command::new(env::current_exe()?)
         .arg("limit")
         .args(arguments)
@@ -145,7 +157,11 @@ async fn run(arguments: &[String]) -> Result<Limit, Failure> {
     if !output.status.success() {
         return Err(format!("bench limit {}: {}", arguments.join(" "), output.status).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    let limit: Limit = serde_json::from_slice(&output.stdout)?;
+    Ok(Limit {
+        answering: stage.answering()? - before,
+        ..limit
+    })
 }
 
 /// Probes over connections that are kept, or over a new one each.
@@ -156,18 +172,27 @@ pub(crate) async fn bare_probes(stage: &Stage, fresh: bool) -> Result<Limit, Fai
         format!("--authority={}", stage.bridges.authority().display()),
     ];
     arguments.extend(fresh.then(|| "--fresh".to_owned()));
-    run(&arguments).await
+    run(stage, &arguments).await
 }
 
 /// Status writes, to the objects that there are.
 pub(crate) async fn bare_writes(stage: &Stage) -> Result<Limit, Failure> {
-    run(&[
-        "writes".to_owned(),
+    of_objects(stage, "writes").await
+}
+
+/// Reads of the Secrets that there are.
+pub(crate) async fn bare_reads(stage: &Stage) -> Result<Limit, Failure> {
+    of_objects(stage, "reads").await
+}
+
+async fn of_objects(stage: &Stage, what: &str) -> Result<Limit, Failure> {
+    let arguments = [
+        what.to_owned(),
         format!("--kubeconfig={}", stage.admin().display()),
         format!("--objects={}", stage.load.objects),
         format!("--namespaces={}", stage.load.namespaces),
-    ])
-    .await
+    ];
+    run(stage, &arguments).await
 }
 
 async fn probes(arguments: &ProbeArguments) -> Result<Limit, Failure> {
@@ -211,7 +236,7 @@ async fn bare_probe(wire: &mut Wire) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn writes(arguments: &WriteArguments) -> Result<Limit, Failure> {
+async fn writes(arguments: &ObjectArguments) -> Result<Limit, Failure> {
     let api_server = ApiServer::of(&arguments.kubeconfig)?;
     let next = AtomicUsize::new(0);
     let workers = (0..arguments.concurrency).map(async |_| {
@@ -221,11 +246,7 @@ async fn writes(arguments: &WriteArguments) -> Result<Limit, Failure> {
         let mut took = Vec::new();
         while Instant::now() < end {
             let number = next.fetch_add(1, Ordering::Relaxed) % arguments.objects.max(1);
-            let namespace = format!("bench-{}", number % arguments.namespaces.max(1));
-            let path = format!(
-                "/apis/{VERSION}/namespaces/{namespace}/{CONNECTIONS}/{}",
-                name_of(number)
-            );
+            let path = arguments.path(&format!("apis/{VERSION}"), CONNECTIONS, number);
             let status = match &mut status {
                 Some(status) => status,
                 none @ None => none.insert(read_status(&mut wire, &path).await?),
@@ -238,6 +259,36 @@ async fn writes(arguments: &WriteArguments) -> Result<Limit, Failure> {
         Ok(took)
     });
     work(workers).await
+}
+
+async fn reads(arguments: &ObjectArguments) -> Result<Limit, Failure> {
+    let api_server = ApiServer::of(&arguments.kubeconfig)?;
+    let next = AtomicUsize::new(0);
+    let workers = (0..arguments.concurrency).map(async |_| {
+        let end = Instant::now() + Duration::from_secs(arguments.seconds);
+        let mut wire = api_server.connect().await?;
+        let mut took = Vec::new();
+        while Instant::now() < end {
+            let number = next.fetch_add(1, Ordering::Relaxed) % arguments.objects.max(1);
+            let path = arguments.path("api/v1", "secrets", number);
+            let begun = Instant::now();
+            wire.succeed(Request::get(&path)).await?;
+            took.push(begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        Ok(took)
+    });
+    work(workers).await
+}
+
+impl ObjectArguments {
+    /// Where one of the objects is.
+    fn path(&self, version: &str, plural: &str, number: usize) -> String {
+        let namespace = number % self.namespaces.max(1);
+        format!(
+            "/{version}/namespaces/bench-{namespace}/{plural}/{}",
+            name_of(number)
+        )
+    }
 }
 
 /// The status of a connection.
@@ -277,6 +328,7 @@ async fn work(
         cpu: after.cpu - before.cpu,
         p50: took.median(),
         p95: took.quantile(950),
+        answering: 0.0,
     })
 }
 
@@ -313,12 +365,7 @@ pub(crate) async fn bare_rotations(stage: &Stage, count: usize) -> Result<Distri
         apply(&stage.connection(number), number, &mut status)?
             .send(&mut wire)
             .await?;
-        while stage.sight.events() == seen {
-            if begun.elapsed() > Duration::from_secs(10) {
-                return Err("a watcher did not see what was written".into());
-            }
-            tokio::task::yield_now().await;
-        }
+        stage.sight.until_more_than(seen, Duration::from_secs(10)).await?;
         took.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
     Ok(Distribution::of(took))

@@ -20,8 +20,9 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use testbed::Failure;
 use tokio::{
+    sync::Notify,
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::numbers::now_micros;
@@ -71,15 +72,16 @@ struct State {
 /// The watcher. Dropped, it ends.
 pub(crate) struct Sight {
     state: Arc<Mutex<State>>,
+    news: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Sight {
     /// Begins to watch.
     pub(crate) fn begin(client: Client) -> Self {
-        let state = Arc::<Mutex<State>>::default();
-        let task = tokio::spawn(watch(client, Arc::clone(&state)));
-        Self { state, task }
+        let (state, news) = (Arc::<Mutex<State>>::default(), Arc::<Notify>::default());
+        let task = tokio::spawn(watch(client, Arc::clone(&state), Arc::clone(&news)));
+        Self { state, news, task }
     }
 
     /// How many there are, and how many of them are connected.
@@ -91,6 +93,21 @@ impl Sight {
     /// Events since the beginning: what was written, by anybody.
     pub(crate) fn events(&self) -> u64 {
         locked(&self.state).events
+    }
+
+    /// Waits until there were more events than so many.
+    pub(crate) async fn until_more_than(&self, events: u64, limit: Duration) -> Result<(), Failure> {
+        let more = async {
+            loop {
+                let news = self.news.notified();
+                if self.events() > events {
+                    return;
+                }
+                news.await;
+            }
+        };
+        let seen = timeout(limit, more).await;
+        seen.map_err(|_| format!("nothing was seen within {limit:?}").into())
     }
 
     /// The UID of each.
@@ -158,7 +175,7 @@ impl Drop for Sight {
     }
 }
 
-async fn watch(client: Client, state: Arc<Mutex<State>>) {
+async fn watch(client: Client, state: Arc<Mutex<State>>, news: Arc<Notify>) {
     let kind = GroupVersionKind::gvk("scimbridge.dev", "v1alpha1", "ScimBridgeConnection");
     let resource = ApiResource::from_gvk_with_plural(&kind, crate::api_server::CONNECTIONS);
     let api: Api<Slim> = Api::all_with(client, &resource);
@@ -173,6 +190,8 @@ async fn watch(client: Client, state: Arc<Mutex<State>>) {
             Event::Apply(object) | Event::InitApply(object) => state.see(&object, now),
             Event::Delete(object) => state.forget(&object),
         }
+        drop(state);
+        news.notify_waiters();
     }
 }
 

@@ -358,6 +358,12 @@ impl Stage {
         })
     }
 
+    /// Seconds of CPU that API server, etcd and bridges have taken.
+    pub(crate) fn answering(&self) -> Result<f64, Failure> {
+        let costs = self.costs()?;
+        Ok(costs.api_server.cpu + costs.etcd.cpu + costs.bridges.cpu)
+    }
+
     fn costs(&self) -> Result<Costs, Failure> {
         Ok(Costs {
             operator: self.usage()?,

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     Setting,
-    limits::{Limit, bare_probes, bare_rotations, bare_writes},
+    limits::{Limit, bare_probes, bare_reads, bare_rotations, bare_writes},
     numbers::{Distribution, float, now_micros, ratio, size},
     punctuality::{Evenness, Punctuality},
     report::{Figure, Report},
@@ -49,6 +49,7 @@ struct Limits {
     kept: Limit,
     fresh: Limit,
     writes: Limit,
+    reads: Limit,
     rotation: Distribution,
 }
 
@@ -96,10 +97,11 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let rotated = run.rotate().await?;
     let restart = run.restart().await?;
     run.stage.stop_operator().await?;
-    say("limits: bare status writes and rotations")?;
+    say("limits: bare reads of Secrets, writes of statuses, rotations")?;
     let limits = Limits {
         kept,
         fresh,
+        reads: bare_reads(&run.stage).await?,
         writes: bare_writes(&run.stage).await?,
         rotation: bare_rotations(&run.stage, arguments.rotations.max(1)).await?,
     };
@@ -269,6 +271,7 @@ impl Limits {
                 format!("{:.0}", limit.rate()),
                 format!("{:.0}", limit.per_cpu_second()),
                 format!("{:.3}", limit.cpu_each()),
+                format!("{:.3}", limit.answering_each()),
                 format!("{:.1}", limit.p50),
                 format!("{:.1}", limit.p95),
             ]
@@ -276,6 +279,7 @@ impl Limits {
         let rows = [
             row("probes, connection kept", &self.kept),
             row("probes, a handshake each", &self.fresh),
+            row("reads of a Secret", &self.reads),
             row("status writes", &self.writes),
         ];
         let headers = [
@@ -283,11 +287,12 @@ impl Limits {
             "1/s",
             "Per CPU second of the client",
             "Client CPU ms each",
+            "CPU ms of who answers, each",
             "p50 ms",
             "p95 ms",
         ];
         report.table("Limits", &headers, &rows)?;
-        report.keep("limits", &[&self.kept, &self.fresh, &self.writes])
+        report.keep("limits", &[&self.kept, &self.fresh, &self.reads, &self.writes])
     }
 }
 
@@ -392,22 +397,28 @@ impl Measured {
         // Over an interval of a minute or less connections are kept, as the bare client keeps them.
         let is_kept = steady.phase.handshakes * 2 < steady.phase.probes;
         let (bare, what) = if is_kept {
-            (&limits.kept, "a bare probe, connection kept")
+            (
+                &limits.kept,
+                "a bare probe, connection kept, and a bare read of the Secret",
+            )
         } else {
-            (&limits.fresh, "a bare probe with a handshake")
+            (
+                &limits.fresh,
+                "a bare probe with a handshake, and a bare read of the Secret",
+            )
         };
         figures.push(Figure::new(
             "CPU ms per probe, steady",
             steady.phase.cpu_per_probe(),
-            bare.cpu_each(),
+            bare.cpu_each() + limits.reads.cpu_each(),
             what,
         ));
         if let Some(created) = self.phase("all created at once") {
             figures.push(Figure::new(
                 "CPU ms per object, created at once",
                 ratio(created.operator.cpu * 1000.0, *objects),
-                limits.fresh.cpu_each() + limits.writes.cpu_each(),
-                "a bare probe with a handshake and a bare status write",
+                limits.fresh.cpu_each() + limits.reads.cpu_each() + limits.writes.cpu_each(),
+                "a bare probe with a handshake, a bare read of the Secret, a bare status write",
             ));
             figures.push(Figure::new(
                 "Status writes per object, created at once",
