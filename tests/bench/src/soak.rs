@@ -128,7 +128,7 @@ pub(crate) async fn run(arguments: &SoakArguments) -> Result<(), Failure> {
         minutes.push(minute);
         report.keep("minutes", &minutes)?;
     }
-    let left = soak.clear().await?;
+    let left = soak.clear(&empty).await?;
     show(&mut report, arguments, &minutes, (empty, left))
 }
 
@@ -257,7 +257,7 @@ impl Soak<'_> {
     }
 
     /// Takes everything away, and waits until what was open for it is closed. What the operator has then.
-    async fn clear(&mut self) -> Result<Usage, Failure> {
+    async fn clear(&mut self, empty: &Usage) -> Result<Usage, Failure> {
         say("deleting all connections")?;
         for number in std::mem::take(&mut self.further) {
             self.delete(number).await?;
@@ -267,7 +267,7 @@ impl Soak<'_> {
         self.stage.api_server.write_each(all, delete).await?;
         let end = Instant::now() + CLOSED_WITHIN;
         let mut least = self.stage.usage()?;
-        while Instant::now() < end {
+        while least.fds > empty.fds && Instant::now() < end {
             sleep(Duration::from_secs(5)).await;
             let usage = self.stage.usage()?;
             if usage.fds < least.fds {

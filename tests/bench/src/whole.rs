@@ -361,6 +361,10 @@ impl Measured {
             format!("{ready:.2}"),
         );
         one(
+            "From the last creation until all are Connected, s",
+            format!("{:.2}", ready - created),
+        );
+        one(
             "Memory per object, steady, KiB",
             format!("{:.1}", ratio(grown, self.objects)),
         );
@@ -444,10 +448,10 @@ impl Measured {
             .zip(&self.rotated)
         {
             figures.push(Figure::new(
-                format!("Rotation {name}, p95 ms"),
-                took.quantile(950),
-                limits.rotation.quantile(950),
-                "p95 of the same requests one by one, nothing else running",
+                format!("Rotation {name}, p50 ms"),
+                took.median(),
+                limits.rotation.median(),
+                "the same requests one by one, nothing else running",
             ));
         }
         figures
