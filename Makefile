@@ -59,7 +59,7 @@ bench: prerequisites ## Measure what the operator costs beside the machine's lim
 .PHONY: bench-growth
 bench-growth: prerequisites ## Measure how cost per object grows with their number: target/bench/growth.md (BENCH_FLAGS="--sizes 100,1000,10000,50000")
 	@$(build_bench)
-	@$(BENCH) growth --distinct --interval 300 --out target/bench/growth.md $(BENCH_FLAGS)
+	@$(BENCH) growth --distinct --interval 120 --out target/bench/growth.md $(BENCH_FLAGS)
 
 .PHONY: soak
 soak: prerequisites ## Run the operator for an hour with faults, edits and rotations: target/bench/soak.md (BENCH_FLAGS="--objects 5000 --minutes 60 --seed 1")

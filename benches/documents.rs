@@ -123,6 +123,11 @@ fn object() -> Vec<u8> {
 
 fn objects(c: &mut Criterion) {
     let object = object();
+    let decoded = serde_json::from_slice::<DeserializeGuard<ScimBridgeConnection>>(&object);
+    assert!(
+        decoded.is_ok_and(|DeserializeGuard(connection)| connection.is_ok()),
+        "what is measured is the decoding of a valid object"
+    );
     c.bench_function("decode a connection", |bencher| {
         bencher.iter(|| serde_json::from_slice::<DeserializeGuard<ScimBridgeConnection>>(black_box(&object)));
     });

@@ -27,7 +27,7 @@ pub(crate) struct GrowthArguments {
     #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000])]
     sizes: Vec<usize>,
 
-    /// Seconds that the steady state is watched for; without it, one interval and a half
+    /// Seconds that the steady state is watched for; without it, two intervals and a half, in which everybody asks twice
     #[arg(long)]
     steady: Option<u64>,
 }
@@ -82,7 +82,7 @@ async fn measure(arguments: &GrowthArguments, objects: usize) -> Result<Point, F
     let steady = arguments.steady.map(Duration::from_secs);
     stage.bridges.asked().await?;
     let before = stage.moment().await?;
-    sleep(steady.unwrap_or(interval * 3 / 2)).await;
+    sleep(steady.unwrap_or(interval * 5 / 2)).await;
     let steady = stage.phase("steady", &before).await?;
     let late = Distribution::of(punctuality.take(&stage.bridges.asked().await?));
     let bytes = stage.metrics().await?.len();
