@@ -25,6 +25,7 @@ const PEAK_WITHIN: f64 = 1.5;
 
 /// Bridges that hang beside bridges that work.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct FairnessArguments {
     #[command(flatten)]
     setting: Setting,

@@ -19,6 +19,7 @@ use crate::{
 
 /// Runs with different numbers of objects, each in a cluster of its own.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct GrowthArguments {
     #[command(flatten)]
     setting: Setting,

@@ -197,3 +197,28 @@ pub(crate) fn say(line: &str) -> Result<(), Failure> {
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    /// make has flags of its own, and appends those of `BENCH_FLAGS`.
+    #[test]
+    fn a_later_flag_counts_and_arguments_add_up() {
+        let line = "bench soak --objects 5000 --objects 20 --distinct --distinct --operator-argument=--a \
+                    --operator-argument=--b";
+        let Command::Soak(soak) = Arguments::parse_from(line.split_whitespace()).command else {
+            panic!()
+        };
+        let shown = format!("{soak:?}");
+        assert!(shown.contains("objects: 20"), "{shown}");
+        assert!(shown.contains(r#"["--a", "--b"]"#), "{shown}");
+    }
+}

@@ -13,6 +13,7 @@ use crate::{
 
 /// A restart with fresh verdicts.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct RestartArguments {
     #[command(flatten)]
     setting: Setting,

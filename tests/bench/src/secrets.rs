@@ -20,6 +20,7 @@ const REST: Duration = Duration::from_secs(20);
 
 /// Secrets that nobody refers to.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct SecretsArguments {
     #[command(flatten)]
     setting: Setting,

@@ -32,6 +32,7 @@ const STRAY: u64 = 8;
 
 /// A long time with everything that happens.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct SoakArguments {
     #[command(flatten)]
     setting: Setting,

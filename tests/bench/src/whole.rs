@@ -22,6 +22,7 @@ const STARTS: usize = 3;
 
 /// One whole run.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub(crate) struct RunArguments {
     #[command(flatten)]
     setting: Setting,
