@@ -28,6 +28,7 @@ RUN case "${TARGETARCH:=$(dpkg --print-architecture)}" in \
       "[target.$cpu-unknown-linux-gnu]" "linker = \"$cpu-linux-gnu-gcc\"" > .cargo/config.toml
 # The dependencies: these two layers are built again only when a Cargo.toml or Cargo.lock has changed.
 COPY Cargo.toml Cargo.lock ./
+COPY tests/bench/Cargo.toml tests/bench/
 COPY tests/bridge-front/Cargo.toml tests/bridge-front/
 COPY tests/demo/Cargo.toml tests/demo/
 COPY tests/e2e/Cargo.toml tests/e2e/

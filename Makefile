@@ -45,6 +45,28 @@ fuzz: prerequisites ## Fuzz every parser of foreign bytes (FUZZ_SECONDS=600 each
 	    -max_total_time=$(FUZZ_SECONDS); \
 	done
 
+# The release binaries of the operator and of what measures it, each built by itself: together they would be built with
+# the features of both.
+BENCH = $${CARGO_TARGET_DIR:-target}/release/bench
+build_bench = cargo build --quiet --release $(CARGO_FLAGS) --bin scim-bridge-operator && \
+	cargo build --quiet --release $(CARGO_FLAGS) --package scim-bridge-bench
+
+.PHONY: bench
+bench: prerequisites ## Measure what the operator costs beside the machine's limits: target/bench/report.md (BENCH_FLAGS="--objects 1000 --interval 30")
+	@$(build_bench)
+	cargo bench $(CARGO_FLAGS) --bench core --bench documents
+	@$(BENCH) run --distinct $(BENCH_FLAGS)
+
+.PHONY: bench-growth
+bench-growth: prerequisites ## Measure how cost per object grows with their number: target/bench/growth.md (BENCH_FLAGS="--sizes 100,1000,10000,50000")
+	@$(build_bench)
+	@$(BENCH) growth --distinct --interval 120 --out target/bench/growth.md $(BENCH_FLAGS)
+
+.PHONY: soak
+soak: prerequisites ## Run the operator for an hour with faults, edits and rotations: target/bench/soak.md (BENCH_FLAGS="--objects 5000 --minutes 60 --seed 1")
+	@$(build_bench)
+	@$(BENCH) soak --objects 5000 --interval 30 --out target/bench/soak.md $(BENCH_FLAGS)
+
 .PHONY: e2e
 e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=name:tag BRIDGE_ADDRESS=this machine as Pods reach it; IMAGE_LOAD, KILL_CONTAINER, CRASH: commands)
 	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e
