@@ -125,6 +125,11 @@ fn readiness(
     if known.is_some_and(is_same) {
         return None;
     }
+    // A connection that works from its first verdict on is as somebody has just asked for it: nothing has changed, and
+    // a thousand of them in one commit are no thousand events.
+    if before.observed_generation < 0 && reason.class() == Class::Ok && known.is_none_or(is_pending) {
+        return None;
+    }
     let hindered = reason == Reason::Progressing && ready.message != reason.message();
     Some(Announcement {
         tone: if hindered { Tone::Warning } else { tone_of(reason) },
@@ -137,6 +142,11 @@ fn readiness(
         note: ready.message.clone(),
         subject: subject_of(reason),
     })
+}
+
+/// Whether nothing was proven yet, and nothing hindered that.
+fn is_pending(ready: &Condition) -> bool {
+    ready.reason == Reason::Progressing.as_str() && ready.message == Reason::Progressing.message()
 }
 
 fn components(

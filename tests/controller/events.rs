@@ -9,8 +9,10 @@ use k8s_openapi::api::{
     events::v1::Event,
 };
 use kube::api::{ListParams, Patch};
-use scim_bridge_operator::api::vocabulary::ConditionType;
-use scim_bridge_operator::domain::conditions::find;
+use scim_bridge_operator::{
+    api::{v1alpha1::ScimBridgeConnection, vocabulary::ConditionType},
+    domain::conditions::find,
+};
 use serde_json::json;
 use testbed::{budget, wait};
 
@@ -78,59 +80,72 @@ fn away() -> Fault {
     }
 }
 
+/// It says what the status says, who says so, and of which version of which object.
+async fn assert_of(event: &Event, bed: &Bed<'_>, connection: &ScimBridgeConnection) {
+    let current = bed.get(connection.metadata.name.as_deref().unwrap()).await;
+    let ready = find(&status(&current).conditions, ConditionType::Ready)
+        .cloned()
+        .unwrap();
+    assert_eq!(event.note, Some(ready.message));
+    assert_eq!(
+        event.reporting_controller.as_deref(),
+        Some("scim-bridge-operator")
+    );
+    assert_eq!(event.reporting_instance.as_deref(), Some("replica-1"));
+    let regarding = event.regarding.clone().unwrap();
+    assert_eq!(regarding.api_version.as_deref(), Some("scimbridge.dev/v1alpha1"));
+    assert_eq!(regarding.kind.as_deref(), Some("ScimBridgeConnection"));
+    assert_eq!(regarding.uid, connection.metadata.uid);
+    assert_eq!(regarding.resource_version, current.metadata.resource_version);
+}
+
 #[tokio::test]
 async fn a_failure_its_causes_and_its_end_are_told() {
     let bed = Bed::new("told").await;
     let bridge = bed.healthy_bridge().await;
     let _operator = bed.operator(&["--identity", "replica-1"]).await;
     let created = bed.connect_well("corp", &bridge).await;
-    let connected = "Normal Connected Probe";
-    let first = told(&bed, "corp", &[connected]).await.remove(0);
+    bed.expect("corp", "True Connected").await;
+    // What works from the first verdict on is as somebody has just asked for it.
+    bed.probe("corp").await;
+    all_told(&bed, "begun").await;
+    told(&bed, "corp", &[]).await;
 
-    let ready = find(&status(&bed.get("corp").await).conditions, ConditionType::Ready)
-        .cloned()
-        .unwrap();
-    assert_eq!(first.note, Some(ready.message));
-    assert_eq!(
-        first.reporting_controller.as_deref(),
-        Some("scim-bridge-operator")
-    );
-    assert_eq!(first.reporting_instance.as_deref(), Some("replica-1"));
-    let regarding = first.regarding.unwrap();
-    assert_eq!(regarding.api_version.as_deref(), Some("scimbridge.dev/v1alpha1"));
-    assert_eq!(regarding.kind.as_deref(), Some("ScimBridgeConnection"));
-    assert_eq!(regarding.uid, created.metadata.uid);
-    assert_eq!(
-        regarding.resource_version,
-        bed.get("corp").await.metadata.resource_version
-    );
-
-    // Another cause, and another after that, then the same again: each is told once.
     let secret = bed.secret("corp", WRONG_KEY).await;
     let refused = "Warning AuthFailed Probe Secret/corp";
-    let events = told(&bed, "corp", &[connected, refused]).await;
-    let related = events[1].related.clone().unwrap();
+    let first = told(&bed, "corp", &[refused]).await.remove(0);
+    assert_of(&first, &bed, &created).await;
+    let related = first.related.unwrap();
     assert_eq!(
         (related.uid, related.resource_version),
         (Some(secret.uid), Some(secret.resource_version))
     );
+
+    // Another cause, and its end, with the same again between: each is told once.
     bed.probe("corp").await;
     bed.delete::<Secret>("corp").await;
     let absent = "Warning SecretNotFound Resolve Secret/corp";
-    told(&bed, "corp", &[connected, refused, absent]).await;
+    told(&bed, "corp", &[refused, absent]).await;
+    bed.secret("corp", KEY).await;
+    let connected = "Normal Connected Probe";
+    let events = told(&bed, "corp", &[refused, absent, connected]).await;
+    assert_of(&events[2], &bed, &created).await;
 
     // What has been told before becomes a series.
+    bed.secret("corp", WRONG_KEY).await;
+    let series = ["Warning AuthFailed Probe Secret/corp x2", absent, connected];
+    let events = told(&bed, "corp", &series).await;
+    let seen = events[0].series.clone().unwrap().last_observed_time;
+    assert!(seen.0 > events[0].event_time.clone().unwrap().0);
     bed.secret("corp", KEY).await;
-    told(&bed, "corp", &["Normal Connected Probe x2", refused, absent]).await;
+    told(&bed, "corp", &[series[0], absent, "Normal Connected Probe x2"]).await;
     bed.secret("corp", WRONG_KEY).await;
     let series = [
-        "Normal Connected Probe x2",
-        "Warning AuthFailed Probe Secret/corp x2",
+        "Warning AuthFailed Probe Secret/corp x3",
         absent,
+        "Normal Connected Probe x2",
     ];
-    let events = told(&bed, "corp", &series).await;
-    let seen = events[1].series.clone().unwrap().last_observed_time;
-    assert!(seen.0 > events[1].event_time.clone().unwrap().0);
+    told(&bed, "corp", &series).await;
 
     // A passing failure is told when it counts, not before.
     bed.secret("corp", KEY).await;
@@ -139,13 +154,13 @@ async fn a_failure_its_causes_and_its_end_are_told() {
     bed.probe("corp").await;
     bed.probe("corp").await;
     all_told(&bed, "mark").await;
-    let held = ["Normal Connected Probe x3", series[1], absent];
+    let held = [series[0], absent, "Normal Connected Probe x3"];
     told(&bed, "corp", &held).await;
     bed.probe("corp").await;
     told(
         &bed,
         "corp",
-        &[held[0], held[1], absent, "Warning BridgeUnavailable Probe"],
+        &[held[0], absent, held[2], "Warning BridgeUnavailable Probe"],
     )
     .await;
 }
@@ -161,10 +176,9 @@ async fn what_stands_beside_the_verdict_is_told() {
         .unwrap();
     let _operator = bed.operator(&[]).await;
     bed.connect_well("corp", &bridge).await;
-    let mut story = vec!["Normal Connected Probe"];
-    told(&bed, "corp", &story).await;
+    bed.expect("corp", "True Connected").await;
     bed.probe("corp").await;
-    story.push("Normal BridgeUnlocked Unlock");
+    let mut story = vec!["Normal BridgeUnlocked Unlock"];
     told(&bed, "corp", &story).await;
 
     bridge.set(|state| {
@@ -199,18 +213,31 @@ async fn a_restart_tells_nothing_again() {
     let (good, bad) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
     bad.set(|state| state.key = "canary-another-key".into());
     let operator = bed.operator(&[]).await;
+    bed.secret("mended", WRONG_KEY).await;
+    bed.connect("mended", &good, json!({})).await;
     bed.connect_well("good", &good).await;
     bed.connect_well("bad", &bad).await;
-    told(&bed, "good", &["Normal Connected Probe"]).await;
-    told(&bed, "bad", &["Warning AuthFailed Probe Secret/bad"]).await;
+    let (refused, connected) = ("Warning AuthFailed Probe Secret/mended", "Normal Connected Probe");
+    told(&bed, "mended", &[refused]).await;
+    bed.secret("mended", KEY).await;
+    let stories: [(&str, &[&str]); 3] = [
+        ("mended", &[refused, connected]),
+        ("bad", &["Warning AuthFailed Probe Secret/bad"]),
+        ("good", &[]),
+    ];
+    bed.expect("good", "True Connected").await;
+    for (name, story) in stories {
+        told(&bed, name, story).await;
+    }
     operator.stop().await;
     let _operator = bed.operator(&[]).await;
-    for name in ["good", "bad"] {
+    for (name, _) in stories {
         bed.probe(name).await;
     }
     all_told(&bed, "mark").await;
-    told(&bed, "good", &["Normal Connected Probe"]).await;
-    told(&bed, "bad", &["Warning AuthFailed Probe Secret/bad"]).await;
+    for (name, story) in stories {
+        told(&bed, name, story).await;
+    }
 }
 
 /// So many that one event each would be seen by everybody. Requests, because they can be had at once, unlike an interval;
@@ -228,28 +255,28 @@ async fn checks_without_a_change_tell_nothing() {
     );
     refusing.set(|state| state.key = "canary-another-key".into());
     failing.set(|state| state.fault("/", away()));
-    let kinds = [
-        (&healthy, "True Connected", "Normal Connected Probe"),
+    let kinds: [(_, _, &[&str]); 3] = [
+        (&healthy, "True Connected", &[]),
         (
             &refusing,
             "False AuthFailed Stalled",
-            "Warning AuthFailed Probe Secret/key",
+            &["Warning AuthFailed Probe Secret/key"],
         ),
         (
             &failing,
             "False BridgeUnavailable Reconciling",
-            "Warning BridgeUnavailable Probe",
+            &["Warning BridgeUnavailable Probe"],
         ),
     ];
     bed.secret("key", KEY).await;
     let mut names = BTreeMap::new();
     for number in 0..connections {
         let name = format!("corp-{number}");
-        let (bridge, verdict, event) = kinds[number % kinds.len()];
+        let (bridge, verdict, story) = kinds[number % kinds.len()];
         let same = json!({"apiKeySecretRef": {"name": "key"}});
         bed.connect(&name, bridge, same).await;
         bed.expect(&name, verdict).await;
-        names.insert(name, event);
+        names.insert(name, story);
     }
     let before = operator.probes().await;
     let bed_ = &bed;
@@ -263,11 +290,12 @@ async fn checks_without_a_change_tell_nothing() {
     let probes = usize::try_from(operator.probes().await - before).unwrap();
     assert!(probes >= connections * EACH, "{probes} checks");
     all_told(&bed, "mark").await;
-    for (name, event) in &names {
-        told(&bed, name, &[*event]).await;
+    for (name, story) in &names {
+        told(&bed, name, story).await;
     }
     let sent = operator.count("events_total", "sent").await;
-    assert_eq!(sent, connections as u64 + 1, "one each, and the mark");
+    let bad = connections * 2 / kinds.len();
+    assert_eq!(sent, bad as u64 + 1, "one for each bad verdict, and the mark");
     assert_eq!(
         operator.count("events_total", "").await,
         sent,
@@ -282,10 +310,11 @@ async fn one_that_flaps_is_bounded() {
     let bridge = bed.healthy_bridge().await;
     let operator = bed.operator(&[]).await;
     let begun = Instant::now();
-    bed.connect_well("corp", &bridge).await;
-    bed.expect("corp", "True Connected").await;
+    bed.secret("corp", WRONG_KEY).await;
+    bed.connect("corp", &bridge, json!({})).await;
+    bed.expect("corp", "False AuthFailed Stalled").await;
     for turn in 1..18 {
-        let (key, verdict) = [(KEY, "True Connected"), (WRONG_KEY, "False AuthFailed Stalled")][turn % 2];
+        let (key, verdict) = [(WRONG_KEY, "False AuthFailed Stalled"), (KEY, "True Connected")][turn % 2];
         let secret = bed.secret("corp", key).await;
         bed.judged("corp", &secret).await;
         bed.expect("corp", verdict).await;
@@ -368,11 +397,11 @@ async fn a_long_name_is_no_obstacle() {
     let bed = Bed::new("long").await;
     let bridge = bed.healthy_bridge().await;
     let _operator = bed.operator(&[]).await;
-    bed.secret("corp", KEY).await;
+    bed.secret("corp", WRONG_KEY).await;
     let name = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
     let apply = Patch::Apply(connection(&name, &spec("corp", &bridge.url(), &json!({}))));
     bed.connections().patch(&name, &user(), &apply).await.unwrap();
-    told(&bed, &name, &["Normal Connected Probe"]).await;
+    told(&bed, &name, &["Warning AuthFailed Probe Secret/corp"]).await;
 }
 
 /// An operator that may do all but this.
@@ -411,10 +440,11 @@ async fn without_the_right_everything_else_goes_on() {
     let bridge = bed.healthy_bridge().await;
     let (operator, kubeconfig) = unentitled(&bed).await;
     operator.ready(DEADLINE).await.unwrap();
-    bed.connect_well("corp", &bridge).await;
-    bed.expect("corp", "True Connected").await;
     bed.secret("corp", WRONG_KEY).await;
+    bed.connect("corp", &bridge, json!({})).await;
     bed.expect("corp", "False AuthFailed Stalled").await;
+    bed.secret("corp", KEY).await;
+    bed.expect("corp", "True Connected").await;
     operator
         .says("events cannot be published; everything else goes on")
         .await;

@@ -43,15 +43,16 @@ async fn no_verdict_waits_for_an_event() {
         proxy.spoil(ALL, fate, is_event);
         let operator = operator(&bed, &proxy).await;
         let bridge = bed.healthy_bridge().await;
-        bed.connect_well("corp", &bridge).await;
-        bed.expect("corp", "True Connected").await;
+        bed.secret("corp", WRONG_KEY).await;
+        bed.connect("corp", &bridge, json!({})).await;
+        bed.expect("corp", "False AuthFailed Stalled").await;
         // One event is under way: those that follow it stand in the queue, and the passes go on.
         let begun = wait::until(DEADLINE, "an event to be sent", async || {
             (proxy.count(|exchange| is_event(&exchange.method, &exchange.target)) > 0).then_some(())
         });
         begun.await.unwrap_or_else(|error| panic!("{fate:?}: {error}"));
         for turn in 1..=6 {
-            let (key, verdict) = [(KEY, "True Connected"), (WRONG_KEY, "False AuthFailed Stalled")][turn % 2];
+            let (key, verdict) = [(WRONG_KEY, "False AuthFailed Stalled"), (KEY, "True Connected")][turn % 2];
             let secret = bed.secret("corp", key).await;
             assert_eq!(line(&bed.judged("corp", &secret).await), verdict, "{fate:?}");
         }
@@ -78,9 +79,10 @@ async fn once_they_are_taken_they_are_told() {
     proxy.spoil(1, Fate::Answer(500), is_event);
     let operator = operator(&bed, &proxy).await;
     let bridge = bed.healthy_bridge().await;
-    bed.connect_well("corp", &bridge).await;
-    bed.expect("corp", "True Connected").await;
     bed.secret("corp", WRONG_KEY).await;
+    bed.connect("corp", &bridge, json!({})).await;
+    bed.expect("corp", "False AuthFailed Stalled").await;
+    bed.secret("corp", KEY).await;
     let told = wait::until(DEADLINE, "the second event", async || {
         let events = bed.api::<Event>().list(&ListParams::default()).await.unwrap();
         let reasons: Vec<_> = events.into_iter().map(|event| event.reason.unwrap()).collect();
@@ -88,7 +90,7 @@ async fn once_they_are_taken_they_are_told() {
     });
     assert_eq!(
         told.await.unwrap_or_else(|error| panic!("{error}")),
-        ["AuthFailed"]
+        ["Connected"]
     );
     let counts = [
         operator.count("events_total", "sent").await,
