@@ -18,7 +18,7 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::scratch::Scratch;
 use tokio::{
     net::TcpListener,
@@ -155,9 +155,11 @@ impl Proxy {
         let _ = self.cut.send(());
     }
 
-    /// Sends a line to every watch of this resource, as if the API server had.
-    pub(crate) fn inject(&self, resource: &'static str, line: Bytes) -> usize {
-        self.lines.send((resource, line)).unwrap_or_default()
+    /// Tells every watch of this resource that the object was modified, in the API server's own words: the type of an
+    /// event comes before the object, as in Go's `metav1.WatchEvent`. Returns how many watches there are.
+    pub(crate) fn inject(&self, resource: &'static str, object: &Value) -> usize {
+        let line = format!("{{\"type\":\"MODIFIED\",\"object\":{object}}}\n");
+        self.lines.send((resource, line.into())).unwrap_or_default()
     }
 
     /// Lets nothing through any more, in either direction.

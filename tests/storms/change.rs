@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
 use bridge_front::Front;
 use futures::future::join_all;
 use scim_bridge_operator::api::REQUESTED_AT_ANNOTATION;
@@ -88,11 +87,11 @@ async fn edits_without_end_cost_a_bounded_number_of_probes() {
         let mut sent = 0;
         while sent < EVENTS * seconds {
             ticks.tick().await;
-            let event = {
+            let repeated = {
                 let passed = passed.lock().unwrap();
-                json!({"type": "MODIFIED", "object": passed[sent % passed.len()]})
+                json!(passed[sent % passed.len()])
             };
-            proxy.inject("scimbridgeconnections", Bytes::from(format!("{event}\n")));
+            proxy.inject("scimbridgeconnections", &repeated);
             sent += 1;
         }
         over.store(true, Ordering::Relaxed);

@@ -5,10 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
 use futures::future::join_all;
 use scim_bridge_operator::api::v1alpha1::ObjectVersion;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::budget;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -25,17 +24,16 @@ const PORTIONS: usize = 100;
 /// How many real writers there are beside.
 const WRITERS: usize = 4;
 
-/// An event of a metadata watch about a Secret in this version.
-fn event(namespace: &str, name: &str, version: &ObjectVersion) -> Bytes {
-    let event = json!({"type": "MODIFIED", "object": {
+/// A Secret in this version, as a watch of metadata tells of it.
+fn metadata(namespace: &str, name: &str, version: &ObjectVersion) -> Value {
+    json!({
         "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
         "metadata": {
             "name": name, "namespace": namespace, "uid": version.uid,
             "resourceVersion": version.resource_version,
             "annotations": {"filler": "x".repeat(512)},
         },
-    }});
-    Bytes::from(format!("{event}\n"))
+    })
 }
 
 /// The rate is the proxy's: between the events of the real API server it inserts others. Real writers write beside it
@@ -65,8 +63,8 @@ async fn secrets_that_nobody_refers_to_cost_nothing() {
         while sent < RATE * seconds {
             ticks.tick().await;
             for _ in 0..RATE / PORTIONS {
-                let line = event(&bed.namespace, &format!("unrelated-{sent}"), &version);
-                assert!(proxy.inject("secrets", line) > 0, "somebody watches");
+                let unrelated = metadata(&bed.namespace, &format!("unrelated-{sent}"), &version);
+                assert!(proxy.inject("secrets", &unrelated) > 0, "somebody watches");
                 sent += 1;
             }
         }
@@ -95,9 +93,9 @@ async fn secrets_that_nobody_refers_to_cost_nothing() {
     let (sent, _, (latest, asked)) = tokio::join!(insert, write, ask);
     let took = begun.elapsed();
     // Sent after all others: what it leads to shows that they were taken in.
-    let of_marker = event(&bed.namespace, "marker", &version);
+    let of_marker = metadata(&bed.namespace, "marker", &version);
     let arrived = Instant::now();
-    proxy.inject("secrets", of_marker);
+    proxy.inject("secrets", &of_marker);
     marker
         .wait_until(
             |traffic| {
