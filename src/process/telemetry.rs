@@ -65,11 +65,11 @@ pub fn install(format: LogFormat, level: &str, traces: Option<TraceLayer>) -> Re
     } else {
         layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
+    // An absent layer is none: every span of this program and of its libraries would be made for it.
+    let mut layers: Vec<TraceLayer> = traces.into_iter().collect();
+    layers.push(layer.with_filter(filter).boxed());
     // A second call, as in tests of one process, leaves the first log in place.
-    let _ = tracing_subscriber::registry()
-        .with(traces)
-        .with(layer.with_filter(filter))
-        .try_init();
+    let _ = tracing_subscriber::registry().with(layers).try_init();
     // The message of a panic may quote any value; where it happened is enough to find the fault.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
