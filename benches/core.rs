@@ -152,8 +152,8 @@ fn statuses(c: &mut Criterion) {
 }
 
 fn gate(c: &mut Criterion) {
-    let judged = version(1000);
-    let seen = Seen::Present(version(1000));
+    let judged = version(1000).into();
+    let seen = Seen::Present(version(1000).into());
     let dependency = Dependency {
         judged: Some(&judged),
         seen: &seen,

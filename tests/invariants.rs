@@ -506,11 +506,11 @@ proptest! {
     ) {
         let seen = |number| match number {
             0 => Seen::Absent,
-            number if deleted => Seen::Deleted(version(number).resource_version),
-            number => Seen::Present(version(number)),
+            number if deleted => Seen::Deleted(version(number).resource_version.into()),
+            number => Seen::Present(version(number).into()),
         };
         let judged_number = judged;
-        let (judged, before, seen_now) = (judged.map(version), seen(at_start), seen(later));
+        let (judged, before, seen_now) = (judged.map(|number| version(number).into()), seen(at_start), seen(later));
         let now = Timestamp::from_second(START).unwrap();
         let decision = due(&Situation {
             dormant: false,
@@ -611,8 +611,8 @@ fn slots_are_spread() {
 fn causes_by_rank() {
     let now = Timestamp::from_second(START).unwrap();
     let later = now + Duration::from_mins(1);
-    let changed = Seen::Present(version(2));
-    let judged = version(1);
+    let changed = Seen::Present(version(2).into());
+    let judged = version(1).into();
     let news = Some(Dependency {
         judged: Some(&judged),
         seen: &changed,

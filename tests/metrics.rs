@@ -104,7 +104,11 @@ fn samples(metrics: &Metrics) -> BTreeMap<String, String> {
 #[test]
 fn a_connection_is_shown_as_it_is() {
     let metrics = Metrics::default();
-    metrics.read("identity", "corp", row(&Evidence::Probed(exchange())));
+    metrics.read(
+        &"identity".into(),
+        &"corp".into(),
+        row(&Evidence::Probed(exchange())),
+    );
     let samples = samples(&metrics);
     let of = r#"namespace="identity",name="corp""#;
     for (series, value) in [
@@ -145,7 +149,11 @@ fn a_connection_is_shown_as_it_is() {
 #[test]
 fn a_connection_costs_so_many_series_and_no_more() {
     let metrics = Metrics::default();
-    metrics.read("identity", "corp", row(&Evidence::Probed(exchange())));
+    metrics.read(
+        &"identity".into(),
+        &"corp".into(),
+        row(&Evidence::Probed(exchange())),
+    );
     assert_eq!(samples(&metrics).len(), SERIES, "say the new number in SERIES");
     for page in ["README.md", "docs/monitoring.md"] {
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
@@ -161,7 +169,11 @@ fn a_connection_costs_so_many_series_and_no_more() {
         Obstacle::ApiKeyMalformed,
     ];
     for obstacle in obstacles {
-        metrics.read("identity", "corp", row(&Evidence::Blocked(obstacle)));
+        metrics.read(
+            &"identity".into(),
+            &"corp".into(),
+            row(&Evidence::Blocked(obstacle)),
+        );
         let samples = samples(&metrics);
         assert!(samples.len() <= SERIES, "{samples:#?}");
         let reasons: Vec<_> = samples
@@ -177,7 +189,7 @@ fn a_connection_that_is_gone_has_no_series() {
     let metrics = Metrics::default();
     for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
         let row = row(&Evidence::Probed(exchange()));
-        metrics.read(namespace, name, row);
+        metrics.read(&namespace.into(), &name.into(), row);
         metrics.judged((namespace, name), row, Reason::Connected, Change::News, true);
     }
     metrics.forget("a", "1");
@@ -207,11 +219,11 @@ fn a_probe_that_was_not_written_is_shown_all_the_same() {
     };
     later.last_probe_time = Some(time(NOW + 60));
     later.valid_until = Some(time(NOW + 700));
-    metrics.read("a", "1", written);
+    metrics.read(&"a".into(), &"1".into(), written);
     let proven = Row::of(None, false, &later);
     metrics.judged(("a", "1"), proven, Reason::Connected, Change::Unchanged, false);
     // The watch brings the object again, for a label perhaps: with the status that is older than the last probe.
-    metrics.read("a", "1", written);
+    metrics.read(&"a".into(), &"1".into(), written);
     let samples = samples(&metrics);
     let of = r#"{namespace="a",name="1"}"#;
     assert_eq!(
@@ -228,7 +240,7 @@ fn a_probe_that_was_not_written_is_shown_all_the_same() {
 fn a_verdict_about_a_connection_that_is_gone_brings_no_series_back() {
     let metrics = Metrics::default();
     let row = row(&Evidence::Probed(exchange()));
-    metrics.read("a", "1", row);
+    metrics.read(&"a".into(), &"1".into(), row);
     metrics.forget("a", "1");
     // Its probe was under way.
     metrics.judged(("a", "1"), row, Reason::Connected, Change::News, true);
@@ -240,7 +252,7 @@ fn labels_are_from_closed_sets() {
     let metrics = Metrics::default();
     for reason in Reason::ALL {
         let row = row(&Evidence::Probed(exchange()));
-        metrics.read("a", "1", row);
+        metrics.read(&"a".into(), &"1".into(), row);
         metrics.judged(("a", "1"), row, *reason, Change::News, false);
     }
     for layer in Layer::ALL {

@@ -85,23 +85,25 @@ impl World {
     }
 
     fn see(&mut self, version: Option<&str>) -> Vec<Key> {
-        let seen = version.map_or(Seen::Absent, |version| Seen::Present(object_version(version)));
+        let seen = version.map_or(Seen::Absent, |version| {
+            Seen::Present(object_version(version).into())
+        });
         self.registry.see(&secret("key"), seen)
     }
 }
 
 fn key(name: &str) -> Key {
     Key {
-        namespace: "identity".to_owned(),
-        name: name.to_owned(),
+        namespace: "identity".into(),
+        name: name.into(),
     }
 }
 
 fn secret(name: &str) -> Reference {
     Reference {
         kind: ReferenceKind::Secret,
-        namespace: "identity".to_owned(),
-        name: name.to_owned(),
+        namespace: "identity".into(),
+        name: name.into(),
     }
 }
 
@@ -224,22 +226,22 @@ fn only_what_is_referred_to_is_kept() {
     assert!(
         world
             .registry
-            .see(&secret("other"), Seen::Present(object_version("1")))
+            .see(&secret("other"), Seen::Present(object_version("1").into()))
             .is_empty()
     );
-    assert!(!world.registry.refers_to(&secret("other")));
+    assert!(world.registry.referred(&secret("other")).is_none());
     world.apply(connection(1, 10, 1, Some("7")));
-    assert!(world.registry.refers_to(&secret("key")));
+    assert!(world.registry.referred(&secret("key")).is_some());
     let mut moved = connection(2, 11, 1, Some("7"));
     moved.spec.as_mut().unwrap().api_key_secret_ref.name = "other".to_owned();
     world.apply(moved);
     assert!(
-        !world.registry.refers_to(&secret("key")),
+        world.registry.referred(&secret("key")).is_none(),
         "the old reference is forgotten"
     );
-    assert!(world.registry.refers_to(&secret("other")));
+    assert!(world.registry.referred(&secret("other")).is_some());
     world.registry.delete(&key("corp"));
-    assert!(!world.registry.refers_to(&secret("other")));
+    assert!(world.registry.referred(&secret("other")).is_none());
     assert!(world.registry.is_empty());
 }
 

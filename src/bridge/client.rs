@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
     time::Duration,
@@ -16,24 +17,29 @@ use rustls::{
     client::{Resumption, Tls12Resumption},
     crypto::aws_lc_rs,
 };
+use tokio::task_local;
 use tower::{BoxError, Layer, Service};
 use url::Host;
 
 use super::{
     address::AddressPolicy,
+    keep::SOON,
     proxy::BridgeProxy,
     resolver::{GuardedResolver, Names},
     stages::{NoSessions, pass_connection},
     trust::Trust,
     verify::BundleVerifier,
 };
-use crate::{domain::target::Target, tenure::Tenure};
+use crate::{
+    domain::{schedule::Depth, target::Target},
+    tenure::Tenure,
+};
 
 /// What the operator calls itself.
 const USER_AGENT: &str = concat!("scim-bridge-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A connection that lies idle this long is closed. Longer than the longest interval for which connections are kept.
-const IDLE: Duration = Duration::from_secs(75);
+/// A connection that lies idle this long is closed: none is taken up again that late.
+const IDLE: Duration = SOON.saturating_add(Duration::from_secs(5));
 
 /// More headers than this no bridge sends.
 const MAX_HEADERS: usize = 64;
@@ -111,8 +117,13 @@ impl Clients {
         Self { tenure, ..self }
     }
 
-    /// The client for this target.
-    pub(super) fn client(&self, target: &Target, trust: &Trust) -> Result<reqwest::Client, ClientError> {
+    /// The client for this target. With its own connections, for one that is to be probed anew.
+    pub(super) fn client(
+        &self,
+        target: &Target,
+        trust: &Trust,
+        depth: Depth,
+    ) -> Result<reqwest::Client, ClientError> {
         // An address needs no resolver, and so would not meet the policy there: not as the host, and not as the server
         // name, which stands in the host's place and would take the key elsewhere.
         let is_name = |name: &String| matches!(Host::parse(name), Ok(Host::Domain(_)));
@@ -134,6 +145,9 @@ impl Clients {
             trust: trust.clone(),
             way,
         };
+        if depth == Depth::Anew {
+            return self.build(&kind);
+        }
         // A poisoned lock only means that some other pass panicked; the map is whole at every moment.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = kept.get(&kind) {
@@ -196,8 +210,17 @@ impl Clients {
     }
 }
 
-/// Ends a connection that took so long to be made that the tenure ended meanwhile: its first request would leave at
-/// once.
+task_local! {
+    static KEPT_ONLY: ();
+}
+
+/// Sends a request over a connection that was kept, or not at all.
+pub(super) async fn over_kept<T>(request: impl Future<Output = T>) -> T {
+    KEPT_ONLY.scope((), request).await
+}
+
+/// Lets no connection be made for a request that is to go over one that was kept; and ends a connection that took so
+/// long to be made that the tenure ended meanwhile: its first request would leave at once.
 #[derive(Clone)]
 struct Fence(Tenure);
 
@@ -233,6 +256,9 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
+        if KEPT_ONLY.try_with(|()| ()).is_ok() {
+            return Box::pin(async { Err("no connection was kept".into()) });
+        }
         let tenure = self.tenure.clone();
         let connecting = self.connector.call(request);
         Box::pin(async move {

@@ -11,14 +11,16 @@ use reqwest::{
 };
 use rustls::RootCertStore;
 use tokio::time::{Instant, timeout_at};
+use url::Url;
 
 use super::{
     ProbeOrder, Prober,
     address::AddressPolicy,
     body::{self, Body},
     classify::classify,
-    client::{ClientError, Clients},
+    client::{ClientError, Clients, over_kept},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
+    keep::{Keep, Known, Place},
     key::ApiKey,
     proxy::BridgeProxy,
     resolver::Names,
@@ -30,7 +32,8 @@ use crate::{
         evidence::{
             Answer, Certificate, Exchange, HealthReport, KeyTrial, Obstacle, Reading, TransportFailure,
         },
-        target::{Scheme, Target},
+        schedule::Depth,
+        target::{Origin, Scheme, Target},
     },
     tenure::Tenure,
 };
@@ -42,13 +45,11 @@ const BODY_BOUND: usize = 256 * 1024;
 /// `/ping` answers with four letters.
 const PING_BOUND: usize = 4 * 1024;
 
-/// Connections are kept for intervals up to this; beyond it they would lie idle in vain, at the bridge and here.
-const KEEP_ALIVE_UP_TO: Duration = Duration::from_mins(1);
-
 /// Probes bridges over HTTPS.
 #[derive(Debug)]
 pub struct HttpProber {
     clients: Clients,
+    keep: Keep,
     clock: Arc<dyn Clock>,
     tenure: Tenure,
     observers: Vec<Arc<dyn Observer>>,
@@ -59,8 +60,14 @@ struct Conversation<'a> {
     client: Client,
     tenure: &'a Tenure,
     target: &'a Target,
+    /// What is asked, but for the path.
+    base: Url,
     deadline: Instant,
     now: Timestamp,
+    /// Whether the connection is kept for the next probe.
+    keeps: bool,
+    /// Whether requests may go over a kept connection only.
+    kept_only: bool,
     retry_after: Option<Duration>,
     certificate: Option<Certificate>,
 }
@@ -90,6 +97,7 @@ impl HttpProber {
     pub fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
             clients: Clients::new(policy, system_roots),
+            keep: Keep::default(),
             clock,
             tenure: Tenure::unlimited(),
             observers: Vec::new(),
@@ -140,9 +148,10 @@ impl Prober for HttpProber {
                 trust,
                 key,
                 next_key,
+                depth,
             } = order;
             let deadline = Instant::now() + target.timeout;
-            let client = match self.clients.client(&target, &trust) {
+            let client = match self.clients.client(&target, &trust, depth) {
                 Ok(client) => client,
                 Err(ClientError::Denied) => {
                     return Exchange {
@@ -159,16 +168,44 @@ impl Prober for HttpProber {
                     };
                 }
             };
-            let conversation = Conversation {
-                client,
+            let Ok(base) = base(&target) else {
+                // Origins are parsed from URLs.
+                return Exchange {
+                    ping: Reading::Failed(TransportFailure::Http),
+                    ..Exchange::default()
+                };
+            };
+            let place = Place::of(&target, &trust);
+            let known = match depth {
+                Depth::Anew => Known::default(),
+                Depth::Thorough | Depth::Routine => self.keep.begin(&place, std::time::Instant::now()),
+            };
+            let conversation = || Conversation {
+                client: client.clone(),
                 tenure: &self.tenure,
                 target: &target,
+                base: base.clone(),
                 deadline,
                 now: self.clock.now(),
+                keeps: known.keeps,
+                kept_only: false,
                 retry_after: None,
                 certificate: None,
             };
-            let probe = conversation.hold(&key, next_key);
+            let probe = async {
+                if depth == Depth::Routine
+                    && known.is_proven
+                    && next_key.is_none()
+                    && let Some(exchange) = conversation().go_on(&key).await
+                {
+                    return exchange;
+                }
+                let exchange = conversation().hold(&key, next_key).await;
+                if depth != Depth::Anew {
+                    self.keep.learn(&place, exchange.is_of_a_bridge());
+                }
+                exchange
+            };
             if self.observers.is_empty() {
                 return probe.await;
             }
@@ -181,6 +218,29 @@ impl Prober for HttpProber {
 // === impl Conversation ===
 
 impl Conversation<'_> {
+    /// Goes on with a bridge that was proven on a connection that was kept: asks what decides. `None` where there is no
+    /// such connection any more, or where anything is not as it was but for the key: then everything is asked anew. A
+    /// key that was refused just now is not sent again.
+    async fn go_on(mut self, key: &ApiKey) -> Option<Exchange> {
+        self.kept_only = true;
+        let mut exchange = Exchange {
+            health: self.health(key).await,
+            ..Exchange::default()
+        };
+        if !exchange.health.tells_of_the_key() {
+            return None;
+        }
+        self.pass(Layer::Health, &mut exchange);
+        exchange.users = self.list("Users", key, false).await;
+        if !exchange.users.tells_of_the_key() {
+            return None;
+        }
+        self.pass(Layer::Users, &mut exchange);
+        exchange.retry_after = self.retry_after;
+        exchange.certificate = self.certificate;
+        Some(exchange)
+    }
+
     async fn hold(mut self, key: &ApiKey, next_key: Option<Result<ApiKey, Obstacle>>) -> Exchange {
         let mut exchange = Exchange {
             ping: self.ping().await,
@@ -188,10 +248,7 @@ impl Conversation<'_> {
         };
         self.pass(Layer::Ping, &mut exchange);
         // The key goes to nobody who could not be reached, or who shows that it is no bridge.
-        let is_stranger = matches!(
-            exchange.ping,
-            Reading::Failed(_) | Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken)
-        );
+        let is_stranger = !exchange.is_of_a_bridge();
         if !is_stranger {
             exchange.health = self.health(key).await;
             self.pass(Layer::Health, &mut exchange);
@@ -286,7 +343,7 @@ impl Conversation<'_> {
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),
             bound: LIST_BOUND,
-            last: last && !self.keeps_alive(),
+            last: last && !self.keeps,
         };
         match self.ask(&question).await {
             Err(failure) => Reading::Failed(failure),
@@ -300,10 +357,6 @@ impl Conversation<'_> {
             KeyTrial::Undecided => judge_key(&self.list("Users", key, true).await),
             decided @ (KeyTrial::Accepted | KeyTrial::Refused | KeyTrial::Unusable(_)) => decided,
         }
-    }
-
-    fn keeps_alive(&self) -> bool {
-        self.target.interval <= KEEP_ALIVE_UP_TO
     }
 
     async fn ask(&mut self, question: &Question<'_>) -> Result<Heard, TransportFailure> {
@@ -326,10 +379,10 @@ impl Conversation<'_> {
             last,
         } = *question;
         let origin = &self.target.origin;
-        let url = match &self.target.server_name {
-            None => format!("{origin}{path}"),
-            Some(name) => format!("{}://{name}:{}{path}", origin.scheme.as_str(), origin.port),
-        };
+        let (path, query) = path.split_once('?').unzip();
+        let mut url = self.base.clone();
+        url.set_path(path.unwrap_or(question.path));
+        url.set_query(query);
         let mut request = self.client.get(url).header(ACCEPT, accept);
         if self.target.server_name.is_some() {
             // The name is for TLS alone; the bridge is asked by its own.
@@ -346,7 +399,12 @@ impl Conversation<'_> {
         if last {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
         }
-        let response = request.send().await.map_err(|error| classify(&error))?;
+        let response = if self.kept_only {
+            over_kept(request.send()).await
+        } else {
+            request.send().await
+        };
+        let response = response.map_err(|error| classify(&error))?;
         self.note(&response)?;
         let status = response.status();
         let content_type = response
@@ -416,6 +474,16 @@ impl Heard {
             code @ 500..=599 => Answer::ServerError(code),
             code => Answer::Unexpected(code),
         }
+    }
+}
+
+/// The URL of a bridge, without a path; with the name that its certificate must be for in the place of the host.
+fn base(target: &Target) -> Result<Url, url::ParseError> {
+    let Origin { scheme, host, port } = &target.origin;
+    let scheme = scheme.as_str();
+    match &target.server_name {
+        None => Url::parse(&format!("{scheme}://{host}:{port}")),
+        Some(name) => Url::parse(&format!("{scheme}://{name}:{port}")),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Whose certificates are believed.
 
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use rustls::{
     RootCertStore,
@@ -26,8 +30,12 @@ pub enum Trust {
 }
 
 /// Certificates from a CA object, at least one. `Debug` counts them.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Bundle(Arc<[CertificateDer<'static>]>);
+#[derive(Clone)]
+pub struct Bundle {
+    certificates: Arc<[CertificateDer<'static>]>,
+    /// Made of the certificates once: bundles are looked up with each probe.
+    digest: u64,
+}
 
 impl Bundle {
     /// Reads PEM text.
@@ -45,17 +53,29 @@ impl Bundle {
         if certificates.is_empty() || certificates.len() > MAX_CERTIFICATES {
             return Err(Obstacle::CaInvalid);
         }
-        let bundle = Self(certificates.into());
+        let bundle = Self {
+            digest: BuildHasherDefault::<DefaultHasher>::default().hash_one(&certificates),
+            certificates: certificates.into(),
+        };
         bundle
             .roots()
             .map(|_| bundle.clone())
             .map_err(|_| Obstacle::CaInvalid)
     }
 
+    /// What it takes in memory, in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.certificates
+            .iter()
+            .map(|certificate| certificate.len())
+            .sum()
+    }
+
     /// Whether this very certificate is in it.
     #[must_use]
     pub fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.0.iter().any(|held| held == certificate)
+        self.certificates.iter().any(|held| held == certificate)
     }
 
     /// The certificates as roots to verify with.
@@ -64,16 +84,31 @@ impl Bundle {
     /// Where one cannot be a root; [`Self::read`] lets none such through.
     pub fn roots(&self) -> Result<RootCertStore, rustls::Error> {
         let mut roots = RootCertStore::empty();
-        for certificate in self.0.iter() {
+        for certificate in self.certificates.iter() {
             roots.add(certificate.clone())?;
         }
         Ok(roots)
     }
 }
 
+impl PartialEq for Bundle {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.certificates, &other.certificates)
+            || (self.digest == other.digest && self.certificates == other.certificates)
+    }
+}
+
+impl Eq for Bundle {}
+
+impl Hash for Bundle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
+}
+
 impl fmt::Debug for Bundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bundle({} certificates)", self.0.len())
+        write!(f, "Bundle({} certificates)", self.certificates.len())
     }
 }
 

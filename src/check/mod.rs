@@ -255,7 +255,7 @@ impl Checker {
             require_consent: false,
         };
         let order = match &parsed {
-            Ok(target) => grounds.order(target, key, ca, next_key),
+            Ok(target) => grounds.order(target, key, ca.map(Into::into), next_key),
             Err(why) => Err(crate::domain::evidence::Obstacle::InvalidSpec(*why)),
         };
         let target = parsed.ok();

@@ -22,6 +22,11 @@ pub(super) async fn call<T>(
     call: Call,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<Option<T>, ControllerError> {
+    let request = async {
+        // Closed is it never.
+        let _place = context.calls.acquire().await;
+        request.await
+    };
     call_within(BUDGET, (&context.tenure, &context.metrics), call, request).await
 }
 

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
+use tokio::sync::Semaphore;
 
+use super::authorities::Authorities;
 use crate::{
     bridge::{Prober, address::AddressPolicy},
     clock::Clock,
@@ -16,10 +18,15 @@ use crate::{
 pub struct Context {
     /// The API server.
     pub client: Client,
+    /// Places for calls to it. Each call under way takes a connection, and each connection memory on both sides; more of
+    /// them at once would only wait there.
+    pub calls: Arc<Semaphore>,
     /// Asks bridges.
     pub prober: Arc<dyn Prober>,
     /// Which hosts may be asked.
     pub policy: Arc<AddressPolicy>,
+    /// Certificate authorities that need not be read again.
+    pub authorities: Authorities,
     /// Whether this process may act.
     pub tenure: Tenure,
     /// The time.
@@ -29,6 +36,9 @@ pub struct Context {
     /// Settings.
     pub settings: Settings,
 }
+
+/// Calls of passes to the API server at a time.
+pub const CALLS: usize = 16;
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::Event;
 use tokio::{
     sync::watch,
-    task::{Id, JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet, yield_now},
     time::{sleep_until, timeout},
 };
 use tokio_util::time::{DelayQueue, delay_queue};
@@ -24,6 +24,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     announce::{Announcer, announcer},
     context::Context,
+    decode::Decoded,
     error::ControllerError,
     order::object_version,
     reconcile::reconcile,
@@ -45,6 +46,10 @@ pub enum Readiness {
         beat: Instant,
     },
 }
+
+/// Connections that fall due within this time are probed together: each wakes the process once less, and finds what it
+/// needs still in the processor's caches. An interval is a hundred times as long.
+const TICK: Duration = Duration::from_millis(250);
 
 /// How often the loop goes round where nothing happens.
 const BEAT: Duration = Duration::from_secs(5);
@@ -80,11 +85,21 @@ pub async fn drive(
             _ = beat.tick() => driver.beat(),
         }
         driver.start_passes();
+        // All tasks share a thread: a flood of events must leave room for what they lead to.
+        if !driver.passes.is_empty() {
+            yield_now().await;
+        }
     }
     driver.drain().await;
     drop(driver);
     publisher.drain().await;
     Ok(())
+}
+
+/// The time from then to the next tick, counted from the same beginning.
+fn until_tick(then: Duration) -> Duration {
+    let since = then.as_nanos() % TICK.as_nanos();
+    TICK.saturating_sub(Duration::from_nanos(u64::try_from(since).unwrap_or(0)))
 }
 
 struct Driver {
@@ -98,6 +113,7 @@ struct Driver {
     listed_objects: HashMap<(ReferenceKind, Option<String>), HashSet<Reference>>,
     /// Watches whose first list has not ended.
     unlisted: HashSet<(Listing, Option<String>)>,
+    begun: Instant,
     timers: DelayQueue<Key>,
     timer_of: HashMap<Key, delay_queue::Key>,
     /// Connections that are due, and those that are being probed.
@@ -134,6 +150,7 @@ impl Driver {
                 .into_iter()
                 .map(|scope| (Listing::Connections, scope))
                 .collect(),
+            begun: Instant::now(),
             timers: DelayQueue::new(),
             timer_of: HashMap::new(),
             turns,
@@ -142,14 +159,14 @@ impl Driver {
         }
     }
 
-    fn take_connection(&mut self, scope: Option<String>, event: Event<(Key, Connection)>) {
+    fn take_connection(&mut self, scope: Option<String>, event: Event<(Key, Decoded)>) {
         match event {
             Event::Init => {
                 self.listed.insert(scope, HashSet::new());
             }
-            Event::InitApply((key, connection)) => {
-                self.listed.entry(scope).or_default().insert(key.clone());
-                self.apply(&key, connection);
+            Event::InitApply((key, decoded)) => {
+                let key = self.apply(&key, decoded);
+                self.listed.entry(scope).or_default().insert(key);
             }
             Event::InitDone => {
                 let listed = self.listed.remove(&scope).unwrap_or_default();
@@ -159,7 +176,9 @@ impl Driver {
                     .retain(|namespace, name| self.registry.knows(namespace, name));
                 self.listing_ended(Listing::Connections, scope);
             }
-            Event::Apply((key, connection)) => self.apply(&key, connection),
+            Event::Apply((key, decoded)) => {
+                self.apply(&key, decoded);
+            }
             Event::Delete((key, _)) => {
                 self.registry.delete(&key);
                 self.stop_timer(&key);
@@ -169,13 +188,18 @@ impl Driver {
         self.context.metrics.known(self.registry.len());
     }
 
-    fn apply(&mut self, key: &Key, connection: Connection) {
-        self.context
-            .metrics
-            .read(&key.namespace, &key.name, connection.row(&connection.status));
-        self.registry
+    fn apply(&mut self, key: &Key, decoded: Decoded) -> Key {
+        if let Some(known) = self.registry.has_version(key, &decoded.metadata) {
+            return known;
+        }
+        let connection = Connection::from(decoded);
+        let row = connection.row(&connection.status);
+        let key = self
+            .registry
             .apply(key, connection, self.context.clock.now(), Instant::now());
-        self.consider(key);
+        self.context.metrics.read(&key.namespace, &key.name, row);
+        self.consider(&key);
+        key
     }
 
     fn take_object(
@@ -190,14 +214,14 @@ impl Driver {
                 Vec::new()
             }
             Event::InitApply((reference, metadata)) => {
-                if self.registry.refers_to(&reference) {
+                if let Some(known) = self.registry.referred(&reference) {
                     self.listed_objects
                         .entry((kind, scope))
                         .or_default()
-                        .insert(reference.clone());
+                        .insert(known.clone());
                 }
                 self.registry
-                    .see(&reference, Seen::Present(object_version(&metadata)))
+                    .see(&reference, Seen::Present(object_version(&metadata).into()))
             }
             Event::InitDone => {
                 let listed = self
@@ -210,10 +234,10 @@ impl Driver {
             }
             Event::Apply((reference, metadata)) => self
                 .registry
-                .see(&reference, Seen::Present(object_version(&metadata))),
+                .see(&reference, Seen::Present(object_version(&metadata).into())),
             Event::Delete((reference, metadata)) => {
                 let version = metadata.resource_version.unwrap_or_default();
-                self.registry.see(&reference, Seen::Deleted(version))
+                self.registry.see(&reference, Seen::Deleted(version.into()))
             }
         };
         for key in affected {
@@ -258,6 +282,11 @@ impl Driver {
     }
 
     fn set_timer(&mut self, key: &Key, delay: Duration) {
+        let delay = if delay > TICK * 4 {
+            delay + until_tick(self.begun.elapsed() + delay)
+        } else {
+            delay
+        };
         if let Some(timer) = self.timer_of.get(key) {
             self.timers.reset(timer, delay);
         } else {
@@ -316,7 +345,7 @@ impl Driver {
                     Ok(finished) => finished,
                     Err(error) => {
                         context.metrics.failed();
-                        let (namespace, name) = (&job.key.namespace, &job.key.name);
+                        let (namespace, name) = job.key.names();
                         warn!(namespace, name, %error, "pass failed; trying again");
                         Finished::Failed
                     }

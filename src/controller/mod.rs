@@ -7,17 +7,20 @@
 //!
 //! A pass is `reconcile`: resolve, probe, diagnose, report. What its write has changed is announced beside it.
 
+pub mod authorities;
 pub mod context;
 pub mod order;
 pub mod registry;
 
 mod announce;
 mod api;
+mod decode;
 mod driver;
 mod error;
 mod reconcile;
 mod report;
 mod resolve;
+mod rest;
 mod restraint;
 mod turns;
 mod watch;

@@ -21,6 +21,7 @@ use crate::{
     },
     domain::{
         evidence::Obstacle,
+        schedule::Depth,
         target::{Origin, Scheme, Target},
     },
 };
@@ -61,6 +62,22 @@ impl Entry {
     }
 }
 
+/// The certificate authorities out of an object, with the object's version.
+#[derive(Debug)]
+pub struct Authority {
+    pub(super) version: Option<ObjectVersion>,
+    pub(super) bundle: Result<Bundle, Obstacle>,
+}
+
+impl From<Entry> for Authority {
+    fn from(entry: Entry) -> Self {
+        Self {
+            version: entry.version,
+            bundle: entry.value.and_then(|pem| Bundle::read(&pem)),
+        }
+    }
+}
+
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The value may be a key.
@@ -82,7 +99,7 @@ impl Grounds<'_> {
         &self,
         target: &Target,
         secret: Entry,
-        ca: Option<Entry>,
+        ca: Option<Authority>,
         next_secret: Option<Entry>,
     ) -> Result<ProbeOrder, Obstacle> {
         if !self.policy.allows(&target.origin) {
@@ -91,7 +108,7 @@ impl Grounds<'_> {
         let key = self.api_key(target, secret)?;
         let trust = match ca {
             None => Trust::System,
-            Some(entry) => Trust::Only(Bundle::read(&entry.value?)?),
+            Some(authority) => Trust::Only(authority.bundle?),
         };
         let next_key = next_secret.map(|entry| self.api_key(target, entry));
         Ok(ProbeOrder {
@@ -99,6 +116,7 @@ impl Grounds<'_> {
             trust,
             key,
             next_key,
+            depth: Depth::default(),
         })
     }
 

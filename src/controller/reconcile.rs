@@ -28,6 +28,8 @@ use crate::{
 /// while a slow bridge is waited for. Fast bridges, nearly all, cost one write only.
 const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 
+// What few passes do is boxed: it would make each of them larger, and a pass is moved when it begins.
+
 /// Runs a pass, as a trace of its own. Every way out of it leaves a status behind; an error is our own failure, to be
 /// tried again.
 ///
@@ -56,13 +58,15 @@ async fn pass(
     {
         // It was probed already.
         let connection = &job.connection;
-        return Ok(match write(context, announcer, job, connection, status).await? {
-            Reported::Written(written) => Finished::Written(written),
-            Reported::Overtaken => Finished::Overtaken(Arc::clone(connection)),
-        });
+        return Ok(
+            match Box::pin(write(context, announcer, job, connection, status)).await? {
+                Reported::Written(written) => Finished::Written(written),
+                Reported::Overtaken => Finished::Overtaken(Arc::clone(connection)),
+            },
+        );
     }
     if job.doubtful {
-        let current = read(context, &job.key).await?;
+        let current = Box::pin(read(context, &job.key)).await?;
         if !current.is_some_and(|current| job.connection.is_still(&current)) {
             return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
         }
@@ -99,12 +103,12 @@ async fn pass(
     let connection = if change == Change::Unchanged && unwritten.is_none() {
         connection
     } else {
-        match write(context, announcer, job, &connection, &status).await {
+        match Box::pin(write(context, announcer, job, &connection, &status)).await {
             Ok(Reported::Written(written)) => written,
             Ok(Reported::Overtaken) => return Ok(Finished::Overtaken(connection)),
             Err(error) => {
                 context.metrics.failed();
-                let (namespace, name) = (&job.key.namespace, &job.key.name);
+                let (namespace, name) = job.key.names();
                 warn!(namespace, name, %error, %trace, "pass failed at its end; the verdict is kept, to be written later");
                 return Ok(Finished::Unwritten {
                     connection,
@@ -130,19 +134,20 @@ async fn observe(
 ) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
     let mut connection = Arc::clone(&job.connection);
     let mut observing = pin!(async {
-        let (resolved, order) = resolve(context, &job.key, &job.connection)
-            .instrument(step!("resolve"))
-            .await?;
+        let (resolved, order) = resolve(context, job).instrument(step!("resolve")).await?;
         let evidence = match order {
             Err(obstacle) => Evidence::Blocked(obstacle),
-            Ok(order) => Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await),
+            Ok(mut order) => {
+                order.depth = job.depth(context.settings.heartbeat, context.clock.now());
+                Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await)
+            }
         };
         Ok::<_, ControllerError>((resolved, evidence))
     });
     let observed = if let Ok(observed) = timeout(PROGRESS_AFTER, &mut observing).await {
         observed
     } else {
-        match write_progress(context, announcer, job, None).await? {
+        match Box::pin(write_progress(context, announcer, job, None)).await? {
             None => {}
             Some(Reported::Written(current)) => connection = current,
             Some(Reported::Overtaken) => return Ok(None),
@@ -153,7 +158,7 @@ async fn observe(
         Ok((resolved, evidence)) => Ok(Some((connection, resolved, evidence))),
         Err(error) => {
             // The same API server may refuse this too; the first error is the one to tell.
-            let _ = write_progress(context, announcer, job, Some(error.hindrance())).await;
+            let _ = Box::pin(write_progress(context, announcer, job, Some(error.hindrance()))).await;
             Err(error)
         }
     }
@@ -214,7 +219,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
         delay: _,
         unlocked,
     } = outcome;
-    let (namespace, name, reason) = (&job.key.namespace, &job.key.name, verdict.reason.as_str());
+    let ((namespace, name), reason) = (job.key.names(), verdict.reason.as_str());
     let row = job.connection.row(status);
     context
         .metrics

@@ -11,6 +11,7 @@ use std::{
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 
+use super::rest::{Judged, Resting};
 use crate::{
     api::{
         REQUESTED_AT_ANNOTATION,
@@ -20,20 +21,20 @@ use crate::{
         },
     },
     domain::{
-        schedule::{Cause, Dependency, Due, Seen, Situation, due, is_older, pace_of},
-        status::{interval_of, is_same_verdict, is_superseded, version},
+        schedule::{Cause, Dependency, Depth, Due, Seen, Situation, Version, depth, due, pace_of},
+        status::{interval_of, is_same_verdict, is_superseded},
         target::Target,
     },
     metrics::Row,
 };
 
-/// A connection, by name.
+/// A connection, by name. The registry's own keys share their text with all their clones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 /// Kinds of objects that a connection may refer to.
@@ -51,13 +52,13 @@ pub struct Reference {
     /// What it is.
     pub kind: ReferenceKind,
     /// Its namespace: always the connection's.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 /// A connection as it was read from the API server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
     /// `metadata`, without what nobody here reads.
     pub metadata: ObjectMeta,
@@ -84,6 +85,10 @@ pub struct Job {
     pub cause: Cause,
     /// Passing failures in a row so far.
     pub failures: u32,
+    /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
+    /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
+    /// which may come of just that.
+    pub seen: [Option<Version>; 3],
 }
 
 /// How a pass ended.
@@ -119,17 +124,25 @@ pub enum Finished {
 
 #[derive(Clone, Debug)]
 struct Entry {
-    connection: Arc<Connection>,
+    connection: Resting,
     references: References,
-    /// What was known of the references when the last pass began.
-    seen_before: [Seen; 3],
+    /// What was known of the references when the last pass began, where that pass has not judged just that.
+    seen_before: Option<Box<[Seen; 3]>>,
     next: Instant,
     failures: u32,
     /// A verdict that could not be written.
     unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
+    /// What went wrong on our own side: with most connections nothing.
+    trouble: Option<Box<Trouble>>,
+}
+
+/// Passes that could not do their work.
+#[derive(Clone, Debug, Default)]
+struct Trouble {
+    /// How many in a row failed.
     own_failures: u32,
     /// When to try again after a failure of our own.
-    retry: Instant,
+    retry: Option<Instant>,
     /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
     outdated_until: Option<Instant>,
     /// How often in a row that was found.
@@ -141,25 +154,34 @@ struct Entry {
 struct Running {
     cause: Cause,
     /// The object that it is about.
-    uid: Option<String>,
+    uid: Option<Box<str>>,
 }
 
 /// The Secret with the key, the CA object, the Secret with the next key.
 type References = [Option<Reference>; 3];
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Referenced {
     seen: Seen,
-    by: BTreeSet<Key>,
+    by: Referrers,
+}
+
+/// Who refers to an object. Nearly always that is one connection alone.
+#[derive(Clone, Debug)]
+enum Referrers {
+    One(Key),
+    Many(BTreeSet<Key>),
 }
 
 /// Everything that the controller knows.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    connections: HashMap<Key, Entry>,
+    connections: HashMap<Key, Box<Entry>>,
     /// Apart from the connections, for a pass may outlive the object that it is about.
     running: HashMap<Key, Running>,
     references: HashMap<Reference, Referenced>,
+    /// The names of namespaces, each once.
+    namespaces: HashSet<Arc<str>>,
 }
 
 /// First delay after a failure of our own; doubled for each further one.
@@ -172,73 +194,94 @@ const OWN_RETRY_MAX: Duration = Duration::from_mins(2);
 // === impl Registry ===
 
 impl Registry {
-    /// Takes in a connection that was read. An older version than the one that is known is ignored.
-    pub fn apply(&mut self, key: &Key, mut connection: Connection, now: Timestamp, instant: Instant) {
-        let known = self.connections.get_mut(key);
-        if let Some(entry) = &known
-            && entry.connection.is_same_object(&connection)
-        {
-            if connection.is_older_than(&entry.connection) || connection.is_same_version(&entry.connection) {
-                return;
-            }
-            if connection.spec.is_none() {
-                // Its status cannot be read either; what we wrote is what we know.
-                connection.status.clone_from(&entry.connection.status);
-            }
+    /// Takes in a connection that was read. An older version than the one that is known is ignored. Returns the
+    /// registry's own key.
+    pub fn apply(&mut self, key: &Key, mut connection: Connection, now: Timestamp, instant: Instant) -> Key {
+        let is_known = self
+            .connections
+            .get(key)
+            .is_some_and(|entry| entry.connection.uid.as_deref() == connection.metadata.uid.as_deref());
+        if !is_known {
+            // New, or another object under the same name: nothing of the old one is kept.
+            self.delete(key);
+            return self.insert(key, &connection, now, instant);
         }
-        let references = connection.references(&key.namespace);
-        match known {
-            Some(entry) if entry.connection.is_same_object(&connection) => {
-                if !entry.connection.is_still(&connection) {
-                    // This is what a pass was overtaken by; a label, or an own write, is not.
-                    entry.outdated_until = None;
-                    entry.overtaken = 0;
-                }
-                let known = std::mem::replace(&mut entry.connection, Arc::new(connection));
-                let read = &entry.connection;
-                let is = |status| is_same_verdict(&read.status, status);
-                let is_known = is(&known.status) || entry.unwritten.as_deref().is_some_and(is);
-                if let Some(unwritten) = entry.unwritten.take() {
-                    entry.keep(unwritten, &known);
-                }
-                if !is_known && entry.unwritten.is_none() {
-                    // A verdict of somebody else's comes with its own plan: of a predecessor, for instance, whose write
-                    // took its time.
-                    let (delay, failures) = entry.connection.resume(now);
-                    (entry.next, entry.failures) = (instant + delay, failures);
-                }
-                if entry.references != references {
-                    let before = std::mem::replace(&mut entry.references, references.clone());
-                    self.unlink(key, &before);
-                    self.link(key, &references);
-                }
-            }
-            _ => {
-                // New, or another object under the same name: nothing of the old one is kept.
-                self.delete(key);
-                let (delay, failures) = connection.resume(now);
-                let entry = Entry {
-                    next: instant + delay,
-                    failures,
-                    connection: Arc::new(connection),
-                    references: references.clone(),
-                    seen_before: Default::default(),
-                    unwritten: None,
-                    own_failures: 0,
-                    retry: instant,
-                    outdated_until: None,
-                    overtaken: 0,
-                };
-                self.connections.insert(key.clone(), entry);
-                self.link(key, &references);
-            }
+        let Some((key, entry)) = self.connections.get_key_value(key) else {
+            return key.clone();
+        };
+        let key = key.clone();
+        if !entry.connection.is_followed_by(&connection) {
+            return key;
         }
+        let known = entry.connection.wake();
+        if connection.spec.is_none() {
+            // Its status cannot be read either; what we wrote is what we know.
+            connection.status.clone_from(&known.status);
+        }
+        let references = self.link(&key, connection.references(&key.namespace));
+        let Some(entry) = self.connections.get_mut(&key) else {
+            return key;
+        };
+        if !known.is_still(&connection) {
+            // This is what a pass was overtaken by; a label, or an own write, is not.
+            entry.is_up_to_date();
+        }
+        entry.connection = Resting::new(&connection);
+        let is = |status| is_same_verdict(&connection.status, status);
+        let is_known = is(&known.status) || entry.unwritten.as_deref().is_some_and(is);
+        if let Some(unwritten) = entry.unwritten.take() {
+            entry.keep(unwritten, &known, &connection);
+        }
+        if !is_known && entry.unwritten.is_none() {
+            // A verdict of somebody else's comes with its own plan: of a predecessor, for instance, whose write took
+            // its time.
+            let (delay, failures) = connection.resume(now);
+            (entry.next, entry.failures) = (instant + delay, failures);
+        }
+        let before = std::mem::replace(&mut entry.references, references);
+        self.unlink(&key, &before);
+        key
+    }
+
+    /// The registry's own key of a connection that is known in just this version.
+    #[must_use]
+    pub fn has_version(&self, key: &Key, metadata: &ObjectMeta) -> Option<Key> {
+        let (known, entry) = self.connections.get_key_value(key)?;
+        let is_same = entry.connection.uid.as_deref() == metadata.uid.as_deref();
+        (is_same && entry.connection.is_version(metadata)).then(|| known.clone())
+    }
+
+    fn insert(&mut self, key: &Key, connection: &Connection, now: Timestamp, instant: Instant) -> Key {
+        let namespace = self.namespaces.get(&key.namespace).unwrap_or(&key.namespace);
+        let key = Key {
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(&key.name),
+        };
+        self.namespaces.insert(Arc::clone(&key.namespace));
+        let (delay, failures) = connection.resume(now);
+        let entry = Entry {
+            next: instant + delay,
+            failures,
+            connection: Resting::new(connection),
+            references: self.link(&key, connection.references(&key.namespace)),
+            seen_before: None,
+            unwritten: None,
+            trouble: None,
+        };
+        self.connections.insert(key.clone(), Box::new(entry));
+        key
     }
 
     /// Forgets a connection.
     pub fn delete(&mut self, key: &Key) {
-        if let Some(entry) = self.connections.remove(key) {
-            self.unlink(key, &entry.references);
+        let Some((key, entry)) = self.connections.remove_entry(key) else {
+            return;
+        };
+        self.unlink(&key, &entry.references);
+        drop(entry);
+        // This one, and the registry's.
+        if Arc::strong_count(&key.namespace) <= 2 {
+            self.namespaces.remove(&key.namespace);
         }
     }
 
@@ -248,7 +291,7 @@ impl Registry {
             .connections
             .keys()
             .filter(|key| {
-                namespace.is_none_or(|namespace| key.namespace == namespace) && !listed.contains(key)
+                namespace.is_none_or(|namespace| *key.namespace == *namespace) && !listed.contains(key)
             })
             .cloned()
             .collect();
@@ -263,7 +306,7 @@ impl Registry {
             None => Vec::new(),
             Some(referenced) => {
                 referenced.seen = seen;
-                referenced.by.iter().cloned().collect()
+                referenced.by.keys().cloned().collect()
             }
         }
     }
@@ -278,20 +321,20 @@ impl Registry {
     ) -> Vec<Key> {
         let mut affected = Vec::new();
         for (reference, referenced) in &mut self.references {
-            let in_scope =
-                reference.kind == kind && namespace.is_none_or(|namespace| reference.namespace == namespace);
+            let in_scope = reference.kind == kind
+                && namespace.is_none_or(|namespace| *reference.namespace == *namespace);
             if in_scope && !listed.contains(reference) {
                 referenced.seen = Seen::Absent;
-                affected.extend(referenced.by.iter().cloned());
+                affected.extend(referenced.by.keys().cloned());
             }
         }
         affected
     }
 
-    /// Whether some connection refers to the object.
+    /// The registry's own name of an object, if some connection refers to it.
     #[must_use]
-    pub fn refers_to(&self, reference: &Reference) -> bool {
-        self.references.contains_key(reference)
+    pub fn referred(&self, reference: &Reference) -> Option<&Reference> {
+        self.references.get_key_value(reference).map(|(known, _)| known)
     }
 
     /// Whether, and when, a connection is to be probed. `None` for one that is not known, or is being probed now.
@@ -302,37 +345,33 @@ impl Registry {
             .get(key)
             .filter(|_| !self.running.contains_key(key))?;
         let connection = &entry.connection;
-        let status = entry.unwritten.as_deref().unwrap_or(&connection.status);
-        // In the order of `References`.
-        let judged = [
-            version(status.credential.as_ref()),
-            status.ca.clone(),
-            version(status.next_credential.as_ref()),
-        ];
+        let unwritten = entry.unwritten.as_deref().map(Judged::of);
+        let judged = unwritten.as_ref().unwrap_or(&connection.judged);
         let dependency = |slot: usize| {
             let reference = entry.references.get(slot)?.as_ref()?;
             Some(Dependency {
-                judged: judged.get(slot)?.as_ref(),
+                judged: judged.versions.get(slot)?.as_ref(),
                 seen: &self.references.get(reference)?.seen,
-                seen_before: entry.seen_before.get(slot)?,
+                seen_before: entry.seen_before(slot),
             })
         };
-        if let Some(until) = entry.outdated_until.filter(|until| instant < *until) {
+        // A failure of our own is retried after its own delay, whatever else is due: the cause has not gone away.
+        let trouble = entry.trouble.as_deref();
+        let holds_up = |until: Option<Instant>| until.filter(|until| instant < *until);
+        if let Some(until) =
+            trouble.and_then(|trouble| holds_up(trouble.outdated_until).or(holds_up(trouble.retry)))
+        {
             return Some(Due::At(now + (until - instant)));
         }
-        // A failure of our own is retried after its own delay, whatever else is due: the cause has not gone away.
-        if entry.own_failures > 0 && instant < entry.retry {
-            return Some(Due::At(now + (entry.retry - instant)));
-        }
         Some(due(&Situation {
-            dormant: connection.is_dormant(),
-            generation: connection.metadata.generation.unwrap_or_default(),
-            observed_generation: status.observed_generation,
+            dormant: connection.is_dormant,
+            generation: connection.generation,
+            observed_generation: judged.generation,
             credential: dependency(0),
             ca: dependency(1),
             next_credential: dependency(2),
-            requested: connection.requested().as_deref(),
-            handled: status.last_handled_reconcile_at.as_deref(),
+            requested: connection.requested.as_deref(),
+            handled: judged.handled.as_deref(),
             unwritten: entry.unwritten.is_some(),
             next: now + entry.next.saturating_duration_since(instant),
             now,
@@ -346,24 +385,36 @@ impl Registry {
         }
         let entry = self.connections.get_mut(key)?;
         if cause != Cause::Unwritten {
-            entry.seen_before = entry.references.each_ref().map(|reference| {
+            let seen = entry.references.each_ref().map(|reference| {
                 reference
                     .as_ref()
                     .and_then(|reference| self.references.get(reference))
                     .map(|referenced| referenced.seen.clone())
                     .unwrap_or_default()
             });
+            entry.seen_before = Some(Box::new(seen));
         }
         let running = Running {
             cause,
-            uid: entry.connection.metadata.uid.clone(),
+            uid: entry.connection.uid.clone(),
         };
         self.running.insert(key.clone(), running);
+        let trouble = entry.trouble.as_deref();
+        let is_sound = trouble.is_none_or(|trouble| trouble.own_failures == 0);
+        let doubtful = trouble.is_some_and(|trouble| trouble.overtaken > 0);
+        let seen = entry.references.each_ref().map(|reference| {
+            let referenced = self.references.get(reference.as_ref()?)?;
+            match &referenced.seen {
+                Seen::Present(version) if is_sound => Some(version.clone()),
+                Seen::Present(_) | Seen::Unknown | Seen::Absent | Seen::Deleted(_) => None,
+            }
+        });
         Some(Job {
+            seen,
             key: key.clone(),
-            connection: Arc::clone(&entry.connection),
+            connection: Arc::new(entry.connection.wake()),
             unwritten: entry.unwritten.clone(),
-            doubtful: entry.overtaken > 0,
+            doubtful,
             cause,
             failures: entry.failures,
         })
@@ -375,7 +426,7 @@ impl Registry {
         let (Some(running), Some(entry)) = (running, self.connections.get_mut(key)) else {
             return;
         };
-        if entry.connection.metadata.uid != running.uid {
+        if entry.connection.uid != running.uid {
             return;
         }
         match finished {
@@ -387,6 +438,28 @@ impl Registry {
                 entry.failures = failures;
                 entry.next = instant + delay;
                 entry.written(&connection);
+                // What the pass has read is known as if a watch had told of it: of objects that were there before
+                // anybody referred to them it does not tell.
+                let read = &entry.connection.judged.versions;
+                for (reference, version) in entry.references.iter().zip(read) {
+                    if let (Some(reference), Some(version)) = (reference, version)
+                        && let Some(referenced) = self.references.get_mut(reference)
+                        && referenced.seen == Seen::Unknown
+                    {
+                        referenced.seen = Seen::Present(version.clone());
+                    }
+                }
+                // What was known before and was judged is remembered as judged.
+                let is_judged = |(before, version): (&Seen, &Option<Version>)| match before {
+                    Seen::Unknown => true,
+                    Seen::Present(before) => version.as_ref() == Some(before),
+                    Seen::Absent | Seen::Deleted(_) => false,
+                };
+                if let Some(before) = &entry.seen_before
+                    && before.iter().zip(read).all(is_judged)
+                {
+                    entry.seen_before = None;
+                }
             }
             Finished::Written(connection) => entry.written(&connection),
             Finished::Unwritten {
@@ -398,21 +471,24 @@ impl Registry {
                 entry.failures = status.consecutive_failures;
                 entry.next = instant + delay;
                 entry.advance(&connection);
-                entry.keep(Arc::from(status), &connection);
+                let read = entry.connection.wake();
+                entry.keep(Arc::from(status), &connection, &read);
             }
             Finished::Overtaken(connection) => {
-                entry.own_failures = 0;
                 entry.unwritten = None;
                 // What led to the pass leads to the next one too.
-                entry.seen_before = Default::default();
-                let is_still_old = !connection.is_older_than(&entry.connection);
-                entry.outdated_until = is_still_old.then(|| instant + doubled(OUTDATED_MIN, entry.overtaken));
-                entry.overtaken = entry.overtaken.saturating_add(1);
+                entry.seen_before = None;
+                let is_still_old = !entry.connection.is_newer_than(&connection);
+                let trouble = entry.trouble.get_or_insert_default();
+                (trouble.own_failures, trouble.retry) = (0, None);
+                trouble.outdated_until =
+                    is_still_old.then(|| instant + doubled(OUTDATED_MIN, trouble.overtaken));
+                trouble.overtaken = trouble.overtaken.saturating_add(1);
             }
             Finished::Failed => {
                 entry.fail(instant);
                 if running.cause != Cause::Unwritten {
-                    entry.seen_before = Default::default();
+                    entry.seen_before = None;
                 }
             }
         }
@@ -427,10 +503,7 @@ impl Registry {
     /// Whether there is a connection of this name.
     #[must_use]
     pub fn knows(&self, namespace: &str, name: &str) -> bool {
-        self.connections.contains_key(&Key {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
+        self.connections.contains_key(&Key::new(namespace, name))
     }
 
     /// Whether there is none.
@@ -439,14 +512,23 @@ impl Registry {
         self.connections.is_empty()
     }
 
-    fn link(&mut self, key: &Key, references: &References) {
-        for reference in references.iter().flatten() {
-            self.references
-                .entry(reference.clone())
-                .or_default()
-                .by
-                .insert(key.clone());
-        }
+    /// Notes to what a connection refers. Returns the registry's own names of it.
+    fn link(&mut self, key: &Key, named: References) -> References {
+        named.map(|named| {
+            let named = named?;
+            let known = self.references.get_key_value(&named);
+            let named = known.map_or(named, |(known, _)| known.clone());
+            if let Some(known) = self.references.get_mut(&named) {
+                known.by.insert(key);
+            } else {
+                let new = Referenced {
+                    seen: Seen::Unknown,
+                    by: Referrers::One(key.clone()),
+                };
+                self.references.insert(named.clone(), new);
+            }
+            Some(named)
+        })
     }
 
     fn unlink(&mut self, key: &Key, references: &References) {
@@ -456,11 +538,43 @@ impl Registry {
             if entry.is_some_and(|entry| entry.references.iter().flatten().any(|kept| kept == reference)) {
                 continue;
             }
-            if let Some(referenced) = self.references.get_mut(reference) {
-                referenced.by.remove(key);
-                if referenced.by.is_empty() {
-                    self.references.remove(reference);
-                }
+            if let Some(referenced) = self.references.get_mut(reference)
+                && !referenced.by.remove(key)
+            {
+                self.references.remove(reference);
+            }
+        }
+    }
+}
+
+// === impl Referrers ===
+
+impl Referrers {
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let (one, many) = match self {
+            Self::One(key) => (Some(key), None),
+            Self::Many(keys) => (None, Some(keys)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn insert(&mut self, key: &Key) {
+        match self {
+            Self::One(known) if known == key => {}
+            Self::One(known) => *self = Self::Many([known.clone(), key.clone()].into()),
+            Self::Many(keys) => {
+                keys.insert(key.clone());
+            }
+        }
+    }
+
+    /// Whether anybody is left.
+    fn remove(&mut self, key: &Key) -> bool {
+        match self {
+            Self::One(known) => known != key,
+            Self::Many(keys) => {
+                keys.remove(key);
+                !keys.is_empty()
             }
         }
     }
@@ -473,14 +587,25 @@ impl Entry {
     fn written(&mut self, connection: &Arc<Connection>) {
         self.advance(connection);
         self.unwritten = None;
-        self.own_failures = 0;
-        self.overtaken = 0;
+        self.trouble = None;
+    }
+
+    /// The watch has told by what a pass was overtaken.
+    fn is_up_to_date(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            (trouble.outdated_until, trouble.overtaken) = (None, 0);
+        }
+    }
+
+    /// What was known of a reference when the last pass began.
+    fn seen_before(&self, slot: usize) -> &Seen {
+        let before = self.seen_before.as_deref().and_then(|before| before.get(slot));
+        before.unwrap_or(&Seen::Unknown)
     }
 
     /// Keeps a verdict that could not be written, made from the connection as it was `known` then, unless the
-    /// connection as it was read since has that verdict, or takes it no longer.
-    fn keep(&mut self, status: Arc<ScimBridgeConnectionStatus>, known: &Connection) {
-        let read = &self.connection;
+    /// connection as it was `read` since has that verdict, or takes it no longer.
+    fn keep(&mut self, status: Arc<ScimBridgeConnectionStatus>, known: &Connection, read: &Connection) {
         let before = self.unwritten.take();
         // The write may have arrived, and only its answer been lost.
         let has_it = is_same_verdict(&read.status, &status);
@@ -489,21 +614,80 @@ impl Entry {
 
     /// Takes the connection as a pass knew it, unless the watch has told of a newer one.
     fn advance(&mut self, connection: &Arc<Connection>) {
-        if !connection.is_older_than(&self.connection) {
-            self.connection = Arc::clone(connection);
+        if self.connection.is_followed_by(connection) {
+            self.connection = Resting::new(connection);
         }
     }
 
     /// A failure of our own: the next try comes after a while.
     fn fail(&mut self, instant: Instant) {
-        self.retry = instant + doubled(OWN_RETRY_MIN, self.own_failures);
-        self.own_failures = self.own_failures.saturating_add(1);
+        let trouble = self.trouble.get_or_insert_default();
+        trouble.retry = Some(instant + doubled(OWN_RETRY_MIN, trouble.own_failures));
+        trouble.own_failures = trouble.own_failures.saturating_add(1);
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    /// How much the probe asks.
+    #[must_use]
+    pub fn depth(&self, heartbeat: Duration, now: Timestamp) -> Depth {
+        let status = self.unwritten.as_deref().unwrap_or(&self.connection.status);
+        depth(self.cause, status, self.failures, heartbeat, now)
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// The connection of this name.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Namespace and name.
+    #[must_use]
+    pub fn names(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+// === impl Reference ===
+
+impl Reference {
+    /// The object of this kind and name.
+    #[must_use]
+    pub fn new(kind: ReferenceKind, namespace: &str, name: &str) -> Self {
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
 // === impl Connection ===
 
 impl Connection {
+    /// A connection of these parts.
+    #[must_use]
+    pub fn new(
+        metadata: ObjectMeta,
+        spec: ScimBridgeConnectionSpec,
+        status: Option<ScimBridgeConnectionStatus>,
+    ) -> Self {
+        Self {
+            metadata: trimmed(metadata),
+            spec: Some(spec),
+            status: status.unwrap_or_else(unobserved),
+        }
+    }
+
     /// Whether both are versions of one object, and not two that had the same name.
     #[must_use]
     pub fn is_same_object(&self, other: &Self) -> bool {
@@ -519,11 +703,6 @@ impl Connection {
         let pace = pace_of(uid, interval, &self.status);
         let resume = pace.resume(&self.status, now);
         (duration_between(now, resume), pace.failures)
-    }
-
-    fn is_older_than(&self, other: &Self) -> bool {
-        let version = |connection: &Self| connection.metadata.resource_version.clone().unwrap_or_default();
-        is_older(&version(self), &version(other))
     }
 
     /// Whether a status that was made from this connection may be written to it as it is `read` now: it is still the
@@ -551,11 +730,6 @@ impl Connection {
             && read.metadata.deletion_timestamp.is_none()
     }
 
-    fn is_same_version(&self, other: &Self) -> bool {
-        let version = &self.metadata.resource_version;
-        version.is_some() && *version == other.metadata.resource_version
-    }
-
     /// The declared identity provider.
     #[must_use]
     pub fn declared(&self) -> Option<IdentityProvider> {
@@ -576,18 +750,18 @@ impl Connection {
         Row::of(self.declared(), is_suspended, status)
     }
 
-    fn is_dormant(&self) -> bool {
+    pub(super) fn is_dormant(&self) -> bool {
         self.metadata.deletion_timestamp.is_some() || self.spec.as_ref().is_some_and(|spec| spec.suspend)
     }
 
-    fn references(&self, namespace: &str) -> References {
+    fn references(&self, namespace: &Arc<str>) -> References {
         let Some(spec) = &self.spec else {
             return Default::default();
         };
         let reference = |kind, name: &str| Reference {
             kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
+            namespace: Arc::clone(namespace),
+            name: name.into(),
         };
         let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
         [
@@ -607,11 +781,7 @@ impl From<ScimBridgeConnection> for Connection {
             spec,
             status,
         } = object;
-        Self {
-            metadata: trimmed(metadata),
-            spec: Some(spec),
-            status: status.unwrap_or_else(unobserved),
-        }
+        Self::new(metadata, spec, status)
     }
 }
 

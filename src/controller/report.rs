@@ -6,13 +6,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Resource as _,
     api::{Patch, PatchParams},
-    core::DeserializeGuard,
 };
 use serde::Serialize;
 
 use super::{
     api::call,
     context::Context,
+    decode::{Decoded, Metadata},
     error::{Call, Cause, ControllerError},
     registry::{Connection, Key},
 };
@@ -58,9 +58,7 @@ pub(super) async fn report(
     unwritten: Option<&ScimBridgeConnectionStatus>,
     status: &ScimBridgeConnectionStatus,
 ) -> Result<Reported, ControllerError> {
-    // An object that does not decode can still be written to, and its answer decodes no better.
-    let api =
-        Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(context.client.clone(), &key.namespace);
+    let api = Api::<Metadata<ScimBridgeConnection>>::namespaced(context.client.clone(), &key.namespace);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let mut resource_version = connection.metadata.resource_version.clone();
     for _ in 0..ATTEMPTS {
@@ -68,8 +66,8 @@ pub(super) async fn report(
             api_version: &ScimBridgeConnection::api_version(&()),
             kind: &ScimBridgeConnection::kind(&()),
             metadata: ObjectMeta {
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
+                name: Some(key.name.to_string()),
+                namespace: Some(key.namespace.to_string()),
                 resource_version: resource_version.clone(),
                 ..ObjectMeta::default()
             },
@@ -83,10 +81,13 @@ pub(super) async fn report(
         )
         .await
         {
-            Ok(Some(DeserializeGuard(written))) => {
-                let mut written = written.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
-                written.status.clone_from(status);
-                return Ok(Reported::Written(Arc::new(written)));
+            // Of the answer only the version is news: the specification is the one that the version before had.
+            Ok(Some(Metadata { metadata, .. })) => {
+                return Ok(Reported::Written(Arc::new(Connection {
+                    metadata,
+                    spec: connection.spec.clone(),
+                    status: status.clone(),
+                })));
             }
             Ok(None) => return Ok(Reported::Overtaken),
             Err(ControllerError::Api {
@@ -114,10 +115,7 @@ pub(super) async fn report(
 /// # Errors
 /// Where the API server refuses or does not answer.
 pub(super) async fn read(context: &Context, key: &Key) -> Result<Option<Connection>, ControllerError> {
-    let api =
-        Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(context.client.clone(), &key.namespace);
+    let api = Api::<Decoded>::namespaced(context.client.clone(), &key.namespace);
     let read = call(context, Call::ReadConnection, api.get(&key.name)).await?;
-    Ok(read.map(|DeserializeGuard(object)| {
-        object.map_or_else(|invalid| invalid.metadata.into(), Connection::from)
-    }))
+    Ok(read.map(Connection::from))
 }

@@ -61,6 +61,8 @@ impl Restraint {
     /// Forgets those who have nothing to pay for any more.
     pub(super) fn forget(&mut self, now: Instant) {
         self.paid.retain(|_, paid| *paid > now);
+        // Thousands may have been new at once.
+        self.paid.shrink_to(self.paid.len() * 2);
     }
 }
 
@@ -72,10 +74,7 @@ mod tests {
     const PACE: Duration = PROBES.pace;
 
     fn key(name: &str) -> Key {
-        Key {
-            namespace: "a".to_owned(),
-            name: name.to_owned(),
-        }
+        Key::new("a", name)
     }
 
     #[test]

@@ -11,6 +11,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::Hash,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -28,12 +29,12 @@ const PASSES_PER_PLACE: usize = 8;
 pub(super) struct Turns<I> {
     places: usize,
     /// By namespace, in the order in which they became due, and since when.
-    waiting: HashMap<String, VecDeque<(Instant, Key)>>,
+    waiting: HashMap<Arc<str>, VecDeque<(Instant, Key)>>,
     is_waiting: HashSet<Key>,
     /// The namespaces in which somebody waits, in the order of their turns.
-    order: VecDeque<String>,
+    order: VecDeque<Arc<str>>,
     running: HashMap<I, Key>,
-    running_in: HashMap<String, usize>,
+    running_in: HashMap<Arc<str>, usize>,
     /// The passes that hold a place, in the order in which they began.
     fresh: VecDeque<(Instant, I)>,
 }
@@ -56,9 +57,9 @@ impl<I: Copy + Eq + Hash> Turns<I> {
         if !self.is_waiting.insert(key.clone()) {
             return;
         }
-        let queue = self.waiting.entry(key.namespace.clone()).or_default();
+        let queue = self.waiting.entry(Arc::clone(&key.namespace)).or_default();
         if queue.is_empty() {
-            self.order.push_back(key.namespace.clone());
+            self.order.push_back(Arc::clone(&key.namespace));
         }
         queue.push_back((now, key.clone()));
     }
@@ -96,7 +97,7 @@ impl<I: Copy + Eq + Hash> Turns<I> {
 
     /// The pass of who was next is under way.
     pub(super) fn begin(&mut self, id: I, key: Key, now: Instant) {
-        *self.running_in.entry(key.namespace.clone()).or_default() += 1;
+        *self.running_in.entry(Arc::clone(&key.namespace)).or_default() += 1;
         self.running.insert(id, key);
         self.fresh.push_back((now, id));
     }
@@ -142,10 +143,7 @@ mod tests {
 
     fn key(text: &str) -> Key {
         let (namespace, name) = text.split_once('/').unwrap();
-        Key {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Key::new(namespace, name)
     }
 
     /// Turns whose passes are numbered in the order in which they begin.

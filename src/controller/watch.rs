@@ -5,14 +5,17 @@
 
 use std::fmt::Debug;
 
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Client, Resource,
-    core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta},
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt as _,
         watcher::{self, Event, watcher},
@@ -21,8 +24,10 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
-use super::registry::{Connection, Key, Reference, ReferenceKind};
-use crate::api::v1alpha1::ScimBridgeConnection;
+use super::{
+    decode::{Decoded, Metadata},
+    registry::{Key, Reference, ReferenceKind},
+};
 
 /// So many objects of a list are asked for at a time. Metadata may be large: 256 KiB of annotations alone, of anybody who
 /// may create the object. A page of kube's usual 500 could take more memory than the operator is given.
@@ -39,21 +44,18 @@ pub(super) type Watch = BoxStream<'static, (Option<String>, Sight)>;
 )]
 pub(super) enum Sight {
     /// Of connections.
-    Connection(Event<(Key, Connection)>),
+    Connection(Event<(Key, Decoded)>),
     /// Of objects that connections may refer to.
     Object(ReferenceKind, Event<(Reference, ObjectMeta)>),
 }
 
 /// Watches the connections of a namespace, or of all.
 pub(super) fn connections(client: &Client, namespace: Option<&str>, labels: Option<&str>) -> Watch {
-    let api = api::<DeserializeGuard<ScimBridgeConnection>>(client, namespace);
+    let api = api::<Decoded>(client, namespace);
     let config = labels.map_or_else(watcher::Config::default, |labels| {
         watcher::Config::default().labels(labels)
     });
-    let take = |DeserializeGuard(object): DeserializeGuard<ScimBridgeConnection>| {
-        let connection = object.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
-        (key(&connection.metadata), connection)
-    };
+    let take = |decoded: Decoded| (key(&decoded.metadata), decoded);
     events(api, config, "connections", namespace, move |event| {
         Sight::Connection(map(event, take))
     })
@@ -61,7 +63,7 @@ pub(super) fn connections(client: &Client, namespace: Option<&str>, labels: Opti
 
 /// Watches the metadata of the Secrets of a namespace, or of all.
 pub(super) fn secrets(client: &Client, namespace: Option<&str>) -> Watch {
-    let api = api::<PartialObjectMeta<Secret>>(client, namespace);
+    let api = api::<Metadata<Secret>>(client, namespace);
     events(api, watcher::Config::default(), "Secrets", namespace, |event| {
         sight(ReferenceKind::Secret, event)
     })
@@ -69,7 +71,7 @@ pub(super) fn secrets(client: &Client, namespace: Option<&str>) -> Watch {
 
 /// Watches the metadata of the ConfigMaps of a namespace, or of all.
 pub(super) fn config_maps(client: &Client, namespace: Option<&str>) -> Watch {
-    let api = api::<PartialObjectMeta<ConfigMap>>(client, namespace);
+    let api = api::<Metadata<ConfigMap>>(client, namespace);
     events(
         api,
         watcher::Config::default(),
@@ -79,7 +81,7 @@ pub(super) fn config_maps(client: &Client, namespace: Option<&str>) -> Watch {
     )
 }
 
-fn sight<K>(kind: ReferenceKind, event: Event<PartialObjectMeta<K>>) -> Sight {
+fn sight<K>(kind: ReferenceKind, event: Event<Metadata<K>>) -> Sight {
     Sight::Object(
         kind,
         map(event, |object| {
@@ -112,8 +114,9 @@ where
     let namespace = namespace.map(str::to_owned);
     // What the failures in a row have in common: said once, not at each attempt.
     let mut failing: Option<Option<u16>> = None;
-    watcher(api, config.page_size(PAGE))
-        .default_backoff()
+    let streamed = watcher(api.clone(), config.clone().streaming_lists()).default_backoff();
+    let paged = watcher(api, config.page_size(PAGE)).default_backoff();
+    unless_refused(streamed.boxed(), paged.boxed())
         .filter_map(move |event| {
             let event = match event {
                 Ok(event) => {
@@ -134,6 +137,26 @@ where
             std::future::ready(event)
         })
         .boxed()
+}
+
+/// The first of two watches, or, from where the API server does not know how to stream a list, the second.
+fn unless_refused<K: Send + 'static>(
+    streamed: BoxStream<'static, Result<Event<K>, watcher::Error>>,
+    paged: BoxStream<'static, Result<Event<K>, watcher::Error>>,
+) -> impl Stream<Item = Result<Event<K>, watcher::Error>> {
+    stream::unfold((streamed, Some(paged)), |(mut watch, mut paged)| async move {
+        loop {
+            let event = watch.next().await?;
+            match (&event, paged.take()) {
+                // "sendInitialEvents is forbidden": an invalid, or a bad request.
+                (Err(error), Some(paged)) if matches!(status_of(error), Some(400 | 422)) => watch = paged,
+                (_, kept) => {
+                    paged = kept;
+                    return Some((event, (watch, paged)));
+                }
+            }
+        }
+    })
 }
 
 fn map<K, T>(event: Event<K>, take: impl Fn(K) -> T) -> Event<T> {
@@ -166,16 +189,18 @@ fn status_of(error: &watcher::Error) -> Option<u16> {
 }
 
 fn key(metadata: &ObjectMeta) -> Key {
-    Key {
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
+    let (namespace, name) = names(metadata);
+    Key::new(namespace, name)
 }
 
 fn reference(kind: ReferenceKind, metadata: &ObjectMeta) -> Reference {
-    Reference {
-        kind,
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
+    let (namespace, name) = names(metadata);
+    Reference::new(kind, namespace, name)
+}
+
+fn names(metadata: &ObjectMeta) -> (&str, &str) {
+    (
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
 }

@@ -122,6 +122,32 @@ pub enum TransportFailure {
     Http,
 }
 
+// === impl Exchange ===
+
+impl Exchange {
+    /// Whether whoever answered `/ping` may be a bridge: it could be reached, and has not shown that it is none.
+    #[must_use]
+    pub const fn is_of_a_bridge(&self) -> bool {
+        !matches!(
+            self.ping,
+            Reading::Failed(_) | Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken)
+        )
+    }
+}
+
+// === impl Reading ===
+
+impl<T> Reading<T> {
+    /// Whether the key was accepted or refused.
+    #[must_use]
+    pub const fn tells_of_the_key(&self) -> bool {
+        matches!(
+            self,
+            Self::Answered(Answer::Document(_) | Answer::Unauthorized | Answer::Forbidden)
+        )
+    }
+}
+
 /// `GET /health`, as far as it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HealthReport {

@@ -37,16 +37,21 @@ pub enum Seen {
     /// It does not exist: it is in no list.
     Absent,
     /// It was deleted, in this resource version.
-    Deleted(String),
+    Deleted(Box<str>),
     /// It exists in this version.
-    Present(ObjectVersion),
+    Present(Version),
 }
+
+/// The version of an object, as it is kept: thousands of them lie in memory, so UID and resource version are one piece
+/// of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Version(Box<str>);
 
 /// One of the objects that a connection refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct Dependency<'a> {
     /// The version that the status is about; `None` where there was no object.
-    pub judged: Option<&'a ObjectVersion>,
+    pub judged: Option<&'a Version>,
     /// The newest version known.
     pub seen: &'a Seen,
     /// The newest version that was known when the last pass began: it is behind what that pass read itself, and so no
@@ -149,6 +154,45 @@ pub fn due(situation: &Situation<'_>) -> Due {
     }
 }
 
+/// How much a probe asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// Everything, over a new connection: name, way and certificate as they are now.
+    #[default]
+    Anew,
+    /// Everything.
+    Thorough,
+    /// What decides, over a connection that was proven and still stands: the key and SCIM. `/ping` was answered on that
+    /// connection, and the count of groups stays as it was. Where there is no such connection, everything.
+    Routine,
+}
+
+/// How much the next probe asks. Whoever asks for a probe has often changed what a connection rests on. Routine is a
+/// probe by the schedule of a connection that works, as long as its status need not be written again for the heartbeat:
+/// so that is proven in full before it is written, and no count is older than what the status says of its time.
+#[must_use]
+pub fn depth(
+    cause: Cause,
+    status: &ScimBridgeConnectionStatus,
+    failures: u32,
+    heartbeat: Duration,
+    now: Timestamp,
+) -> Depth {
+    let works = reason_of(&status.conditions) == Some(Reason::Connected) && failures == 0;
+    let written = status.last_probe_time.as_ref().map(|time| time.0);
+    let is_fresh = written.is_some_and(|written| written <= now && now < written + heartbeat);
+    match cause {
+        Cause::Requested => Depth::Anew,
+        Cause::Scheduled if works && is_fresh => Depth::Routine,
+        Cause::NewGeneration
+        | Cause::CredentialChanged
+        | Cause::CaChanged
+        | Cause::NextCredentialChanged
+        | Cause::Scheduled
+        | Cause::Unwritten => Depth::Thorough,
+    }
+}
+
 /// What the next delay depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace<'a> {
@@ -179,6 +223,17 @@ impl Pace<'_> {
         }
         let backed_off = spread(RETRY_MIN, self.retry_window(), hash(self.uid, self.failures));
         backed_off.max(self.pause().unwrap_or_default())
+    }
+
+    /// When to probe next after the first verdict: in the object's own slot of the interval, as after a restart. Thousands
+    /// may have been created at once, and would stay together for long. After a failure or a refusal as after any other.
+    #[must_use]
+    pub fn first(&self, now: Timestamp) -> Timestamp {
+        if self.failures == 0 && self.standing != Reason::AuthFailed {
+            slot(self.uid, self.interval, now + RETRY_MIN)
+        } else {
+            now + self.delay()
+        }
     }
 
     /// The pause that the bridge asked for and gets.
@@ -276,12 +331,60 @@ impl Dependency<'_> {
             // A watch may lag behind what a pass has read by itself: what was deleted may be there again.
             Seen::Deleted(version) => self
                 .judged
-                .is_some_and(|judged| !is_older(version, &judged.resource_version)),
+                .is_some_and(|judged| !is_older(version, judged.resource_version())),
             Seen::Present(version) => self.judged.is_none_or(|judged| {
-                judged != version && !is_older(&version.resource_version, &judged.resource_version)
+                judged != version && !is_older(version.resource_version(), judged.resource_version())
             }),
         };
         differs && self.seen != self.seen_before
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    /// `metadata.resourceVersion`
+    #[must_use]
+    pub fn resource_version(&self) -> &str {
+        self.parts().0
+    }
+
+    /// `metadata.uid`
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.parts().1
+    }
+
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once(Self::BETWEEN).unwrap_or_default()
+    }
+
+    /// Neither part has one.
+    const BETWEEN: char = ' ';
+}
+
+impl From<&ObjectVersion> for Version {
+    fn from(version: &ObjectVersion) -> Self {
+        let ObjectVersion {
+            uid,
+            resource_version,
+        } = version;
+        Self(format!("{resource_version}{}{uid}", Self::BETWEEN).into())
+    }
+}
+
+impl From<ObjectVersion> for Version {
+    fn from(version: ObjectVersion) -> Self {
+        Self::from(&version)
+    }
+}
+
+impl From<&Version> for ObjectVersion {
+    fn from(version: &Version) -> Self {
+        Self {
+            uid: version.uid().to_owned(),
+            resource_version: version.resource_version().to_owned(),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     conditions::{Circumstances, MISSING_GRACE, conditions, grace_end, reason_of, whole_seconds},
-    evidence::{Component, Evidence, Exchange, HealthReport},
+    evidence::{Component, Evidence, Exchange, HealthReport, Reading},
     schedule::Pace,
     target::Target,
     verdict::{Hindrance, Verdict, diagnose},
@@ -134,7 +134,12 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
     if pass.requested.is_some() {
         status.last_handled_reconcile_at.clone_from(&pass.requested);
     }
-    let mut next = pass.now + pace.delay();
+    let is_first = previous.observed_generation < 0;
+    let mut next = if is_first {
+        pace.first(pass.now)
+    } else {
+        pass.now + pace.delay()
+    };
     match grace_end(&status.conditions) {
         Some(end) if end > pass.now => next = next.min(end),
         // `Reconciling` was True for another reason before the object was missed, and its time does not move: whole
@@ -289,7 +294,7 @@ fn judged(
         }),
         directory: users.map(|users| DirectoryStatus {
             users: *users,
-            groups: exchange.and_then(|exchange| exchange.groups),
+            groups: exchange.and_then(|exchange| groups(exchange, previous)),
         }),
         credential: pass.versions.credential.as_ref().map(credential_status),
         ca: pass.versions.ca.clone(),
@@ -308,13 +313,20 @@ fn judged(
     }
 }
 
+/// The count of groups. A routine probe, which has no need to ask for `/ping`, does not ask for them either.
+fn groups(exchange: &Exchange, previous: &ScimBridgeConnectionStatus) -> Option<u64> {
+    let is_routine = exchange.ping == Reading::NotSent;
+    let known = previous.directory.and_then(|directory| directory.groups);
+    if is_routine { known } else { exchange.groups }
+}
+
 fn change(
     previous: &ScimBridgeConnectionStatus,
     next: &ScimBridgeConnectionStatus,
     threshold: u32,
     pass: &Pass<'_>,
 ) -> Change {
-    if timeless(previous, threshold) != timeless(next, threshold) {
+    if !says_the_same(previous, next, threshold) {
         return Change::News;
     }
     let written = previous.last_probe_time.as_ref().map(|time| time.0);
@@ -325,25 +337,50 @@ fn change(
     }
 }
 
-/// The status without what only tells that time goes by. Failures beyond the threshold tell nothing new either.
-fn timeless(status: &ScimBridgeConnectionStatus, threshold: u32) -> ScimBridgeConnectionStatus {
-    ScimBridgeConnectionStatus {
-        last_probe_time: None,
-        next_probe_time: None,
-        valid_until: None,
-        consecutive_failures: status.consecutive_failures.min(threshold),
-        ..status.clone()
-    }
+/// Whether two statuses differ only in what tells that time goes by. Failures beyond the threshold tell nothing new
+/// either.
+fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus, threshold: u32) -> bool {
+    // Destructured in full: of a new field has to be said whether it is news.
+    let ScimBridgeConnectionStatus {
+        observed_generation,
+        conditions,
+        scim_endpoint,
+        scim_api,
+        bridge,
+        certificate,
+        directory,
+        credential,
+        ca,
+        next_credential,
+        last_probe_time: _,
+        next_probe_time: _,
+        valid_until: _,
+        consecutive_failures,
+        last_handled_reconcile_at,
+        binding,
+    } = a;
+    *observed_generation == b.observed_generation
+        && *conditions == b.conditions
+        && *scim_endpoint == b.scim_endpoint
+        && *scim_api == b.scim_api
+        && *bridge == b.bridge
+        && *certificate == b.certificate
+        && *directory == b.directory
+        && *credential == b.credential
+        && *ca == b.ca
+        && *next_credential == b.next_credential
+        && (*consecutive_failures).min(threshold) == b.consecutive_failures.min(threshold)
+        && *last_handled_reconcile_at == b.last_handled_reconcile_at
+        && *binding == b.binding
 }
 
 /// Whether watchers that were missing from the last report are in this one: a bridge that waits for its key after a
 /// restart starts them with the first request that carries it, and that was ours.
 #[must_use]
 pub fn unlocked(before: &ScimBridgeConnectionStatus, after: &ScimBridgeConnectionStatus) -> bool {
-    let components = |status: &ScimBridgeConnectionStatus| {
-        let bridge = status.bridge.as_ref();
-        bridge.map(|bridge| bridge.components.clone()).unwrap_or_default()
-    };
+    fn components(status: &ScimBridgeConnectionStatus) -> &[ComponentStatus] {
+        status.bridge.as_ref().map_or(&[], |bridge| &bridge.components)
+    }
     let (before, after) = (components(before), components(after));
     !before.is_empty()
         && after.iter().any(|component| {

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -55,14 +55,17 @@ pub struct Row {
 /// The rows of all connections, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    rows: Mutex<HashMap<String, HashMap<String, Row>>>,
+    rows: Mutex<HashMap<Arc<str>, Named>>,
 }
 
-/// A row with its labels, taken out so that a slow reader holds up nobody.
+/// The rows of a namespace, by name.
+type Named = HashMap<Arc<str>, Arc<Row>>;
+
+/// A row with its labels, as it is now: a slow reader holds up nobody, and what changes meanwhile is another row.
 struct Exported {
-    namespace: String,
-    name: String,
-    row: Row,
+    namespace: Arc<str>,
+    name: Arc<str>,
+    row: Arc<Row>,
 }
 
 // === impl Row ===
@@ -137,19 +140,14 @@ impl Row {
 
 impl Connections {
     /// A connection was read.
-    pub(super) fn show(&self, namespace: &str, name: &str, row: Row) {
+    pub(super) fn show(&self, namespace: &Arc<str>, name: &Arc<str>, row: Row) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if !rows.contains_key(namespace) {
-            rows.insert(namespace.to_owned(), HashMap::new());
-        }
-        let Some(rows) = rows.get_mut(namespace) else {
-            return;
-        };
+        let rows = rows.entry(Arc::clone(namespace)).or_default();
         match rows.get_mut(name) {
             None => {
-                rows.insert(name.to_owned(), row);
+                rows.insert(Arc::clone(name), Arc::new(row));
             }
-            Some(present) => present.renew(row),
+            Some(present) => Arc::make_mut(present).renew(row),
         }
     }
 
@@ -158,7 +156,13 @@ impl Connections {
     pub(super) fn judged(&self, namespace: &str, name: &str, row: Row) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
-            present.renew(row);
+            // What was declared may have changed while it was probed.
+            let (declared, suspended) = (present.declared, present.suspended);
+            Arc::make_mut(present).renew(Row {
+                declared,
+                suspended,
+                ..row
+            });
         }
     }
 
@@ -166,7 +170,7 @@ impl Connections {
     pub(super) fn unlocked(&self, namespace: &str, name: &str) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(row) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
-            row.unlocks += 1;
+            Arc::make_mut(row).unlocks += 1;
         }
     }
 
@@ -195,9 +199,9 @@ impl Connections {
         let mut exported = Vec::with_capacity(rows.values().map(HashMap::len).sum());
         for (namespace, named) in &*rows {
             exported.extend(named.iter().map(|(name, row)| Exported {
-                namespace: namespace.clone(),
-                name: name.clone(),
-                row: *row,
+                namespace: Arc::clone(namespace),
+                name: Arc::clone(name),
+                row: Arc::clone(row),
             }));
         }
         exported

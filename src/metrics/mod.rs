@@ -297,7 +297,7 @@ impl Metrics {
     }
 
     /// A connection was read.
-    pub fn read(&self, namespace: &str, name: &str, row: Row) {
+    pub fn read(&self, namespace: &Arc<str>, name: &Arc<str>, row: Row) {
         self.connections.show(namespace, name, row);
     }
 

@@ -29,7 +29,7 @@ use kube::{Client, Config};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{Semaphore, watch},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -55,7 +55,8 @@ use crate::{
     clock::{Clock, SystemClock},
     controller::{
         ControllerError, Readiness,
-        context::{Context, Settings},
+        authorities::Authorities,
+        context::{CALLS, Context, Settings},
         drive,
     },
     metrics::Metrics,
@@ -305,6 +306,8 @@ fn context(
         client,
         prober: Arc::new(OnePerOrigin::new(prober)),
         policy,
+        authorities: Authorities::default(),
+        calls: Arc::new(Semaphore::new(CALLS)),
         tenure,
         clock,
         metrics,

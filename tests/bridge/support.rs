@@ -15,6 +15,7 @@ use scim_bridge_operator::{
     clock::SystemClock,
     domain::{
         evidence::{Evidence, Exchange},
+        schedule::Depth,
         target::{Origin, Target},
         verdict::diagnose,
     },
@@ -91,6 +92,7 @@ pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeOrder {
         trust,
         key: key(KEY),
         next_key: None,
+        depth: Depth::Anew,
     }
 }
 

@@ -47,7 +47,10 @@ async fn a_refused_request_is_tried_again_and_nothing_else_happens() {
             // kube tries 429 and 503 again by itself.
             let times = if [429, 503].contains(&code) { 2 } else { 1 };
             proxy.spoil(times, Fate::Answer(code), applies);
-            bed.connect(&name, &bridge, json!({})).await;
+            // One of its own: what was read before is not read again.
+            bed.config_map(&name, bed.ca_pem()).await;
+            let ca = json!({"caRef": {"kind": "ConfigMap", "name": name}});
+            bed.connect(&name, &bridge, json!({"tls": ca})).await;
             let connection = bed.until(&name, "its verdict", |object| line(object) == "True Connected");
             let connection = connection.await;
             assert_eq!(proxy.unspoiled(), 0, "{name}: the refusal was met");

@@ -18,7 +18,8 @@ use scim_bridge_operator::{
     clock::SystemClock,
     controller::{
         Readiness,
-        context::{Context, Settings},
+        authorities::Authorities,
+        context::{CALLS, Context, Settings},
         drive,
     },
     domain::evidence::Exchange,
@@ -28,7 +29,7 @@ use scim_bridge_operator::{
 };
 use serde_json::json;
 use testbed::wait;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     bed::{Bed, DEADLINE},
@@ -128,6 +129,8 @@ async fn in_a_process_of_its_own() {
             times: AtomicU32::new(0),
         })),
         policy: Arc::new(policy),
+        authorities: Authorities::default(),
+        calls: Arc::new(Semaphore::new(CALLS)),
         tenure: Tenure::unlimited(),
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&metrics),

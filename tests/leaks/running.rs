@@ -207,17 +207,14 @@ async fn every_reason_at_the_finest_log_level() {
     for (_, row) in &rows {
         create(&bed, row, &canaries).await;
     }
-    // A key to rehearse, beside one that is accepted.
-    let next = stage.row(Reason::Connected);
-    create(
-        &bed,
-        &Row {
-            name: "next".to_owned(),
-            ..next
-        },
-        &canaries,
-    )
-    .await;
+    // A key to rehearse, beside one that is accepted. Its own connection names another Secret at first: what works from
+    // the beginning is never told.
+    let next = Row {
+        name: "next".to_owned(),
+        spec: json!({"apiKeySecretRef": {"name": "absent"}}),
+        ..stage.row(Reason::Connected)
+    };
+    create(&bed, &next, &canaries).await;
     bed.edit("connected", json!({"nextApiKeySecretRef": {"name": "next"}}))
         .await;
 
@@ -241,6 +238,21 @@ async fn every_reason_at_the_finest_log_level() {
             "{reason}: its peer has got no key, so this row proves less than it should"
         );
     }
+    bed.until("next", "SecretNotFound", |object| {
+        crate::bed::line(object).contains("SecretNotFound")
+    })
+    .await;
+    bed.edit("next", json!({"apiKeySecretRef": {"name": "next"}}))
+        .await;
+    let told = wait::until(DEADLINE, "a recovery to be told", async || {
+        let events = bed.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let is_told = events.iter().any(|event| {
+            event.involved_object.name.as_deref() == Some("next")
+                && event.reason.as_deref() == Some(Reason::Connected.as_str())
+        });
+        is_told.then_some(())
+    });
+    told.await.unwrap_or_else(|error| panic!("{error}"));
     let mut outputs = Outputs::default();
     collect(&mut outputs, "every reason", &operator, &bed, &authority).await;
     let names: Vec<&str> = rows.iter().map(|(_, row)| row.name.as_str()).collect();

@@ -101,8 +101,8 @@ pub(crate) struct Cluster {
 /// The name of the one connection.
 pub(crate) fn name() -> Key {
     Key {
-        namespace: "identity".to_owned(),
-        name: "corp".to_owned(),
+        namespace: "identity".into(),
+        name: "corp".into(),
     }
 }
 
@@ -119,8 +119,8 @@ impl Named {
         };
         Reference {
             kind,
-            namespace: "identity".to_owned(),
-            name: name.to_owned(),
+            namespace: "identity".into(),
+            name: name.into(),
         }
     }
 }
@@ -318,13 +318,14 @@ impl Cluster {
 
     /// What a watch of metadata tells of an object.
     pub(crate) fn seen(&self, named: Named) -> Seen {
-        self.slot(named)
-            .map_or(Seen::Absent, |stored| Seen::Present(stored.version.clone()))
+        self.slot(named).map_or(Seen::Absent, |stored| {
+            Seen::Present(stored.version.clone().into())
+        })
     }
 
     /// What a watch of metadata tells of an object that was just deleted.
     pub(crate) fn deleted(&self) -> Seen {
-        Seen::Deleted(self.revision.to_string())
+        Seen::Deleted(self.revision.to_string().into())
     }
 
     /// The apply of a status, as the API server answers it: 409 where the version has passed; no new version where it

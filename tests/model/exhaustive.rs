@@ -363,9 +363,9 @@ impl fmt::Debug for Node {
 fn the_same_state_is_known_again() {
     let instant = Instant::now();
     let mut world = World::new(instant, INTERVAL, THRESHOLD);
-    // The same, under other numbers and at another time.
+    // The same, under other numbers and at another time: the same one in the interval, for slots are times of day.
     let mut twin = World::new(instant, INTERVAL, THRESHOLD);
-    for step in [Step::SetClock(12_345), Step::Label, Step::Label, Step::HearAll] {
+    for step in [Step::SetClock(41 * 300), Step::Label, Step::Label, Step::HearAll] {
         twin.step(step).unwrap();
     }
     world.step(Step::HearAll).unwrap();

@@ -22,7 +22,7 @@ const NOW: i64 = 1_772_546_816;
 /// Each metric, at least once.
 pub(crate) fn exposition() -> String {
     let metrics = Metrics::default();
-    metrics.read("identity", "corp", row());
+    metrics.read(&"identity".into(), &"corp".into(), row());
     metrics.judged(("identity", "corp"), row(), Reason::Connected, Change::News, true);
     for layer in Layer::ALL {
         metrics.passed(

@@ -140,22 +140,23 @@ async fn expect_told(bed: &Bed<'_>, name: &str, expected: &[(&str, &str)]) {
 async fn events_of_a_connection_come_from_its_shard() {
     let bed = Bed::new("events").await;
     let fleet = Fleet::start(&bed, &["a", "b"]).await;
-    let _bridges = [
-        connect(&bed, "moves", Some("a")).await,
-        connect(&bed, "stays", Some("a")).await,
-    ];
-    expect_told(&bed, "moves", &[("Connected", "a")]).await;
+    let bridge = bed.healthy_bridge().await;
+    for name in ["moves", "stays"] {
+        bed.secret(name, WRONG_KEY).await;
+        create(&bed, name, Some("a"), &bridge, &json!({})).await;
+        expect_told(&bed, name, &[("AuthFailed", "a")]).await;
+    }
     assign(&bed, "moves", Some("b")).await;
     fleet
         .until(&[("a", &["stays"]), ("b", &["moves"]), (DEFAULT, &[])])
         .await;
     for name in ["moves", "stays"] {
-        let secret = bed.secret(name, WRONG_KEY).await;
+        let secret = bed.secret(name, KEY).await;
         let judged = bed.judged(name, &secret).await;
-        assert!(status(&judged).binding.is_none());
+        assert!(status(&judged).binding.is_some());
     }
-    expect_told(&bed, "moves", &[("Connected", "a"), ("AuthFailed", "b")]).await;
+    expect_told(&bed, "moves", &[("AuthFailed", "a"), ("Connected", "b")]).await;
     // Events of a shard go out one after the other: what it had to say before has been said.
-    expect_told(&bed, "stays", &[("Connected", "a"), ("AuthFailed", "a")]).await;
-    expect_told(&bed, "moves", &[("Connected", "a"), ("AuthFailed", "b")]).await;
+    expect_told(&bed, "stays", &[("AuthFailed", "a"), ("Connected", "a")]).await;
+    expect_told(&bed, "moves", &[("AuthFailed", "a"), ("Connected", "b")]).await;
 }

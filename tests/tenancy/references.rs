@@ -247,7 +247,14 @@ fn is_business(exchange: &Exchange, namespace: &str, known: &[&str]) -> bool {
     let segments = own("/api/v1").or_else(|| own("/apis/scimbridge.dev/v1alpha1"));
     let segments: Vec<_> = segments.unwrap_or_default().split('/').collect();
     match (exchange.method.as_str(), segments.as_slice()) {
-        ("GET", ["secrets" | "configmaps", name]) => query.is_empty() && known.contains(name),
+        ("GET", ["secrets" | "configmaps", name]) => {
+            // Not older than the version that the watch has told of.
+            let version = query.trim_start_matches('&').strip_prefix("resourceVersion=");
+            let is_plain = version.map_or(query.is_empty(), |version| {
+                !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
+            });
+            is_plain && known.contains(name)
+        }
         ("PATCH", ["scimbridgeconnections", name, "status"]) => is_plain(name),
         ("GET", ["scimbridgeconnections", name]) => query.is_empty() && is_plain(name),
         _ => false,

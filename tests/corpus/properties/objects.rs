@@ -193,8 +193,8 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
 /// A connection beside it is due as if it were alone.
 fn assert_harms_no_other(connection: Connection) {
     let key = |name: &str| Key {
-        namespace: "identity".to_owned(),
-        name: name.to_owned(),
+        namespace: "identity".into(),
+        name: name.into(),
     };
     let other = Connection {
         metadata: ObjectMeta {
