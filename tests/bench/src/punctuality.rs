@@ -22,8 +22,10 @@ pub(crate) struct Punctuality {
 }
 
 /// How evenly probes were spread over some seconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Evenness {
+    /// Probes in each second.
+    seconds: Vec<u64>,
     /// Probes a second, on average.
     pub(crate) mean: f64,
     /// In the busiest second.
@@ -90,19 +92,21 @@ impl Punctuality {
 impl Evenness {
     /// Of the probes from one time to another (microseconds since 1970).
     pub(crate) fn of(asked: &[(u32, u64)], from: u64, to: u64) -> Self {
-        let mut seconds: HashMap<u64, u64> = HashMap::new();
         let whole = to.saturating_sub(from) / 1_000_000;
+        let mut seconds = vec![0; usize::try_from(whole).unwrap_or_default()];
         for (_, when) in asked {
-            let second = when.saturating_sub(from) / 1_000_000;
-            if *when >= from && second < whole {
-                *seconds.entry(second).or_default() += 1;
+            let second = when.checked_sub(from).map(|since| since / 1_000_000);
+            let second = second.and_then(|second| seconds.get_mut(usize::try_from(second).ok()?));
+            if let Some(second) = second {
+                *second += 1;
             }
         }
-        let count: u64 = seconds.values().sum();
-        let peak = float(seconds.values().copied().max().unwrap_or_default());
+        let count: u64 = seconds.iter().sum();
+        let peak = float(seconds.iter().copied().max().unwrap_or_default());
         let mean = ratio(float(count), float(whole));
-        let windows = size(usize::try_from(whole).unwrap_or_default()).max(2.0);
+        let windows = size(seconds.len()).max(2.0);
         Self {
+            seconds,
             mean,
             peak,
             ratio: ratio(peak, mean),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ApiResource, GroupVersionKind},
@@ -39,9 +40,11 @@ type Slim = Object<Nothing, Status>;
 struct Nothing {}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Status {
     #[serde(default)]
     conditions: Vec<Condition>,
+    next_probe_time: Option<Time>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ struct Seen {
     reason: String,
     /// When the reason became what it is, in microseconds since 1970.
     changed: u64,
+    /// When the next probe is due by the status, likewise.
+    next_probe: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +130,12 @@ impl Sight {
         let state = locked(&self.state);
         let seen = state.seen.get(&number)?;
         ((seen.reason == CONNECTED) == connected && seen.changed > after).then_some(seen.changed)
+    }
+
+    /// How many are to be probed by then, as their status has it (microseconds since 1970).
+    pub(crate) fn due_by(&self, time: u64) -> usize {
+        let is_due = |seen: &&Seen| seen.next_probe.is_some_and(|next| next <= time);
+        locked(&self.state).seen.values().filter(is_due).count()
     }
 
     /// How many have each reason, for messages.
@@ -211,6 +222,11 @@ impl State {
         if seen.uid.is_empty() {
             seen.uid = object.uid().unwrap_or_default();
         }
+        let next_probe = object
+            .status
+            .as_ref()
+            .and_then(|status| status.next_probe_time.as_ref());
+        seen.next_probe = next_probe.and_then(|time| u64::try_from(time.0.as_microsecond()).ok());
         if seen.reason != reason {
             let was = usize::from(seen.reason == CONNECTED);
             let is = usize::from(reason == CONNECTED);
