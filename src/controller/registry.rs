@@ -359,7 +359,7 @@ impl Registry {
         let trouble = entry.trouble.as_deref();
         let holds_up = |until: Option<Instant>| until.filter(|until| instant < *until);
         if let Some(until) =
-            trouble.and_then(|trouble| holds_up(trouble.outdated_until).or(holds_up(trouble.retry)))
+            trouble.and_then(|trouble| holds_up(trouble.outdated_until).or_else(|| holds_up(trouble.retry)))
         {
             return Some(Due::At(now + (until - instant)));
         }
