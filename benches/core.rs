@@ -117,6 +117,7 @@ fn pass<'a>(target: &'a Target, evidence: &'a Evidence, now: Timestamp) -> Pass<
         failures_before: 0,
         evidence,
         now,
+        late: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     }
 }

@@ -84,6 +84,7 @@ impl Life {
                     failures_before: 0,
                     evidence,
                     now: self.now,
+                    late: Duration::ZERO,
                     heartbeat: Duration::from_mins(5),
                 };
                 next_status(&self.status, &pass).status

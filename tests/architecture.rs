@@ -132,10 +132,14 @@ fn the_domain_is_pure() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// Where the C library's allocator is told to give memory back.
+const UNSAFE: &str = "src/process/memory.rs";
+
 #[test]
-fn nothing_is_unsafe() {
+fn nothing_else_is_unsafe() {
     let broken: Vec<_> = sources()
         .iter()
+        .filter(|source| source.name != UNSAFE)
         .flat_map(|source| {
             let name = &source.name;
             source

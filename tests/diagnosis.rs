@@ -51,6 +51,7 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
             failures_before: 0,
             evidence,
             now: now(),
+            late: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         },
     );

@@ -312,7 +312,7 @@ proptest! {
                         failures_before: failures,
                         evidence: &evidence,
                         now,
-                        heartbeat: HEARTBEAT,
+                        late: Duration::ZERO, heartbeat: HEARTBEAT,
                     };
                     let outcome = next_status(&status, &pass);
                     let next = &outcome.status;
@@ -363,7 +363,7 @@ proptest! {
         let start = Timestamp::from_second(START).unwrap();
         let pass = |now, failures_before| Pass {
             uid: "9f0c", generation: 1, declared, target: Some(&target), versions: Versions::default(),
-            requested: None, failures_before, evidence: &evidence, now, heartbeat: HEARTBEAT,
+            requested: None, failures_before, evidence: &evidence, now, late: Duration::ZERO, heartbeat: HEARTBEAT,
         };
         // The grace of a missing Secret and the threshold of passing failures are behind us.
         let mut status = fresh;
@@ -394,7 +394,7 @@ proptest! {
             let outcome = next_status(&status, &Pass {
                 uid: "9f0c", generation: 1, declared: None, target: Some(&target),
                 versions: Versions { credential: Some(version(1)), ..Versions::default() },
-                requested: None, failures_before: status.consecutive_failures, evidence, now, heartbeat: HEARTBEAT,
+                requested: None, failures_before: status.consecutive_failures, evidence, now, late: Duration::ZERO, heartbeat: HEARTBEAT,
             });
             if reason_of(&outcome.status.conditions) == Some(Reason::AuthFailed) {
                 let delay = Duration::try_from(outcome.next.duration_since(now)).unwrap();
@@ -428,6 +428,29 @@ proptest! {
         let lasts = pace.validity(timeout, heartbeat);
         prop_assert!(lasts >= delay + timeout + heartbeat, "valid for {lasts:?}, and renewed after {delay:?}");
         prop_assert!(lasts <= interval * 2 + RETRY_AFTER_MAX + timeout + heartbeat);
+    }
+
+    /// A probe that began late is followed by one in time, unless that would be in less than half the time; a pause is
+    /// not cut short.
+    #[test]
+    fn what_was_late_is_in_time_again(
+        uid in "[0-9a-f]{8}",
+        interval in 30_u64..86_400,
+        late in 0_u64..100_000,
+        failures in 0_u32..3,
+        refused in any::<bool>(),
+    ) {
+        let standing = if refused { Reason::AuthFailed } else { Reason::Connected };
+        let (interval, late) = (Duration::from_secs(interval), Duration::from_secs(late));
+        let pace = Pace { uid: &uid, interval, standing, failures, retry_after: None };
+        let (delay, after) = (pace.delay(), pace.delay_after(late));
+        if refused || failures > 0 {
+            prop_assert_eq!(after, delay);
+        } else if late <= delay / 2 {
+            prop_assert_eq!(after + late, delay);
+        } else {
+            prop_assert_eq!(after, delay / 2);
+        }
     }
 
     /// A restart neither forgets a plan nor makes a herd, and waits for no plan that a wrong clock has made.
@@ -569,6 +592,7 @@ fn a_grace_ends_whatever_came_before() {
                 failures_before: status.consecutive_failures,
                 evidence,
                 now,
+                late: Duration::ZERO,
                 heartbeat: HEARTBEAT,
             },
         );

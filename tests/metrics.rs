@@ -74,6 +74,7 @@ fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
         failures_before: 0,
         evidence,
         now: Timestamp::from_second(NOW).unwrap(),
+        late: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     };
     next_status(&ScimBridgeConnectionStatus::default(), &pass).status

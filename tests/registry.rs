@@ -24,7 +24,7 @@ use scim_bridge_operator::{
             ScimBridgeConnectionStatus,
         },
     },
-    controller::registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
+    controller::registry::{Connection, Finished, Job, Key, Reference, ReferenceKind, Registry},
     domain::schedule::{Cause, Due, Seen},
 };
 
@@ -66,12 +66,13 @@ impl World {
         }
     }
 
+    fn begin(&mut self, cause: Cause) -> Option<Job> {
+        self.registry.begin(&key("corp"), cause, self.instant)
+    }
+
     /// Runs a whole pass that finds what `status` says, and leaves the next probe a minute ahead.
     fn run(&mut self, cause: Cause, connection: Connection) {
-        assert!(
-            self.registry.begin(&key("corp"), cause).is_some(),
-            "nothing else must be running"
-        );
+        assert!(self.begin(cause).is_some(), "nothing else must be running");
         self.finish(connection);
     }
 
@@ -159,10 +160,10 @@ fn a_new_connection_is_probed_once() {
     assert_eq!(world.due(), "-");
     world.apply(connection(1, 10, -1, None));
     assert_eq!(world.due(), "NewGeneration");
-    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    let job = world.begin(Cause::NewGeneration).unwrap();
     assert_eq!(job.connection.metadata.generation, Some(1));
     assert_eq!(world.due(), "-", "a pass that runs is enough");
-    assert!(world.registry.begin(&key("corp"), Cause::NewGeneration).is_none());
+    assert!(world.begin(Cause::NewGeneration).is_none());
     // The watch brings an edit of a label that was made before our write, and arrives after it.
     world.finish(connection(1, 12, 1, Some("7")));
     world.apply(connection(1, 11, -1, None));
@@ -214,10 +215,30 @@ fn a_key_that_changes_during_a_pass_leads_to_another() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("7"));
-    world.registry.begin(&key("corp"), Cause::Scheduled).unwrap();
+    world.begin(Cause::Scheduled).unwrap();
     world.see(Some("8"));
     world.finish(connection(1, 11, 1, Some("7")));
     assert_eq!(world.due(), "CredentialChanged");
+}
+
+#[test]
+fn a_pass_knows_how_late_it_is() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    world.run(Cause::CredentialChanged, connection(1, 11, 1, Some("8")));
+    world.pass(Duration::from_secs(67));
+    assert_eq!(
+        world.begin(Cause::Scheduled).unwrap().late,
+        Duration::from_secs(7),
+        "the probe was due after a minute"
+    );
+    world.finish(connection(1, 12, 1, Some("8")));
+    world.pass(Duration::from_secs(67));
+    assert_eq!(
+        world.begin(Cause::Requested).unwrap().late,
+        Duration::ZERO,
+        "who asks for a probe moves it"
+    );
 }
 
 #[test]
@@ -270,7 +291,7 @@ fn a_list_that_lacks_an_object_says_that_it_is_gone() {
 fn another_object_of_the_same_name_starts_anew() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
-    world.registry.begin(&key("corp"), Cause::Scheduled).unwrap();
+    world.begin(Cause::Scheduled).unwrap();
     let mut successor = connection(1, 20, -1, None);
     successor.metadata.uid = Some("uid-2".to_owned());
     world.apply(successor);
@@ -284,7 +305,7 @@ fn another_object_of_the_same_name_starts_anew() {
 fn an_overtaken_pass_waits_for_the_watch() {
     let mut world = World::new();
     world.apply(connection(1, 10, -1, None));
-    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    let job = world.begin(Cause::NewGeneration).unwrap();
     world
         .registry
         .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
@@ -296,7 +317,7 @@ fn an_overtaken_pass_waits_for_the_watch() {
     world.apply(connection(2, 11, -1, None));
     assert_eq!(world.due(), "NewGeneration");
     // Where the watch was faster than the write, there is nothing to wait for.
-    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    let job = world.begin(Cause::NewGeneration).unwrap();
     world.apply(connection(3, 12, -1, None));
     world
         .registry
@@ -310,7 +331,7 @@ fn an_overtaken_pass_is_not_repeated_on_what_may_be_gone() {
     world.apply(connection(1, 10, -1, None));
     let mut doubts = Vec::new();
     for expected in ["5s", "10s", "20s", "40s", "80s", "120s", "120s"] {
-        let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+        let job = world.begin(Cause::NewGeneration).unwrap();
         doubts.push(job.doubtful);
         world
             .registry
@@ -322,7 +343,7 @@ fn an_overtaken_pass_is_not_repeated_on_what_may_be_gone() {
     }
     assert_eq!(doubts, [false, true, true, true, true, true, true]);
     world.apply(connection(2, 12, -1, None));
-    let job = world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+    let job = world.begin(Cause::NewGeneration).unwrap();
     assert!(!job.doubtful, "the watch has told");
 }
 
@@ -330,7 +351,7 @@ fn an_overtaken_pass_is_not_repeated_on_what_may_be_gone() {
 fn a_pass_that_outlives_its_object_is_waited_for() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
-    world.registry.begin(&key("corp"), Cause::Scheduled).unwrap();
+    world.begin(Cause::Scheduled).unwrap();
     world.registry.delete(&key("corp"));
     let mut successor = connection(1, 20, -1, None);
     successor.metadata.uid = Some("uid-2".to_owned());
@@ -351,10 +372,7 @@ fn unwritten() -> (World, Connection) {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("8"));
-    let job = world
-        .registry
-        .begin(&key("corp"), Cause::CredentialChanged)
-        .unwrap();
+    let job = world.begin(Cause::CredentialChanged).unwrap();
     world.pass(Duration::from_secs(10));
     let mut judged = connection(1, 11, 1, Some("8"));
     judged.status.last_probe_time = Some(Time(world.now));
@@ -374,7 +392,7 @@ fn a_verdict_that_could_not_be_written_is_written_later() {
     for expected in ["2s", "4s"] {
         world.pass(Duration::from_secs(5));
         assert_eq!(world.due(), "Unwritten", "the bridge has answered already");
-        let job = world.registry.begin(&key("corp"), Cause::Unwritten).unwrap();
+        let job = world.begin(Cause::Unwritten).unwrap();
         assert_eq!(job.unwritten.as_deref(), Some(&judged.status));
         world
             .registry
@@ -382,7 +400,7 @@ fn a_verdict_that_could_not_be_written_is_written_later() {
         assert_eq!(world.due(), expected);
     }
     world.pass(Duration::from_secs(5));
-    world.registry.begin(&key("corp"), Cause::Unwritten).unwrap();
+    world.begin(Cause::Unwritten).unwrap();
     world
         .registry
         .finish(&key("corp"), Finished::Written(Arc::new(judged)), world.instant);
@@ -429,10 +447,7 @@ fn a_cause_outlives_a_pass_that_could_not_read() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("8"));
-    world
-        .registry
-        .begin(&key("corp"), Cause::CredentialChanged)
-        .unwrap();
+    world.begin(Cause::CredentialChanged).unwrap();
     world
         .registry
         .finish(&key("corp"), Finished::Failed, world.instant);
@@ -446,7 +461,7 @@ fn failures_of_our_own_back_off() {
     let mut world = World::new();
     world.apply(connection(1, 10, -1, None));
     for expected in ["1s", "2s", "4s", "8s", "16s", "32s", "64s", "120s", "120s"] {
-        world.registry.begin(&key("corp"), Cause::NewGeneration).unwrap();
+        world.begin(Cause::NewGeneration).unwrap();
         world
             .registry
             .finish(&key("corp"), Finished::Failed, world.instant);

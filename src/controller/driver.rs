@@ -336,7 +336,7 @@ impl Driver {
                 self.set_timer(&key, soonest.saturating_duration_since(now));
                 continue;
             }
-            let Some(job) = self.registry.begin(&key, cause) else {
+            let Some(job) = self.registry.begin(&key, cause, now) else {
                 continue;
             };
             let (context, announcer) = (Arc::clone(&self.context), Arc::clone(&self.announcer));

@@ -88,6 +88,7 @@ async fn pass(
             failures_before: job.failures,
             evidence: &evidence,
             now: context.clock.now(),
+            late: job.late,
             heartbeat: context.settings.heartbeat,
         },
     );

@@ -85,6 +85,8 @@ pub struct Job {
     pub cause: Cause,
     /// Passing failures in a row so far.
     pub failures: u32,
+    /// How long after its time it begins, where time is why.
+    pub late: Duration,
     /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
     /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
     /// which may come of just that.
@@ -379,7 +381,7 @@ impl Registry {
     }
 
     /// Begins a pass.
-    pub fn begin(&mut self, key: &Key, cause: Cause) -> Option<Job> {
+    pub fn begin(&mut self, key: &Key, cause: Cause, instant: Instant) -> Option<Job> {
         if self.running.contains_key(key) {
             return None;
         }
@@ -417,6 +419,15 @@ impl Registry {
             doubtful,
             cause,
             failures: entry.failures,
+            late: match cause {
+                Cause::Scheduled => instant.saturating_duration_since(entry.next),
+                Cause::NewGeneration
+                | Cause::CredentialChanged
+                | Cause::CaChanged
+                | Cause::NextCredentialChanged
+                | Cause::Requested
+                | Cause::Unwritten => Duration::ZERO,
+            },
         })
     }
 

@@ -225,6 +225,17 @@ impl Pace<'_> {
         backed_off.max(self.pause().unwrap_or_default())
     }
 
+    /// Time until the next probe after one that began late: so much shorter, but by half at most. What had to wait
+    /// together, as after the start of many, would otherwise stay together. Not where the time is a pause.
+    #[must_use]
+    pub fn delay_after(&self, late: Duration) -> Duration {
+        let delay = self.delay();
+        if self.failures > 0 || self.standing == Reason::AuthFailed {
+            return delay;
+        }
+        delay.saturating_sub(late).max(delay / 2)
+    }
+
     /// When to probe next after the first verdict: in the object's own slot of the interval, as after a restart. Thousands
     /// may have been created at once, and would stay together for long. After a failure or a refusal as after any other.
     #[must_use]

@@ -45,6 +45,8 @@ pub struct Pass<'a> {
     pub evidence: &'a Evidence,
     /// The end of the pass.
     pub now: Timestamp,
+    /// How long after its time a probe by the schedule has begun.
+    pub late: Duration,
     /// How often a status is written where only the clock has moved.
     pub heartbeat: Duration,
 }
@@ -138,7 +140,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
     let mut next = if is_first {
         pace.first(pass.now)
     } else {
-        pass.now + pace.delay()
+        pass.now + pace.delay_after(pass.late)
     };
     match grace_end(&status.conditions) {
         Some(end) if end > pass.now => next = next.min(end),

@@ -16,6 +16,7 @@ pub mod cluster;
 
 mod admin;
 mod leader;
+mod memory;
 mod needs;
 mod preflight;
 
@@ -237,6 +238,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     tokio::select! {
         result = work => result,
         () = watch_over(client, needs, findings) => Ok(()),
+        never = memory::give_back_for_ever() => match never {},
         result = admin::serve(listener, health, metrics, log_level) => result.map_err(ProcessError::System),
         () = orders => Err(ProcessError::Aborted),
     }

@@ -439,7 +439,7 @@ impl World {
         let Some(Due::Now(cause)) = self.due() else {
             return Ok(false);
         };
-        let Some(job) = self.process.registry.begin(&name(), cause) else {
+        let Some(job) = self.process.registry.begin(&name(), cause, self.instant) else {
             return Ok(false);
         };
         self.history.quiet.passes += 1;
@@ -578,6 +578,7 @@ impl World {
                 failures_before: pass.job.failures,
                 evidence: &evidence,
                 now: self.now,
+                late: pass.job.late,
                 heartbeat: HEARTBEAT,
             },
         );

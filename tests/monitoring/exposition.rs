@@ -89,6 +89,7 @@ fn row() -> Row {
         failures_before: 0,
         evidence: &evidence,
         now: Timestamp::from_second(NOW).unwrap(),
+        late: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     };
     let status = next_status(&ScimBridgeConnectionStatus::default(), &pass).status;

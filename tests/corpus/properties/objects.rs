@@ -177,6 +177,7 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
             failures_before: 0,
             evidence: &evidence,
             now: now(),
+            late: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         };
         let outcome = next_status(status, &pass);
@@ -213,7 +214,7 @@ fn assert_harms_no_other(connection: Connection) {
         Some(Due::Now(Cause::NewGeneration))
     );
     if let Some(Due::Now(cause)) = due(&registry, "hostile", now()) {
-        assert!(registry.begin(&key("hostile"), cause).is_some());
+        assert!(registry.begin(&key("hostile"), cause, Instant::now()).is_some());
         assert_eq!(due(&registry, "hostile", now()), None, "one pass at a time");
     }
     registry.apply(&key("hostile"), connection, now(), instant);

@@ -212,6 +212,7 @@ pub(crate) fn verdict(bytes: &[u8]) {
                     failures_before: u32::from(choices.byte()),
                     evidence: &evidence,
                     now: time,
+                    late: Duration::ZERO,
                     heartbeat: HEARTBEAT,
                 };
                 let outcome = next_status(&status, &pass);
