@@ -38,9 +38,10 @@ RUN for crate in . tests/*; do \
       && { echo '//! Empty.'; echo 'fn main() {}'; } > $crate/src/main.rs || exit 1; \
     done; \
     # Source files are named by panics, and by C's assertions and errors. The folder of the registry that they came from,
-    # or of its mirror, must not show in the binary.
+    # or of its mirror, must not show in the binary. Relocations in their short form, which glibc reads from 2.36 on as in
+    # the image below, are half a megabyte less that lies in memory.
     cargo fetch --locked \
- && { echo 'rustflags = ['; printf '"--remap-path-prefix=%s=",\n' "$CARGO_HOME"/registry/src/*; echo ']'; \
+ && { echo 'rustflags = ["-Clink-arg=-Wl,-z,pack-relative-relocs",'; printf '"--remap-path-prefix=%s=",\n' "$CARGO_HOME"/registry/src/*; echo ']'; \
       echo '[env]'; echo "CFLAGS = '$(printf -- ' -ffile-prefix-map=%s=' "$CARGO_HOME"/registry/src/*)'"; \
     } >> .cargo/config.toml
 RUN cargo build --release --locked --bin scim-bridge-operator
