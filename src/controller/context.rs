@@ -3,9 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kube::Client;
-use tokio::sync::Semaphore;
 
-use super::authorities::Authorities;
+use super::{api::Places, authorities::Authorities};
 use crate::{
     bridge::{Prober, address::AddressPolicy},
     clock::Clock,
@@ -18,9 +17,8 @@ use crate::{
 pub struct Context {
     /// The API server.
     pub client: Client,
-    /// Places for calls to it. Each call under way takes a connection, and each connection memory on both sides; more of
-    /// them at once would only wait there.
-    pub calls: Arc<Semaphore>,
+    /// Places for calls to it.
+    pub places: Arc<Places>,
     /// Asks bridges.
     pub prober: Arc<dyn Prober>,
     /// Which hosts may be asked.
@@ -36,9 +34,6 @@ pub struct Context {
     /// Settings.
     pub settings: Settings,
 }
-
-/// Calls of passes to the API server at a time.
-pub const CALLS: usize = 16;
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]

@@ -68,7 +68,8 @@ pub async fn drive(
     let (announcer, publisher) = announcer(&context);
     let mut driver = Driver::new(context, announcer, readiness);
     loop {
-        let place = driver.turns.next_place();
+        let is_crowded = driver.context.places.are_crowded();
+        let place = driver.turns.next_place().filter(|_| !is_crowded);
         tokio::select! {
             // The order to stop comes first; results before news, so that news are judged by what is known.
             biased;
@@ -321,7 +322,11 @@ impl Driver {
     }
 
     fn start_passes(&mut self) {
-        while let Some(key) = self.turns.next(Instant::now()) {
+        // What has begun comes to its end first. There is no need to look again at a time: whoever waits for the API
+        // server belongs to a pass that runs, and its end leads back here.
+        while !self.context.places.are_crowded()
+            && let Some(key) = self.turns.next(Instant::now())
+        {
             // Much may have happened while it waited.
             let due = self.registry.due(&key, self.context.clock.now(), Instant::now());
             let Some(Due::Now(cause)) = due else {

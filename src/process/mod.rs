@@ -30,7 +30,7 @@ use kube::{Client, Config};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::watch,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -57,7 +57,7 @@ use crate::{
     controller::{
         ControllerError, Readiness,
         authorities::Authorities,
-        context::{CALLS, Context, Settings},
+        context::{Context, Settings},
         drive,
     },
     metrics::Metrics,
@@ -309,7 +309,7 @@ fn context(
         prober: Arc::new(OnePerOrigin::new(prober)),
         policy,
         authorities: Authorities::default(),
-        calls: Arc::new(Semaphore::new(CALLS)),
+        places: Arc::default(),
         tenure,
         clock,
         metrics,

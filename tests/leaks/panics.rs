@@ -19,7 +19,7 @@ use scim_bridge_operator::{
     controller::{
         Readiness,
         authorities::Authorities,
-        context::{CALLS, Context, Settings},
+        context::{Context, Settings},
         drive,
     },
     domain::evidence::Exchange,
@@ -29,7 +29,7 @@ use scim_bridge_operator::{
 };
 use serde_json::json;
 use testbed::wait;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::{
     bed::{Bed, DEADLINE},
@@ -130,7 +130,7 @@ async fn in_a_process_of_its_own() {
         })),
         policy: Arc::new(policy),
         authorities: Authorities::default(),
-        calls: Arc::new(Semaphore::new(CALLS)),
+        places: Arc::default(),
         tenure: Tenure::unlimited(),
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&metrics),
