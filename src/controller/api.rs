@@ -40,9 +40,15 @@ pub(super) async fn call<T>(
     call: Call,
     request: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<Option<T>, ControllerError> {
-    // To wait here costs nothing of the budget: it is for the API server, which has not heard of it.
-    let _place = context.places.take().await;
-    call_within(BUDGET, (&context.tenure, &context.metrics), call, request).await
+    let call = call_within(BUDGET, (&context.tenure, &context.metrics), call, request);
+    in_place(&context.places, call).await
+}
+
+/// Makes a call once it has a place. To wait for that costs nothing of its budget, which is the API server's: that has not
+/// heard of it.
+async fn in_place<T>(places: &Places, call: impl Future<Output = T>) -> T {
+    let _place = places.take().await;
+    call.await
 }
 
 /// The same within another time.
@@ -115,8 +121,27 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt as _, future::join_all};
+    use tokio::time::sleep;
 
     use super::*;
+
+    #[tokio::test]
+    async fn to_wait_for_a_place_costs_nothing_of_the_budget() {
+        const SHORT: Duration = Duration::from_millis(50);
+        let places = Places::default();
+        let taken = join_all((0..CALLS).map(|_| places.take())).await;
+        let (tenure, metrics) = (Tenure::unlimited(), Metrics::default());
+        let call = call_within(SHORT, (&tenure, &metrics), Call::ReadSecret, async { Ok(7) });
+        let (answer, ()) = tokio::join!(in_place(&places, call), async {
+            sleep(SHORT * 2).await;
+            drop(taken);
+        });
+        assert_eq!(
+            answer.unwrap(),
+            Some(7),
+            "its budget began when it had waited for longer than that"
+        );
+    }
 
     #[test]
     fn who_waits_is_counted_until_it_has_a_place_or_gives_up() {
