@@ -227,12 +227,12 @@ impl Conversation<'_> {
             health: self.health(key).await,
             ..Exchange::default()
         };
-        if !exchange.health.tells_of_the_key() {
+        if judge_key(&exchange.health) == KeyTrial::Undecided {
             return None;
         }
         self.pass(Layer::Health, &mut exchange);
         exchange.users = self.list("Users", key, false).await;
-        if !exchange.users.tells_of_the_key() {
+        if judge_key(&exchange.users) == KeyTrial::Undecided {
             return None;
         }
         self.pass(Layer::Users, &mut exchange);

@@ -103,6 +103,11 @@ fn until_tick(then: Duration) -> Duration {
     TICK.saturating_sub(Duration::from_nanos(u64::try_from(since).unwrap_or(0)))
 }
 
+/// What a watch has seen of an object that is there.
+fn present(metadata: &ObjectMeta) -> Seen {
+    Seen::Present(object_version(metadata).into())
+}
+
 struct Driver {
     context: Arc<Context>,
     announcer: Arc<Announcer>,
@@ -221,8 +226,7 @@ impl Driver {
                         .or_default()
                         .insert(known.clone());
                 }
-                self.registry
-                    .see(&reference, Seen::Present(object_version(&metadata).into()))
+                self.registry.see(&reference, present(&metadata))
             }
             Event::InitDone => {
                 let listed = self
@@ -233,9 +237,7 @@ impl Driver {
                 self.listing_ended(Listing::Objects(kind), scope);
                 affected
             }
-            Event::Apply((reference, metadata)) => self
-                .registry
-                .see(&reference, Seen::Present(object_version(&metadata).into())),
+            Event::Apply((reference, metadata)) => self.registry.see(&reference, present(&metadata)),
             Event::Delete((reference, metadata)) => {
                 let version = metadata.resource_version.unwrap_or_default();
                 self.registry.see(&reference, Seen::Deleted(version.into()))

@@ -135,19 +135,6 @@ impl Exchange {
     }
 }
 
-// === impl Reading ===
-
-impl<T> Reading<T> {
-    /// Whether the key was accepted or refused.
-    #[must_use]
-    pub const fn tells_of_the_key(&self) -> bool {
-        matches!(
-            self,
-            Self::Answered(Answer::Document(_) | Answer::Unauthorized | Answer::Forbidden)
-        )
-    }
-}
-
 /// `GET /health`, as far as it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HealthReport {
