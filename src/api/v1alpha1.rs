@@ -123,7 +123,8 @@ pub struct ScimBridgeConnectionSpec {
     )]
     pub timeout: HumanDuration,
 
-    /// Passing failures (network, 5xx, 429) in a row after which a verdict that was reached before is withdrawn.
+    /// Consecutive transient failures after which the operator withdraws the last verdict: the network, 5xx, 429, or a front
+    /// in place of the bridge.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: u8,
@@ -275,7 +276,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStatus>,
 
-    /// The certificate that the bridge showed.
+    /// The certificates that the bridge's address presents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
 
@@ -294,6 +295,11 @@ pub struct ScimBridgeConnectionStatus {
     /// Which version of the next key `NextApiKeyValid` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_credential: Option<CredentialStatus>,
+
+    /// When a bridge last answered at `scimEndpoint`. While this is set, an answer of a front in place of the bridge counts
+    /// as a transient failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer_time: Option<Time>,
 
     /// Time of the last probe that was written. A probe that only repeats what stands here is written every few
     /// minutes only.

@@ -117,6 +117,13 @@ impl Clients {
         Self { tenure, ..self }
     }
 
+    /// Whether a target is asked by way of the administrator's proxy.
+    pub(super) fn is_proxied(&self, target: &Target) -> bool {
+        self.proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.covers(&target.origin))
+    }
+
     /// The client for this target. With its own connections, for one that is to be probed anew.
     pub(super) fn client(
         &self,
@@ -130,11 +137,7 @@ impl Clients {
         if !self.policy.allows(&target.origin) || !target.server_name.iter().all(is_name) {
             return Err(ClientError::Denied);
         }
-        let is_proxied = self
-            .proxy
-            .as_ref()
-            .is_some_and(|proxy| proxy.covers(&target.origin));
-        let way = match (&target.server_name, is_proxied) {
+        let way = match (&target.server_name, self.is_proxied(target)) {
             (None, false) => Way::Direct,
             (None, true) => Way::Proxy,
             (Some(_), false) => Way::Instead(target.origin.host.clone()),

@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod documents;
+pub mod front;
 pub mod key;
 pub mod proxy;
 pub mod stages;

@@ -6,12 +6,15 @@ use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::jiff::Timestamp;
 use reqwest::{
     Client, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap,
+        HeaderValue, RETRY_AFTER,
+    },
     tls::TlsInfo,
 };
 use rustls::RootCertStore;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
+use url::{Host, Url};
 
 use super::{
     ProbeOrder, Prober,
@@ -20,17 +23,19 @@ use super::{
     classify::classify,
     client::{ClientError, Clients, over_kept},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
+    front,
     keep::{Keep, Known, Place},
     key::ApiKey,
     proxy::BridgeProxy,
     resolver::Names,
-    stages::{Course, Layer, Observer, Stage, pass},
+    stages::{Course, Layer, Observer, Stage, connected_until, pass},
 };
 use crate::{
     clock::Clock,
     domain::{
         evidence::{
-            Answer, Certificate, Exchange, HealthReport, KeyTrial, Obstacle, Reading, TransportFailure,
+            Answer, Certificate, DnsFault, Exchange, HealthReport, KeyTrial, Obstacle, Phase, ProxyFault,
+            Reading, TlsFault, TransportFailure,
         },
         schedule::Depth,
         target::{Origin, Scheme, Target},
@@ -68,6 +73,8 @@ struct Conversation<'a> {
     keeps: bool,
     /// Whether requests may go over a kept connection only.
     kept_only: bool,
+    /// Whether requests go by way of the administrator's proxy.
+    is_proxied: bool,
     retry_after: Option<Duration>,
     certificate: Option<Certificate>,
 }
@@ -85,7 +92,7 @@ struct Question<'a> {
 /// An answer, read as far as its bound.
 struct Heard {
     status: StatusCode,
-    is_json: bool,
+    headers: HeaderMap,
     body: Body,
 }
 
@@ -163,7 +170,7 @@ impl Prober for HttpProber {
                     // The bundle was read before; what is left is our own set-up. The bridge was not reached by TLS.
                     tracing::error!(error = &error as &dyn std::error::Error, "no HTTP client");
                     return Exchange {
-                        ping: Reading::Failed(TransportFailure::Tls),
+                        ping: Reading::Failed(TransportFailure::Tls(TlsFault::Other)),
                         ..Exchange::default()
                     };
                 }
@@ -189,6 +196,7 @@ impl Prober for HttpProber {
                 now: self.clock.now(),
                 keeps: known.keeps,
                 kept_only: false,
+                is_proxied: self.clients.is_proxied(&target),
                 retry_after: None,
                 certificate: None,
             };
@@ -206,9 +214,6 @@ impl Prober for HttpProber {
                 }
                 exchange
             };
-            if self.observers.is_empty() {
-                return probe.await;
-            }
             Course::begin(self.observers.as_slice().into()).run(probe).await
         }
         .boxed()
@@ -252,7 +257,7 @@ impl Conversation<'_> {
         if !is_stranger {
             exchange.health = self.health(key).await;
             self.pass(Layer::Health, &mut exchange);
-            if exchange.health != Reading::Failed(TransportFailure::TimedOut) {
+            if !matches!(exchange.health, Reading::Failed(TransportFailure::TimedOut(_))) {
                 exchange.users = self.list("Users", key, false).await;
                 self.pass(Layer::Users, &mut exchange);
             }
@@ -321,7 +326,7 @@ impl Conversation<'_> {
             Ok(heard) => {
                 let report = match &heard.body {
                     Body::Whole(body) if heard.status.is_server_error() => read_health(body, now),
-                    Body::Whole(_) | Body::TooLarge | Body::Broken => None,
+                    Body::Whole(_) | Body::Unconfirmed(_) | Body::TooLarge | Body::Broken => None,
                 };
                 Reading::Answered(match report {
                     Some(report) => Answer::Document(report),
@@ -363,11 +368,33 @@ impl Conversation<'_> {
         let deadline = self.deadline;
         // A future that is ready is taken even after its deadline: a process that was frozen would ask on.
         if !self.tenure.holds() || deadline <= Instant::now() {
-            return Err(TransportFailure::TimedOut);
+            return Err(TransportFailure::TimedOut(Phase::Answer));
         }
         timeout_at(deadline, self.send(question))
             .await
-            .unwrap_or(Err(TransportFailure::TimedOut))
+            .unwrap_or_else(|_| Err(self.out_of_time()))
+    }
+
+    /// Where the time ran out. Of the first request this is a layer of the connection; a later one waits for its answer.
+    fn out_of_time(&self) -> TransportFailure {
+        let host = &self.target.origin.host;
+        match connected_until() {
+            None | Some(Layer::Name) if self.is_proxied => TransportFailure::Proxy(ProxyFault::TimedOut),
+            None if matches!(host, Host::Domain(_)) => TransportFailure::Dns(DnsFault::TimedOut),
+            None | Some(Layer::Name) => TransportFailure::TimedOut(Phase::Connection),
+            Some(Layer::Address) if self.target.origin.scheme == Scheme::Https => {
+                TransportFailure::TimedOut(Phase::Handshake)
+            }
+            Some(
+                Layer::Address
+                | Layer::Tls
+                | Layer::Ping
+                | Layer::Health
+                | Layer::Users
+                | Layer::Groups
+                | Layer::NextKey,
+            ) => TransportFailure::TimedOut(Phase::Answer),
+        }
     }
 
     async fn send(&mut self, question: &Question<'_>) -> Result<Heard, TransportFailure> {
@@ -383,7 +410,11 @@ impl Conversation<'_> {
         let mut url = self.base.clone();
         url.set_path(path.unwrap_or(question.path));
         url.set_query(query);
-        let mut request = self.client.get(url).header(ACCEPT, accept);
+        let mut request = self.client.get(url).header(ACCEPT, accept).header(
+            // Without this header a server may compress (RFC 9110, section 12.5.3).
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
         if self.target.server_name.is_some() {
             // The name is for TLS alone; the bridge is asked by its own.
             let authority = origin
@@ -404,19 +435,20 @@ impl Conversation<'_> {
         } else {
             request.send().await
         };
-        let response = response.map_err(|error| classify(&error))?;
+        let by_plain_proxy = self.is_proxied && origin.scheme == Scheme::Http;
+        let mut response = response.map_err(|error| classify(&error, by_plain_proxy))?;
         self.note(&response)?;
         let status = response.status();
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let says_json = content_type.is_some_and(|value| value.to_ascii_lowercase().contains("json"));
-        let body = body::read(response, bound).await?;
-        let is_json = says_json || matches!(&body, Body::Whole(body) if looks_like_json(body));
+        if by_plain_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(TransportFailure::Proxy(ProxyFault::Login));
+        }
+        let headers = std::mem::take(response.headers_mut());
+        let body = body::read(response, &headers, bound)
+            .await
+            .map_err(|body::TimedOut| TransportFailure::TimedOut(Phase::Answer))?;
         Ok(Heard {
             status,
-            is_json,
+            headers,
             body,
         })
     }
@@ -451,29 +483,51 @@ impl Conversation<'_> {
 // === impl Heard ===
 
 impl Heard {
-    /// What the answer tells; `document` reads the body of a 200.
+    /// What the answer means; `document` reads the body of a 200.
     fn read<T>(self, document: impl FnOnce(&[u8]) -> Option<T>) -> Answer<T> {
-        let Self {
-            status,
-            is_json,
-            body,
-        } = self;
-        match status.as_u16() {
-            200 => match body {
+        let code = self.status.as_u16();
+        let bytes: &[u8] = match &self.body {
+            Body::Whole(bytes) | Body::Unconfirmed(bytes) => bytes,
+            Body::TooLarge | Body::Broken => &[],
+        };
+        if front::refuses(code, &self.headers, bytes) {
+            return Answer::Blocked(code);
+        }
+        match code {
+            200 if self.is_encoded(bytes) => Answer::Encoded,
+            200 => match &self.body {
                 Body::TooLarge => Answer::TooLarge,
                 Body::Broken => Answer::Broken,
-                Body::Whole(body) => document(&body).map_or(Answer::Foreign, Answer::Document),
+                Body::Whole(body) => document(body).map_or(Answer::Foreign, Answer::Document),
+                Body::Unconfirmed(body) => document(body).map_or(Answer::Broken, Answer::Document),
             },
             401 => Answer::Unauthorized,
-            403 if is_json => Answer::Forbidden,
-            403 => Answer::Blocked,
+            403 if self.is_json(bytes) => Answer::Forbidden,
+            403 => Answer::Blocked(code),
             404 => Answer::NotFound,
             429 => Answer::RateLimited,
-            code @ 300..=399 => Answer::Redirect(code),
-            code @ 502..=504 => Answer::Unavailable(code),
-            code @ 500..=599 => Answer::ServerError(code),
-            code => Answer::Unexpected(code),
+            300..=303 | 307 | 308 => Answer::Redirect(code),
+            502..=504 => Answer::Unavailable(code),
+            _ if front::is_to_be_repeated(code) || front::is_unregistered(code) => Answer::Unavailable(code),
+            500..=599 => Answer::ServerError(code),
+            _ => Answer::Unexpected(code),
         }
+    }
+
+    fn is_json(&self, body: &[u8]) -> bool {
+        let content_type = self
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        content_type.is_some_and(|value| value.to_ascii_lowercase().contains("json")) || looks_like_json(body)
+    }
+
+    /// Whether the body has a content coding, by its header or, where a front took that off, by gzip's own mark
+    /// (RFC 1952, section 2.3.1).
+    fn is_encoded(&self, body: &[u8]) -> bool {
+        let coding = self.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        coding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+            || body.starts_with(&[0x1f, 0x8b])
     }
 }
 

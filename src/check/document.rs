@@ -37,8 +37,8 @@ struct Document<'a> {
     reason: &'static str,
     class: &'static str,
     message: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    action: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    action: String,
     runbook: String,
     connected: &'static str,
     auth_failed: &'static str,
@@ -208,7 +208,8 @@ fn case<W: Write>(
         })?,
         Mark::Failed => {
             let reason = checked.verdict.reason;
-            let what_next = format!("{} See {}.", reason.action(), runbook(&reason.anchor()));
+            let next = checked.words.say(checked.verdict.action());
+            let what_next = format!("{next} See {}.", runbook(&reason.anchor()));
             case.write_inner_content(|writer| {
                 writer
                     .create_element("failure")
@@ -232,6 +233,7 @@ impl<'a> Document<'a> {
             steps,
             at,
             operator,
+            words,
         } = checked;
         let exchange = match evidence {
             Evidence::Probed(exchange) => Some(exchange),
@@ -243,14 +245,14 @@ impl<'a> Document<'a> {
             url: url.as_deref(),
             checked_at: *at,
             reason: reason.as_str(),
-            class: match reason.class() {
+            class: match verdict.class {
                 Class::Ok => "ok",
                 Class::Action => "action",
                 Class::Transient => "transient",
                 Class::Pending => "pending",
             },
-            message: verdict.message(),
-            action: reason.action(),
+            message: words.say(&verdict.message()),
+            action: words.say(verdict.action()),
             runbook: runbook(&reason.anchor()),
             connected: Truth::as_str(verdict.connected),
             auth_failed: Truth::as_str(verdict.auth_failed),

@@ -88,12 +88,13 @@ impl Terminal {
         }
         let verdict = &checked.verdict;
         let reason = verdict.reason;
-        let style = style_of(reason.class());
-        writeln!(self.out, "\n{style}{reason}{style:#}  {}", reason.message())?;
-        if !reason.action().is_empty() {
-            writeln!(self.out, "  next     {}", reason.action())?;
+        let style = style_of(verdict.class);
+        let say = |text| checked.words.say(text);
+        writeln!(self.out, "\n{style}{reason}{style:#}  {}", say(reason.message()))?;
+        if !verdict.action().is_empty() {
+            writeln!(self.out, "  next     {}", say(verdict.action()))?;
         }
-        if reason != Reason::Connected {
+        if verdict.class != Class::Ok {
             writeln!(self.out, "  runbook  scim-bridge-operator explain {reason}")?;
             writeln!(self.out, "           {}", runbook(&reason.anchor()))?;
         }

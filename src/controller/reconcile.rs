@@ -178,13 +178,7 @@ async fn write_progress(
     let connection = &job.connection;
     let generation = connection.metadata.generation.unwrap_or_default();
     let now = context.clock.now();
-    let status = progressing(
-        &connection.status,
-        connection.declared(),
-        hindrance,
-        generation,
-        now,
-    );
+    let status = progressing(&connection.status, hindrance, generation, now);
     if status.conditions == connection.status.conditions {
         return Ok(None);
     }
@@ -226,7 +220,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
         .metrics
         .judged((namespace, name), row, verdict.reason, *change, *unlocked);
     let (layer, took) = (verdict.layer(), trace.took());
-    trace.judged(verdict.reason, layer);
+    trace.judged(verdict, layer);
     if *unlocked {
         info!(
             namespace,
@@ -238,7 +232,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
         return;
     }
     let failures = status.consecutive_failures;
-    match verdict.reason.class() {
+    match verdict.class {
         Class::Ok | Class::Pending => {
             info!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "{verdict}");
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::conditions::{grace_end, reason_of};
+use super::conditions::{class_of, grace_end, reason_of};
 use crate::api::{
     v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
     vocabulary::{Class, Reason},
@@ -324,7 +324,7 @@ pub fn pace_of<'a>(uid: &'a str, interval: Duration, status: &ScimBridgeConnecti
         uid,
         interval,
         standing,
-        failures: match standing.class() {
+        failures: match class_of(&status.conditions) {
             Class::Transient => status.consecutive_failures.max(1),
             Class::Ok | Class::Action | Class::Pending => status.consecutive_failures,
         },

@@ -10,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    conditions::{Circumstances, MISSING_GRACE, conditions, grace_end, reason_of, whole_seconds},
+    conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport, Reading},
     schedule::Pace,
     target::Target,
@@ -105,14 +105,19 @@ pub fn interval_of(target: Option<&Target>) -> Duration {
 /// The status after a pass.
 pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
     let verdict = diagnose(pass.declared, pass.evidence);
-    let failures = match verdict.reason.class() {
+    let verdict = if is_proven(previous, pass.target) {
+        verdict.where_proven()
+    } else {
+        verdict
+    };
+    let failures = match verdict.class {
         Class::Transient => pass
             .failures_before
             .max(previous.consecutive_failures)
             .saturating_add(1),
         Class::Ok | Class::Action | Class::Pending => 0,
     };
-    let held = verdict.reason.class() == Class::Transient && holds(previous, pass, failures);
+    let held = verdict.class == Class::Transient && holds(previous, pass, failures);
     let standing = if held {
         reason_of(&previous.conditions).unwrap_or(verdict.reason)
     } else {
@@ -171,7 +176,6 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
 #[must_use]
 pub fn progressing(
     previous: &ScimBridgeConnectionStatus,
-    declared: Option<IdentityProvider>,
     hindrance: Option<Hindrance>,
     generation: i64,
     now: Timestamp,
@@ -188,10 +192,13 @@ pub fn progressing(
         observed_generation: previous.observed_generation,
         conditions: conditions(
             &previous.conditions,
-            &Verdict::progressing(declared, hindrance),
+            &Verdict::progressing(hindrance),
             &circumstances,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
+        // Both together: at which address a bridge has answered before.
+        scim_endpoint: previous.scim_endpoint.clone(),
+        last_answer_time: previous.last_answer_time.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
 }
@@ -234,7 +241,13 @@ pub fn is_superseded(
             .any(|known| is_same_verdict(standing, known))
 }
 
-/// Whether the verdict that stands is kept in spite of a passing failure.
+/// Whether a bridge has answered at this address before.
+fn is_proven(previous: &ScimBridgeConnectionStatus, target: Option<&Target>) -> bool {
+    previous.last_answer_time.is_some()
+        && target.is_some_and(|target| previous.scim_endpoint == Some(target.scim_endpoint()))
+}
+
+/// Whether the verdict that stands is kept in spite of a transient failure.
 ///
 /// It must be one about the same specification and the same key and CA, and still valid. A refused key stays refused
 /// through any number of failures: they say nothing about the key, and withdrawing the verdict would have it sent
@@ -252,7 +265,7 @@ fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) 
     if standing == Reason::AuthFailed {
         return true;
     }
-    let settled = match standing.class() {
+    let settled = match class_of(&previous.conditions) {
         Class::Ok | Class::Action => true,
         Class::Transient | Class::Pending => false,
     };
@@ -301,6 +314,14 @@ fn judged(
         credential: pass.versions.credential.as_ref().map(credential_status),
         ca: pass.versions.ca.clone(),
         next_credential: pass.versions.next_credential.as_ref().map(credential_status),
+        last_answer_time: if exchange.is_some_and(Exchange::has_bridge_answered) {
+            Some(whole_seconds(pass.now))
+        } else {
+            previous
+                .last_answer_time
+                .clone()
+                .filter(|_| is_proven(previous, pass.target))
+        },
         last_probe_time: None,
         next_probe_time: None,
         valid_until: None,
@@ -354,6 +375,7 @@ fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus,
         credential,
         ca,
         next_credential,
+        last_answer_time: _,
         last_probe_time: _,
         next_probe_time: _,
         valid_until: _,
