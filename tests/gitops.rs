@@ -32,8 +32,8 @@ use scim_bridge_operator::{
     },
     domain::{
         evidence::{
-            Answer, Component, Evidence, Exchange, HealthReport, Obstacle, Reading,
-            TransportFailure as Failure,
+            Answer, ChainFault, Component, DnsFault, Evidence, Exchange, HealthReport, Obstacle, Phase,
+            Reading, TlsFault, TransportFailure as Failure,
         },
         status::{Pass, Versions, next_status},
         target::{InvalidSpec, Origin, Target},
@@ -241,7 +241,7 @@ fn cases() -> Vec<Case> {
     add(
         "certificate-untrusted",
         OKTA,
-        &[failed(Failure::CertificateUntrusted)],
+        &[failed(Failure::CertificateUntrusted(ChainFault::UnknownIssuer))],
         act,
     );
     add(
@@ -256,10 +256,25 @@ fn cases() -> Vec<Case> {
         &[failed(Failure::CertificateNameMismatch)],
         act,
     );
-    add("dns-failed", OKTA, &[failed(Failure::Dns)], passes);
+    add(
+        "dns-failed",
+        OKTA,
+        &[failed(Failure::Dns(DnsFault::NoAddress))],
+        passes,
+    );
     add("connect-failed", OKTA, &[failed(Failure::Connect)], passes);
-    add("timed-out", OKTA, &[failed(Failure::TimedOut)], passes);
-    add("tls-failed", OKTA, &[failed(Failure::Tls)], passes);
+    add(
+        "timed-out",
+        OKTA,
+        &[failed(Failure::TimedOut(Phase::Answer))],
+        passes,
+    );
+    add(
+        "tls-failed",
+        OKTA,
+        &[failed(Failure::Tls(TlsFault::Other))],
+        passes,
+    );
     add(
         "bridge-unavailable",
         OKTA,
@@ -274,7 +289,7 @@ fn cases() -> Vec<Case> {
     );
     add("rate-limited", OKTA, &[answered(Answer::RateLimited)], passes);
     add("redirect-refused", OKTA, &[answered(Answer::Redirect(302))], act);
-    add("blocked-by-proxy", OKTA, &[answered(Answer::Blocked)], act);
+    add("blocked-by-proxy", OKTA, &[answered(Answer::Blocked(403))], act);
     let foreign = Exchange {
         ping: Reading::Answered(Answer::Foreign),
         ..Exchange::default()

@@ -197,6 +197,42 @@ pub enum ProxyFault {
     TimedOut,
 }
 
+// === impl TransportFailure ===
+
+impl TransportFailure {
+    /// Every failure.
+    pub const ALL: [Self; 28] = [
+        Self::Dns(DnsFault::NoAddress),
+        Self::Dns(DnsFault::TimedOut),
+        Self::Dns(DnsFault::ServerError),
+        Self::AddressDenied,
+        Self::Connect,
+        Self::TimedOut(Phase::Connection),
+        Self::TimedOut(Phase::Handshake),
+        Self::TimedOut(Phase::Answer),
+        Self::CertificateUntrusted(ChainFault::UnknownIssuer),
+        Self::CertificateUntrusted(ChainFault::NameConstraint),
+        Self::CertificateUntrusted(ChainFault::Authority),
+        Self::CertificateUntrusted(ChainFault::WeakSignature),
+        Self::CertificateUntrusted(ChainFault::Usage),
+        Self::CertificateUntrusted(ChainFault::Form),
+        Self::CertificateUntrusted(ChainFault::Revoked),
+        Self::CertificateExpired,
+        Self::CertificateNameMismatch,
+        Self::Tls(TlsFault::Version),
+        Self::Tls(TlsFault::Parameters),
+        Self::Tls(TlsFault::ClientCertificate),
+        Self::Tls(TlsFault::UnknownName),
+        Self::Tls(TlsFault::NotTls),
+        Self::Tls(TlsFault::Other),
+        Self::Http,
+        Self::Proxy(ProxyFault::Unreachable),
+        Self::Proxy(ProxyFault::Login),
+        Self::Proxy(ProxyFault::Tunnel),
+        Self::Proxy(ProxyFault::TimedOut),
+    ];
+}
+
 // === impl Exchange ===
 
 impl Exchange {

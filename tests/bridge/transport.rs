@@ -6,7 +6,7 @@ use bridge_front::{ConnectionFault, Front};
 use futures::future::join_all;
 use scim_bridge_operator::{
     bridge::trust::Trust,
-    domain::evidence::{Reading, TransportFailure},
+    domain::evidence::{Phase, Reading, TransportFailure},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -24,7 +24,10 @@ async fn a_name_that_does_not_resolve() {
         None,
         &probe(&order_for("https://scim.invalid", Trust::System)).await,
     );
-    assert_eq!(seen, "DnsFailed (GET /ping)");
+    assert_eq!(
+        seen,
+        "DnsFailed (GET /ping: the name servers know no address for the name)"
+    );
 }
 
 #[tokio::test]
@@ -220,6 +223,10 @@ async fn peers_that_never_come_to_an_end() {
     }))
     .await;
     for ((name, _), ping) in peers.iter().zip(seen) {
-        assert_eq!(ping, Reading::Failed(TransportFailure::TimedOut), "{name}");
+        assert_eq!(
+            ping,
+            Reading::Failed(TransportFailure::TimedOut(Phase::Answer)),
+            "{name}"
+        );
     }
 }

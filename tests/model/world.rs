@@ -533,13 +533,7 @@ impl World {
         }
         let connection = &pass.job.connection;
         let generation = connection.metadata.generation.unwrap_or_default();
-        let status = progressing(
-            &connection.status,
-            connection.declared(),
-            hindrance,
-            generation,
-            self.now,
-        );
+        let status = progressing(&connection.status, hindrance, generation, self.now);
         if status.conditions == connection.status.conditions {
             return Ok(None);
         }
@@ -615,14 +609,14 @@ impl World {
                 told: false,
                 clock_was_set: false,
             });
-        } else if outcome.verdict.reason.class() != Class::Transient {
+        } else if outcome.verdict.class != Class::Transient {
             self.history.refusal = None;
         }
     }
 
     fn check_holding(&self, pass: &Running, outcome: &Outcome) -> Result<(), Broken> {
         let status = &outcome.status;
-        let failing = outcome.verdict.reason.class() == Class::Transient;
+        let failing = outcome.verdict.class == Class::Transient;
         if !failing || !is_true(status, ConditionType::Connected) {
             return Ok(());
         }
