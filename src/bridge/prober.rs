@@ -18,9 +18,8 @@ use super::{
     address::AddressPolicy,
     body::{self, Body},
     classify::classify,
-    client::{ClientError, Clients, over_kept},
+    client::{ClientError, Clients},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
-    keep::{Keep, Known, Place},
     key::ApiKey,
     proxy::BridgeProxy,
     resolver::Names,
@@ -32,7 +31,6 @@ use crate::{
         evidence::{
             Answer, Certificate, Exchange, HealthReport, KeyTrial, Obstacle, Reading, TransportFailure,
         },
-        schedule::Depth,
         target::{Origin, Scheme, Target},
     },
     tenure::Tenure,
@@ -49,7 +47,6 @@ const PING_BOUND: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct HttpProber {
     clients: Clients,
-    keep: Keep,
     clock: Arc<dyn Clock>,
     tenure: Tenure,
     observers: Vec<Arc<dyn Observer>>,
@@ -64,10 +61,6 @@ struct Conversation<'a> {
     base: Url,
     deadline: Instant,
     now: Timestamp,
-    /// Whether the connection is kept for the next probe.
-    keeps: bool,
-    /// Whether requests may go over a kept connection only.
-    kept_only: bool,
     retry_after: Option<Duration>,
     certificate: Option<Certificate>,
 }
@@ -97,7 +90,6 @@ impl HttpProber {
     pub fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
             clients: Clients::new(policy, system_roots),
-            keep: Keep::default(),
             clock,
             tenure: Tenure::unlimited(),
             observers: Vec::new(),
@@ -148,10 +140,9 @@ impl Prober for HttpProber {
                 trust,
                 key,
                 next_key,
-                depth,
             } = order;
             let deadline = Instant::now() + target.timeout;
-            let client = match self.clients.client(&target, &trust, depth) {
+            let client = match self.clients.client(&target, &trust) {
                 Ok(client) => client,
                 Err(ClientError::Denied) => {
                     return Exchange {
@@ -175,37 +166,17 @@ impl Prober for HttpProber {
                     ..Exchange::default()
                 };
             };
-            let place = Place::of(&target, &trust);
-            let known = match depth {
-                Depth::Anew => Known::default(),
-                Depth::Thorough | Depth::Routine => self.keep.begin(&place, std::time::Instant::now()),
-            };
-            let conversation = || Conversation {
-                client: client.clone(),
+            let conversation = Conversation {
+                client,
                 tenure: &self.tenure,
                 target: &target,
-                base: base.clone(),
+                base,
                 deadline,
                 now: self.clock.now(),
-                keeps: known.keeps,
-                kept_only: false,
                 retry_after: None,
                 certificate: None,
             };
-            let probe = async {
-                if depth == Depth::Routine
-                    && known.is_proven
-                    && next_key.is_none()
-                    && let Some(exchange) = conversation().go_on(&key).await
-                {
-                    return exchange;
-                }
-                let exchange = conversation().hold(&key, next_key).await;
-                if depth != Depth::Anew {
-                    self.keep.learn(&place, exchange.is_of_a_bridge());
-                }
-                exchange
-            };
+            let probe = conversation.hold(&key, next_key);
             if self.observers.is_empty() {
                 return probe.await;
             }
@@ -218,29 +189,6 @@ impl Prober for HttpProber {
 // === impl Conversation ===
 
 impl Conversation<'_> {
-    /// Goes on with a bridge that was proven on a connection that was kept: asks what decides. `None` where there is no
-    /// such connection any more, or where anything is not as it was but for the key: then everything is asked anew. A
-    /// key that was refused just now is not sent again.
-    async fn go_on(mut self, key: &ApiKey) -> Option<Exchange> {
-        self.kept_only = true;
-        let mut exchange = Exchange {
-            health: self.health(key).await,
-            ..Exchange::default()
-        };
-        if judge_key(&exchange.health) == KeyTrial::Undecided {
-            return None;
-        }
-        self.pass(Layer::Health, &mut exchange);
-        exchange.users = self.list("Users", key, false).await;
-        if judge_key(&exchange.users) == KeyTrial::Undecided {
-            return None;
-        }
-        self.pass(Layer::Users, &mut exchange);
-        exchange.retry_after = self.retry_after;
-        exchange.certificate = self.certificate;
-        Some(exchange)
-    }
-
     async fn hold(mut self, key: &ApiKey, next_key: Option<Result<ApiKey, Obstacle>>) -> Exchange {
         let mut exchange = Exchange {
             ping: self.ping().await,
@@ -343,7 +291,7 @@ impl Conversation<'_> {
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),
             bound: LIST_BOUND,
-            last: last && !self.keeps,
+            last,
         };
         match self.ask(&question).await {
             Err(failure) => Reading::Failed(failure),
@@ -399,13 +347,8 @@ impl Conversation<'_> {
         if last {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
         }
-        let response = if self.kept_only {
-            over_kept(request.send()).await
-        } else {
-            request.send().await
-        };
-        let response = response.map_err(|error| classify(&error))?;
-        self.note(&response)?;
+        let response = request.send().await.map_err(|error| classify(&error))?;
+        self.note(&response);
         let status = response.status();
         let content_type = response
             .headers()
@@ -422,7 +365,7 @@ impl Conversation<'_> {
     }
 
     /// Keeps what the headers and the handshake tell.
-    fn note(&mut self, response: &Response) -> Result<(), TransportFailure> {
+    fn note(&mut self, response: &Response) {
         if let Some(header) = response
             .headers()
             .get(RETRY_AFTER)
@@ -435,16 +378,7 @@ impl Conversation<'_> {
             self.certificate = info
                 .and_then(TlsInfo::peer_certificate)
                 .and_then(read_certificate);
-            // A connection that was kept may outlive its certificate.
-            if self
-                .certificate
-                .as_ref()
-                .is_some_and(|certificate| certificate.not_after < self.now)
-            {
-                return Err(TransportFailure::CertificateExpired);
-            }
         }
-        Ok(())
     }
 }
 
