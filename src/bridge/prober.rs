@@ -21,10 +21,9 @@ use super::{
     address::AddressPolicy,
     body::{self, Body},
     classify::classify,
-    client::{ClientError, Clients, over_kept},
+    client::{ClientError, Clients},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
     front,
-    keep::{Keep, Known, Place},
     key::ApiKey,
     proxy::BridgeProxy,
     resolver::Names,
@@ -37,7 +36,6 @@ use crate::{
             Answer, Certificate, DnsFault, Exchange, HealthReport, KeyTrial, Obstacle, Phase, ProxyFault,
             Reading, TlsFault, TransportFailure,
         },
-        schedule::Depth,
         target::{Origin, Scheme, Target},
     },
     tenure::Tenure,
@@ -54,7 +52,6 @@ const PING_BOUND: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct HttpProber {
     clients: Clients,
-    keep: Keep,
     clock: Arc<dyn Clock>,
     tenure: Tenure,
     observers: Vec<Arc<dyn Observer>>,
@@ -69,10 +66,6 @@ struct Conversation<'a> {
     base: Url,
     deadline: Instant,
     now: Timestamp,
-    /// Whether the connection is kept for the next probe.
-    keeps: bool,
-    /// Whether requests may go over a kept connection only.
-    kept_only: bool,
     /// Whether requests go by way of the administrator's proxy.
     is_proxied: bool,
     retry_after: Option<Duration>,
@@ -104,7 +97,6 @@ impl HttpProber {
     pub fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
             clients: Clients::new(policy, system_roots),
-            keep: Keep::default(),
             clock,
             tenure: Tenure::unlimited(),
             observers: Vec::new(),
@@ -155,10 +147,9 @@ impl Prober for HttpProber {
                 trust,
                 key,
                 next_key,
-                depth,
             } = order;
             let deadline = Instant::now() + target.timeout;
-            let client = match self.clients.client(&target, &trust, depth) {
+            let client = match self.clients.client(&target, &trust) {
                 Ok(client) => client,
                 Err(ClientError::Denied) => {
                     return Exchange {
@@ -182,38 +173,18 @@ impl Prober for HttpProber {
                     ..Exchange::default()
                 };
             };
-            let place = Place::of(&target, &trust);
-            let known = match depth {
-                Depth::Anew => Known::default(),
-                Depth::Thorough | Depth::Routine => self.keep.begin(&place, std::time::Instant::now()),
-            };
-            let conversation = || Conversation {
-                client: client.clone(),
+            let conversation = Conversation {
+                client,
                 tenure: &self.tenure,
                 target: &target,
-                base: base.clone(),
+                base,
                 deadline,
                 now: self.clock.now(),
-                keeps: known.keeps,
-                kept_only: false,
                 is_proxied: self.clients.is_proxied(&target),
                 retry_after: None,
                 certificate: None,
             };
-            let probe = async {
-                if depth == Depth::Routine
-                    && known.is_proven
-                    && next_key.is_none()
-                    && let Some(exchange) = conversation().go_on(&key).await
-                {
-                    return exchange;
-                }
-                let exchange = conversation().hold(&key, next_key).await;
-                if depth != Depth::Anew {
-                    self.keep.learn(&place, exchange.is_of_a_bridge());
-                }
-                exchange
-            };
+            let probe = conversation.hold(&key, next_key);
             Course::begin(self.observers.as_slice().into()).run(probe).await
         }
         .boxed()
@@ -223,29 +194,6 @@ impl Prober for HttpProber {
 // === impl Conversation ===
 
 impl Conversation<'_> {
-    /// Goes on with a bridge that was proven on a connection that was kept: asks what decides. `None` where there is no
-    /// such connection any more, or where anything is not as it was but for the key: then everything is asked anew. A
-    /// key that was refused just now is not sent again.
-    async fn go_on(mut self, key: &ApiKey) -> Option<Exchange> {
-        self.kept_only = true;
-        let mut exchange = Exchange {
-            health: self.health(key).await,
-            ..Exchange::default()
-        };
-        if judge_key(&exchange.health) == KeyTrial::Undecided {
-            return None;
-        }
-        self.pass(Layer::Health, &mut exchange);
-        exchange.users = self.list("Users", key, false).await;
-        if judge_key(&exchange.users) == KeyTrial::Undecided {
-            return None;
-        }
-        self.pass(Layer::Users, &mut exchange);
-        exchange.retry_after = self.retry_after;
-        exchange.certificate = self.certificate;
-        Some(exchange)
-    }
-
     async fn hold(mut self, key: &ApiKey, next_key: Option<Result<ApiKey, Obstacle>>) -> Exchange {
         let mut exchange = Exchange {
             ping: self.ping().await,
@@ -348,7 +296,7 @@ impl Conversation<'_> {
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),
             bound: LIST_BOUND,
-            last: last && !self.keeps,
+            last,
         };
         match self.ask(&question).await {
             Err(failure) => Reading::Failed(failure),
@@ -430,14 +378,12 @@ impl Conversation<'_> {
         if last {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
         }
-        let response = if self.kept_only {
-            over_kept(request.send()).await
-        } else {
-            request.send().await
-        };
         let by_plain_proxy = self.is_proxied && origin.scheme == Scheme::Http;
-        let mut response = response.map_err(|error| classify(&error, by_plain_proxy))?;
-        self.note(&response)?;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| classify(&error, by_plain_proxy))?;
+        self.note(&response);
         let status = response.status();
         if by_plain_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(TransportFailure::Proxy(ProxyFault::Login));
@@ -454,7 +400,7 @@ impl Conversation<'_> {
     }
 
     /// Keeps what the headers and the handshake tell.
-    fn note(&mut self, response: &Response) -> Result<(), TransportFailure> {
+    fn note(&mut self, response: &Response) {
         if let Some(header) = response
             .headers()
             .get(RETRY_AFTER)
@@ -467,16 +413,7 @@ impl Conversation<'_> {
             self.certificate = info
                 .and_then(TlsInfo::peer_certificate)
                 .and_then(read_certificate);
-            // A connection that was kept may outlive its certificate.
-            if self
-                .certificate
-                .as_ref()
-                .is_some_and(|certificate| certificate.not_after < self.now)
-            {
-                return Err(TransportFailure::CertificateExpired);
-            }
         }
-        Ok(())
     }
 }
 

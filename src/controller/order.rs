@@ -21,7 +21,6 @@ use crate::{
     },
     domain::{
         evidence::Obstacle,
-        schedule::Depth,
         target::{Origin, Scheme, Target},
     },
 };
@@ -116,7 +115,6 @@ impl Grounds<'_> {
             trust,
             key,
             next_key,
-            depth: Depth::default(),
         })
     }
 

@@ -138,10 +138,7 @@ async fn observe(
         let (resolved, order) = resolve(context, job).instrument(step!("resolve")).await?;
         let evidence = match order {
             Err(obstacle) => Evidence::Blocked(obstacle),
-            Ok(mut order) => {
-                order.depth = job.depth(context.settings.heartbeat, context.clock.now());
-                Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await)
-            }
+            Ok(order) => Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await),
         };
         Ok::<_, ControllerError>((resolved, evidence))
     });

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
-    evidence::{Component, Evidence, Exchange, HealthReport, Reading},
+    evidence::{Component, Evidence, Exchange, HealthReport},
     schedule::Pace,
     target::Target,
     verdict::{Hindrance, Verdict, diagnose},
@@ -309,7 +309,7 @@ fn judged(
         }),
         directory: users.map(|users| DirectoryStatus {
             users: *users,
-            groups: exchange.and_then(|exchange| groups(exchange, previous)),
+            groups: exchange.and_then(|exchange| exchange.groups),
         }),
         credential: pass.versions.credential.as_ref().map(credential_status),
         ca: pass.versions.ca.clone(),
@@ -334,13 +334,6 @@ fn judged(
                 name: target.api_key.name.clone(),
             }),
     }
-}
-
-/// The count of groups. A routine probe, which has no need to ask for `/ping`, does not ask for them either.
-fn groups(exchange: &Exchange, previous: &ScimBridgeConnectionStatus) -> Option<u64> {
-    let is_routine = exchange.ping == Reading::NotSent;
-    let known = previous.directory.and_then(|directory| directory.groups);
-    if is_routine { known } else { exchange.groups }
 }
 
 fn change(

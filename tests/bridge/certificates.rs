@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bridge_front::{Authority, Front, Identity, Profile};
-use k8s_openapi::jiff::Timestamp;
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -199,7 +198,7 @@ async fn what_is_learned_of_a_certificate() {
     );
 }
 
-/// The certificate is told where the verdict is a failure, too, and on a connection that was kept.
+/// The certificate is reported where the verdict is a failure, too.
 #[tokio::test]
 async fn a_certificate_is_learned_whatever_the_answer() {
     let front = presenting(Profile::Valid { days: 30 }).await;
@@ -225,33 +224,6 @@ async fn a_certificate_is_learned_whatever_the_answer() {
             "{issuer:?}"
         );
     }
-}
-
-/// A clock of its own tells what the handshake cannot: a connection that was kept outlives its certificate.
-#[tokio::test]
-async fn a_certificate_that_ends_while_the_connection_lives() {
-    #[derive(Debug)]
-    struct Later;
-
-    impl Clock for Later {
-        fn now(&self) -> Timestamp {
-            SystemClock.now() + Duration::from_hours(24 * 365)
-        }
-    }
-
-    let front = front().await;
-    let prober = HttpProber::new(
-        Arc::new(loopback()),
-        Arc::new(RootCertStore::empty()),
-        Arc::new(Later),
-    );
-    let exchange = probe_by(&prober, &order(&front)).await;
-    assert_eq!(told(None, &exchange), "CertificateExpired (GET /ping)");
-    assert_eq!(
-        log(&front.requests()),
-        "/ping",
-        "no key for an expired certificate"
-    );
 }
 
 /// A certificate for these names as `openssl req -x509` makes it: self-signed, and marked as an authority.
