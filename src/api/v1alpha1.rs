@@ -105,7 +105,8 @@ pub struct ScimBridgeConnectionSpec {
     /// The Secret entry that holds the bridge's bearer token, in the namespace of this object.
     pub api_key_secret_ref: ApiKeySecretRef,
 
-    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls, and its SCIM API is off.
+    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls from Google, and `Ready` is True
+    /// once a probe has seen that the bridge accepts the key and that its SCIM API is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_provider: Option<IdentityProvider>,
 
@@ -314,7 +315,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
 
-    /// Passing failures in a row. The verdict is held until there are `spec.failureThreshold`.
+    /// Consecutive transient failures. The last verdict is kept until this reaches `spec.failureThreshold`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub consecutive_failures: u32,

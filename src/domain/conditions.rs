@@ -139,7 +139,9 @@ pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
         .map(|_| since.checked_add(MISSING_GRACE).unwrap_or(Timestamp::MAX))
 }
 
-const fn readiness(class: Class) -> Truth {
+/// The status of `Ready` for a verdict of this class.
+#[must_use]
+pub const fn readiness(class: Class) -> Truth {
     match class {
         Class::Ok => Truth::True,
         Class::Action | Class::Transient => Truth::False,

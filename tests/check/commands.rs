@@ -46,8 +46,8 @@ async fn the_operator_is_asked_and_answers() {
     let ran = plugin(&bed, &["check", "corp"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     for words in [
-        "from here          Connected",
-        "from the operator  AuthFailed, checked ",
+        "from here          True Connected",
+        "from the operator  False AuthFailed, checked ",
         "They differ",
     ] {
         assert!(ran.out.contains(words), "{words} in {}", ran.out);
