@@ -424,12 +424,14 @@ impl Heard {
             return Answer::Blocked(code);
         }
         match code {
-            200 if self.is_encoded(bytes) => Answer::Encoded,
-            200 => match &self.body {
-                Body::TooLarge => Answer::TooLarge,
-                Body::Broken => Answer::Broken,
-                Body::Whole(body) => document(body).map_or(Answer::Foreign, Answer::Document),
-                Body::Unconfirmed(body) => document(body).map_or(Answer::Broken, Answer::Document),
+            200 => match document(bytes) {
+                Some(document) => Answer::Document(document),
+                None if self.is_encoded(bytes) => Answer::Encoded,
+                None => match self.body {
+                    Body::Whole(_) => Answer::Foreign,
+                    Body::TooLarge => Answer::TooLarge,
+                    Body::Broken | Body::Unconfirmed(_) => Answer::Broken,
+                },
             },
             401 => Answer::Unauthorized,
             403 if self.is_json(bytes) => Answer::Forbidden,
