@@ -13,6 +13,7 @@ use proptest::{
     option,
     prelude::*,
     sample::{select, subsequence},
+    test_runner::RngSeed,
 };
 use scim_bridge_operator::{
     api::{
@@ -272,7 +273,7 @@ fn check(status: &ScimBridgeConnectionStatus, generation: i64) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, rng_seed: RngSeed::Fixed(testbed::seed()), ..ProptestConfig::default() })]
 
     /// Any life of a connection keeps every invariant.
     #[test]
