@@ -85,6 +85,7 @@ impl Life {
                     evidence,
                     now: self.now,
                     late: Duration::ZERO,
+                    early: Duration::ZERO,
                     heartbeat: Duration::from_mins(5),
                 };
                 next_status(&self.status, &pass).status

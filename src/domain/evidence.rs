@@ -125,6 +125,12 @@ pub enum TransportFailure {
 // === impl Exchange ===
 
 impl Exchange {
+    /// Whether the key was sent, or may have been.
+    #[must_use]
+    pub fn sent_the_key(&self) -> bool {
+        self.health != Reading::NotSent || self.users != Reading::NotSent
+    }
+
     /// Whether whoever answered `/ping` may be a bridge: it could be reached, and has not shown that it is none.
     #[must_use]
     pub const fn is_of_a_bridge(&self) -> bool {
