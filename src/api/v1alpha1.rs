@@ -310,6 +310,12 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_time: Option<Time>,
 
+    /// The bridge refused the key that `credential` names. The operator does not send this key again before this time,
+    /// unless the specification, the Secret or the CA object changes, or an annotation asks for a check. Absent where no
+    /// refusal of this key is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_key_retry_time: Option<Time>,
+
     /// After this time the verdict is stale, whatever it says: the operator should have renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,

@@ -89,6 +89,7 @@ async fn pass(
             evidence: &evidence,
             now: context.clock.now(),
             late: job.late,
+            early: job.early,
             heartbeat: context.settings.heartbeat,
         },
     );

@@ -345,7 +345,7 @@ fn is_data_key(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     fn origin(url: &str) -> String {
         match Origin::parse(url) {
@@ -417,6 +417,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(testbed::seed()),
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn any_text_parses_or_is_refused(text in "(https?://)?.{0,64}") {
             if let Ok(origin) = Origin::parse(&text) {
