@@ -52,6 +52,7 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
             evidence,
             now: now(),
             late: Duration::ZERO,
+            early: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         },
     );
@@ -105,6 +106,7 @@ fn life(probes: &[Evidence]) -> Vec<String> {
                 evidence,
                 now: now() + Duration::from_mins(minute),
                 late: Duration::ZERO,
+                early: Duration::ZERO,
                 heartbeat: Duration::from_mins(5),
             },
         );

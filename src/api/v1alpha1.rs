@@ -174,8 +174,8 @@ pub struct TlsSpec {
     /// Without it the operator's own roots are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
-    /// The name that the certificate must be for, instead of the url's host. It is also asked for in the handshake
-    /// (SNI).
+    /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
+    /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[x_kube(validation = Rule::new("!isIP(self)").message("must be a DNS name, and no address"))]
@@ -310,6 +310,12 @@ pub struct ScimBridgeConnectionStatus {
     /// When the next probe was due when this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_time: Option<Time>,
+
+    /// The bridge refused the key that `credential` names. The operator does not send this key again before this time,
+    /// unless the specification, the Secret or the CA object changes, or an annotation asks for a check. Absent where no
+    /// refusal of this key is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_key_retry_time: Option<Time>,
 
     /// After this time the verdict is stale, whatever it says: the operator should have renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

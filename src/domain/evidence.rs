@@ -242,6 +242,12 @@ impl Exchange {
         self.ping.document().is_some() || self.health.document().is_some() || self.users.document().is_some()
     }
 
+    /// Whether the key was sent, or may have been.
+    #[must_use]
+    pub fn sent_the_key(&self) -> bool {
+        self.health != Reading::NotSent || self.users != Reading::NotSent
+    }
+
     /// Whether the peer may be a bridge: it answered `/ping`, and the answer does not exclude a bridge.
     #[must_use]
     pub const fn is_of_a_bridge(&self) -> bool {

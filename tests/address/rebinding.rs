@@ -14,7 +14,7 @@ use std::{
 
 use bridge_front::Front;
 use scim_bridge_operator::bridge::{HttpProber, OnePerOrigin, ProbeOrder, Prober, address::AddressPolicy};
-use testbed::budget;
+use testbed::{Dice, budget, seed};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
@@ -63,18 +63,6 @@ impl Drop for Tripwire {
     }
 }
 
-/// The same throws in every run (xorshift64).
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn throw(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
-}
-
 async fn front() -> Front {
     bridge().names([NAME]).start().await.unwrap()
 }
@@ -118,13 +106,13 @@ async fn an_answer_that_changes_is_judged_each_time() {
         vec![METADATA, DENIED, DENIED_V6],
     ];
     let rounds = budget(60, 2_000);
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice::from_seed(seed());
     // What was said last, for IPv4 and for IPv6.
     let said = Arc::new(Mutex::new([false; 2]));
     let server = {
         let said = Arc::clone(&said);
         NameServer::start(move |_, is_v6| {
-            let reply = replies[dice.throw(replies.len())].clone();
+            let reply = replies[dice.pick(replies.len())].clone();
             said.lock().unwrap()[usize::from(is_v6)] = !is_v6 && reply.contains(&ALLOWED);
             Reply::Addresses(reply)
         })

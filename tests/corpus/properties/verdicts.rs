@@ -203,6 +203,7 @@ pub(crate) fn verdict(bytes: &[u8]) {
                     evidence: &evidence,
                     now: time,
                     late: Duration::ZERO,
+                    early: Duration::ZERO,
                     heartbeat: HEARTBEAT,
                 };
                 let outcome = next_status(&status, &pass);
@@ -272,7 +273,7 @@ fn assert_follows(before: &ScimBridgeConnectionStatus, pass: &Pass<'_>, outcome:
         "seen twice, it says the same"
     );
     assert!(*change != Change::Unchanged || status.conditions == before.conditions);
-    let resumed = pace_of(pass.uid, Duration::from_mins(5), status).resume(status, pass.now);
+    let resumed = pace_of(pass.uid, Duration::from_mins(5), status, pass.now).resume(status, pass.now);
     assert!((pass.now..=pass.now + REFUSED_KEY_INTERVAL * 2).contains(&resumed));
 }
 
