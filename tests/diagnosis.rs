@@ -308,6 +308,10 @@ fn something_is_missing_on_our_side() {
             Obstacle::ConsentMissing,
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
+        (
+            Obstacle::ConsentMalformed,
+            "False ConsentMissing False Unknown Unknown + Stalled",
+        ),
     ];
     assert_rows(rows.map(|(obstacle, expected)| (OKTA, Evidence::Blocked(obstacle), expected)));
     // With Google Workspace declared the SCIM API is taken to be off.

@@ -202,7 +202,7 @@ fn why(verdict: &Verdict) -> String {
 pub fn end_of(verdict: &Verdict, reached: &Reached, target: Option<&Target>) -> Option<Step> {
     let at = match verdict.detail {
         Some(Detail::Answered(request, _) | Detail::At(request)) => Some(Step::of(request)),
-        Some(Detail::Spec(_) | Detail::Hindered(_)) | None => None,
+        Some(Detail::Spec(_) | Detail::Consent | Detail::Hindered(_)) | None => None,
     };
     // Below HTTP: of the first request it was the layer, of a later one the request that it was met at.
     let below = |step| Some(at.filter(|at| *at > Step::Ping).unwrap_or(step));

@@ -39,6 +39,8 @@ pub struct Verdict {
 pub enum Detail {
     /// What is wrong with the specification.
     Spec(InvalidSpec),
+    /// An entry of the annotation that names the hosts a key may go to is no host pattern.
+    Consent,
     /// Which request was answered with which HTTP status.
     Answered(Request, u16),
     /// At which request it was seen.
@@ -77,17 +79,7 @@ pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verd
 }
 
 fn blocked(declared: Option<IdentityProvider>, obstacle: Obstacle) -> Verdict {
-    let detail = match obstacle {
-        Obstacle::InvalidSpec(what) => Some(Detail::Spec(what)),
-        Obstacle::HostDenied
-        | Obstacle::SecretNotFound
-        | Obstacle::SecretKeyMissing
-        | Obstacle::ApiKeyMalformed
-        | Obstacle::ConsentMissing
-        | Obstacle::CaNotFound
-        | Obstacle::CaInvalid => None,
-    };
-    Verdict::undecided(declared, obstacle.reason(), detail)
+    Verdict::undecided(declared, obstacle.reason(), obstacle.detail())
 }
 
 fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
@@ -308,6 +300,7 @@ impl Verdict {
                     Detail::Answered(Request::Ping, _)
                     | Detail::At(Request::Ping)
                     | Detail::Spec(_)
+                    | Detail::Consent
                     | Detail::Hindered(_),
                 )
                 | None => "ping",
@@ -337,6 +330,7 @@ impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(what) => what.fmt(f),
+            Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
             Self::Answered(request, status) => write!(f, "{request}: {status}"),
             Self::At(request) => request.fmt(f),
             Self::Hindered(Hindrance::Forbidden) => {
@@ -371,9 +365,25 @@ impl Obstacle {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::ApiKeyMalformed => Reason::ApiKeyMalformed,
-            Self::ConsentMissing => Reason::ConsentMissing,
+            Self::ConsentMissing | Self::ConsentMalformed => Reason::ConsentMissing,
             Self::CaNotFound => Reason::CaNotFound,
             Self::CaInvalid => Reason::CaInvalid,
+        }
+    }
+
+    /// What there is to say of it beside the reason.
+    #[must_use]
+    pub const fn detail(self) -> Option<Detail> {
+        match self {
+            Self::InvalidSpec(what) => Some(Detail::Spec(what)),
+            Self::ConsentMalformed => Some(Detail::Consent),
+            Self::HostDenied
+            | Self::SecretNotFound
+            | Self::SecretKeyMissing
+            | Self::ApiKeyMalformed
+            | Self::ConsentMissing
+            | Self::CaNotFound
+            | Self::CaInvalid => None,
         }
     }
 }
