@@ -346,7 +346,7 @@ impl Addresses {
     /// Whether any bridge can be reached under these flags.
     ///
     /// # Errors
-    /// [`NothingAllowed`] where every connection would be denied. A proxy is asked for names, whatever they resolve to.
+    /// [`NothingAllowed`] where every connection would be denied. A proxy resolves names itself, so it is a way.
     pub fn leave_a_way(&self) -> Result<(), NothingAllowed> {
         if self.bridge_proxy.is_none() && covers_everything(&self.deny_cidrs) {
             Err(NothingAllowed)

@@ -119,7 +119,7 @@ pub fn count(text: &str) -> Result<u16, InvalidCount> {
     text.parse().map(NonZeroU16::get).map_err(|_| InvalidCount)
 }
 
-/// Reads a duration, whatever it is.
+/// Reads a duration of any length.
 ///
 /// # Errors
 /// [`InvalidDuration`] for anything else.

@@ -670,7 +670,7 @@ async fn the_port_of_dns_can_be_said() {
     }
 }
 
-/// Whoever does not honour labels has the namespace of a connection in another one.
+/// A Prometheus that does not honour labels has the namespace of a connection in another label.
 #[tokio::test]
 async fn the_label_of_the_namespace_can_be_said() {
     let values = [

@@ -247,7 +247,7 @@ impl HostPattern {
 impl std::str::FromStr for HostPattern {
     type Err = InvalidPattern;
 
-    /// What no host could fit is no pattern: whoever wrote it meant something else.
+    /// What no host could fit is no pattern: its author meant something else.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim().to_ascii_lowercase();
         if let Some(inside) = text.strip_prefix('[') {
@@ -467,7 +467,7 @@ mod tests {
             (".example.com", "example.com.evil.example", false),
             (".localhost", "bridge.localhost", true),
             (".localhost", "localhost", false),
-            // Addresses, in whatever spelling.
+            // Addresses, in every spelling.
             ("10.0.0.7", "10.0.0.7", true),
             ("10.0.0.7.", "0xa.7", true),
             ("10.0.0.7", "[::ffff:10.0.0.7]", true),

@@ -146,8 +146,8 @@ impl Grounds<'_> {
 /// space. A host alone stands for TLS; to go in the clear, where the key can be read on the way, takes `http://HOST`.
 ///
 /// # Errors
-/// What stands in the way. An entry that is no pattern names no host, and takes nothing from the others; where none of
-/// them names the host either, it is told of, for it may have been meant to.
+/// What stands in the way. An entry that is no pattern names no host, and takes nothing from the others. Where none of
+/// them names the host either, the obstacle says that there is such an entry: it may have meant the host.
 pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Obstacle> {
     const CLEAR: &str = "http://";
     let mut obstacle = Obstacle::ConsentMissing;

@@ -308,8 +308,8 @@ fn is_dns_name(name: &str) -> bool {
         })
 }
 
-/// Whether a certificate can be for this name. It takes the host's place in the request: an address, in whatever
-/// spelling, would lead there.
+/// Whether a certificate can be for this name. It takes the host's place in the request: an address, in any spelling,
+/// would lead there.
 #[must_use]
 pub fn is_server_name(name: &str) -> bool {
     is_dns_name(name) && matches!(Host::parse(name), Ok(Host::Domain(_)))
