@@ -463,6 +463,10 @@ fn something_is_missing_on_our_side() {
             Obstacle::ConsentMissing,
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
+        (
+            Obstacle::ConsentMalformed,
+            "False ConsentMissing False Unknown Unknown + Stalled",
+        ),
     ];
     assert_rows(rows.map(|(obstacle, expected)| (OKTA, Evidence::Blocked(obstacle), expected)));
     // A declaration is no evidence.

@@ -131,6 +131,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         Obstacle::SecretKeyMissing,
         Obstacle::ApiKeyMalformed,
         Obstacle::ConsentMissing,
+        Obstacle::ConsentMalformed,
         Obstacle::CaNotFound,
         Obstacle::CaInvalid,
     ]);

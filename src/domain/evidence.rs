@@ -31,6 +31,8 @@ pub enum Obstacle {
     ApiKeyMalformed,
     /// The Secret does not let its key go to the host.
     ConsentMissing,
+    /// The same, where an entry of the Secret's annotation cannot be read: it may have meant the host.
+    ConsentMalformed,
     /// The CA object, or the entry in it, does not exist.
     CaNotFound,
     /// The CA entry holds no usable certificate.

@@ -47,6 +47,8 @@ pub struct Verdict {
 pub enum Detail {
     /// Which rule the specification breaks.
     Spec(InvalidSpec),
+    /// An entry of the annotation that names the hosts a key may go to is no host pattern.
+    Consent,
     /// Which request was answered with which HTTP status.
     Answered(Request, u16),
     /// Which request was answered with 200 and an unusable body.
@@ -104,17 +106,7 @@ pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verd
 }
 
 fn blocked(obstacle: Obstacle) -> Verdict {
-    let detail = match obstacle {
-        Obstacle::InvalidSpec(rule) => Some(Detail::Spec(rule)),
-        Obstacle::HostDenied
-        | Obstacle::SecretNotFound
-        | Obstacle::SecretKeyMissing
-        | Obstacle::ApiKeyMalformed
-        | Obstacle::ConsentMissing
-        | Obstacle::CaNotFound
-        | Obstacle::CaInvalid => None,
-    };
-    Verdict::undecided(obstacle.reason(), detail)
+    Verdict::undecided(obstacle.reason(), obstacle.detail())
 }
 
 fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
@@ -407,7 +399,7 @@ impl Verdict {
             },
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
             Some(Detail::KeyUnproven) => Request::Health.layer(),
-            Some(Detail::Spec(_)) => "settings",
+            Some(Detail::Spec(_) | Detail::Consent) => "settings",
             Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
             None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
             None if matches!(self.reason, Reason::HostDenied) => "address",
@@ -460,6 +452,7 @@ impl Detail {
             Self::Failed(_, failure) => failure.action(),
             Self::Unusable(_, Body::Foreign | Body::TooLarge)
             | Self::Spec(_)
+            | Self::Consent
             | Self::Answered(_, _)
             | Self::Hindered(_) => None,
         }
@@ -470,6 +463,7 @@ impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(rule) => rule.fmt(f),
+            Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
             Self::Answered(request, status) => write!(f, "{request}: {status}"),
             Self::Unusable(request, body) => write!(f, "{request}: 200, {body}"),
             Self::Failed(request, failure) => match failure.description() {
@@ -651,9 +645,25 @@ impl Obstacle {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::ApiKeyMalformed => Reason::ApiKeyMalformed,
-            Self::ConsentMissing => Reason::ConsentMissing,
+            Self::ConsentMissing | Self::ConsentMalformed => Reason::ConsentMissing,
             Self::CaNotFound => Reason::CaNotFound,
             Self::CaInvalid => Reason::CaInvalid,
+        }
+    }
+
+    /// What there is to say of it beside the reason.
+    #[must_use]
+    pub const fn detail(self) -> Option<Detail> {
+        match self {
+            Self::InvalidSpec(what) => Some(Detail::Spec(what)),
+            Self::ConsentMalformed => Some(Detail::Consent),
+            Self::HostDenied
+            | Self::SecretNotFound
+            | Self::SecretKeyMissing
+            | Self::ApiKeyMalformed
+            | Self::ConsentMissing
+            | Self::CaNotFound
+            | Self::CaInvalid => None,
         }
     }
 }

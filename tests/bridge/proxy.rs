@@ -109,10 +109,26 @@ async fn which_targets_go_by_the_proxy() {
         (
             "an excepted pattern",
             loopback(),
-            &["*"][..],
+            &["local*"][..],
             "localhost",
             None,
             "Connected, 0 tunnel",
+        ),
+        (
+            "all names below one, but not the name",
+            AddressPolicy::default(),
+            &[".scim.example.invalid"][..],
+            NAME,
+            None,
+            "Connected, 1 tunnel",
+        ),
+        (
+            "all names below one",
+            AddressPolicy::default(),
+            &[".example.invalid"][..],
+            NAME,
+            None,
+            "DnsFailed (GET /ping), 0 tunnel",
         ),
         (
             "an excepted name still meets the policy",

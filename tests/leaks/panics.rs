@@ -115,7 +115,7 @@ async fn a_panic_says_where_and_nothing_else() {
 #[tokio::test]
 #[ignore = "a_panic_says_where_and_nothing_else runs it"]
 async fn in_a_process_of_its_own() {
-    telemetry::install(LogFormat::Json, "trace", None).unwrap();
+    telemetry::install(LogFormat::Json, &"trace".parse().unwrap(), None);
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let policy = AddressPolicy {
         allowed: vec!["127.0.0.0/8".parse().unwrap()],

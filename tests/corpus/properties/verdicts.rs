@@ -88,6 +88,7 @@ impl Choices<'_> {
             Obstacle::SecretKeyMissing,
             Obstacle::ApiKeyMalformed,
             Obstacle::ConsentMissing,
+            Obstacle::ConsentMalformed,
             Obstacle::CaNotFound,
             Obstacle::CaInvalid,
         ])
