@@ -16,10 +16,10 @@ use scim_bridge_operator::{
     },
     domain::{
         announce::{Action, Announcement, News, Subject, Tone, announcements},
-        conditions::{find, reason_of},
+        conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
-            TransportFailure,
+            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Phase,
+            Reading, TransportFailure,
         },
         status::{Pass, Versions, next_status, progressing},
         target::InvalidSpec,
@@ -92,7 +92,7 @@ impl Life {
             }
             Step::Announced(hindrance) => {
                 self.generation += 1;
-                progressing(&self.status, None, *hindrance, self.generation, self.now)
+                progressing(&self.status, *hindrance, self.generation, self.now)
             }
             Step::Restart => {
                 let written = serde_json::to_string(&self.status).unwrap();
@@ -167,7 +167,7 @@ fn refused() -> Step {
 
 /// Nobody answers: nothing is known of components and certificate.
 fn away() -> Step {
-    let failed = TransportFailure::TimedOut;
+    let failed = TransportFailure::TimedOut(Phase::Answer);
     pass(Exchange {
         ping: Reading::Failed(failed),
         health: Reading::Failed(failed),
@@ -551,7 +551,7 @@ proptest! {
                 let reason = reason_of(&after.conditions).unwrap();
                 prop_assert_eq!(announced.news, News::Verdict(reason));
                 if reason != Reason::Progressing {
-                    prop_assert_eq!(announced.tone == Tone::Normal, reason.class() == Class::Ok);
+                    prop_assert_eq!(announced.tone == Tone::Normal, class_of(&after.conditions) == Class::Ok);
                 }
             }
             for announcement in &told {

@@ -22,12 +22,12 @@ use scim_bridge_operator::{
             ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus,
         },
-        vocabulary::{Class, ConditionType, Reason, Truth},
+        vocabulary::{Class, ConditionType, Truth},
     },
     bridge::stages::Layer,
     check::steps::{self as way, Mark, Reached, walk},
     domain::{
-        conditions::{find, reason_of},
+        conditions::{class_of, find, reason_of},
         evidence::{
             Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
             TransportFailure,
@@ -46,17 +46,7 @@ const HEARTBEAT: Duration = Duration::from_mins(5);
 const START: i64 = 1_772_546_816;
 
 fn transport() -> impl Strategy<Value = TransportFailure> {
-    select(vec![
-        TransportFailure::Dns,
-        TransportFailure::AddressDenied,
-        TransportFailure::Connect,
-        TransportFailure::TimedOut,
-        TransportFailure::CertificateUntrusted,
-        TransportFailure::CertificateExpired,
-        TransportFailure::CertificateNameMismatch,
-        TransportFailure::Tls,
-        TransportFailure::Http,
-    ])
+    select(TransportFailure::ALL.to_vec())
 }
 
 fn reading<T: Clone + std::fmt::Debug + 'static>(
@@ -69,7 +59,8 @@ fn reading<T: Clone + std::fmt::Debug + 'static>(
         4 => select(vec![
             Answer::Unauthorized,
             Answer::Forbidden,
-            Answer::Blocked,
+            Answer::Blocked(401),
+            Answer::Blocked(403),
             Answer::NotFound,
             Answer::Redirect(302),
             Answer::RateLimited,
@@ -78,6 +69,7 @@ fn reading<T: Clone + std::fmt::Debug + 'static>(
             Answer::Foreign,
             Answer::TooLarge,
             Answer::Broken,
+            Answer::Encoded,
             Answer::Unexpected(418),
         ])
         .prop_map(Reading::Answered),
@@ -253,16 +245,25 @@ fn check(status: &ScimBridgeConnectionStatus, generation: i64) -> Result<(), Tes
     let reason = reason_of(conditions).unwrap();
     prop_assert_eq!(
         is(ConditionType::Ready),
-        reason.class() == Class::Ok,
+        class_of(conditions) == Class::Ok,
         "Ready is True for class ok alone"
     );
     prop_assert_eq!(
         is(ConditionType::Reconciling) || is(ConditionType::Stalled),
-        reason.class() != Class::Ok,
+        class_of(conditions) != Class::Ok,
         "kstatus must be able to tell what is going on"
     );
     if is(ConditionType::Ready) {
-        prop_assert!(is(ConditionType::Connected));
+        prop_assert!(
+            is(ConditionType::Connected) || is(ConditionType::ScimDisabled),
+            "Ready is proven"
+        );
+    }
+    if class_of(conditions) == Class::Transient && reason.class() == Class::Action {
+        prop_assert!(
+            status.last_answer_time.is_some(),
+            "a front is transient only where a bridge has answered"
+        );
     }
     prop_assert_eq!(
         status.binding.is_some(),
@@ -297,7 +298,7 @@ proptest! {
                 Step::SetBack(time) => now -= time,
                 Step::Announce => {
                     if status.observed_generation != generation {
-                        status = progressing(&status, declared, None, generation, now);
+                        status = progressing(&status, None, generation, now);
                         check(&status, generation)?;
                         prop_assert!(!is_connected(&status));
                     }
@@ -328,13 +329,13 @@ proptest! {
                             prop_assert_eq!(condition.last_transition_time.0.as_second(), now.as_second());
                         }
                     }
-                    let class = outcome.verdict.reason.class();
+                    let class = outcome.verdict.class;
                     if reason_of(&next.conditions) == Some(outcome.verdict.reason) {
                         if class != Class::Transient || next.valid_until != status.valid_until {
                             proof = Some((generation, key));
                         }
                     } else {
-                        prop_assert_eq!(class, Class::Transient, "only passing failures leave a verdict standing");
+                        prop_assert_eq!(class, Class::Transient, "only transient failures leave a verdict standing");
                     }
                     if is_connected(next) {
                         prop_assert_eq!(proof, Some((generation, key)),
@@ -366,7 +367,7 @@ proptest! {
             uid: "9f0c", generation: 1, declared, target: Some(&target), versions: Versions::default(),
             requested: None, failures_before, evidence: &evidence, now, late: Duration::ZERO, early: Duration::ZERO, heartbeat: HEARTBEAT,
         };
-        // The grace of a missing Secret and the threshold of passing failures are behind us.
+        // The grace of a missing Secret and the threshold of transient failures are behind us.
         let mut status = fresh;
         let mut now = start;
         for _ in 0..4 {
@@ -526,7 +527,7 @@ proptest! {
         let order: Vec<_> = steps.iter().map(|footprint| footprint.step).collect();
         prop_assert_eq!(order, way::Step::ALL);
         let failed: Vec<_> = steps.iter().filter(|footprint| footprint.mark == Mark::Failed).collect();
-        prop_assert_eq!(failed.len(), usize::from(verdict.reason != Reason::Connected), "{:?}", verdict);
+        prop_assert_eq!(failed.len(), usize::from(verdict.class != Class::Ok), "{:?}", verdict);
         let Some(failed) = failed.first() else { return Ok(()) };
         prop_assert!(failed.note.starts_with(verdict.reason.message()));
         for behind in steps.iter().filter(|footprint| footprint.step > failed.step) {

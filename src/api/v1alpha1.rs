@@ -105,7 +105,8 @@ pub struct ScimBridgeConnectionSpec {
     /// The Secret entry that holds the bridge's bearer token, in the namespace of this object.
     pub api_key_secret_ref: ApiKeySecretRef,
 
-    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls, and its SCIM API is off.
+    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls from Google, and `Ready` is True
+    /// once a probe has seen that the bridge accepts the key and that its SCIM API is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_provider: Option<IdentityProvider>,
 
@@ -123,7 +124,8 @@ pub struct ScimBridgeConnectionSpec {
     )]
     pub timeout: HumanDuration,
 
-    /// Passing failures (network, 5xx, 429) in a row after which a verdict that was reached before is withdrawn.
+    /// Consecutive transient failures after which the operator withdraws the last verdict: the network, 5xx, 429, or a front
+    /// in place of the bridge.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: u8,
@@ -172,8 +174,8 @@ pub struct TlsSpec {
     /// Without it the operator's own roots are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
-    /// The name that the certificate must be for, instead of the url's host. It is also asked for in the handshake
-    /// (SNI).
+    /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
+    /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[x_kube(validation = Rule::new("!isIP(self)").message("must be a DNS name, and no address"))]
@@ -275,7 +277,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStatus>,
 
-    /// The certificate that the bridge showed.
+    /// The certificates that the bridge's address presents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
 
@@ -294,6 +296,11 @@ pub struct ScimBridgeConnectionStatus {
     /// Which version of the next key `NextApiKeyValid` is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_credential: Option<CredentialStatus>,
+
+    /// When a bridge last answered at `scimEndpoint`. While this is set, an answer of a front in place of the bridge counts
+    /// as a transient failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer_time: Option<Time>,
 
     /// Time of the last probe that was written. A probe that only repeats what stands here is written every few
     /// minutes only.
@@ -314,7 +321,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
 
-    /// Passing failures in a row. The verdict is held until there are `spec.failureThreshold`.
+    /// Consecutive transient failures. The last verdict is kept until this reaches `spec.failureThreshold`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub consecutive_failures: u32,

@@ -21,7 +21,7 @@ use crate::{
         },
     },
     domain::{
-        schedule::{Cause, Dependency, Depth, Due, Seen, Situation, Version, depth, due, pace_of},
+        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of},
         status::{interval_of, is_same_verdict, is_superseded},
         target::Target,
     },
@@ -638,17 +638,6 @@ impl Entry {
         let trouble = self.trouble.get_or_insert_default();
         trouble.retry = Some(instant + doubled(OWN_RETRY_MIN, trouble.own_failures));
         trouble.own_failures = trouble.own_failures.saturating_add(1);
-    }
-}
-
-// === impl Job ===
-
-impl Job {
-    /// How much the probe asks.
-    #[must_use]
-    pub fn depth(&self, heartbeat: Duration, now: Timestamp) -> Depth {
-        let status = self.unwritten.as_deref().unwrap_or(&self.connection.status);
-        depth(self.cause, status, self.failures, heartbeat, now)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::conditions::{grace_end, reason_of};
+use super::conditions::{class_of, grace_end, reason_of};
 use crate::api::{
     v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
     vocabulary::{Class, Reason},
@@ -154,45 +154,6 @@ pub fn due(situation: &Situation<'_>) -> Due {
     }
 }
 
-/// How much a probe asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Depth {
-    /// Everything, over a new connection: name, way and certificate as they are now.
-    #[default]
-    Anew,
-    /// Everything.
-    Thorough,
-    /// What decides, over a connection that was proven and still stands: the key and SCIM. `/ping` was answered on that
-    /// connection, and the count of groups stays as it was. Where there is no such connection, everything.
-    Routine,
-}
-
-/// How much the next probe asks. Whoever asks for a probe has often changed what a connection rests on. Routine is a
-/// probe by the schedule of a connection that works, as long as its status need not be written again for the heartbeat:
-/// so that is proven in full before it is written, and no count is older than what the status says of its time.
-#[must_use]
-pub fn depth(
-    cause: Cause,
-    status: &ScimBridgeConnectionStatus,
-    failures: u32,
-    heartbeat: Duration,
-    now: Timestamp,
-) -> Depth {
-    let works = reason_of(&status.conditions) == Some(Reason::Connected) && failures == 0;
-    let written = status.last_probe_time.as_ref().map(|time| time.0);
-    let is_fresh = written.is_some_and(|written| written <= now && now < written + heartbeat);
-    match cause {
-        Cause::Requested => Depth::Anew,
-        Cause::Scheduled if works && is_fresh => Depth::Routine,
-        Cause::NewGeneration
-        | Cause::CredentialChanged
-        | Cause::CaChanged
-        | Cause::NextCredentialChanged
-        | Cause::Scheduled
-        | Cause::Unwritten => Depth::Thorough,
-    }
-}
-
 /// What the next delay depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace<'a> {
@@ -317,14 +278,13 @@ pub fn pace_of<'a>(
     status: &ScimBridgeConnectionStatus,
     now: Timestamp,
 ) -> Pace<'a> {
-    let standing = reason_of(&status.conditions).unwrap_or(Reason::Progressing);
     let rest = refused_key_retry(status)
         .and_then(|retry| Duration::try_from(retry.0.duration_since(now)).ok())
         .unwrap_or_default();
     Pace {
         uid,
         interval,
-        failures: match standing.class() {
+        failures: match class_of(&status.conditions) {
             Class::Transient => status.consecutive_failures.max(1),
             Class::Ok | Class::Action | Class::Pending => status.consecutive_failures,
         },

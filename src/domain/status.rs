@@ -10,8 +10,8 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    conditions::{Circumstances, MISSING_GRACE, conditions, grace_end, reason_of, whole_seconds},
-    evidence::{Component, Evidence, Exchange, HealthReport, Reading},
+    conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
+    evidence::{Component, Evidence, Exchange, HealthReport},
     schedule::{Pace, refused_key_retry, rest_of_refused_key},
     target::Target,
     verdict::{Hindrance, Verdict, diagnose},
@@ -107,14 +107,19 @@ pub fn interval_of(target: Option<&Target>) -> Duration {
 /// The status after a pass.
 pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
     let verdict = diagnose(pass.declared, pass.evidence);
-    let failures = match verdict.reason.class() {
+    let verdict = if is_proven(previous, pass.target) {
+        verdict.where_proven()
+    } else {
+        verdict
+    };
+    let failures = match verdict.class {
         Class::Transient => pass
             .failures_before
             .max(previous.consecutive_failures)
             .saturating_add(1),
         Class::Ok | Class::Action | Class::Pending => 0,
     };
-    let held = verdict.reason.class() == Class::Transient && holds(previous, pass, failures);
+    let held = verdict.class == Class::Transient && holds(previous, pass, failures);
     let refused_key = refused_key(previous, pass, &verdict);
     let pace = Pace {
         uid: pass.uid,
@@ -171,7 +176,6 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
 #[must_use]
 pub fn progressing(
     previous: &ScimBridgeConnectionStatus,
-    declared: Option<IdentityProvider>,
     hindrance: Option<Hindrance>,
     generation: i64,
     now: Timestamp,
@@ -188,10 +192,13 @@ pub fn progressing(
         observed_generation: previous.observed_generation,
         conditions: conditions(
             &previous.conditions,
-            &Verdict::progressing(declared, hindrance),
+            &Verdict::progressing(hindrance),
             &circumstances,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
+        // Both together: at which address a bridge has answered before.
+        scim_endpoint: previous.scim_endpoint.clone(),
+        last_answer_time: previous.last_answer_time.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
 }
@@ -234,6 +241,12 @@ pub fn is_superseded(
             .any(|known| is_same_verdict(standing, known))
 }
 
+/// Whether a bridge has answered at this address before.
+fn is_proven(previous: &ScimBridgeConnectionStatus, target: Option<&Target>) -> bool {
+    previous.last_answer_time.is_some()
+        && target.is_some_and(|target| previous.scim_endpoint == Some(target.scim_endpoint()))
+}
+
 /// When a key that was refused may be sent again, and how long that is from now. `None` where no refusal of this key is
 /// known.
 ///
@@ -264,7 +277,7 @@ fn is_about_the_same(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> 
         && previous.ca == pass.versions.ca
 }
 
-/// Whether the verdict that stands is kept in spite of a passing failure.
+/// Whether the verdict that stands is kept in spite of a transient failure.
 ///
 /// It must be one about the same specification and the same key and CA, and still valid. A refused key stays refused
 /// through any number of failures: they say nothing about the key, and withdrawing the verdict would have it sent
@@ -283,7 +296,7 @@ fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) 
         // The next probe may be an hour away: what took the refusal's place is not held for so long.
         return false;
     }
-    let settled = match standing.class() {
+    let settled = match class_of(&previous.conditions) {
         Class::Ok | Class::Action => true,
         Class::Transient | Class::Pending => false,
     };
@@ -327,11 +340,19 @@ fn judged(
         }),
         directory: users.map(|users| DirectoryStatus {
             users: *users,
-            groups: exchange.and_then(|exchange| groups(exchange, previous)),
+            groups: exchange.and_then(|exchange| exchange.groups),
         }),
         credential: pass.versions.credential.as_ref().map(credential_status),
         ca: pass.versions.ca.clone(),
         next_credential: pass.versions.next_credential.as_ref().map(credential_status),
+        last_answer_time: if exchange.is_some_and(Exchange::has_bridge_answered) {
+            Some(whole_seconds(pass.now))
+        } else {
+            previous
+                .last_answer_time
+                .clone()
+                .filter(|_| is_proven(previous, pass.target))
+        },
         last_probe_time: None,
         next_probe_time: None,
         refused_key_retry_time: None,
@@ -345,13 +366,6 @@ fn judged(
                 name: target.api_key.name.clone(),
             }),
     }
-}
-
-/// The count of groups. A routine probe, which has no need to ask for `/ping`, does not ask for them either.
-fn groups(exchange: &Exchange, previous: &ScimBridgeConnectionStatus) -> Option<u64> {
-    let is_routine = exchange.ping == Reading::NotSent;
-    let known = previous.directory.and_then(|directory| directory.groups);
-    if is_routine { known } else { exchange.groups }
 }
 
 fn change(
@@ -390,6 +404,7 @@ fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus,
         credential,
         ca,
         next_credential,
+        last_answer_time: _,
         last_probe_time: _,
         next_probe_time: _,
         refused_key_retry_time: _,

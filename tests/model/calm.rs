@@ -106,6 +106,17 @@ impl World {
         reason_of(&object.status.conditions)
     }
 
+    /// The class of this truth: a front in place of a bridge that has answered before is transient.
+    fn class_of(&self, truth: Reason) -> Class {
+        let object = self.cluster.object.as_ref();
+        let has_answered = object.is_some_and(|object| object.status.last_answer_time.is_some());
+        if truth == Reason::NotABridge && has_answered {
+            Class::Transient
+        } else {
+            truth.class()
+        }
+    }
+
     /// Whether the status says what is true, of what is there.
     fn tells_the_truth(&self) -> Result<(), String> {
         let Some(truth) = self.truth() else {
@@ -115,7 +126,7 @@ impl World {
         let status = &object.status;
         let standing = self.standing();
         // A refusal stands until the bridge is heard again: failures in passing say nothing of the key.
-        let held = truth.class() == Class::Transient && standing == Some(Reason::AuthFailed);
+        let held = self.class_of(truth) == Class::Transient && standing == Some(Reason::AuthFailed);
         if standing != Some(truth) && !held {
             return Err(format!(
                 "the status says {standing:?}, and the truth is {truth:?}"
@@ -216,7 +227,7 @@ impl World {
         let interval = self.interval();
         let settled = self
             .truth()
-            .is_some_and(|truth| truth.class() != Class::Transient);
+            .is_some_and(|truth| self.class_of(truth) != Class::Transient);
         let gap = if settled {
             interval * 9 / 10
         } else {

@@ -534,13 +534,7 @@ impl World {
         }
         let connection = &pass.job.connection;
         let generation = connection.metadata.generation.unwrap_or_default();
-        let status = progressing(
-            &connection.status,
-            connection.declared(),
-            hindrance,
-            generation,
-            self.now,
-        );
+        let status = progressing(&connection.status, hindrance, generation, self.now);
         if status.conditions == connection.status.conditions {
             return Ok(None);
         }
@@ -629,7 +623,7 @@ impl World {
 
     fn check_holding(&self, pass: &Running, outcome: &Outcome) -> Result<(), Broken> {
         let status = &outcome.status;
-        let failing = outcome.verdict.reason.class() == Class::Transient;
+        let failing = outcome.verdict.class == Class::Transient;
         if !failing || !is_true(status, ConditionType::Connected) {
             return Ok(());
         }

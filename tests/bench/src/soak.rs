@@ -25,7 +25,7 @@ use crate::{
 
 /// Growth of memory that is none.
 const MEMORY_WITHIN: f64 = 1.05;
-/// A kept connection is closed by then.
+/// Every connection is closed by then.
 const CLOSED_WITHIN: Duration = Duration::from_mins(3);
 /// Descriptors that may be open by chance when one looks.
 const STRAY: u64 = 8;

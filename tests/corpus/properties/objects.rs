@@ -189,7 +189,7 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
         );
         serde_json::to_string(&outcome.status).expect("a status can be written");
     }
-    let _ = progressing(status, connection.declared(), None, generation, now());
+    let _ = progressing(status, None, generation, now());
 }
 
 /// A connection beside it is due as if it were alone.
