@@ -17,6 +17,7 @@ use crate::{
         ProbeOrder,
         address::{AddressPolicy, HostPattern},
         key::ApiKey,
+        route::Route,
         trust::{Bundle, Trust},
     },
     domain::{
@@ -101,6 +102,18 @@ impl Grounds<'_> {
         ca: Option<Authority>,
         next_secret: Option<Entry>,
     ) -> Result<ProbeOrder, Obstacle> {
+        // Destructured in full: of a new field has to be said whether it makes a difference to a probe.
+        let Target {
+            origin,
+            identity_provider: _,
+            api_key: _,
+            next_api_key: _,
+            ca: _,
+            server_name,
+            interval: _,
+            timeout,
+            failure_threshold: _,
+        } = target;
         if !target.origins().all(|origin| self.policy.allows(&origin)) {
             return Err(Obstacle::HostDenied);
         }
@@ -111,10 +124,15 @@ impl Grounds<'_> {
         };
         let next_key = next_secret.map(|entry| self.api_key(target, entry));
         Ok(ProbeOrder {
-            target: target.clone(),
-            trust,
+            route: Route {
+                origin: origin.clone(),
+                trust,
+                server_name: server_name.clone(),
+            },
             key,
             next_key,
+            budget: *timeout,
+            requested: false,
         })
     }
 

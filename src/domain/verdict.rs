@@ -83,6 +83,8 @@ pub enum Hindrance {
     Forbidden,
     /// The API server does not answer it, or answers with an error.
     ApiServer,
+    /// It asks a bridge for one connection at a time, and others took the time that this one could wait.
+    BridgeBusy,
 }
 
 /// The requests of a probe.
@@ -478,6 +480,9 @@ impl fmt::Display for Detail {
             Self::Hindered(Hindrance::ApiServer) => {
                 f.write_str("the API server does not give the operator what this connection references")
             }
+            Self::Hindered(Hindrance::BridgeBusy) => f.write_str(
+                "probes of other connections to this bridge took all of spec.timeout; the operator will retry",
+            ),
         }
     }
 }

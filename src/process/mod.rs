@@ -41,8 +41,7 @@ use self::{
 use crate::{
     args::{Addresses, RunArguments},
     bridge::{
-        HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy, stages::Observer,
-        trust::system_roots,
+        HttpProber, Lanes, address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots,
     },
     clock::{Clock, SystemClock},
     controller::{
@@ -299,7 +298,7 @@ fn context(
     }
     Context {
         client,
-        prober: Arc::new(OnePerOrigin::new(prober)),
+        lanes: Lanes::new(prober),
         policy,
         authorities: Authorities::default(),
         places: Arc::default(),

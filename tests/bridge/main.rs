@@ -13,8 +13,8 @@
 mod answers;
 mod certificates;
 mod connections;
-mod flights;
 mod fronts;
+mod lanes;
 mod peer;
 mod policy;
 mod proxy;

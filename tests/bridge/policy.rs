@@ -12,7 +12,7 @@ async fn reach(policy: &AddressPolicy, host: &str, server_name: Option<&str>, fr
         &format!("https://{host}:{}", front.port()),
         only(front.ca_pem().unwrap()),
     );
-    order.target.server_name = server_name.map(str::to_owned);
+    order.route.server_name = server_name.map(str::to_owned);
     let exchange = probe_by(&prober_under(policy.clone()), &order).await;
     let connections = front.traffic().connections;
     format!("{}, {connections} connections", told(None, &exchange))
@@ -93,7 +93,7 @@ async fn a_server_name_leads_nowhere() {
             &format!("https://127.0.0.1:{}", front.port()),
             only(bystander.ca_pem().unwrap()),
         );
-        order.target.server_name = Some(server_name.to_owned());
+        order.route.server_name = Some(server_name.to_owned());
         let exchange = probe_by(&prober_under(loopback()), &order).await;
         differences.compare(server_name, "HostDenied (GET /ping)", &told(None, &exchange));
     }

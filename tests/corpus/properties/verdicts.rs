@@ -179,7 +179,12 @@ pub(crate) fn verdict(bytes: &[u8]) {
             2 => time += Duration::from_secs(60 * u64::from(choices.byte())),
             3 => time -= Duration::from_secs(60 * u64::from(choices.byte())),
             4 => {
-                let hindrance = choices.one(&[None, Some(Hindrance::Forbidden), Some(Hindrance::ApiServer)]);
+                let hindrance = choices.one(&[
+                    None,
+                    Some(Hindrance::Forbidden),
+                    Some(Hindrance::ApiServer),
+                    Some(Hindrance::BridgeBusy),
+                ]);
                 status = progressing(&status, hindrance, generation, time);
                 assert_eq!(reason_of(&status.conditions), Some(Reason::Progressing));
                 assert_sound(&status, generation);
