@@ -21,6 +21,7 @@ mod classify;
 mod client;
 mod flight;
 mod prober;
+mod refusal;
 mod resolver;
 mod verify;
 

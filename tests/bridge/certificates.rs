@@ -10,7 +10,7 @@ use rustls::{
 use scim_bridge_operator::{
     bridge::{HttpProber, trust::Trust},
     clock::{Clock, SystemClock},
-    domain::evidence::Certificate,
+    domain::evidence::{Certificate, Member},
 };
 
 use crate::{
@@ -186,6 +186,7 @@ async fn what_is_learned_of_a_certificate() {
     let exchange = probe(&order).await;
     let expected = Certificate {
         not_after: "2099-01-02T00:00:00Z".parse().unwrap(),
+        ends: Member::Server,
         issuer: Some("Corp script31m CA 1X y".to_owned()),
     };
     assert_eq!(exchange.certificate, Some(expected), "{exchange:?}");
@@ -209,7 +210,10 @@ async fn a_certificate_is_learned_whatever_the_answer() {
         front.set(|state| state.key = key.into());
         let exchange = probe_by(&prober, &order).await;
         let (now, day) = (SystemClock.now(), Duration::from_hours(24));
-        let Some(Certificate { not_after, issuer }) = exchange.certificate else {
+        let Some(Certificate {
+            not_after, issuer, ..
+        }) = exchange.certificate
+        else {
             panic!("no certificate in {exchange:?}");
         };
         let days = [29, 31].map(|days| now + day * days);
