@@ -512,7 +512,7 @@ proptest! {
         let order: Vec<_> = steps.iter().map(|footprint| footprint.step).collect();
         prop_assert_eq!(order, way::Step::ALL);
         let failed: Vec<_> = steps.iter().filter(|footprint| footprint.mark == Mark::Failed).collect();
-        prop_assert_eq!(failed.len(), usize::from(verdict.reason != Reason::Connected), "{:?}", verdict);
+        prop_assert_eq!(failed.len(), usize::from(verdict.class != Class::Ok), "{:?}", verdict);
         let Some(failed) = failed.first() else { return Ok(()) };
         prop_assert!(failed.note.starts_with(verdict.reason.message()));
         for behind in steps.iter().filter(|footprint| footprint.step > failed.step) {

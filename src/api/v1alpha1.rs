@@ -173,8 +173,8 @@ pub struct TlsSpec {
     /// Without it the operator's own roots are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
-    /// The name that the certificate must be for, instead of the url's host. It is also asked for in the handshake
-    /// (SNI).
+    /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
+    /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     #[x_kube(validation = Rule::new("!isIP(self)").message("must be a DNS name, and no address"))]

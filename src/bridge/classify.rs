@@ -24,14 +24,17 @@ use crate::domain::evidence::{DnsFault, Phase, ProxyFault, TlsFault, TransportFa
 /// nothing else is connected to.
 pub(super) fn classify(error: &reqwest::Error, by_plain_proxy: bool) -> TransportFailure {
     let connecting = error.is_connect();
-    let failure = links(error).find_map(|link| definite(link, connecting));
-    match failure {
-        Some(TransportFailure::Dns(_) | TransportFailure::Connect) if connecting && by_plain_proxy => {
-            TransportFailure::Proxy(ProxyFault::Unreachable)
-        }
-        Some(failure) => failure,
-        None if error.is_timeout() => TransportFailure::TimedOut(phase(connecting)),
-        None => TransportFailure::Connect,
+    let failure = links(error)
+        .find_map(|link| definite(link, connecting))
+        .unwrap_or(if error.is_timeout() {
+            TransportFailure::TimedOut(phase(connecting))
+        } else {
+            TransportFailure::Connect
+        });
+    if connecting && by_plain_proxy && failure == TransportFailure::Connect {
+        TransportFailure::Proxy(ProxyFault::Unreachable)
+    } else {
+        failure
     }
 }
 

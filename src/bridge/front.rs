@@ -23,15 +23,12 @@ const HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("x-squid-error"),
 ];
 
-/// Whether a status is one that HTTP does not know. Fronts use such statuses for what they have no other for: that they
-/// cannot reach the server (52x and 530 of Cloudflare), or that somebody hung up (460 of AWS, 499 of nginx).
+/// Whether an error has a status that HTTP does not know. Fronts use such statuses for what they have no other for: that
+/// they cannot reach the server (52x and 530 of Cloudflare), or that somebody hung up (460 of AWS, 499 of nginx).
 /// <https://www.iana.org/assignments/http-status-codes>
 #[must_use]
-pub fn is_unregistered(status: u16) -> bool {
-    !matches!(
-        status,
-        100..=104 | 200..=208 | 226 | 300..=308 | 400..=418 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511
-    )
+pub fn is_unregistered_error(status: u16) -> bool {
+    status >= 400 && !matches!(status, 400..=418 | 421..=426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511)
 }
 
 /// Whether HTTP asks the client to repeat the request: 408 and 421 (RFC 9110, sections 15.5.9 and 15.5.20) and 425

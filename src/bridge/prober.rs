@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use reqwest::{
     Client, Response, StatusCode,
     header::{
-        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap,
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap,
         HeaderValue, RETRY_AFTER,
     },
     tls::TlsInfo,
@@ -363,13 +363,6 @@ impl Conversation<'_> {
             ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
-        if self.target.server_name.is_some() {
-            // The name is for TLS alone; the bridge is asked by its own.
-            let authority = origin
-                .to_string()
-                .split_off(origin.scheme.as_str().len() + "://".len());
-            request = request.header(HOST, authority);
-        }
         if let Some(key) = key {
             // The key was checked when it was read; a value that is none is not sent.
             let value = key.authorization().map_err(|_| TransportFailure::Http)?;
@@ -433,21 +426,25 @@ impl Heard {
             return Answer::Blocked(code);
         }
         match code {
-            200 if self.is_encoded(bytes) => Answer::Encoded,
-            200 => match &self.body {
-                Body::TooLarge => Answer::TooLarge,
-                Body::Broken => Answer::Broken,
-                Body::Whole(body) => document(body).map_or(Answer::Foreign, Answer::Document),
-                Body::Unconfirmed(body) => document(body).map_or(Answer::Broken, Answer::Document),
+            200 => match document(bytes) {
+                Some(document) => Answer::Document(document),
+                None if self.is_encoded(bytes) => Answer::Encoded,
+                None => match self.body {
+                    Body::Whole(_) => Answer::Foreign,
+                    Body::TooLarge => Answer::TooLarge,
+                    Body::Broken | Body::Unconfirmed(_) => Answer::Broken,
+                },
             },
             401 => Answer::Unauthorized,
             403 if self.is_json(bytes) => Answer::Forbidden,
             403 => Answer::Blocked(code),
             404 => Answer::NotFound,
             429 => Answer::RateLimited,
-            300..=303 | 307 | 308 => Answer::Redirect(code),
+            300..=399 => Answer::Redirect(code),
             502..=504 => Answer::Unavailable(code),
-            _ if front::is_to_be_repeated(code) || front::is_unregistered(code) => Answer::Unavailable(code),
+            _ if front::is_to_be_repeated(code) || front::is_unregistered_error(code) => {
+                Answer::Unavailable(code)
+            }
             500..=599 => Answer::ServerError(code),
             _ => Answer::Unexpected(code),
         }
@@ -484,7 +481,8 @@ fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) 
     }
 }
 
-/// The URL of a bridge, without a path; with the name that its certificate must be for in the place of the host.
+/// The URL of a bridge, without a path. The name that its certificate must be for stands in the place of the host, also in
+/// the request: a front asks for one name in the handshake and in `Host` (RFC 9110, section 7.4).
 fn base(target: &Target) -> Result<Url, url::ParseError> {
     let Origin { scheme, host, port } = &target.origin;
     let scheme = scheme.as_str();

@@ -101,7 +101,7 @@ impl Grounds<'_> {
         ca: Option<Authority>,
         next_secret: Option<Entry>,
     ) -> Result<ProbeOrder, Obstacle> {
-        if !self.policy.allows(&target.origin) {
+        if !target.origins().all(|origin| self.policy.allows(&origin)) {
             return Err(Obstacle::HostDenied);
         }
         let key = self.api_key(target, secret)?;
@@ -128,7 +128,7 @@ impl Grounds<'_> {
         // Before the value is looked at: where the Secret does not consent, its shape is not told either.
         let consents = match consent {
             None => !self.require_consent && !is_foreign,
-            Some(hosts) => consents(&hosts, &target.origin),
+            Some(hosts) => target.origins().all(|origin| consents(&hosts, &origin)),
         };
         match value {
             // There is nothing that could consent.

@@ -176,6 +176,16 @@ impl Target {
         })
     }
 
+    /// Every origin that the key may reach: where the operator connects to, and the one that it names in handshake and
+    /// request where `spec.tls.serverName` is another. A front of many hosts hands the key to the host that is named.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> {
+        let named = self.server_name.as_ref().map(|name| Origin {
+            host: Host::Domain(name.clone()),
+            ..self.origin.clone()
+        });
+        std::iter::once(self.origin.clone()).chain(named)
+    }
+
     /// The base that an identity provider would be given.
     #[must_use]
     pub fn scim_endpoint(&self) -> String {

@@ -633,19 +633,19 @@ impl ChainFault {
     const fn description(self) -> &'static str {
         match self {
             Self::UnknownIssuer(Roots::System) => {
-                "its chain ends at an authority that the operator's roots do not hold"
+                "its chain ends at an authority that is not among the operator's roots"
             }
             Self::UnknownIssuer(Roots::Given) => {
-                "its chain ends at an authority that spec.tls.caRef does not hold"
+                "its chain ends at an authority that is not in spec.tls.caRef"
             }
             Self::Incomplete(Roots::System) => {
-                "the server sent no certificate of its issuer, which the operator's roots do not hold"
+                "its issuer is not among the operator's roots, and the server did not send the issuer's certificate"
             }
             Self::Incomplete(Roots::Given) => {
-                "the server sent no certificate of its issuer, which spec.tls.caRef does not hold"
+                "its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate"
             }
             Self::SelfSigned(Roots::System) => "it is self-signed",
-            Self::SelfSigned(Roots::Given) => "it is self-signed, and spec.tls.caRef does not hold it",
+            Self::SelfSigned(Roots::Given) => "it is self-signed and not in spec.tls.caRef",
             Self::DefaultCertificate => {
                 "it is self-signed and for another name, as the default certificate of a front is"
             }

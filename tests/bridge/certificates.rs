@@ -20,6 +20,9 @@ use crate::{
     },
 };
 
+const ENDED: &str = "CertificateExpired (GET /ping: the server's certificate has ended)";
+const STRANGER: &str = "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate)";
+
 async fn presenting(profile: Profile) -> Front {
     bridge().certificate(profile).start().await.unwrap()
 }
@@ -29,11 +32,17 @@ async fn bad_certificates() {
     let mut differences = Differences::default();
     for (profile, expected) in [
         (Profile::default(), "Connected"),
-        (Profile::Expired, "CertificateExpired (GET /ping)"),
-        (Profile::NotYetValid, "CertificateExpired (GET /ping)"),
+        (Profile::Expired, ENDED),
+        (
+            Profile::NotYetValid,
+            "CertificateExpired (GET /ping: it begins later than now, by the operator's clock)",
+        ),
         (Profile::OtherName, "CertificateNameMismatch (GET /ping)"),
-        (Profile::SelfSigned, "CertificateUntrusted (GET /ping)"),
-        (Profile::OtherAuthority, "CertificateUntrusted (GET /ping)"),
+        (
+            Profile::SelfSigned,
+            "CertificateUntrusted (GET /ping: it is self-signed and not in spec.tls.caRef)",
+        ),
+        (Profile::OtherAuthority, STRANGER),
     ] {
         let front = presenting(profile).await;
         for host in ["127.0.0.1", "localhost"] {
@@ -71,11 +80,7 @@ async fn whose_roots_count() {
     for (name, trust, expected) in [
         ("the operator's own", Trust::System, "Connected"),
         // The operator's own roots do not count beside those of an object.
-        (
-            "another",
-            only(other.ca_pem()),
-            "CertificateUntrusted (GET /ping)",
-        ),
+        ("another", only(other.ca_pem()), STRANGER),
         ("the right one among two", only(&both), "Connected"),
         ("the operator's own again", Trust::System, "Connected"),
     ] {
@@ -83,7 +88,11 @@ async fn whose_roots_count() {
         assert_eq!(seen, expected, "trusting {name}");
     }
     let seen = told(None, &probe(&order_for(&front.url(), Trust::System)).await);
-    assert_eq!(seen, "CertificateUntrusted (GET /ping)", "without any roots");
+    assert_eq!(
+        seen,
+        "CertificateUntrusted (GET /ping: its issuer is not among the operator's roots, and the server did not send the issuer's certificate)",
+        "without any roots"
+    );
 }
 
 /// A good certificate in place of a bad one, and the other way round, without a new prober.
@@ -94,9 +103,9 @@ async fn a_certificate_is_judged_each_time() {
     let authority = front.authority().unwrap();
     for (profile, expected) in [
         (Profile::default(), "Connected"),
-        (Profile::Expired, "CertificateExpired (GET /ping)"),
+        (Profile::Expired, ENDED),
         (Profile::Valid { days: 1 }, "Connected"),
-        (Profile::OtherAuthority, "CertificateUntrusted (GET /ping)"),
+        (Profile::OtherAuthority, STRANGER),
     ] {
         front.present(authority.issue(profile, &[]).unwrap()).unwrap();
         let seen = told(None, &probe_by(&prober, &order(&front)).await);
@@ -150,7 +159,8 @@ async fn what_a_peer_hears() {
     let mut order = order_for(&peer.url(), only(peer.ca_pem()));
     order.target.server_name = Some("scim.example.test".to_owned());
     assert_eq!(told(None, &probe(&order).await), "Connected");
-    let host = format!("127.0.0.1:{}", peer.port());
+    // As a browser does it: what is asked for in the handshake is asked for in the request.
+    let host = format!("scim.example.test:{}", peer.port());
     let heard = peer.heard();
     assert_eq!(heard.len(), 4, "{heard:#?}");
     for (number, head) in heard.iter().enumerate() {
@@ -170,8 +180,13 @@ async fn what_a_peer_hears() {
             ("scim.example.test", host.clone(), bearer),
             "SNI, Host and Authorization of {head}"
         );
-        // What there is none of: nothing is accepted that would have to be unpacked, nothing tells where we came from.
-        for name in ["accept-encoding", "referer", "cookie", "origin"] {
+        assert_eq!(
+            of("accept-encoding"),
+            "identity",
+            "nothing is to be unpacked: {head}"
+        );
+        // Nothing says where we came from.
+        for name in ["referer", "cookie", "origin"] {
             assert_eq!(of(name), "", "{name} of {head}");
         }
     }
@@ -252,12 +267,7 @@ async fn a_certificate_that_the_bundle_holds_itself() {
             2999,
             "CertificateNameMismatch (GET /ping)",
         ),
-        (
-            "past its end",
-            "localhost",
-            2021,
-            "CertificateExpired (GET /ping)",
-        ),
+        ("past its end", "localhost", 2021, ENDED),
     ] {
         let (identity, pem) = self_made(name, ends);
         let front = bridge().identity(identity).start().await.unwrap();

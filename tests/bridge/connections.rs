@@ -127,22 +127,22 @@ async fn closed_wherever_the_probe_ends() {
         (
             "a stranger",
             |state| fault(state, "/ping", Fault::Html),
-            "NotABridge (GET /ping: 200)",
+            "NotABridge (GET /ping: 200, but the body is of another kind)",
         ),
         (
             "silence at the first request",
             |state| fault(state, "/ping", Fault::Silent),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the answer)",
         ),
         (
             "silence at the second",
             |state| fault(state, "/health", Fault::Silent),
-            "TimedOut (GET /health)",
+            "TimedOut (GET /health: waiting for the answer)",
         ),
         (
             "silence at the third",
             |state| fault(state, "/scim/Users", Fault::Silent),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
         ),
         (
             "silence at the last",
@@ -220,7 +220,7 @@ async fn nobody_gets_a_key_for_what_another_has_proven() {
     stranger.set(|state| fault(state, "/ping", Fault::Html));
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "NotABridge (GET /ping: 200)"
+        "NotABridge (GET /ping: 200, but the body is of another kind)"
     );
     assert_eq!(log(&stranger.requests()), "/ping");
 }
@@ -236,6 +236,6 @@ async fn not_shared_with_another_trust() {
     order.trust = only(other.ca_pem());
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "CertificateUntrusted (GET /ping)"
+        "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate)"
     );
 }

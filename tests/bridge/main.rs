@@ -15,6 +15,7 @@ mod certificates;
 mod chains;
 mod connections;
 mod flights;
+mod fronts;
 mod peer;
 mod policy;
 mod proxy;

@@ -49,7 +49,7 @@ async fn peers_that_do_not_speak_tls() {
     front.set(|state| state.connection_fault = Some(ConnectionFault::Plaintext));
     assert_eq!(
         told(None, &probe(&order(&front)).await),
-        "TlsFailed (GET /ping)",
+        "TlsFailed (GET /ping: the peer does not speak TLS)",
         "HTTP on the port of TLS"
     );
     assert_eq!(log(&front.requests()), "");
@@ -57,21 +57,34 @@ async fn peers_that_do_not_speak_tls() {
     front.set(|state| state.connection_fault = Some(ConnectionFault::Reset));
     assert_eq!(
         told(None, &probe(&order(&front)).await),
-        "ConnectFailed (GET /ping)",
+        "TlsFailed (GET /ping: the peer closed the connection in the middle of it)",
         "a reset"
     );
 
-    for greeting in [
+    for (greeting, expected) in [
         // The end in the middle of the handshake.
-        &b""[..],
-        b"SSH-2.0-OpenSSH_9.9\r\n",
-        b"220 mail.example.com ESMTP\r\n",
-        b"\x15\x03\x01\0\x02\x02\x28",
+        (
+            &b""[..],
+            "TlsFailed (GET /ping: the peer closed the connection in the middle of it)",
+        ),
+        (
+            b"SSH-2.0-OpenSSH_9.9\r\n",
+            "TlsFailed (GET /ping: the peer does not speak TLS)",
+        ),
+        (
+            b"220 mail.example.com ESMTP\r\n",
+            "TlsFailed (GET /ping: the peer does not speak TLS)",
+        ),
+        // Alert handshake_failure.
+        (
+            b"\x15\x03\x01\0\x02\x02\x28",
+            "TlsFailed (GET /ping: the server accepts none of the operator's cipher suites and groups)",
+        ),
     ] {
         let url = format!("https://127.0.0.1:{}", start_closing(greeting));
         let seen = told(None, &probe(&order_for(&url, Trust::System)).await);
         let greeting = greeting.escape_ascii();
-        assert_eq!(seen, "TlsFailed (GET /ping)", "a peer that says \"{greeting}\"");
+        assert_eq!(seen, expected, "a peer that says \"{greeting}\"");
     }
 }
 
@@ -121,44 +134,44 @@ async fn silence() {
         (
             SHORT,
             json!({"connectionFault": "silent"}),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the TLS handshake)",
             "",
         ),
         (
             AMPLE,
             json!({"faults": {"/": {"kind": "silent"}}}),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the answer)",
             "/ping",
         ),
         (
             AMPLE,
             json!({"faults": {"/ping": {"kind": "declared-length", "bytes": 5}}}),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the answer)",
             "/ping",
         ),
         // The time is up: no use in asking further.
         (
             AMPLE,
             json!({"faults": {"/health": {"kind": "delay", "ms": 600_000}}}),
-            "TimedOut (GET /health)",
+            "TimedOut (GET /health: waiting for the answer)",
             "/ping /health*",
         ),
         (
             AMPLE,
             json!({"faults": {"/scim/Users": {"kind": "silent"}}}),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
             "/ping /health* /scim/Users*",
         ),
         (
             AMPLE,
             json!({"faults": {"/scim/Users": {"kind": "drip", "intervalMs": 100}}}),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
             "/ping /health* /scim/Users*",
         ),
         (
             AMPLE,
             json!({"faults": {"/scim/Users": {"kind": "declared-length", "bytes": 1_048_576}}}),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
             "/ping /health* /scim/Users*",
         ),
         // Groups never decide.
