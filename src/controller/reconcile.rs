@@ -215,7 +215,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
     let row = job.connection.row(status);
     context
         .metrics
-        .judged((namespace, name), row, verdict.reason, *change, *unlocked);
+        .judged((namespace, name), row, verdict, *change, *unlocked);
     let (layer, took) = (verdict.layer(), trace.took());
     trace.judged(verdict, layer);
     if *unlocked {

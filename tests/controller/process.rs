@@ -61,7 +61,7 @@ async fn the_admin_server_tells_health_and_counts() {
     );
     assert!(body.contains("# EOF"), "{body}");
     for (sample, value) in [
-        ("probes_total{reason=\"Connected\"}", "1"),
+        ("probes_total{reason=\"Connected\",layer=\"none\"}", "1"),
         ("verdicts_total{change=\"news\"}", "1"),
         ("connections", "1"),
         ("leader", "1"),
