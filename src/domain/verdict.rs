@@ -531,7 +531,7 @@ impl TransportFailure {
             },
             Self::Tls(fault) => match fault {
                 TlsFault::Version => "the server offers no TLS version from 1.2 on",
-                TlsFault::Parameters => "the server accepts none of the operator's cipher suites and groups",
+                TlsFault::Parameters => "the server finds no cipher suite, group or signature in common",
                 TlsFault::ClientCertificate => "the server asks for a client certificate",
                 TlsFault::UnknownName => "the server does not know the name it was asked for",
                 TlsFault::NotTls => "the peer does not speak TLS",

@@ -78,7 +78,7 @@ async fn peers_that_do_not_speak_tls() {
         // Alert handshake_failure.
         (
             b"\x15\x03\x01\0\x02\x02\x28",
-            "TlsFailed (GET /ping: the server accepts none of the operator's cipher suites and groups)",
+            "TlsFailed (GET /ping: the server finds no cipher suite, group or signature in common)",
         ),
     ] {
         let url = format!("https://127.0.0.1:{}", start_closing(greeting));
