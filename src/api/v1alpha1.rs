@@ -403,14 +403,14 @@ pub enum ComponentState {
     Unhealthy,
 }
 
-/// The certificate that the bridge showed.
+/// The chain of certificates that the bridge showed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct CertificateStatus {
-    /// Its end.
+    /// The earliest end of the certificates that the verification used.
     pub not_after: Time,
-    /// Who issued it: common name or organisation.
+    /// The issuer of the bridge's own certificate: common name or organisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub issuer: Option<String>,

@@ -26,7 +26,7 @@ use super::{
     route::Route,
     stages::{NoSessions, pass_connection},
     trust::Trust,
-    verify::BundleVerifier,
+    verify::{ChainVerifier, NoCertificate},
 };
 use crate::{domain::target::Origin, tenure::Tenure};
 
@@ -149,16 +149,12 @@ impl Clients {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-        let mut tls = match trust {
-            Trust::System => tls.with_root_certificates(Arc::clone(&self.system_roots)),
-            Trust::Only(bundle) => {
-                // Not less than WebPKI asks, but for a certificate that the bundle holds itself.
-                let verifier = BundleVerifier::new(bundle, provider)?;
-                tls.dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-            }
-        }
-        .with_no_client_auth();
+        // Not less than WebPKI asks, but for a certificate that a bundle holds itself.
+        let verifier = ChainVerifier::new(trust, &self.system_roots, &provider);
+        let mut tls = tls
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(NoCertificate));
         // A resumed session skips the certificate. The certificate is half of what is to be proven.
         tls.resumption = Resumption::store(Arc::new(NoSessions)).tls12_resumption(Tls12Resumption::Disabled);
         Ok(tls)

@@ -22,6 +22,7 @@ mod classify;
 mod client;
 mod lanes;
 mod prober;
+mod refusal;
 mod resolver;
 mod verify;
 

@@ -22,13 +22,13 @@ use super::{
     body::{self, Body},
     classify::classify,
     client::{ClientError, Clients},
-    documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
+    documents::{looks_like_json, read_health, read_list, read_retry_after},
     front,
     key::{ApiKey, untried},
     proxy::BridgeProxy,
     resolver::Names,
     route::Route,
-    stages::{Course, Layer, Observer, Stage, connected_until, pass},
+    stages::{Course, Layer, Observer, Stage, chain_of, connected_until, is_certificate_asked_for, pass},
 };
 use crate::{
     clock::Clock,
@@ -375,9 +375,13 @@ impl Conversation<'_> {
         let mut response = request
             .send()
             .await
-            .map_err(|error| classify(&error, by_plain_proxy))?;
+            .map_err(|error| refused_without_certificate(classify(&error, by_plain_proxy), key))?;
         self.note(&response);
         let status = response.status();
+        // nginx has no other status for it; a bridge that answers `/ping` at all answers otherwise.
+        if status == StatusCode::BAD_REQUEST && key.is_none() && is_certificate_asked_for() {
+            return Err(TransportFailure::Tls(TlsFault::ClientCertificate));
+        }
         if by_plain_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(TransportFailure::Proxy(ProxyFault::Login));
         }
@@ -403,9 +407,7 @@ impl Conversation<'_> {
         }
         if self.route.origin.scheme == Scheme::Https && self.certificate.is_none() {
             let info = response.extensions().get::<TlsInfo>();
-            self.certificate = info
-                .and_then(TlsInfo::peer_certificate)
-                .and_then(read_certificate);
+            self.certificate = info.and_then(TlsInfo::peer_certificate).and_then(chain_of);
         }
     }
 }
@@ -462,6 +464,20 @@ impl Heard {
         let coding = self.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
         coding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
             || body.starts_with(&[0x1f, 0x8b])
+    }
+}
+
+/// The failure of a request, where the server may have ended it for want of a client's certificate. It has no common word
+/// for that: alerts differ, some servers close or reset the connection, and in TLS 1.3 the client has sent its request by
+/// then. It can only be the first request, which is the one without a key.
+fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) -> TransportFailure {
+    match failure {
+        TransportFailure::Connect | TransportFailure::Tls(_)
+            if key.is_none() && is_certificate_asked_for() =>
+        {
+            TransportFailure::Tls(TlsFault::ClientCertificate)
+        }
+        failure => failure,
     }
 }
 

@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    evidence::{Certificate, Component, HealthReport, KeyTrial},
+    evidence::{Certificate, Component, HealthReport, KeyTrial, Member},
     verdict::Verdict,
 };
 use crate::api::{
@@ -213,7 +213,16 @@ fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Finding> {
         type_: ConditionType::CertificateExpiring,
         status: Truth::True,
         reason: "CertificateExpiring",
-        message: "The bridge's certificate ends within 21 days: see status.certificate.notAfter.".to_owned(),
+        message: match certificate.ends {
+            Member::Server => "The bridge's certificate ends within 21 days: see status.certificate.notAfter.",
+            Member::Intermediate => {
+                "An intermediate certificate of the bridge ends within 21 days: see status.certificate.notAfter."
+            }
+            Member::Authority => {
+                "The authority's certificate in spec.tls.caRef ends within 21 days: see status.certificate.notAfter."
+            }
+        }
+        .to_owned(),
     })
 }
 

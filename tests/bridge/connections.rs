@@ -236,6 +236,6 @@ async fn not_shared_with_another_trust() {
     order.route.trust = only(other.ca_pem());
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "CertificateUntrusted (GET /ping: no trusted authority has issued it)"
+        "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate)"
     );
 }

@@ -12,6 +12,7 @@
 
 mod answers;
 mod certificates;
+mod chains;
 mod connections;
 mod fronts;
 mod lanes;

@@ -153,7 +153,13 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
 /// Certificates, and the reason.
 const CERTIFICATES: &[(&str, Profile, &str)] = &[
     ("soon", Profile::Valid { days: 20 }, "Connected"),
+    ("chain-soon", Profile::Intermediate { days: 20 }, "Connected"),
     ("expired", Profile::Expired, "CertificateExpired"),
+    (
+        "chain-expired",
+        Profile::Intermediate { days: -1 },
+        "CertificateExpired",
+    ),
     ("early", Profile::NotYetValid, "CertificateExpired"),
     ("other-name", Profile::OtherName, "CertificateNameMismatch"),
     ("self-signed", Profile::SelfSigned, "CertificateUntrusted"),

@@ -18,7 +18,7 @@ use scim_bridge_operator::{
     },
     controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
     domain::{
-        evidence::{Evidence, Obstacle},
+        evidence::{CaFault, Evidence, Obstacle},
         schedule::{Cause, Due, Seen},
         status::{Change, Outcome, Pass, Versions, next_status, progressing, version as known_version},
         target::{InvalidSpec, Target},
@@ -910,7 +910,7 @@ impl Running {
         };
         let trust = match (&target.ca, &cluster.ca) {
             (Some(_), None) => Err(Obstacle::CaNotFound),
-            (Some(_), Some(ca)) if ca.value == 0 => Err(Obstacle::CaInvalid),
+            (Some(_), Some(ca)) if ca.value == 0 => Err(Obstacle::CaInvalid(CaFault::Empty)),
             _ => Ok(()),
         };
         self.order = key(Named::Key).and_then(|value| {
