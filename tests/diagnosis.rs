@@ -13,17 +13,17 @@ use scim_bridge_operator::{
     domain::{
         conditions::find,
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
-            TransportFailure,
+            Answer, Certificate, ChainFault, Component, DnsFault, Evidence, Exchange, HealthReport, KeyTrial,
+            Obstacle, Phase, Reading, TlsFault, TransportFailure,
         },
         status::{Pass, Versions, next_status},
-        target::InvalidSpec,
+        target::{InvalidSpec, Target},
     },
 };
 
 use Answer::{
-    Blocked, Broken, Document, Forbidden, Foreign, NotFound, RateLimited, Redirect, ServerError, TooLarge,
-    Unauthorized, Unavailable, Unexpected,
+    Blocked, Broken, Document, Encoded, Forbidden, Foreign, NotFound, RateLimited, Redirect, ServerError,
+    TooLarge, Unauthorized, Unavailable, Unexpected,
 };
 use TransportFailure as Transport;
 
@@ -52,6 +52,7 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
             evidence,
             now: now(),
             late: Duration::ZERO,
+            early: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         },
     );
@@ -76,6 +77,53 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
         of(ConditionType::ScimDisabled),
         abnormal.join(" "),
     )
+}
+
+/// What a user sees after each of these probes, one a minute: `Ready reason consecutiveFailures progress`.
+fn life(probes: &[Evidence]) -> Vec<String> {
+    let spec = serde_json::from_value(serde_json::json!({
+        "url": "https://scim.example.com",
+        "apiKeySecretRef": {"name": "corp-scim"},
+    }))
+    .expect("a specification");
+    let target = Target::parse(&spec).expect("a target");
+    let mut status = ScimBridgeConnectionStatus {
+        observed_generation: -1,
+        ..Default::default()
+    };
+    let mut lines = Vec::new();
+    for (minute, evidence) in (0..).zip(probes) {
+        let outcome = next_status(
+            &status,
+            &Pass {
+                uid: "uid",
+                generation: 1,
+                declared: OKTA,
+                target: Some(&target),
+                versions: Versions::default(),
+                requested: None,
+                failures_before: status.consecutive_failures,
+                evidence,
+                now: now() + Duration::from_mins(minute),
+                late: Duration::ZERO,
+                early: Duration::ZERO,
+                heartbeat: Duration::from_mins(5),
+            },
+        );
+        status = outcome.status;
+        let conditions = &status.conditions;
+        let ready = find(conditions, ConditionType::Ready).expect("Ready is always there");
+        let progress = [ConditionType::Reconciling, ConditionType::Stalled]
+            .into_iter()
+            .filter(|type_| find(conditions, *type_).is_some())
+            .map(|type_| format!(" {type_}"))
+            .collect::<String>();
+        lines.push(format!(
+            "{} {} {}{progress}",
+            ready.status, ready.reason, status.consecutive_failures
+        ));
+    }
+    lines
 }
 
 fn answered<T>(answer: Answer<T>) -> Reading<T> {
@@ -179,7 +227,10 @@ fn the_key_is_refused() {
         (OKTA, probed(answered(Forbidden), answered(NotFound)), refused),
         (
             OKTA,
-            probed(answered(Unauthorized), Reading::Failed(Transport::TimedOut)),
+            probed(
+                answered(Unauthorized),
+                Reading::Failed(Transport::TimedOut(Phase::Answer)),
+            ),
             refused,
         ),
         (
@@ -189,7 +240,10 @@ fn the_key_is_refused() {
         ),
         (
             OKTA,
-            probed(Reading::Failed(Transport::TimedOut), answered(Unauthorized)),
+            probed(
+                Reading::Failed(Transport::TimedOut(Phase::Answer)),
+                answered(Unauthorized),
+            ),
             refused,
         ),
         (
@@ -203,17 +257,32 @@ fn the_key_is_refused() {
 #[test]
 fn scim_is_not_there() {
     let health = || answered(Document(report()));
+    let everything_is_404 = || {
+        Evidence::Probed(Exchange {
+            ping: answered(NotFound),
+            health: answered(NotFound),
+            users: answered(NotFound),
+            ..Exchange::default()
+        })
+    };
     assert_rows([
+        // As declared, and proven.
         (
             GOOGLE,
             probed(health(), answered(NotFound)),
-            "False ScimDisabled False False True + Stalled",
+            "True ScimDisabled False False True + ",
         ),
         (
             OKTA,
             probed(health(), answered(NotFound)),
             "False ScimDisabled False False True + Stalled",
         ),
+        (
+            None,
+            probed(health(), answered(NotFound)),
+            "False ScimDisabled False False True + Stalled",
+        ),
+        // The declaration chooses between two readings of a bridge's answers; the key stays unproven.
         (
             GOOGLE,
             probed(answered(NotFound), answered(NotFound)),
@@ -228,6 +297,92 @@ fn scim_is_not_there() {
             None,
             probed(answered(NotFound), answered(NotFound)),
             "False PathNotFound False Unknown Unknown + Stalled",
+        ),
+        // Where no bridge has answered, there is nothing to choose.
+        (
+            GOOGLE,
+            everything_is_404(),
+            "False PathNotFound False Unknown Unknown + Stalled",
+        ),
+        (
+            OKTA,
+            everything_is_404(),
+            "False PathNotFound False Unknown Unknown + Stalled",
+        ),
+    ]);
+}
+
+/// Case A: `ScimDisabled` is True only by what a probe has seen.
+#[test]
+fn a_declaration_proves_nothing() {
+    let failures = TransportFailure::ALL.map(|failure| pinged(Reading::Failed(failure)));
+    let obstacles = [
+        Obstacle::SecretNotFound,
+        Obstacle::SecretKeyMissing,
+        Obstacle::HostDenied,
+        Obstacle::CaInvalid,
+    ];
+    let refused = probed(answered(Unauthorized), answered(Unauthorized));
+    for evidence in failures
+        .into_iter()
+        .chain(obstacles.map(Evidence::Blocked))
+        .chain([pinged(Reading::NotSent), pinged(answered(Foreign)), refused])
+    {
+        let line = seen(GOOGLE, &evidence);
+        assert_eq!(line.split(' ').nth(4), Some("Unknown"), "{line} for {evidence:?}");
+        assert_eq!(line, seen(OKTA, &evidence), "the declaration decides nothing");
+    }
+}
+
+/// Case C: `/ping` was asked without a key, so a refusal of it is a front's.
+#[test]
+fn a_front_refuses() {
+    let refused = |ping, health, users| {
+        Evidence::Probed(Exchange {
+            ping: answered(ping),
+            health: answered(health),
+            users: answered(users),
+            ..Exchange::default()
+        })
+    };
+    let front = "False BlockedByProxy False Unknown Unknown + Stalled";
+    assert_rows([
+        (OKTA, refused(Unauthorized, Unauthorized, Unauthorized), front),
+        (OKTA, refused(Forbidden, Forbidden, Forbidden), front),
+        (OKTA, refused(Blocked(401), Blocked(401), Blocked(401)), front),
+        (OKTA, refused(Blocked(403), Forbidden, Forbidden), front),
+        (OKTA, refused(Forbidden, NotFound, Unauthorized), front),
+        // Its shape says that it is a front's, though it lets `/ping` through.
+        (OKTA, refused(Document(()), Blocked(401), Blocked(401)), front),
+        (OKTA, refused(Document(()), Unauthorized, Blocked(401)), front),
+        (OKTA, refused(Document(()), Blocked(403), Unauthorized), front),
+        (GOOGLE, refused(Document(()), Blocked(401), NotFound), front),
+        // Only the key is left.
+        (
+            OKTA,
+            refused(Document(()), Unauthorized, Unauthorized),
+            "False AuthFailed False True Unknown + Stalled",
+        ),
+        (
+            OKTA,
+            refused(NotFound, Unauthorized, Unauthorized),
+            "False AuthFailed False True Unknown + Stalled",
+        ),
+        // What SCIM answers counts more than who refuses the rest.
+        (
+            OKTA,
+            refused(Unauthorized, Blocked(403), Document(1)),
+            "True Connected True False False + ",
+        ),
+        (
+            GOOGLE,
+            Evidence::Probed(Exchange {
+                ping: answered(Unauthorized),
+                health: answered(Document(report())),
+                users: answered(NotFound),
+                ..Exchange::default()
+            }),
+            "True ScimDisabled False False True + ",
         ),
     ]);
 }
@@ -314,11 +469,11 @@ fn something_is_missing_on_our_side() {
         ),
     ];
     assert_rows(rows.map(|(obstacle, expected)| (OKTA, Evidence::Blocked(obstacle), expected)));
-    // With Google Workspace declared the SCIM API is taken to be off.
+    // A declaration is no evidence.
     assert_rows([(
         GOOGLE,
         Evidence::Blocked(Obstacle::ApiKeyMalformed),
-        "False ApiKeyMalformed False Unknown True + Stalled",
+        "False ApiKeyMalformed False Unknown Unknown + Stalled",
     )]);
 }
 
@@ -326,7 +481,7 @@ fn something_is_missing_on_our_side() {
 fn the_bridge_cannot_be_reached() {
     for (failure, expected) in [
         (
-            Transport::CertificateUntrusted,
+            Transport::CertificateUntrusted(ChainFault::UnknownIssuer),
             "False CertificateUntrusted False Unknown Unknown + Stalled",
         ),
         (
@@ -346,7 +501,7 @@ fn the_bridge_cannot_be_reached() {
             "False ProtocolError False Unknown Unknown + Stalled",
         ),
         (
-            Transport::Dns,
+            Transport::Dns(DnsFault::NoAddress),
             "False DnsFailed False Unknown Unknown + Reconciling",
         ),
         (
@@ -354,11 +509,11 @@ fn the_bridge_cannot_be_reached() {
             "False ConnectFailed False Unknown Unknown + Reconciling",
         ),
         (
-            Transport::TimedOut,
+            Transport::TimedOut(Phase::Answer),
             "False TimedOut False Unknown Unknown + Reconciling",
         ),
         (
-            Transport::Tls,
+            Transport::Tls(TlsFault::Other),
             "False TlsFailed False Unknown Unknown + Reconciling",
         ),
     ] {
@@ -374,8 +529,8 @@ fn the_bridge_cannot_be_reached() {
     }
     assert_rows([(
         GOOGLE,
-        pinged(Reading::Failed(Transport::TimedOut)),
-        "False TimedOut False Unknown True + Reconciling",
+        pinged(Reading::Failed(Transport::TimedOut(Phase::Answer))),
+        "False TimedOut False Unknown Unknown + Reconciling",
     )]);
 }
 
@@ -395,8 +550,8 @@ fn the_answer_is_not_a_bridges() {
             "False BridgeError False Unknown Unknown + Reconciling",
         ),
         (
-            ServerError(511),
-            "False BridgeError False Unknown Unknown + Reconciling",
+            Unavailable(530),
+            "False BridgeUnavailable False Unknown Unknown + Reconciling",
         ),
         (
             RateLimited,
@@ -406,7 +561,15 @@ fn the_answer_is_not_a_bridges() {
             Redirect(302),
             "False RedirectRefused False Unknown Unknown + Stalled",
         ),
-        (Blocked, "False BlockedByProxy False Unknown Unknown + Stalled"),
+        (
+            Blocked(401),
+            "False BlockedByProxy False Unknown Unknown + Stalled",
+        ),
+        (
+            Blocked(403),
+            "False BlockedByProxy False Unknown Unknown + Stalled",
+        ),
+        (Encoded, "False ProtocolError False Unknown Unknown + Stalled"),
         (Foreign, "False ProtocolError False Unknown Unknown + Stalled"),
         (TooLarge, "False ProtocolError False Unknown Unknown + Stalled"),
         (Broken, "False ProtocolError False Unknown Unknown + Stalled"),
@@ -456,6 +619,112 @@ fn the_answer_is_not_a_bridges() {
     ]);
 }
 
+/// Case B: what a front answers in place of a bridge that was proven is held like any transient failure, and withdrawn
+/// at the threshold. It goes on as transient then.
+#[test]
+fn a_front_in_place_of_a_proven_bridge() {
+    let all = |ping: Answer<()>, health, users| {
+        Evidence::Probed(Exchange {
+            ping: answered(ping),
+            health: answered(health),
+            users: answered(users),
+            ..Exchange::default()
+        })
+    };
+    let connected = || probed(answered(Document(report())), answered(Document(3)));
+    let held = ["True Connected 1", "True Connected 2"];
+    for (evidence, withdrawn) in [
+        (
+            all(NotFound, NotFound, NotFound),
+            "False PathNotFound 3 Reconciling",
+        ),
+        (
+            all(Redirect(302), Redirect(302), Redirect(302)),
+            "False RedirectRefused 3 Reconciling",
+        ),
+        (
+            all(Blocked(403), Blocked(403), Blocked(403)),
+            "False BlockedByProxy 3 Reconciling",
+        ),
+        (
+            all(Document(()), Blocked(403), Blocked(403)),
+            "False BlockedByProxy 3 Reconciling",
+        ),
+        (
+            all(Unauthorized, Unauthorized, Unauthorized),
+            "False BlockedByProxy 3 Reconciling",
+        ),
+        (pinged(answered(Foreign)), "False NotABridge 3 Reconciling"),
+        (pinged(answered(Broken)), "False ProtocolError 3 Reconciling"),
+        (
+            all(Unexpected(400), Unexpected(400), Unexpected(400)),
+            "False ProtocolError 3 Reconciling",
+        ),
+        (
+            all(Unavailable(530), Unavailable(530), Unavailable(530)),
+            "False BridgeUnavailable 3 Reconciling",
+        ),
+        (
+            pinged(Reading::Failed(Transport::CertificateUntrusted(
+                ChainFault::UnknownIssuer,
+            ))),
+            "False CertificateUntrusted 3 Reconciling",
+        ),
+        (
+            pinged(Reading::Failed(Transport::CertificateNameMismatch)),
+            "False CertificateNameMismatch 3 Reconciling",
+        ),
+    ] {
+        let life = life(&[connected(), evidence.clone(), evidence.clone(), evidence.clone()]);
+        assert_eq!(
+            life,
+            ["True Connected 0", held[0], held[1], withdrawn],
+            "{evidence:?}"
+        );
+    }
+}
+
+/// What the bridge itself says counts at once, and so does a front where no bridge was proven.
+#[test]
+fn nothing_is_held_for_a_bridge_that_speaks() {
+    let connected = || probed(answered(Document(report())), answered(Document(3)));
+    for (evidence, at_once) in [
+        (
+            probed(answered(Unauthorized), answered(Unauthorized)),
+            "False AuthFailed 0 Stalled",
+        ),
+        (
+            probed(answered(Document(report())), answered(NotFound)),
+            "False ScimDisabled 0 Stalled",
+        ),
+        // It was there to answer `/ping`.
+        (
+            probed(answered(NotFound), answered(NotFound)),
+            "False PathNotFound 0 Stalled",
+        ),
+        (
+            probed(answered(Redirect(302)), answered(Redirect(302))),
+            "False RedirectRefused 0 Stalled",
+        ),
+        (
+            pinged(Reading::Failed(Transport::CertificateExpired)),
+            "False CertificateExpired 0 Stalled",
+        ),
+    ] {
+        assert_eq!(
+            life(&[connected(), evidence.clone()]),
+            ["True Connected 0", at_once],
+            "{evidence:?}"
+        );
+    }
+    let front = pinged(answered(Foreign));
+    assert_eq!(
+        life(&[front.clone(), front]),
+        ["False NotABridge 0 Stalled", "False NotABridge 0 Stalled"],
+        "no bridge has answered here before"
+    );
+}
+
 #[test]
 fn nothing_was_asked() {
     assert_rows([
@@ -467,7 +736,7 @@ fn nothing_was_asked() {
         (
             GOOGLE,
             pinged(Reading::NotSent),
-            "Unknown Progressing Unknown Unknown True + Reconciling",
+            "Unknown Progressing Unknown Unknown Unknown + Reconciling",
         ),
     ]);
 }

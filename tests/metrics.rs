@@ -25,6 +25,7 @@ use scim_bridge_operator::{
         },
         status::{Change, Pass, Versions, next_status},
         target::Target,
+        verdict::{Verdict, diagnose},
     },
     metrics::{Metrics, RequestOutcome, Row},
 };
@@ -75,9 +76,14 @@ fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
         evidence,
         now: Timestamp::from_second(NOW).unwrap(),
         late: Duration::ZERO,
+        early: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     };
     next_status(&ScimBridgeConnectionStatus::default(), &pass).status
+}
+
+fn connected() -> Verdict {
+    diagnose(Some(IdentityProvider::Okta), &Evidence::Probed(exchange()))
 }
 
 fn row(evidence: &Evidence) -> Row {
@@ -191,7 +197,7 @@ fn a_connection_that_is_gone_has_no_series() {
     for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
         let row = row(&Evidence::Probed(exchange()));
         metrics.read(&namespace.into(), &name.into(), row);
-        metrics.judged((namespace, name), row, Reason::Connected, Change::News, true);
+        metrics.judged((namespace, name), row, &connected(), Change::News, true);
     }
     metrics.forget("a", "1");
     metrics.forget("a", "no such name");
@@ -222,7 +228,7 @@ fn a_probe_that_was_not_written_is_shown_all_the_same() {
     later.valid_until = Some(time(NOW + 700));
     metrics.read(&"a".into(), &"1".into(), written);
     let proven = Row::of(None, false, &later);
-    metrics.judged(("a", "1"), proven, Reason::Connected, Change::Unchanged, false);
+    metrics.judged(("a", "1"), proven, &connected(), Change::Unchanged, false);
     // The watch brings the object again, for a label perhaps: with the status that is older than the last probe.
     metrics.read(&"a".into(), &"1".into(), written);
     let samples = samples(&metrics);
@@ -244,7 +250,7 @@ fn a_verdict_about_a_connection_that_is_gone_brings_no_series_back() {
     metrics.read(&"a".into(), &"1".into(), row);
     metrics.forget("a", "1");
     // Its probe was under way.
-    metrics.judged(("a", "1"), row, Reason::Connected, Change::News, true);
+    metrics.judged(("a", "1"), row, &connected(), Change::News, true);
     assert!(!text(&metrics).contains(r#"name="1""#), "{}", text(&metrics));
 }
 
@@ -254,7 +260,16 @@ fn labels_are_from_closed_sets() {
     for reason in Reason::ALL {
         let row = row(&Evidence::Probed(exchange()));
         metrics.read(&"a".into(), &"1".into(), row);
-        metrics.judged(("a", "1"), row, *reason, Change::News, false);
+        metrics.judged(
+            ("a", "1"),
+            row,
+            &Verdict {
+                reason: *reason,
+                ..connected()
+            },
+            Change::News,
+            false,
+        );
     }
     for layer in Layer::ALL {
         metrics.passed(
@@ -282,7 +297,8 @@ fn labels_are_from_closed_sets() {
         ("reason", Reason::ALL.len()),
         ("component", Component::ALL.len()),
         ("identity_provider", 1),
-        ("layer", Layer::ALL.len()),
+        // And `none` and `settings`, of verdicts.
+        ("layer", Layer::ALL.len() + 2),
         ("le", 10),
         ("change", 1),
         ("request", 1),

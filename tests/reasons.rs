@@ -13,7 +13,19 @@ use std::{
     path::Path,
 };
 
-use scim_bridge_operator::api::vocabulary::{Class, ConditionType, Reason};
+use scim_bridge_operator::{
+    api::{
+        v1alpha1::{ComponentState, IdentityProvider},
+        vocabulary::{Class, ConditionType, Reason},
+    },
+    domain::{
+        evidence::{
+            Answer, Component, Evidence, Exchange, HealthReport, Obstacle, Reading, TransportFailure,
+        },
+        target::InvalidSpec,
+        verdict::{Verdict, diagnose},
+    },
+};
 
 const PAGE: &str = "docs/reasons.md";
 const COMPARISON: &str = "docs/coming-from.md";
@@ -119,19 +131,103 @@ fn classes(text: &str) -> Vec<(&str, &str)> {
 }
 
 /// The name of a class in tables.
-const fn class(reason: Reason) -> &'static str {
-    match reason.class() {
+const fn name_of(class: Class) -> &'static str {
+    match class {
         Class::Ok => "ok",
-        Class::Action => "act",
-        Class::Transient => "passes",
+        Class::Action => "action",
+        Class::Transient => "transient",
         Class::Pending => "pending",
     }
 }
 
-/// The classes of all reasons, as a table has to have them.
-fn all_classes() -> BTreeSet<(&'static str, &'static str)> {
-    let reasons = Reason::ALL.iter().copied();
-    reasons.map(|reason| (reason.as_str(), class(reason))).collect()
+/// Whatever may come of a request. `documents` are the right answers.
+fn readings<T: Clone>(documents: &[T]) -> Vec<Reading<T>> {
+    let documents = documents.iter().cloned().map(Answer::Document);
+    let answers = documents.chain([
+        Answer::Unauthorized,
+        Answer::Forbidden,
+        Answer::Blocked(403),
+        Answer::NotFound,
+        Answer::Redirect(302),
+        Answer::RateLimited,
+        Answer::Unavailable(503),
+        Answer::ServerError(500),
+        Answer::Foreign,
+        Answer::TooLarge,
+        Answer::Broken,
+        Answer::Encoded,
+        Answer::Unexpected(400),
+    ]);
+    let failures = TransportFailure::ALL.into_iter().map(Reading::Failed);
+    let answers = answers.map(Reading::Answered);
+    [Reading::NotSent]
+        .into_iter()
+        .chain(failures)
+        .chain(answers)
+        .collect()
+}
+
+/// Every verdict that evidence leads to, at an address that was never proven.
+fn verdicts() -> Vec<Verdict> {
+    let obstacles = [
+        Obstacle::InvalidSpec(InvalidSpec::Url),
+        Obstacle::HostDenied,
+        Obstacle::SecretNotFound,
+        Obstacle::SecretKeyMissing,
+        Obstacle::ApiKeyMalformed,
+        Obstacle::ConsentMissing,
+        Obstacle::CaNotFound,
+        Obstacle::CaInvalid,
+    ];
+    let blocked = obstacles.map(|obstacle| diagnose(None, &Evidence::Blocked(obstacle)));
+    let mut verdicts = Vec::from(blocked);
+    let locked = HealthReport {
+        components: vec![(Component::ConfirmationWatcher, ComponentState::Unhealthy)],
+        ..HealthReport::default()
+    };
+    let (pings, healths) = (readings(&[()]), readings(&[HealthReport::default(), locked]));
+    for users in readings(&[3]) {
+        for health in &healths {
+            for ping in &pings {
+                let evidence = Evidence::Probed(Exchange {
+                    ping: ping.clone(),
+                    health: health.clone(),
+                    users: users.clone(),
+                    ..Exchange::default()
+                });
+                let declared = [None, Some(IdentityProvider::GoogleWorkspace)];
+                verdicts.extend(declared.map(|declared| diagnose(declared, &evidence)));
+            }
+        }
+    }
+    verdicts
+}
+
+/// The classes of each reason, by these verdicts.
+fn classes_of(verdicts: impl IntoIterator<Item = Verdict>) -> BTreeMap<&'static str, BTreeSet<&'static str>> {
+    let mut classes: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for verdict in verdicts {
+        let classes = classes.entry(verdict.reason.as_str()).or_default();
+        classes.insert(name_of(verdict.class));
+    }
+    classes
+}
+
+/// The classes of all reasons, as a table has to have them: `action`, or `action or transient`.
+fn all_classes() -> BTreeSet<(&'static str, String)> {
+    let verdicts = verdicts();
+    let proven = verdicts.iter().map(|verdict| verdict.where_proven());
+    let classes = classes_of(proven.chain(verdicts.iter().copied()));
+    let words = |classes: BTreeSet<&str>| {
+        // In the order in which the page explains them.
+        let known = ["ok", "action", "transient", "pending"];
+        let words: Vec<&str> = known.into_iter().filter(|word| classes.contains(word)).collect();
+        words.join(" or ")
+    };
+    classes
+        .into_iter()
+        .map(|(name, classes)| (name, words(classes)))
+        .collect()
 }
 
 /// Where the links of a text lead within its own page.
@@ -207,7 +303,10 @@ fn every_table_of_reasons_has_each_with_its_class() {
         ("README.md, `## STATUS`", below(&readme, "## STATUS")),
     ] {
         let rows = classes(text);
-        let found: BTreeSet<_> = rows.iter().copied().collect();
+        let found: BTreeSet<_> = rows
+            .iter()
+            .map(|(name, class)| (*name, (*class).to_owned()))
+            .collect();
         let wanted = all_classes();
         let (missing, unknown): (Vec<_>, Vec<_>) = (
             wanted.difference(&found).collect(),
@@ -416,7 +515,7 @@ fn no_line_is_too_long() {
     assert!(long.is_empty(), "more than 120 characters:\n{}", long.join("\n"));
 }
 
-/// Class and text of each value in the diagram: `<g class="act"><rect .../><text ...>AuthFailed</text></g>`.
+/// Class and text of each value in the diagram: `<g class="action"><rect .../><text ...>AuthFailed</text></g>`.
 fn drawn(diagram: &str) -> Vec<(&str, &str)> {
     let groups = diagram.split("<g class=\"").skip(1);
     groups
@@ -429,16 +528,18 @@ fn drawn(diagram: &str) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn the_diagram_has_each_reason_in_the_colour_of_its_class() {
+fn the_diagram_has_each_reason_in_the_colours_of_its_classes() {
     let diagram = read(DIAGRAM);
-    let found: BTreeSet<_> = drawn(&diagram)
-        .into_iter()
-        .filter(|(name, class)| !(name == class || *class == "stage"))
-        .collect();
-    // What nothing was asked of yet has no place in it.
-    let mut wanted = all_classes();
-    wanted.retain(|(name, _)| *name != Reason::Progressing.as_str());
-    assert_eq!(found, wanted, "left: {DIAGRAM}; right: the reasons of the code");
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (name, class) in drawn(&diagram) {
+        if !(name == class || class == "stage") {
+            found.entry(name).or_default().insert(class);
+        }
+    }
+    // The diagram is of one probe of an address that was never proven. What nothing was asked of yet has no place in it.
+    let mut wanted = classes_of(verdicts());
+    wanted.remove(Reason::Progressing.as_str());
+    assert_eq!(found, wanted, "left: {DIAGRAM}; right: the verdicts of the code");
 }
 
 #[test]
@@ -475,8 +576,8 @@ fn the_reader_sees_what_it_should() {
     whole.parts.swap(0, 1);
     assert!(fault(&whole).is_some());
     assert_eq!(
-        classes("| Reason | Class |\n|---|---|\n| `A` | ok | x |\n| [`B`](#b) | act | y |\n"),
-        [("A", "ok"), ("B", "act")]
+        classes("| Reason | Class |\n|---|---|\n| `A` | ok | x |\n| [`B`](#b) | ok or action | y |\n"),
+        [("A", "ok"), ("B", "ok or action")]
     );
     assert_eq!(
         ours("| Fault | `x` | [`A`](b#c): It is. |"),
@@ -484,8 +585,8 @@ fn the_reader_sees_what_it_should() {
     );
     assert_eq!(ours("| Fault | `x` | A |"), None);
     assert_eq!(
-        drawn(r#"<g class="act"><rect x="1"/><text x="2">A</text></g>"#),
-        [("A", "act")]
+        drawn(r#"<g class="action"><rect x="1"/><text x="2">A</text></g>"#),
+        [("A", "action")]
     );
     assert_eq!(links("[a](#b) [c](d.md#e) [f](#g)"), BTreeSet::from(["b", "g"]));
     assert_eq!(

@@ -112,7 +112,8 @@ pub struct ScimBridgeConnectionSpec {
     /// The Secret entry that holds the bridge's bearer token, in the namespace of this object.
     pub api_key_secret_ref: ApiKeySecretRef,
 
-    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls, and its SCIM API is off.
+    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls from Google, and `Ready` is True
+    /// once a probe has seen that the bridge accepts the key and that its SCIM API is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_provider: Option<IdentityProvider>,
 
@@ -130,7 +131,8 @@ pub struct ScimBridgeConnectionSpec {
     )]
     pub timeout: HumanDuration,
 
-    /// Passing failures (network, 5xx, 429) in a row after which a verdict that was reached before is withdrawn.
+    /// Consecutive transient failures after which the operator withdraws the last verdict: the network, 5xx, 429, or a front
+    /// in place of the bridge.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: u8,
@@ -179,8 +181,8 @@ pub struct TlsSpec {
     /// Without it the operator's own roots are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
-    /// The name that the certificate must be for, instead of the url's host. It is also asked for in the handshake
-    /// (SNI).
+    /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
+    /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
     #[x_kube(validation = Rule::new(address::no_address()).message("must be a DNS name, and no address"))]
@@ -282,7 +284,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStatus>,
 
-    /// The certificate that the bridge showed.
+    /// The certificates that the bridge's address presents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
 
@@ -302,6 +304,11 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_credential: Option<CredentialStatus>,
 
+    /// When a bridge last answered at `scimEndpoint`. While this is set, an answer of a front in place of the bridge counts
+    /// as a transient failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_answer_time: Option<Time>,
+
     /// Time of the last probe that was written. A probe that only repeats what stands here is written every few
     /// minutes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,11 +318,17 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_time: Option<Time>,
 
+    /// The bridge refused the key that `credential` names. The operator does not send this key again before this time,
+    /// unless the specification, the Secret or the CA object changes, or an annotation asks for a check. Absent where no
+    /// refusal of this key is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_key_retry_time: Option<Time>,
+
     /// After this time the verdict is stale, whatever it says: the operator should have renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
 
-    /// Passing failures in a row. The verdict is held until there are `spec.failureThreshold`.
+    /// Consecutive transient failures. The last verdict is kept until this reaches `spec.failureThreshold`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub consecutive_failures: u32,

@@ -17,7 +17,7 @@ pub enum ConditionType {
     Connected,
     /// The bridge refused the key.
     AuthFailed,
-    /// The bridge's SCIM API is off, as it is with Google Workspace.
+    /// A probe has seen that the bridge's SCIM API is off, as it is with Google Workspace.
     ScimDisabled,
     /// A component that the bridge reports is not healthy, or its report has expired.
     Degraded,
@@ -25,7 +25,7 @@ pub enum ConditionType {
     CertificateExpiring,
     /// What the bridge says to the key of `spec.nextApiKeySecretRef`.
     NextApiKeyValid,
-    /// The operator is on its way to a verdict, or retries after a passing failure (kstatus `InProgress`).
+    /// The first probe has no result yet, or the operator retries after a transient failure (kstatus `InProgress`).
     Reconciling,
     /// Nothing will change until somebody acts (kstatus `Failed`).
     Stalled,
@@ -157,7 +157,7 @@ macro_rules! reasons {
 reasons! {
     /// SCIM is answered although Google Workspace is declared: the bridge has lost (or never had) its Google files.
     IdentityProviderMismatch: Action,
-        "The bridge answers SCIM, but GoogleWorkspace is declared, with which its SCIM API would be off.",
+        "The bridge's SCIM API is on, but spec.identityProvider is GoogleWorkspace. A bridge for Google Workspace has it off.",
         "Load the Google Workspace credentials and settings into the bridge, or change spec.identityProvider.";
     /// The SCIM API answered the key with a list of users.
     Connected: Ok,
@@ -166,15 +166,16 @@ reasons! {
     /// The bridge refused the key.
     AuthFailed: Action,
         "The bridge refuses the API key.",
-        "Put the bridge's current bearer token into the Secret; if it is current, the bridge's scimsession is of another set-up.";
-    /// The SCIM API is off: the bridge pulls from Google Workspace.
+        "Put the bridge's current bearer token into the Secret. If it is already current, the bridge was started with a scimsession file from a different setup.";
+    /// The SCIM API is off: the bridge pulls from Google Workspace. With `GoogleWorkspace` declared and the key accepted
+    /// this is as declared: the class is ok, and `Ready` is True.
     ScimDisabled: Action,
-        "The bridge works, but its SCIM API is off, as it is with Google Workspace.",
-        "Nothing, if Google Workspace is what you use; otherwise remove the Google Workspace files from the bridge.";
+        "The bridge works, and its SCIM API is off.",
+        "If you use Google Workspace, set spec.identityProvider to GoogleWorkspace. If not, remove the Google Workspace files from the bridge.";
     /// Neither a bridge's health report nor its SCIM API is at this address.
     PathNotFound: Action,
         "Something answers at this address, but neither /health nor /scim/Users is there.",
-        "Set spec.url to the bridge's own address, without a path, and see that the ingress forwards every path.";
+        "Set spec.url to the bridge's own address, without a path, and check that the ingress forwards every path.";
     /// Provisioning is switched off in the 1Password account.
     ProvisioningOff: Action,
         "The bridge cannot provision: its SCIM API fails and its ConfirmationWatcher is not healthy.",
@@ -211,38 +212,38 @@ reasons! {
     ConsentMissing: Action,
         "The Secret does not allow its key to be sent to this host.",
         "Name the host in the Secret's annotation scimbridge.dev/allowed-hosts.";
-    /// The certificate does not lead to a trusted root.
+    /// The chain of certificates is not accepted; the detail says why.
     CertificateUntrusted: Action,
-        "The bridge's certificate does not lead to a trusted root.",
+        "The operator does not accept the certificate that this address presents.",
         "Give a private CA in spec.tls.caRef; with a public one, have the bridge send its intermediate certificates.";
-    /// The certificate is past its end, or before its beginning.
+    /// A certificate of the chain is past its end, or before its beginning.
     CertificateExpired: Action,
-        "The bridge's certificate is not valid at this time.",
-        "Renew the certificate; if it is new, compare the clocks.";
+        "A certificate that this address presents is not valid at this time.",
+        "Renew the certificate. If it is new, check the clocks of bridge and cluster.";
     /// The certificate is for another name.
     CertificateNameMismatch: Action,
-        "The bridge's certificate is for another name.",
+        "The certificate that this address presents is for another name.",
         "Use the name of the certificate in spec.url, or set spec.tls.serverName.";
-    /// The name does not resolve.
+    /// The name does not resolve, or not in time.
     DnsFailed: Transient,
-        "The host name of spec.url does not resolve.",
+        "The operator cannot resolve the host name of spec.url.",
         "Correct the host, or its DNS record.";
     /// Nobody accepts connections there.
     ConnectFailed: Transient,
         "No connection to the bridge: it was refused, reset or not routable.",
-        "See that the bridge runs, that the port is right and that no firewall or NetworkPolicy is in the way.";
+        "Check that the bridge is running, that the port is right and that no firewall or NetworkPolicy is in the way.";
     /// No answer within `spec.timeout`.
     TimedOut: Transient,
-        "The bridge did not answer within spec.timeout.",
-        "See that the bridge is not overloaded and that packets are not dropped on the way.";
+        "Time ran out: the probe reached spec.timeout.",
+        "Check that the bridge and its Redis are running and not overloaded.";
     /// TLS failed for another reason than the certificate.
     TlsFailed: Transient,
         "The TLS handshake failed.",
-        "See that the port speaks TLS 1.2 or newer, and not plain HTTP.";
-    /// A gateway says that the bridge is away.
+        "Check the TLS settings of the bridge, or of the front before it.";
+    /// A front answers in place of the bridge: it cannot reach the bridge, or asks to repeat the request.
     BridgeUnavailable: Transient,
-        "A proxy answers in place of the bridge, or the bridge says that it is unavailable.",
-        "See that the bridge and its Redis run.";
+        "The front before the bridge cannot reach it, or the bridge answers that it is unavailable.",
+        "Check that the bridge and its Redis are running, and that the front (ingress, tunnel, CDN) has a route to it.";
     /// The bridge fails.
     BridgeError: Transient,
         "The bridge answers with an internal error.",
@@ -255,21 +256,21 @@ reasons! {
     RedirectRefused: Action,
         "The answer is a redirect; the key is never sent along one.",
         "Set spec.url to where the redirect leads, if that is the bridge, and take logins off the ingress.";
-    /// A proxy or firewall blocks the request.
+    /// A front refuses the request: a login, a firewall, or the operator's own proxy.
     BlockedByProxy: Action,
-        "A proxy or web application firewall blocks the request.",
-        "Let the operator's requests through, or use an address that reaches the bridge directly.";
+        "A proxy, login or firewall before the bridge refuses the request. This says nothing about the API key.",
+        "Let the operator's requests pass, without a login for browsers, or use an address that reaches the bridge directly.";
     /// Something else than a bridge is there.
     NotABridge: Action,
-        "Something else than a SCIM Bridge answers at this address; no key was sent.",
+        "This address is not a SCIM bridge: /ping did not answer \"pong\". The API key was not sent.",
         "Correct spec.url, or the ingress that serves it.";
     /// The answer is not what SCIM asks for.
     ProtocolError: Action,
         "The answer is not what was asked for: broken, too large, or of another kind.",
-        "See what answers in front of the bridge, and whether the bridge's version is supported.";
+        "Check which server answers before the bridge, and whether the bridge's version is supported.";
     /// Nothing has been probed yet.
     Progressing: Pending,
-        "Nothing has been proven yet: the first probe of this specification is under way.",
+        "Nothing is proven yet: the first probe is running.",
         "";
 }
 

@@ -8,25 +8,43 @@ use std::{
     io::{self, ErrorKind},
 };
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
 
 use super::resolver::ResolveError;
-use crate::domain::evidence::TransportFailure;
+use crate::domain::evidence::{ChainFault, DnsFault, Phase, ProxyFault, TlsFault, TransportFailure};
 
-/// Tells why no answer arrived.
-pub(super) fn classify(error: &reqwest::Error) -> TransportFailure {
-    let mut link: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(current) = link {
-        if let Some(failure) = definite(current, error.is_connect()) {
-            return failure;
-        }
-        link = next(current);
-    }
-    if error.is_timeout() {
-        TransportFailure::TimedOut
+/// Says why no answer arrived. `by_plain_proxy`: the request goes to the administrator's proxy without a tunnel, so that
+/// nothing else is connected to.
+pub(super) fn classify(error: &reqwest::Error, by_plain_proxy: bool) -> TransportFailure {
+    let connecting = error.is_connect();
+    let failure = links(error)
+        .find_map(|link| definite(link, connecting))
+        .unwrap_or(if error.is_timeout() {
+            TransportFailure::TimedOut(phase(connecting))
+        } else {
+            TransportFailure::Connect
+        });
+    if connecting && by_plain_proxy && failure == TransportFailure::Connect {
+        TransportFailure::Proxy(ProxyFault::Unreachable)
     } else {
-        TransportFailure::Connect
+        failure
     }
+}
+
+/// Whether the time ran out.
+pub(super) fn is_timeout(error: &reqwest::Error) -> bool {
+    error.is_timeout() || links(error).any(|link| io_kind(link) == Some(ErrorKind::TimedOut))
+}
+
+/// Whether the peer closed the connection without the confirmation that TLS asks for. Many old servers do.
+pub(super) fn is_unconfirmed_end(error: &reqwest::Error) -> bool {
+    links(error).any(|link| io_kind(link) == Some(ErrorKind::UnexpectedEof))
+}
+
+/// An error and all those below it.
+fn links(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let first: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |link| next(*link))
 }
 
 /// The error below this one. What an `io::Error` wraps is its inner error, not its source.
@@ -37,6 +55,18 @@ fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
     }
 }
 
+fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    error.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
+const fn phase(connecting: bool) -> Phase {
+    if connecting {
+        Phase::Connection
+    } else {
+        Phase::Answer
+    }
+}
+
 #[allow(
     clippy::wildcard_enum_match_arm,
     reason = "the kinds of I/O errors are not exhaustive"
@@ -44,7 +74,7 @@ fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
 fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<TransportFailure> {
     if let Some(error) = error.downcast_ref::<ResolveError>() {
         return Some(match error {
-            ResolveError::NotFound => TransportFailure::Dns,
+            ResolveError::NotFound => TransportFailure::Dns(DnsFault::NoAddress),
             ResolveError::Denied => TransportFailure::AddressDenied,
         });
     }
@@ -55,18 +85,21 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
         return (error.is_parse() || error.is_parse_status() || error.is_parse_too_large())
             .then_some(TransportFailure::Http);
     }
-    let error = error.downcast_ref::<io::Error>()?;
+    if connecting && let Some(fault) = tunnel(error) {
+        return Some(TransportFailure::Proxy(fault));
+    }
+    let io = error.downcast_ref::<io::Error>()?;
     // The inner error knows more, where there is one of ours or of rustls.
-    if error
+    if io
         .get_ref()
         .is_some_and(|inner| inner.is::<TlsError>() || inner.is::<ResolveError>())
     {
         return None;
     }
-    match error.kind() {
-        ErrorKind::TimedOut => Some(TransportFailure::TimedOut),
+    match io.kind() {
+        ErrorKind::TimedOut => Some(TransportFailure::TimedOut(phase(connecting))),
         // The peer went away: in the middle of the handshake, or after it.
-        ErrorKind::UnexpectedEof if connecting => Some(TransportFailure::Tls),
+        ErrorKind::UnexpectedEof if connecting => Some(TransportFailure::Tls(TlsFault::Other)),
         ErrorKind::ConnectionRefused
         | ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
@@ -77,15 +110,51 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
     }
 }
 
+/// Why a proxy did not open a tunnel. The type of this error is private to hyper-util 0.1, so it is known by its text;
+/// `tests/bridge/proxy.rs` shows where that changes.
+fn tunnel(error: &(dyn Error + 'static)) -> Option<ProxyFault> {
+    let text = error.to_string();
+    Some(match text.strip_prefix("tunnel error: ")? {
+        "proxy authorization required" => ProxyFault::Login,
+        "failed to create underlying connection" => ProxyFault::Unreachable,
+        _ => ProxyFault::Tunnel,
+    })
+}
+
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "rustls may add causes; all say that trust was not reached"
+    reason = "rustls may add causes; the last arm of each kind says what they have in common"
 )]
 fn tls(error: &TlsError) -> TransportFailure {
-    let TlsError::InvalidCertificate(certificate) = error else {
-        return TransportFailure::Tls;
-    };
-    match certificate {
+    match error {
+        TlsError::InvalidCertificate(certificate) => chain(certificate),
+        TlsError::AlertReceived(alert) => TransportFailure::Tls(match alert {
+            AlertDescription::ProtocolVersion => TlsFault::Version,
+            AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+                TlsFault::Parameters
+            }
+            AlertDescription::CertificateRequired => TlsFault::ClientCertificate,
+            AlertDescription::UnrecognisedName => TlsFault::UnknownName,
+            _ => TlsFault::Other,
+        }),
+        TlsError::PeerIncompatible(what) => TransportFailure::Tls(match what {
+            PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => TlsFault::Version,
+            _ => TlsFault::Parameters,
+        }),
+        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            TransportFailure::Tls(TlsFault::NotTls)
+        }
+        _ => TransportFailure::Tls(TlsFault::Other),
+    }
+}
+
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "rustls may add causes; all say that the chain is not accepted"
+)]
+fn chain(error: &CertificateError) -> TransportFailure {
+    match error {
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
@@ -93,6 +162,14 @@ fn tls(error: &TlsError) -> TransportFailure {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             TransportFailure::CertificateNameMismatch
         }
-        _ => TransportFailure::CertificateUntrusted,
+        CertificateError::Revoked => TransportFailure::CertificateUntrusted(ChainFault::Revoked),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            TransportFailure::CertificateUntrusted(ChainFault::Usage)
+        }
+        CertificateError::BadEncoding | CertificateError::UnhandledCriticalExtension => {
+            TransportFailure::CertificateUntrusted(ChainFault::Form)
+        }
+        CertificateError::BadSignature => TransportFailure::CertificateUntrusted(ChainFault::WeakSignature),
+        _ => TransportFailure::CertificateUntrusted(ChainFault::UnknownIssuer),
     }
 }

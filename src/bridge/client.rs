@@ -1,14 +1,13 @@
-//! The one place where HTTP clients are made, and kept.
+//! The one place where HTTP clients are made.
 //!
-//! A client is made once for each set of trusted roots (and, rarely, for a server name that differs from the host) and
-//! used by every probe that wants the same.
+//! Each probe has a client to itself, and with it a pool that holds its one connection. Both end with the probe, however
+//! it ends: the next probe proves name, way and certificate once more. What is dear to make is kept: the TLS set-up for
+//! each set of trusted roots.
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
-    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -17,35 +16,27 @@ use rustls::{
     client::{Resumption, Tls12Resumption},
     crypto::aws_lc_rs,
 };
-use tokio::task_local;
 use tower::{BoxError, Layer, Service};
 use url::Host;
 
 use super::{
     address::AddressPolicy,
-    keep::SOON,
     proxy::BridgeProxy,
     resolver::{GuardedResolver, Names},
     stages::{NoSessions, pass_connection},
     trust::Trust,
     verify::BundleVerifier,
 };
-use crate::{
-    domain::{schedule::Depth, target::Target},
-    tenure::Tenure,
-};
+use crate::{domain::target::Target, tenure::Tenure};
 
 /// What the operator calls itself.
 const USER_AGENT: &str = concat!("scim-bridge-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A connection that lies idle this long is closed: none is taken up again that late.
-const IDLE: Duration = SOON.saturating_add(Duration::from_secs(5));
-
 /// More headers than this no bridge sends.
 const MAX_HEADERS: usize = 64;
 
-/// Clients that are kept; beyond that one goes. Probes that use it have their own hold on it.
-const KEPT_CLIENTS: usize = 256;
+/// TLS set-ups that are kept; beyond that one goes. Clients that use it have their own hold on it.
+const KEPT_SETUPS: usize = 256;
 
 /// Why there is no client. Our own side of it, not the bridge's.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +52,7 @@ pub(super) enum ClientError {
     Http(#[from] reqwest::Error),
 }
 
-/// The clients that there are.
+/// Makes clients.
 #[derive(Debug)]
 pub(super) struct Clients {
     policy: Arc<AddressPolicy>,
@@ -69,19 +60,10 @@ pub(super) struct Clients {
     proxy: Option<BridgeProxy>,
     tenure: Tenure,
     system_roots: Arc<RootCertStore>,
-    kept: Mutex<HashMap<Kind, reqwest::Client>>,
-}
-
-/// What makes two clients differ.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Kind {
-    trust: Trust,
-    /// Who is connected to.
-    way: Way,
+    setups: Mutex<HashMap<Trust, ClientConfig>>,
 }
 
 /// How a client gets to its bridge.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Way {
     /// By its name.
     Direct,
@@ -101,7 +83,7 @@ impl Clients {
             proxy: None,
             tenure: Tenure::unlimited(),
             system_roots,
-            kept: Mutex::default(),
+            setups: Mutex::default(),
         }
     }
 
@@ -117,57 +99,53 @@ impl Clients {
         Self { tenure, ..self }
     }
 
-    /// The client for this target. With its own connections, for one that is to be probed anew.
-    pub(super) fn client(
-        &self,
-        target: &Target,
-        trust: &Trust,
-        depth: Depth,
-    ) -> Result<reqwest::Client, ClientError> {
+    /// Whether a target is asked by way of the administrator's proxy.
+    pub(super) fn is_proxied(&self, target: &Target) -> bool {
+        self.proxy
+            .as_ref()
+            .is_some_and(|proxy| proxy.covers(&target.origin))
+    }
+
+    /// A client for one probe of this target.
+    pub(super) fn client(&self, target: &Target, trust: &Trust) -> Result<reqwest::Client, ClientError> {
         // An address needs no resolver, and so would not meet the policy there: not as the host, and not as the server
         // name, which stands in the host's place and would take the key elsewhere.
         let is_name = |name: &String| matches!(Host::parse(name), Ok(Host::Domain(_)));
         if !self.policy.allows(&target.origin) || !target.server_name.iter().all(is_name) {
             return Err(ClientError::Denied);
         }
-        let is_proxied = self
-            .proxy
-            .as_ref()
-            .is_some_and(|proxy| proxy.covers(&target.origin));
-        let way = match (&target.server_name, is_proxied) {
+        let way = match (&target.server_name, self.is_proxied(target)) {
             (None, false) => Way::Direct,
             (None, true) => Way::Proxy,
             (Some(_), false) => Way::Instead(target.origin.host.clone()),
             // The proxy would be asked for the name that is to be verified, which need not lead to the host.
             (Some(_), true) => return Err(ClientError::Denied),
         };
-        let kind = Kind {
-            trust: trust.clone(),
-            way,
-        };
-        if depth == Depth::Anew {
-            return self.build(&kind);
-        }
-        // A poisoned lock only means that some other pass panicked; the map is whole at every moment.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = kept.get(&kind) {
-            return Ok(client.clone());
-        }
-        let client = self.build(&kind)?;
-        if kept.len() >= KEPT_CLIENTS
-            && let Some(victim) = kept.keys().find(|kind| !kind.is_usual()).cloned()
-        {
-            kept.remove(&victim);
-        }
-        kept.insert(kind, client.clone());
-        Ok(client)
+        self.build(&way, self.setup(trust)?)
     }
 
-    fn build(&self, kind: &Kind) -> Result<reqwest::Client, ClientError> {
+    /// How TLS is spoken with those whom `trust` vouches for.
+    fn setup(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
+        // A poisoned lock only means that some other pass panicked; the map is whole at every moment.
+        let mut setups = self.setups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(setup) = setups.get(trust) {
+            return Ok(setup.clone());
+        }
+        let setup = self.set_up(trust)?;
+        if setups.len() >= KEPT_SETUPS
+            && let Some(victim) = setups.keys().find(|kept| **kept != Trust::System).cloned()
+        {
+            setups.remove(&victim);
+        }
+        setups.insert(trust.clone(), setup.clone());
+        Ok(setup)
+    }
+
+    fn set_up(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-        let mut tls = match &kind.trust {
+        let mut tls = match trust {
             Trust::System => tls.with_root_certificates(Arc::clone(&self.system_roots)),
             Trust::Only(bundle) => {
                 // Not less than WebPKI asks, but for a certificate that the bundle holds itself.
@@ -179,6 +157,10 @@ impl Clients {
         .with_no_client_auth();
         // A resumed session skips the certificate. The certificate is half of what is to be proven.
         tls.resumption = Resumption::store(Arc::new(NoSessions)).tls12_resumption(Tls12Resumption::Disabled);
+        Ok(tls)
+    }
+
+    fn build(&self, way: &Way, tls: ClientConfig) -> Result<reqwest::Client, ClientError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .tls_info(true)
@@ -189,7 +171,7 @@ impl Clients {
             policy: Arc::clone(&self.policy),
             instead,
         };
-        let client = match (&kind.way, &self.proxy) {
+        let client = match (way, &self.proxy) {
             (Way::Instead(host), _) => client.dns_resolver(guarded(Some(host.clone()))),
             // The only name that is resolved here is the proxy's, and its place is the administrator's choice.
             (Way::Proxy, Some(proxy)) => client.proxy(reqwest::Proxy::all(proxy.url.expose())?),
@@ -203,24 +185,15 @@ impl Clients {
             .http1_only()
             .http1_max_headers(MAX_HEADERS)
             .user_agent(USER_AGENT)
-            .pool_idle_timeout(IDLE)
+            // The connection lies idle only from one request to the next, and goes with the client.
+            .pool_idle_timeout(None)
             .pool_max_idle_per_host(1)
             .build()?;
         Ok(client)
     }
 }
 
-task_local! {
-    static KEPT_ONLY: ();
-}
-
-/// Sends a request over a connection that was kept, or not at all.
-pub(super) async fn over_kept<T>(request: impl Future<Output = T>) -> T {
-    KEPT_ONLY.scope((), request).await
-}
-
-/// Lets no connection be made for a request that is to go over one that was kept; and ends a connection that took so
-/// long to be made that the tenure ended meanwhile: its first request would leave at once.
+/// Ends a connection that took so long to be made that the tenure ended meanwhile: its first request would leave at once.
 #[derive(Clone)]
 struct Fence(Tenure);
 
@@ -256,9 +229,6 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        if KEPT_ONLY.try_with(|()| ()).is_ok() {
-            return Box::pin(async { Err("no connection was kept".into()) });
-        }
         let tenure = self.tenure.clone();
         let connecting = self.connector.call(request);
         Box::pin(async move {
@@ -270,14 +240,5 @@ where
                 Err("this process does not lead any more".into())
             }
         })
-    }
-}
-
-// === impl Kind ===
-
-impl Kind {
-    /// Whether most targets want it: there are at most two such clients, and they stay.
-    fn is_usual(&self) -> bool {
-        self.trust == Trust::System && matches!(self.way, Way::Direct | Way::Proxy)
     }
 }

@@ -18,7 +18,6 @@ use tracing::Instrument as _;
 use super::{ProbeOrder, Prober, key::ApiKey, trust::Trust};
 use crate::domain::{
     evidence::{Exchange, Obstacle},
-    schedule::Depth,
     target::Origin,
 };
 
@@ -36,7 +35,6 @@ struct Flight {
     next_key: Option<Result<ApiKey, Obstacle>>,
     trust: Trust,
     server_name: Option<String>,
-    depth: Depth,
     /// `None` where the probe panicked.
     answer: Shared<BoxFuture<'static, Option<Exchange>>>,
 }
@@ -75,7 +73,6 @@ impl<P: Prober> OnePerOrigin<P> {
             next_key: order.next_key.clone(),
             trust: order.trust.clone(),
             server_name: order.target.server_name.clone(),
-            depth: order.depth,
             // A task of its own: it ends though all who wait for it have gone, and a panic ends it for all of them.
             answer: tokio::spawn(
                 async move {
@@ -120,8 +117,6 @@ impl Flight {
         self.key.is_same_as(&order.key)
             && self.trust == order.trust
             && self.server_name == order.target.server_name
-            // Who asks for less may have more.
-            && (self.depth == order.depth || order.depth == Depth::Routine)
             && match (&self.next_key, &order.next_key) {
                 (None, None) => true,
                 (Some(Err(a)), Some(Err(b))) => a == b,

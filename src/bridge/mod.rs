@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod documents;
+pub mod front;
 pub mod key;
 pub mod proxy;
 pub mod stages;
@@ -19,7 +20,6 @@ mod body;
 mod classify;
 mod client;
 mod flight;
-mod keep;
 mod prober;
 mod resolver;
 mod verify;
@@ -30,7 +30,6 @@ pub use self::{documents::read_health, flight::OnePerOrigin, prober::HttpProber,
 use self::{key::ApiKey, trust::Trust};
 use crate::domain::{
     evidence::{Exchange, Obstacle},
-    schedule::Depth,
     target::Target,
 };
 
@@ -45,8 +44,6 @@ pub struct ProbeOrder {
     pub key: ApiKey,
     /// The key to rehearse, or why there is none, where one is asked for.
     pub next_key: Option<Result<ApiKey, Obstacle>>,
-    /// How much to ask.
-    pub depth: Depth,
 }
 
 /// Does a probe. The seam at which tests put scripted evidence.

@@ -6,33 +6,36 @@ use futures::{FutureExt as _, future::BoxFuture};
 use k8s_openapi::jiff::Timestamp;
 use reqwest::{
     Client, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap,
+        HeaderValue, RETRY_AFTER,
+    },
     tls::TlsInfo,
 };
 use rustls::RootCertStore;
 use tokio::time::{Instant, timeout_at};
-use url::Url;
+use url::{Host, Url};
 
 use super::{
     ProbeOrder, Prober,
     address::AddressPolicy,
     body::{self, Body},
     classify::classify,
-    client::{ClientError, Clients, over_kept},
+    client::{ClientError, Clients},
     documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
-    keep::{Keep, Known, Place},
+    front,
     key::ApiKey,
     proxy::BridgeProxy,
     resolver::Names,
-    stages::{Course, Layer, Observer, Stage, pass},
+    stages::{Course, Layer, Observer, Stage, connected_until, pass},
 };
 use crate::{
     clock::Clock,
     domain::{
         evidence::{
-            Answer, Certificate, Exchange, HealthReport, KeyTrial, Obstacle, Reading, TransportFailure,
+            Answer, Certificate, DnsFault, Exchange, HealthReport, KeyTrial, Obstacle, Phase, ProxyFault,
+            Reading, TlsFault, TransportFailure,
         },
-        schedule::Depth,
         target::{Origin, Scheme, Target},
     },
     tenure::Tenure,
@@ -49,7 +52,6 @@ const PING_BOUND: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct HttpProber {
     clients: Clients,
-    keep: Keep,
     clock: Arc<dyn Clock>,
     tenure: Tenure,
     observers: Vec<Arc<dyn Observer>>,
@@ -64,10 +66,8 @@ struct Conversation<'a> {
     base: Url,
     deadline: Instant,
     now: Timestamp,
-    /// Whether the connection is kept for the next probe.
-    keeps: bool,
-    /// Whether requests may go over a kept connection only.
-    kept_only: bool,
+    /// Whether requests go by way of the administrator's proxy.
+    is_proxied: bool,
     retry_after: Option<Duration>,
     certificate: Option<Certificate>,
 }
@@ -85,7 +85,7 @@ struct Question<'a> {
 /// An answer, read as far as its bound.
 struct Heard {
     status: StatusCode,
-    is_json: bool,
+    headers: HeaderMap,
     body: Body,
 }
 
@@ -97,7 +97,6 @@ impl HttpProber {
     pub fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
             clients: Clients::new(policy, system_roots),
-            keep: Keep::default(),
             clock,
             tenure: Tenure::unlimited(),
             observers: Vec::new(),
@@ -148,10 +147,9 @@ impl Prober for HttpProber {
                 trust,
                 key,
                 next_key,
-                depth,
             } = order;
             let deadline = Instant::now() + target.timeout;
-            let client = match self.clients.client(&target, &trust, depth) {
+            let client = match self.clients.client(&target, &trust) {
                 Ok(client) => client,
                 Err(ClientError::Denied) => {
                     return Exchange {
@@ -163,7 +161,7 @@ impl Prober for HttpProber {
                     // The bundle was read before; what is left is our own set-up. The bridge was not reached by TLS.
                     tracing::error!(error = &error as &dyn std::error::Error, "no HTTP client");
                     return Exchange {
-                        ping: Reading::Failed(TransportFailure::Tls),
+                        ping: Reading::Failed(TransportFailure::Tls(TlsFault::Other)),
                         ..Exchange::default()
                     };
                 }
@@ -175,40 +173,18 @@ impl Prober for HttpProber {
                     ..Exchange::default()
                 };
             };
-            let place = Place::of(&target, &trust);
-            let known = match depth {
-                Depth::Anew => Known::default(),
-                Depth::Thorough | Depth::Routine => self.keep.begin(&place, std::time::Instant::now()),
-            };
-            let conversation = || Conversation {
-                client: client.clone(),
+            let conversation = Conversation {
+                client,
                 tenure: &self.tenure,
                 target: &target,
-                base: base.clone(),
+                base,
                 deadline,
                 now: self.clock.now(),
-                keeps: known.keeps,
-                kept_only: false,
+                is_proxied: self.clients.is_proxied(&target),
                 retry_after: None,
                 certificate: None,
             };
-            let probe = async {
-                if depth == Depth::Routine
-                    && known.is_proven
-                    && next_key.is_none()
-                    && let Some(exchange) = conversation().go_on(&key).await
-                {
-                    return exchange;
-                }
-                let exchange = conversation().hold(&key, next_key).await;
-                if depth != Depth::Anew {
-                    self.keep.learn(&place, exchange.is_of_a_bridge());
-                }
-                exchange
-            };
-            if self.observers.is_empty() {
-                return probe.await;
-            }
+            let probe = conversation.hold(&key, next_key);
             Course::begin(self.observers.as_slice().into()).run(probe).await
         }
         .boxed()
@@ -218,29 +194,6 @@ impl Prober for HttpProber {
 // === impl Conversation ===
 
 impl Conversation<'_> {
-    /// Goes on with a bridge that was proven on a connection that was kept: asks what decides. `None` where there is no
-    /// such connection any more, or where anything is not as it was but for the key: then everything is asked anew. A
-    /// key that was refused just now is not sent again.
-    async fn go_on(mut self, key: &ApiKey) -> Option<Exchange> {
-        self.kept_only = true;
-        let mut exchange = Exchange {
-            health: self.health(key).await,
-            ..Exchange::default()
-        };
-        if judge_key(&exchange.health) == KeyTrial::Undecided {
-            return None;
-        }
-        self.pass(Layer::Health, &mut exchange);
-        exchange.users = self.list("Users", key, false).await;
-        if judge_key(&exchange.users) == KeyTrial::Undecided {
-            return None;
-        }
-        self.pass(Layer::Users, &mut exchange);
-        exchange.retry_after = self.retry_after;
-        exchange.certificate = self.certificate;
-        Some(exchange)
-    }
-
     async fn hold(mut self, key: &ApiKey, next_key: Option<Result<ApiKey, Obstacle>>) -> Exchange {
         let mut exchange = Exchange {
             ping: self.ping().await,
@@ -252,7 +205,7 @@ impl Conversation<'_> {
         if !is_stranger {
             exchange.health = self.health(key).await;
             self.pass(Layer::Health, &mut exchange);
-            if exchange.health != Reading::Failed(TransportFailure::TimedOut) {
+            if !matches!(exchange.health, Reading::Failed(TransportFailure::TimedOut(_))) {
                 exchange.users = self.list("Users", key, false).await;
                 self.pass(Layer::Users, &mut exchange);
             }
@@ -321,7 +274,7 @@ impl Conversation<'_> {
             Ok(heard) => {
                 let report = match &heard.body {
                     Body::Whole(body) if heard.status.is_server_error() => read_health(body, now),
-                    Body::Whole(_) | Body::TooLarge | Body::Broken => None,
+                    Body::Whole(_) | Body::Unconfirmed(_) | Body::TooLarge | Body::Broken => None,
                 };
                 Reading::Answered(match report {
                     Some(report) => Answer::Document(report),
@@ -343,7 +296,7 @@ impl Conversation<'_> {
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),
             bound: LIST_BOUND,
-            last: last && !self.keeps,
+            last,
         };
         match self.ask(&question).await {
             Err(failure) => Reading::Failed(failure),
@@ -363,11 +316,33 @@ impl Conversation<'_> {
         let deadline = self.deadline;
         // A future that is ready is taken even after its deadline: a process that was frozen would ask on.
         if !self.tenure.holds() || deadline <= Instant::now() {
-            return Err(TransportFailure::TimedOut);
+            return Err(TransportFailure::TimedOut(Phase::Answer));
         }
         timeout_at(deadline, self.send(question))
             .await
-            .unwrap_or(Err(TransportFailure::TimedOut))
+            .unwrap_or_else(|_| Err(self.out_of_time()))
+    }
+
+    /// Where the time ran out. Of the first request this is a layer of the connection; a later one waits for its answer.
+    fn out_of_time(&self) -> TransportFailure {
+        let host = &self.target.origin.host;
+        match connected_until() {
+            None | Some(Layer::Name) if self.is_proxied => TransportFailure::Proxy(ProxyFault::TimedOut),
+            None if matches!(host, Host::Domain(_)) => TransportFailure::Dns(DnsFault::TimedOut),
+            None | Some(Layer::Name) => TransportFailure::TimedOut(Phase::Connection),
+            Some(Layer::Address) if self.target.origin.scheme == Scheme::Https => {
+                TransportFailure::TimedOut(Phase::Handshake)
+            }
+            Some(
+                Layer::Address
+                | Layer::Tls
+                | Layer::Ping
+                | Layer::Health
+                | Layer::Users
+                | Layer::Groups
+                | Layer::NextKey,
+            ) => TransportFailure::TimedOut(Phase::Answer),
+        }
     }
 
     async fn send(&mut self, question: &Question<'_>) -> Result<Heard, TransportFailure> {
@@ -383,14 +358,11 @@ impl Conversation<'_> {
         let mut url = self.base.clone();
         url.set_path(path.unwrap_or(question.path));
         url.set_query(query);
-        let mut request = self.client.get(url).header(ACCEPT, accept);
-        if self.target.server_name.is_some() {
-            // The name is for TLS alone; the bridge is asked by its own.
-            let authority = origin
-                .to_string()
-                .split_off(origin.scheme.as_str().len() + "://".len());
-            request = request.header(HOST, authority);
-        }
+        let mut request = self.client.get(url).header(ACCEPT, accept).header(
+            // Without this header a server may compress (RFC 9110, section 12.5.3).
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        );
         if let Some(key) = key {
             // The key was checked when it was read; a value that is none is not sent.
             let value = key.authorization().map_err(|_| TransportFailure::Http)?;
@@ -399,30 +371,29 @@ impl Conversation<'_> {
         if last {
             request = request.header(CONNECTION, HeaderValue::from_static("close"));
         }
-        let response = if self.kept_only {
-            over_kept(request.send()).await
-        } else {
-            request.send().await
-        };
-        let response = response.map_err(|error| classify(&error))?;
-        self.note(&response)?;
+        let by_plain_proxy = self.is_proxied && origin.scheme == Scheme::Http;
+        let mut response = request
+            .send()
+            .await
+            .map_err(|error| classify(&error, by_plain_proxy))?;
+        self.note(&response);
         let status = response.status();
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let says_json = content_type.is_some_and(|value| value.to_ascii_lowercase().contains("json"));
-        let body = body::read(response, bound).await?;
-        let is_json = says_json || matches!(&body, Body::Whole(body) if looks_like_json(body));
+        if by_plain_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(TransportFailure::Proxy(ProxyFault::Login));
+        }
+        let headers = std::mem::take(response.headers_mut());
+        let body = body::read(response, &headers, bound)
+            .await
+            .map_err(|body::TimedOut| TransportFailure::TimedOut(Phase::Answer))?;
         Ok(Heard {
             status,
-            is_json,
+            headers,
             body,
         })
     }
 
     /// Keeps what the headers and the handshake tell.
-    fn note(&mut self, response: &Response) -> Result<(), TransportFailure> {
+    fn note(&mut self, response: &Response) {
         if let Some(header) = response
             .headers()
             .get(RETRY_AFTER)
@@ -435,49 +406,67 @@ impl Conversation<'_> {
             self.certificate = info
                 .and_then(TlsInfo::peer_certificate)
                 .and_then(read_certificate);
-            // A connection that was kept may outlive its certificate.
-            if self
-                .certificate
-                .as_ref()
-                .is_some_and(|certificate| certificate.not_after < self.now)
-            {
-                return Err(TransportFailure::CertificateExpired);
-            }
         }
-        Ok(())
     }
 }
 
 // === impl Heard ===
 
 impl Heard {
-    /// What the answer tells; `document` reads the body of a 200.
+    /// What the answer means; `document` reads the body of a 200.
     fn read<T>(self, document: impl FnOnce(&[u8]) -> Option<T>) -> Answer<T> {
-        let Self {
-            status,
-            is_json,
-            body,
-        } = self;
-        match status.as_u16() {
-            200 => match body {
-                Body::TooLarge => Answer::TooLarge,
-                Body::Broken => Answer::Broken,
-                Body::Whole(body) => document(&body).map_or(Answer::Foreign, Answer::Document),
+        let code = self.status.as_u16();
+        let bytes: &[u8] = match &self.body {
+            Body::Whole(bytes) | Body::Unconfirmed(bytes) => bytes,
+            Body::TooLarge | Body::Broken => &[],
+        };
+        if front::refuses(code, &self.headers, bytes) {
+            return Answer::Blocked(code);
+        }
+        match code {
+            200 => match document(bytes) {
+                Some(document) => Answer::Document(document),
+                None if self.is_encoded(bytes) => Answer::Encoded,
+                None => match self.body {
+                    Body::Whole(_) => Answer::Foreign,
+                    Body::TooLarge => Answer::TooLarge,
+                    Body::Broken | Body::Unconfirmed(_) => Answer::Broken,
+                },
             },
             401 => Answer::Unauthorized,
-            403 if is_json => Answer::Forbidden,
-            403 => Answer::Blocked,
+            403 if self.is_json(bytes) => Answer::Forbidden,
+            403 => Answer::Blocked(code),
             404 => Answer::NotFound,
             429 => Answer::RateLimited,
-            code @ 300..=399 => Answer::Redirect(code),
-            code @ 502..=504 => Answer::Unavailable(code),
-            code @ 500..=599 => Answer::ServerError(code),
-            code => Answer::Unexpected(code),
+            300..=399 => Answer::Redirect(code),
+            502..=504 => Answer::Unavailable(code),
+            _ if front::is_to_be_repeated(code) || front::is_unregistered_error(code) => {
+                Answer::Unavailable(code)
+            }
+            500..=599 => Answer::ServerError(code),
+            _ => Answer::Unexpected(code),
         }
+    }
+
+    fn is_json(&self, body: &[u8]) -> bool {
+        let content_type = self
+            .headers
+            .get(CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        content_type.is_some_and(|value| value.to_ascii_lowercase().contains("json")) || looks_like_json(body)
+    }
+
+    /// Whether the body has a content coding, by its header or, where a front took that off, by gzip's own mark
+    /// (RFC 1952, section 2.3.1).
+    fn is_encoded(&self, body: &[u8]) -> bool {
+        let coding = self.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        coding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
+            || body.starts_with(&[0x1f, 0x8b])
     }
 }
 
-/// The URL of a bridge, without a path; with the name that its certificate must be for in the place of the host.
+/// The URL of a bridge, without a path. The name that its certificate must be for stands in the place of the host, also in
+/// the request: a front asks for one name in the handshake and in `Host` (RFC 9110, section 7.4).
 fn base(target: &Target) -> Result<Url, url::ParseError> {
     let Origin { scheme, host, port } = &target.origin;
     let scheme = scheme.as_str();

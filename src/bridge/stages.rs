@@ -62,7 +62,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     fn ended(&self, took: Duration);
 }
 
-/// Tells observers of one probe. Each layer begins where the one before it ended.
+/// Follows one probe, and reports it to observers. Each layer begins where the one before it ended.
 #[derive(Clone, Debug)]
 pub(super) struct Course {
     observers: Arc<[Arc<dyn Observer>]>,
@@ -74,6 +74,11 @@ pub(super) struct Course {
 struct Last {
     layer: Option<Layer>,
     at: Instant,
+}
+
+/// How far the connection of this probe has come: where its time runs out, if it does.
+pub(super) fn connected_until() -> Option<Layer> {
+    COURSE.try_with(|course| course.last().layer).ok().flatten()
 }
 
 task_local! {

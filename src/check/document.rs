@@ -20,7 +20,7 @@ use crate::{
         vocabulary::{Class, ConditionType, Truth},
     },
     domain::{
-        conditions::find,
+        conditions::{find, readiness},
         evidence::{Component, Evidence, Exchange, KeyTrial},
     },
 };
@@ -37,8 +37,8 @@ struct Document<'a> {
     reason: &'static str,
     class: &'static str,
     message: String,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    action: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    action: String,
     runbook: String,
     connected: &'static str,
     auth_failed: &'static str,
@@ -208,7 +208,8 @@ fn case<W: Write>(
         })?,
         Mark::Failed => {
             let reason = checked.verdict.reason;
-            let what_next = format!("{} See {}.", reason.action(), runbook(&reason.anchor()));
+            let next = checked.words.say(checked.verdict.action());
+            let what_next = format!("{next} See {}.", runbook(&reason.anchor()));
             case.write_inner_content(|writer| {
                 writer
                     .create_element("failure")
@@ -232,6 +233,7 @@ impl<'a> Document<'a> {
             steps,
             at,
             operator,
+            words,
         } = checked;
         let exchange = match evidence {
             Evidence::Probed(exchange) => Some(exchange),
@@ -243,14 +245,14 @@ impl<'a> Document<'a> {
             url: url.as_deref(),
             checked_at: *at,
             reason: reason.as_str(),
-            class: match reason.class() {
+            class: match verdict.class {
                 Class::Ok => "ok",
                 Class::Action => "action",
                 Class::Transient => "transient",
                 Class::Pending => "pending",
             },
-            message: verdict.message(),
-            action: reason.action(),
+            message: words.say(&verdict.message()),
+            action: words.say(verdict.action()),
             runbook: runbook(&reason.anchor()),
             connected: Truth::as_str(verdict.connected),
             auth_failed: Truth::as_str(verdict.auth_failed),
@@ -283,13 +285,13 @@ impl<'a> Document<'a> {
             next_api_key: exchange.and_then(|exchange| exchange.next_key).map(told),
             operator: operator.as_ref().map(|status| {
                 let ready = find(&status.conditions, ConditionType::Ready);
-                let said = ready.map(|ready| ready.reason.as_str());
+                let said = ready.map(|ready| (ready.status.as_str(), ready.reason.as_str()));
                 OperatorDocument {
-                    ready: ready.map(|ready| ready.status.as_str()),
-                    reason: said,
+                    ready: said.map(|(ready, _)| ready),
+                    reason: said.map(|(_, reason)| reason),
                     last_probe_time: status.last_probe_time.as_ref().map(|time| time.0),
                     valid_until: status.valid_until.as_ref().map(|time| time.0),
-                    agrees: said == Some(reason.as_str()),
+                    agrees: said == Some((readiness(verdict.class).as_str(), reason.as_str())),
                 }
             }),
         }

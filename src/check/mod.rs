@@ -8,6 +8,7 @@ pub mod explain;
 pub mod plugin;
 pub mod steps;
 pub mod subject;
+pub mod words;
 
 mod terminal;
 
@@ -23,6 +24,7 @@ use self::{
     steps::{Footprint, Reached, walk},
     subject::Subject,
     terminal::Terminal,
+    words::Words,
 };
 use crate::{
     api::{v1alpha1::ScimBridgeConnectionStatus, vocabulary::Class},
@@ -125,6 +127,8 @@ pub struct Checked {
     pub at: Timestamp,
     /// What the operator says, where that was asked for.
     pub operator: Option<ScimBridgeConnectionStatus>,
+    /// In which words to speak of the connection.
+    pub words: Words,
 }
 
 /// What checks are made with.
@@ -178,7 +182,7 @@ async fn repeat(
         }
         .map_err(CheckError::Output)?;
         let Some(pause) = show.watch else {
-            return Ok(checked.verdict.reason.class());
+            return Ok(checked.verdict.class);
         };
         sleep(pause).await;
     }
@@ -251,6 +255,7 @@ impl Checker {
             ca,
             next_key,
             status: operator,
+            words,
         } = subject;
         let parsed = spec.as_ref().ok_or(InvalidSpec::Form).and_then(Target::parse);
         let grounds = Grounds {
@@ -297,7 +302,10 @@ impl Checker {
         }
         let verdict = diagnose(declared, &evidence);
         let at = self.clock.now();
-        let steps = walk(target.as_ref(), &reached, &evidence, &verdict, at);
+        let mut steps = walk(target.as_ref(), &reached, &evidence, &verdict, at);
+        for step in &mut steps {
+            step.note = words.say(&step.note);
+        }
         Ok(Checked {
             name,
             url,
@@ -307,6 +315,7 @@ impl Checker {
             steps,
             at,
             operator,
+            words,
         })
     }
 }

@@ -18,11 +18,11 @@ use crate::{
     api::{
         REQUESTED_AT_ANNOTATION,
         v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionStatus},
-        vocabulary::{Class, ConditionType, Reason},
+        vocabulary::{Class, ConditionType},
     },
     args::{Named, PluginCheckArguments},
     clock::{Clock as _, SystemClock},
-    domain::conditions::{find, reason_of},
+    domain::conditions::{class_of, find},
     process::cluster,
 };
 
@@ -78,7 +78,7 @@ pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> 
             let (reason, message) =
                 ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
             place.tell(out, &format!("{reason}  {message}"))?;
-            return Ok(reason_of(&status.conditions).map_or(Class::Pending, Reason::class));
+            return Ok(class_of(&status.conditions));
         }
         if Instant::now() + PAUSE > end {
             return Err(CheckError::OperatorSilent);

@@ -8,10 +8,13 @@ use std::net::IpAddr;
 use url::Host;
 
 use crate::{
-    api::{v1alpha1::ComponentState, vocabulary::Reason},
+    api::{
+        v1alpha1::ComponentState,
+        vocabulary::{Class, Reason},
+    },
     bridge::stages::Layer,
     domain::{
-        evidence::{Answer, Component, Evidence, Exchange, Reading},
+        evidence::{Answer, Component, Evidence, Exchange, Phase, Reading, TransportFailure},
         target::{Scheme, Target},
         verdict::{Detail, Request, Verdict},
     },
@@ -86,7 +89,7 @@ pub fn walk(
         Evidence::Probed(exchange) => exchange,
         Evidence::Blocked(_) => &nothing,
     };
-    let end = end_of(verdict, reached, target);
+    let end = end_of(verdict);
     let walked = Step::ALL.into_iter().map(|step| {
         if end == Some(step) {
             return Footprint::new(step, Mark::Failed, why(verdict));
@@ -199,15 +202,23 @@ fn why(verdict: &Verdict) -> String {
 
 /// The step at which a probe with this verdict ended; `None` where it went all the way.
 #[must_use]
-pub fn end_of(verdict: &Verdict, reached: &Reached, target: Option<&Target>) -> Option<Step> {
+pub fn end_of(verdict: &Verdict) -> Option<Step> {
     let at = match verdict.detail {
-        Some(Detail::Answered(request, _) | Detail::At(request)) => Some(Step::of(request)),
-        Some(Detail::Spec(_) | Detail::Consent | Detail::Hindered(_)) | None => None,
+        Some(Detail::Answered(request, _) | Detail::Unusable(request, _) | Detail::Failed(request, _)) => {
+            Some(Step::of(request))
+        }
+        Some(Detail::KeyUnproven) => Some(Step::Key),
+        Some(Detail::Spec(_) | Detail::Consent | Detail::AsDeclared | Detail::Hindered(_)) | None => None,
     };
     // Below HTTP: of the first request it was the layer, of a later one the request that it was met at.
-    let below = |step| Some(at.filter(|at| *at > Step::Ping).unwrap_or(step));
+    if let Some(Detail::Failed(_, failure)) = verdict.detail
+        && let Some(layer) = below_http(failure)
+    {
+        return at.filter(|at| *at > Step::Ping).or(Some(layer));
+    }
     match verdict.reason {
         Reason::Connected => None,
+        Reason::ScimDisabled if verdict.class == Class::Ok => None,
         Reason::SecretNotFound
         | Reason::SecretKeyMissing
         | Reason::ApiKeyMalformed
@@ -215,25 +226,44 @@ pub fn end_of(verdict: &Verdict, reached: &Reached, target: Option<&Target>) -> 
         | Reason::CaInvalid
         | Reason::InvalidSpec
         | Reason::ConsentMissing => Some(Step::Settings),
-        Reason::DnsFailed => below(Step::Name),
-        Reason::HostDenied | Reason::ConnectFailed => below(Step::Address),
-        Reason::CertificateUntrusted
-        | Reason::CertificateExpired
-        | Reason::CertificateNameMismatch
-        | Reason::TlsFailed => below(Step::Tls),
-        Reason::TimedOut => below(reached.next(target)),
+        Reason::HostDenied => Some(Step::Address),
         Reason::NotABridge | Reason::Progressing => Some(Step::Ping),
         Reason::AuthFailed => Some(Step::Key),
+        Reason::ScimDisabled if verdict.detail == Some(Detail::KeyUnproven) => Some(Step::Key),
         Reason::IdentityProviderMismatch
         | Reason::ScimDisabled
         | Reason::PathNotFound
         | Reason::ProvisioningOff => Some(Step::Scim),
-        Reason::BridgeUnavailable
+        Reason::CertificateUntrusted
+        | Reason::CertificateExpired
+        | Reason::CertificateNameMismatch
+        | Reason::DnsFailed
+        | Reason::ConnectFailed
+        | Reason::TimedOut
+        | Reason::TlsFailed
+        | Reason::BridgeUnavailable
         | Reason::BridgeError
         | Reason::RateLimited
         | Reason::RedirectRefused
         | Reason::BlockedByProxy
         | Reason::ProtocolError => at.or(Some(Step::Ping)),
+    }
+}
+
+/// The step of a failure that has a layer below HTTP.
+const fn below_http(failure: TransportFailure) -> Option<Step> {
+    match failure {
+        TransportFailure::Dns(_) => Some(Step::Name),
+        TransportFailure::AddressDenied
+        | TransportFailure::Connect
+        | TransportFailure::Proxy(_)
+        | TransportFailure::TimedOut(Phase::Connection) => Some(Step::Address),
+        TransportFailure::CertificateUntrusted(_)
+        | TransportFailure::CertificateExpired
+        | TransportFailure::CertificateNameMismatch
+        | TransportFailure::Tls(_)
+        | TransportFailure::TimedOut(Phase::Handshake) => Some(Step::Tls),
+        TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => None,
     }
 }
 
@@ -296,25 +326,5 @@ impl Mark {
 impl Footprint {
     const fn new(step: Step, mark: Mark, note: String) -> Self {
         Self { step, mark, note }
-    }
-}
-
-// === impl Reached ===
-
-impl Reached {
-    /// The step that the probe was at when it ended without an answer to its first request.
-    fn next(&self, target: Option<&Target>) -> Step {
-        let has = |layer| self.layers.contains(&layer);
-        let is_name = target.is_none_or(|target| matches!(target.origin.host, Host::Domain(_)));
-        let is_secure = target.is_none_or(|target| target.origin.scheme == Scheme::Https);
-        if has(Layer::Tls) || (has(Layer::Address) && !is_secure) {
-            Step::Ping
-        } else if has(Layer::Address) {
-            Step::Tls
-        } else if has(Layer::Name) || !is_name {
-            Step::Address
-        } else {
-            Step::Name
-        }
     }
 }

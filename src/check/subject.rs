@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::CheckError;
+use super::{CheckError, words::Words};
 use crate::{
     api::{
         duration::HumanDuration,
@@ -44,6 +44,8 @@ pub struct Subject {
     pub next_key: Option<Entry>,
     /// The status that the operator has written, where the object is from a cluster.
     pub status: Option<ScimBridgeConnectionStatus>,
+    /// How the reader has given it.
+    pub words: Words,
 }
 
 /// Reads what `check` is asked to check.
@@ -118,6 +120,7 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
         ca: ca.transpose()?,
         next_key: None,
         status: None,
+        words: Words::Flags,
     })
 }
 
@@ -311,6 +314,7 @@ impl Source {
             ca: None,
             next_key: None,
             status: None,
+            words: Words::Fields,
         };
         if let Some(spec) = &spec {
             subject.key = self.key(&spec.api_key_secret_ref).await?;

@@ -21,7 +21,6 @@ use crate::{
     },
     domain::{
         evidence::Obstacle,
-        schedule::Depth,
         target::{Origin, Scheme, Target},
     },
 };
@@ -102,7 +101,7 @@ impl Grounds<'_> {
         ca: Option<Authority>,
         next_secret: Option<Entry>,
     ) -> Result<ProbeOrder, Obstacle> {
-        if !self.policy.allows(&target.origin) {
+        if !target.origins().all(|origin| self.policy.allows(&origin)) {
             return Err(Obstacle::HostDenied);
         }
         let key = self.api_key(target, secret)?;
@@ -116,7 +115,6 @@ impl Grounds<'_> {
             trust,
             key,
             next_key,
-            depth: Depth::default(),
         })
     }
 
@@ -131,7 +129,9 @@ impl Grounds<'_> {
         let consent = match consent {
             None if self.require_consent || is_foreign => Err(Obstacle::ConsentMissing),
             None => Ok(()),
-            Some(hosts) => consent_to(&target.origin, &hosts),
+            Some(hosts) => target
+                .origins()
+                .try_for_each(|origin| consent_to(&origin, &hosts)),
         };
         match (value, consent) {
             // There is nothing that could consent.

@@ -89,6 +89,7 @@ async fn pass(
             evidence: &evidence,
             now: context.clock.now(),
             late: job.late,
+            early: job.early,
             heartbeat: context.settings.heartbeat,
         },
     );
@@ -138,10 +139,7 @@ async fn observe(
         let (resolved, order) = resolve(context, job).instrument(step!("resolve")).await?;
         let evidence = match order {
             Err(obstacle) => Evidence::Blocked(obstacle),
-            Ok(mut order) => {
-                order.depth = job.depth(context.settings.heartbeat, context.clock.now());
-                Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await)
-            }
+            Ok(order) => Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await),
         };
         Ok::<_, ControllerError>((resolved, evidence))
     });
@@ -178,13 +176,7 @@ async fn write_progress(
     let connection = &job.connection;
     let generation = connection.metadata.generation.unwrap_or_default();
     let now = context.clock.now();
-    let status = progressing(
-        &connection.status,
-        connection.declared(),
-        hindrance,
-        generation,
-        now,
-    );
+    let status = progressing(&connection.status, hindrance, generation, now);
     if status.conditions == connection.status.conditions {
         return Ok(None);
     }
@@ -224,9 +216,9 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
     let row = job.connection.row(status);
     context
         .metrics
-        .judged((namespace, name), row, verdict.reason, *change, *unlocked);
+        .judged((namespace, name), row, verdict, *change, *unlocked);
     let (layer, took) = (verdict.layer(), trace.took());
-    trace.judged(verdict.reason, layer);
+    trace.judged(verdict, layer);
     if *unlocked {
         info!(
             namespace,
@@ -238,7 +230,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
         return;
     }
     let failures = status.consecutive_failures;
-    match verdict.reason.class() {
+    match verdict.class {
         Class::Ok | Class::Pending => {
             info!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "{verdict}");
         }

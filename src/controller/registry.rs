@@ -21,7 +21,7 @@ use crate::{
         },
     },
     domain::{
-        schedule::{Cause, Dependency, Depth, Due, Seen, Situation, Version, depth, due, pace_of},
+        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of},
         status::{interval_of, is_same_verdict, is_superseded},
         target::Target,
     },
@@ -87,6 +87,8 @@ pub struct Job {
     pub failures: u32,
     /// How long after its time it begins, where time is why.
     pub late: Duration,
+    /// How long before the time by the schedule it begins, where something else is why.
+    pub early: Duration,
     /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
     /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
     /// which may come of just that.
@@ -419,6 +421,7 @@ impl Registry {
             doubtful,
             cause,
             failures: entry.failures,
+            early: entry.next.saturating_duration_since(instant),
             late: match cause {
                 Cause::Scheduled => instant.saturating_duration_since(entry.next),
                 Cause::NewGeneration
@@ -638,17 +641,6 @@ impl Entry {
     }
 }
 
-// === impl Job ===
-
-impl Job {
-    /// How much the probe asks.
-    #[must_use]
-    pub fn depth(&self, heartbeat: Duration, now: Timestamp) -> Depth {
-        let status = self.unwritten.as_deref().unwrap_or(&self.connection.status);
-        depth(self.cause, status, self.failures, heartbeat, now)
-    }
-}
-
 // === impl Key ===
 
 impl Key {
@@ -711,7 +703,7 @@ impl Connection {
         // As the pass that wrote the status has measured it.
         let target = self.spec.as_ref().and_then(|spec| Target::parse(spec).ok());
         let interval = interval_of(target.as_ref());
-        let pace = pace_of(uid, interval, &self.status);
+        let pace = pace_of(uid, interval, &self.status, now);
         let resume = pace.resume(&self.status, now);
         (duration_between(now, resume), pace.failures)
     }

@@ -10,7 +10,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    conditions::{find, reason_of},
+    conditions::{class_of, find, reason_of},
     evidence::Component,
     status::unlocked,
 };
@@ -127,12 +127,13 @@ fn readiness(
     }
     // A connection that works from its first verdict on is as somebody has just asked for it: nothing has changed, and
     // a thousand of them in one commit are no thousand events.
-    if before.observed_generation < 0 && reason.class() == Class::Ok && known.is_none_or(is_pending) {
+    let class = class_of(&after.conditions);
+    if before.observed_generation < 0 && class == Class::Ok && known.is_none_or(is_pending) {
         return None;
     }
     let hindered = reason == Reason::Progressing && ready.message != reason.message();
     Some(Announcement {
-        tone: if hindered { Tone::Warning } else { tone_of(reason) },
+        tone: if hindered { Tone::Warning } else { tone_of(class) },
         news: News::Verdict(reason),
         action: if hindered {
             Action::Resolve
@@ -237,8 +238,8 @@ fn rehearsal(
     })
 }
 
-const fn tone_of(reason: Reason) -> Tone {
-    match reason.class() {
+const fn tone_of(class: Class) -> Tone {
+    match class {
         Class::Ok | Class::Pending => Tone::Normal,
         Class::Action | Class::Transient => Tone::Warning,
     }

@@ -69,7 +69,7 @@ pub fn conditions(
     let reason = verdict.reason;
     let mut findings = vec![Finding {
         type_: ConditionType::Ready,
-        status: readiness(reason),
+        status: readiness(verdict.class),
         reason: reason.as_str(),
         message: verdict.message(),
     }];
@@ -109,6 +109,24 @@ pub fn reason_of(conditions: &[Condition]) -> Option<Reason> {
     find(conditions, ConditionType::Ready).and_then(|ready| Reason::parse(&ready.reason))
 }
 
+/// The class of the verdict that these conditions report.
+#[must_use]
+pub fn class_of(conditions: &[Condition]) -> Class {
+    let is =
+        |type_, status: Truth| find(conditions, type_).is_some_and(|found| found.status == status.as_str());
+    if is(ConditionType::Ready, Truth::True) {
+        Class::Ok
+    } else if !is(ConditionType::Ready, Truth::False) {
+        Class::Pending
+    } else if is(ConditionType::Reconciling, Truth::True)
+        && !reason_of(conditions).is_some_and(may_be_on_its_way)
+    {
+        Class::Transient
+    } else {
+        Class::Action
+    }
+}
+
 /// When the grace of a missing object ends, where it still runs.
 #[must_use]
 pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
@@ -121,8 +139,10 @@ pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
         .map(|_| since.checked_add(MISSING_GRACE).unwrap_or(Timestamp::MAX))
 }
 
-const fn readiness(reason: Reason) -> Truth {
-    match reason.class() {
+/// The status of `Ready` for a verdict of this class.
+#[must_use]
+pub const fn readiness(class: Class) -> Truth {
+    match class {
         Class::Ok => Truth::True,
         Class::Action | Class::Transient => Truth::False,
         Class::Pending => Truth::Unknown,
@@ -144,7 +164,7 @@ fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option
         reason,
         message: verdict.reason.message().to_owned(),
     };
-    match reason.class() {
+    match verdict.class {
         Class::Ok => None,
         Class::Pending => Some(reconciling("Progressing")),
         Class::Transient => Some(reconciling("ProgressingWithRetry")),

@@ -70,24 +70,24 @@ pub enum Reading<T> {
     Answered(Answer<T>),
 }
 
-/// An answer, by what it tells. Numbers are HTTP status codes.
+/// An answer, by what it means. Numbers are HTTP status codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
     /// What was asked for.
     Document(T),
-    /// 401.
+    /// 401, in a shape that a bridge may send.
     Unauthorized,
-    /// 403 with a JSON body: from something that speaks the API.
+    /// 403 with JSON, in a shape that a bridge may send.
     Forbidden,
-    /// 403 with any other body: from something that speaks to browsers.
-    Blocked,
+    /// A refusal in a shape that only fronts send: a login for browsers, a firewall's page, an API gateway's error.
+    Blocked(u16),
     /// 404.
     NotFound,
     /// 3xx.
     Redirect(u16),
     /// 429.
     RateLimited,
-    /// 502, 503 or 504.
+    /// 502, 503, 504, a status that only fronts use, or one that HTTP asks clients to repeat.
     Unavailable(u16),
     /// Any other 5xx.
     ServerError(u16),
@@ -95,8 +95,10 @@ pub enum Answer<T> {
     Foreign,
     /// 200, but larger than is read.
     TooLarge,
-    /// 200, but broken off or not decodable.
+    /// 200, but broken off.
     Broken,
+    /// 200, but with a content coding that was not asked for.
+    Encoded,
     /// Any other status.
     Unexpected(u16),
 }
@@ -105,34 +107,156 @@ pub enum Answer<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TransportFailure {
     /// The name does not resolve.
-    Dns,
+    Dns(DnsFault),
     /// The name resolves to addresses that the policy refuses.
     AddressDenied,
     /// Refused, reset or not routable.
     Connect,
-    /// Not within the budget.
-    TimedOut,
-    /// The certificate does not lead to a trusted root.
-    CertificateUntrusted,
-    /// The certificate is not valid now.
+    /// The budget of the probe ended in this phase.
+    TimedOut(Phase),
+    /// The verification does not accept the chain.
+    CertificateUntrusted(ChainFault),
+    /// A certificate of the chain is not valid now.
     CertificateExpired,
     /// The certificate is for another name.
     CertificateNameMismatch,
     /// TLS failed otherwise.
-    Tls,
+    Tls(TlsFault),
     /// The peer does not speak HTTP as RFC 9112 has it.
     Http,
+    /// The administrator's proxy did not lead to the bridge.
+    Proxy(ProxyFault),
+}
+
+/// Why a name does not resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DnsFault {
+    /// The servers say that the name has no address.
+    NoAddress,
+    /// No server answered within the budget.
+    TimedOut,
+    /// The servers answered with an error.
+    ServerError,
+}
+
+/// What a request waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The TCP connection.
+    Connection,
+    /// The TLS handshake.
+    Handshake,
+    /// The answer.
+    Answer,
+}
+
+/// Why a chain of certificates is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChainFault {
+    /// No trusted authority has issued it.
+    UnknownIssuer,
+    /// A name constraint of an authority excludes the name, or is of a kind that the operator cannot check.
+    NameConstraint,
+    /// Another constraint of an authority: it may not issue certificates, or not so many below it.
+    Authority,
+    /// A signature or key of a kind that is not accepted.
+    WeakSignature,
+    /// The certificate is not for servers.
+    Usage,
+    /// A certificate that is no X.509 version 3, cannot be decoded, or has a critical extension that is not known.
+    Form,
+    /// An authority has revoked it.
+    Revoked,
+}
+
+/// Why TLS failed, beside the certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsFault {
+    /// Both sides have no version in common.
+    Version,
+    /// Both sides have no cipher suite, group or signature in common.
+    Parameters,
+    /// The server asks for a certificate of the client.
+    ClientCertificate,
+    /// The server does not know the name.
+    UnknownName,
+    /// The peer does not speak TLS.
+    NotTls,
+    /// The peer ended the handshake, or broke a rule of it.
+    Other,
+}
+
+/// Why the proxy did not lead to the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProxyFault {
+    /// The proxy itself cannot be reached.
+    Unreachable,
+    /// The proxy asks for a login (407).
+    Login,
+    /// The proxy did not open the tunnel.
+    Tunnel,
+    /// The proxy did not open the tunnel within the budget.
+    TimedOut,
+}
+
+// === impl TransportFailure ===
+
+impl TransportFailure {
+    /// Every failure.
+    pub const ALL: [Self; 28] = [
+        Self::Dns(DnsFault::NoAddress),
+        Self::Dns(DnsFault::TimedOut),
+        Self::Dns(DnsFault::ServerError),
+        Self::AddressDenied,
+        Self::Connect,
+        Self::TimedOut(Phase::Connection),
+        Self::TimedOut(Phase::Handshake),
+        Self::TimedOut(Phase::Answer),
+        Self::CertificateUntrusted(ChainFault::UnknownIssuer),
+        Self::CertificateUntrusted(ChainFault::NameConstraint),
+        Self::CertificateUntrusted(ChainFault::Authority),
+        Self::CertificateUntrusted(ChainFault::WeakSignature),
+        Self::CertificateUntrusted(ChainFault::Usage),
+        Self::CertificateUntrusted(ChainFault::Form),
+        Self::CertificateUntrusted(ChainFault::Revoked),
+        Self::CertificateExpired,
+        Self::CertificateNameMismatch,
+        Self::Tls(TlsFault::Version),
+        Self::Tls(TlsFault::Parameters),
+        Self::Tls(TlsFault::ClientCertificate),
+        Self::Tls(TlsFault::UnknownName),
+        Self::Tls(TlsFault::NotTls),
+        Self::Tls(TlsFault::Other),
+        Self::Http,
+        Self::Proxy(ProxyFault::Unreachable),
+        Self::Proxy(ProxyFault::Login),
+        Self::Proxy(ProxyFault::Tunnel),
+        Self::Proxy(ProxyFault::TimedOut),
+    ];
 }
 
 // === impl Exchange ===
 
 impl Exchange {
-    /// Whether whoever answered `/ping` may be a bridge: it could be reached, and has not shown that it is none.
+    /// Whether a bridge has answered, as only a bridge does.
+    #[must_use]
+    pub const fn has_bridge_answered(&self) -> bool {
+        self.ping.document().is_some() || self.health.document().is_some() || self.users.document().is_some()
+    }
+
+    /// Whether the key was sent, or may have been.
+    #[must_use]
+    pub fn sent_the_key(&self) -> bool {
+        self.health != Reading::NotSent || self.users != Reading::NotSent
+    }
+
+    /// Whether the peer may be a bridge: it answered `/ping`, and the answer does not exclude a bridge.
     #[must_use]
     pub const fn is_of_a_bridge(&self) -> bool {
         !matches!(
             self.ping,
-            Reading::Failed(_) | Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken)
+            Reading::Failed(_)
+                | Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken | Answer::Encoded)
         )
     }
 }

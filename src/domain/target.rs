@@ -174,6 +174,16 @@ impl Target {
         })
     }
 
+    /// Every origin that the key may reach: where the operator connects to, and the one that it names in handshake and
+    /// request where `spec.tls.serverName` is another. A front of many hosts hands the key to the host that is named.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> {
+        let named = self.server_name.as_ref().map(|name| Origin {
+            host: Host::Domain(name.clone()),
+            ..self.origin.clone()
+        });
+        std::iter::once(self.origin.clone()).chain(named)
+    }
+
     /// The base that an identity provider would be given.
     #[must_use]
     pub fn scim_endpoint(&self) -> String {
@@ -341,7 +351,7 @@ fn is_data_key(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     fn origin(url: &str) -> String {
         match Origin::parse(url) {
@@ -413,6 +423,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(testbed::seed()),
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn any_text_parses_or_is_refused(text in "(https?://)?.{0,64}") {
             if let Ok(origin) = Origin::parse(&text) {

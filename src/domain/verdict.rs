@@ -9,12 +9,15 @@
 use std::fmt;
 
 use super::{
-    evidence::{Answer, Component, Evidence, Exchange, Obstacle, Reading, TransportFailure},
+    evidence::{
+        Answer, ChainFault, Component, DnsFault, Evidence, Exchange, Obstacle, Phase, ProxyFault, Reading,
+        TlsFault, TransportFailure,
+    },
     target::InvalidSpec,
 };
 use crate::api::{
     v1alpha1::{ComponentState, IdentityProvider, ScimApi},
-    vocabulary::{Reason, Truth},
+    vocabulary::{Class, Reason, Truth},
 };
 
 /// What is true of a connection, and why.
@@ -22,6 +25,9 @@ use crate::api::{
 pub struct Verdict {
     /// Why `Ready` is as it is.
     pub reason: Reason,
+    /// What the verdict asks for. It is the reason's own class, with two exceptions: [`Detail::AsDeclared`] is ok, and
+    /// [`Verdict::where_proven`] makes the answer of a front transient.
+    pub class: Class,
     /// Where it was seen.
     pub detail: Option<Detail>,
     /// Status of condition `Connected`.
@@ -32,21 +38,42 @@ pub struct Verdict {
     pub scim_disabled: Truth,
     /// What was observed of the SCIM API.
     pub scim_api: ScimApi,
+    /// Whether a front may have answered in place of the bridge, as fronts do while a bridge restarts.
+    pub may_be_a_front: bool,
 }
 
 /// Where a cause was seen: closed, so that no foreign text can be part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// What is wrong with the specification.
+    /// Which rule the specification breaks.
     Spec(InvalidSpec),
     /// An entry of the annotation that names the hosts a key may go to is no host pattern.
     Consent,
     /// Which request was answered with which HTTP status.
     Answered(Request, u16),
-    /// At which request it was seen.
-    At(Request),
+    /// Which request was answered with 200 and an unusable body.
+    Unusable(Request, Body),
+    /// Which request got no answer, and why.
+    Failed(Request, TransportFailure),
+    /// The bridge has shown that it is as declared.
+    AsDeclared,
+    /// The SCIM API is off, but no request could prove the key.
+    KeyUnproven,
     /// What keeps the operator itself from its work.
     Hindered(Hindrance),
+}
+
+/// Why the body of a 200 is unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It is of another kind than was asked for.
+    Foreign,
+    /// It is larger than the operator reads.
+    TooLarge,
+    /// It broke off.
+    Broken,
+    /// It has a content coding that was not asked for.
+    Encoded,
 }
 
 /// What keeps the operator itself from its work.
@@ -69,17 +96,17 @@ pub enum Request {
     Users,
 }
 
-/// Tells what the evidence means for a connection that declares `declared`.
+/// Says what the evidence means for a connection that declares `declared`.
 #[must_use]
 pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verdict {
     match evidence {
-        Evidence::Blocked(obstacle) => blocked(declared, *obstacle),
+        Evidence::Blocked(obstacle) => blocked(*obstacle),
         Evidence::Probed(exchange) => probed(declared, exchange),
     }
 }
 
-fn blocked(declared: Option<IdentityProvider>, obstacle: Obstacle) -> Verdict {
-    Verdict::undecided(declared, obstacle.reason(), obstacle.detail())
+fn blocked(obstacle: Obstacle) -> Verdict {
+    Verdict::undecided(obstacle.reason(), obstacle.detail())
 }
 
 fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
@@ -95,48 +122,67 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
     let google = declared == Some(IdentityProvider::GoogleWorkspace);
 
     if users.document().is_some() {
+        let reason = if google {
+            Reason::IdentityProviderMismatch
+        } else {
+            Reason::Connected
+        };
         return Verdict {
-            reason: if google {
-                Reason::IdentityProviderMismatch
-            } else {
-                Reason::Connected
-            },
-            detail: None,
             connected: Truth::True,
             auth_failed: Truth::False,
             scim_disabled: Truth::False,
             scim_api: ScimApi::Enabled,
+            ..Verdict::undecided(reason, None)
         };
     }
-    if let Some(detail) = refusal(Request::Users, users).or_else(|| refusal(Request::Health, health)) {
-        return Verdict {
-            reason: Reason::AuthFailed,
-            detail: Some(detail),
-            connected: Truth::False,
-            auth_failed: Truth::True,
-            scim_disabled: Truth::Unknown,
-            scim_api: ScimApi::Unknown,
+    if let Some(refused) = refusal(Request::Users, users).or_else(|| refusal(Request::Health, health)) {
+        // A bridge answers `/ping` without a key: where that is refused too, a front refuses.
+        let front = refusal(Request::Ping, ping)
+            .or_else(|| front_refusal(Request::Ping, ping))
+            .or_else(|| front_refusal(Request::Users, users))
+            .or_else(|| front_refusal(Request::Health, health));
+        return match front {
+            Some(detail) => Verdict {
+                may_be_a_front: true,
+                ..Verdict::undecided(Reason::BlockedByProxy, Some(detail))
+            },
+            None => Verdict {
+                auth_failed: Truth::True,
+                ..Verdict::undecided(Reason::AuthFailed, Some(refused))
+            },
         };
     }
     if *users == Reading::Answered(Answer::NotFound) {
         if health.document().is_some() {
+            let (class, detail) = if google {
+                (Class::Ok, Detail::AsDeclared)
+            } else {
+                (
+                    Reason::ScimDisabled.class(),
+                    Detail::Answered(Request::Users, 404),
+                )
+            };
             return Verdict {
-                reason: Reason::ScimDisabled,
-                detail: Some(Detail::Answered(Request::Users, 404)),
-                connected: Truth::False,
+                class,
                 auth_failed: Truth::False,
                 scim_disabled: Truth::True,
                 scim_api: ScimApi::Disabled,
+                ..Verdict::undecided(Reason::ScimDisabled, Some(detail))
             };
         }
         if *health == Reading::Answered(Answer::NotFound) {
-            // Two 404 cannot tell a bridge with its SCIM API off from a wrong address; the declaration can.
-            let reason = if google {
-                Reason::ScimDisabled
-            } else {
-                Reason::PathNotFound
+            // Two 404 of a bridge have two readings: its SCIM API is off, or its paths are not routed. The declaration
+            // chooses. Without `pong` they are no bridge's, and there is nothing to choose.
+            if google && ping.document().is_some() {
+                return Verdict {
+                    scim_disabled: Truth::True,
+                    ..Verdict::undecided(Reason::ScimDisabled, Some(Detail::KeyUnproven))
+                };
+            }
+            return Verdict {
+                may_be_a_front: ping.document().is_none(),
+                ..Verdict::undecided(Reason::PathNotFound, Some(Detail::Answered(Request::Users, 404)))
             };
-            return Verdict::undecided(declared, reason, Some(Detail::Answered(Request::Users, 404)));
         }
     }
     if *users == Reading::Answered(Answer::ServerError(500))
@@ -146,12 +192,12 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
             .is_some_and(|state| state != ComponentState::Healthy)
     {
         return Verdict {
-            reason: Reason::ProvisioningOff,
-            detail: Some(Detail::Answered(Request::Users, 500)),
-            connected: Truth::False,
             auth_failed: Truth::False,
             scim_disabled: Truth::False,
-            scim_api: ScimApi::Unknown,
+            ..Verdict::undecided(
+                Reason::ProvisioningOff,
+                Some(Detail::Answered(Request::Users, 500)),
+            )
         };
     }
     let symptom = [symptom(Request::Users, users), symptom(Request::Health, health)]
@@ -165,8 +211,47 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
             row: _,
             reason,
             detail,
-        }) => Verdict::undecided(declared, reason, Some(detail)),
-        None => Verdict::undecided(declared, Reason::Progressing, None),
+        }) => Verdict {
+            may_be_a_front: may_be_a_front(reason, ping, detail),
+            ..Verdict::undecided(reason, Some(detail))
+        },
+        None => Verdict::undecided(Reason::Progressing, None),
+    }
+}
+
+/// Whether a front may have given the answers that lead to `reason`. While a bridge restarts, fronts answer `/ping` in
+/// its place too, and present a certificate of their own. What follows a `pong` comes from a bridge that is there.
+fn may_be_a_front(reason: Reason, ping: &Reading<()>, detail: Detail) -> bool {
+    match reason {
+        Reason::BlockedByProxy => !matches!(detail, Detail::Failed(_, _)),
+        Reason::PathNotFound
+        | Reason::RedirectRefused
+        | Reason::NotABridge
+        | Reason::ProtocolError
+        | Reason::CertificateUntrusted
+        | Reason::CertificateNameMismatch => ping.document().is_none(),
+        Reason::IdentityProviderMismatch
+        | Reason::Connected
+        | Reason::AuthFailed
+        | Reason::ScimDisabled
+        | Reason::ProvisioningOff
+        | Reason::SecretNotFound
+        | Reason::SecretKeyMissing
+        | Reason::ApiKeyMalformed
+        | Reason::CaNotFound
+        | Reason::CaInvalid
+        | Reason::InvalidSpec
+        | Reason::HostDenied
+        | Reason::ConsentMissing
+        | Reason::CertificateExpired
+        | Reason::DnsFailed
+        | Reason::ConnectFailed
+        | Reason::TimedOut
+        | Reason::TlsFailed
+        | Reason::BridgeUnavailable
+        | Reason::BridgeError
+        | Reason::RateLimited
+        | Reason::Progressing => false,
     }
 }
 
@@ -178,50 +263,65 @@ struct Symptom {
 }
 
 fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
-    let at = Detail::At(request);
     let answered = |status| Detail::Answered(request, status);
+    let unusable = |body| (3, Reason::ProtocolError, Detail::Unusable(request, body));
     let (row, reason, detail) = match reading {
         Reading::NotSent | Reading::Answered(Answer::Document(_)) => return None,
-        Reading::Failed(failure) => match failure {
-            TransportFailure::AddressDenied => (0, Reason::HostDenied, at),
-            TransportFailure::CertificateUntrusted => (0, Reason::CertificateUntrusted, at),
-            TransportFailure::CertificateExpired => (0, Reason::CertificateExpired, at),
-            TransportFailure::CertificateNameMismatch => (0, Reason::CertificateNameMismatch, at),
-            TransportFailure::Dns => (1, Reason::DnsFailed, at),
-            TransportFailure::Connect => (1, Reason::ConnectFailed, at),
-            TransportFailure::TimedOut => (1, Reason::TimedOut, at),
-            TransportFailure::Tls => (1, Reason::TlsFailed, at),
-            TransportFailure::Http => (3, Reason::ProtocolError, at),
-        },
+        Reading::Failed(failure) => {
+            let (row, reason) = match failure {
+                TransportFailure::AddressDenied => (0, Reason::HostDenied),
+                TransportFailure::CertificateUntrusted(_) => (0, Reason::CertificateUntrusted),
+                TransportFailure::CertificateExpired => (0, Reason::CertificateExpired),
+                TransportFailure::CertificateNameMismatch => (0, Reason::CertificateNameMismatch),
+                TransportFailure::Proxy(ProxyFault::Login) => (0, Reason::BlockedByProxy),
+                TransportFailure::Dns(_) => (1, Reason::DnsFailed),
+                TransportFailure::Connect
+                | TransportFailure::Proxy(ProxyFault::Unreachable | ProxyFault::Tunnel) => {
+                    (1, Reason::ConnectFailed)
+                }
+                TransportFailure::TimedOut(_) | TransportFailure::Proxy(ProxyFault::TimedOut) => {
+                    (1, Reason::TimedOut)
+                }
+                TransportFailure::Tls(_) => (1, Reason::TlsFailed),
+                TransportFailure::Http => (3, Reason::ProtocolError),
+            };
+            (row, reason, Detail::Failed(request, *failure))
+        }
         Reading::Answered(answer) => match answer {
             Answer::Document(_) => return None,
             Answer::Unavailable(status) => (2, Reason::BridgeUnavailable, answered(*status)),
             Answer::ServerError(status) => (2, Reason::BridgeError, answered(*status)),
             Answer::RateLimited => (2, Reason::RateLimited, answered(429)),
             Answer::Redirect(status) => (3, Reason::RedirectRefused, answered(*status)),
-            Answer::Blocked => (3, Reason::BlockedByProxy, answered(403)),
-            Answer::Foreign | Answer::TooLarge | Answer::Broken => (3, Reason::ProtocolError, answered(200)),
+            Answer::Blocked(status) => (3, Reason::BlockedByProxy, answered(*status)),
+            Answer::Foreign => unusable(Body::Foreign),
+            Answer::TooLarge => unusable(Body::TooLarge),
+            Answer::Broken => unusable(Body::Broken),
+            Answer::Encoded => unusable(Body::Encoded),
             Answer::Unexpected(status) => (3, Reason::ProtocolError, answered(*status)),
             Answer::NotFound => (4, Reason::PathNotFound, answered(404)),
             // Of `/ping` only: with a key these two are a refusal, which was looked for before.
-            Answer::Unauthorized => (5, Reason::ProtocolError, answered(401)),
-            Answer::Forbidden => (5, Reason::ProtocolError, answered(403)),
+            Answer::Unauthorized => (3, Reason::BlockedByProxy, answered(401)),
+            Answer::Forbidden => (3, Reason::BlockedByProxy, answered(403)),
         },
     };
     Some(Symptom { row, reason, detail })
 }
 
 fn symptom_of_ping(ping: &Reading<()>) -> Option<Symptom> {
-    match ping {
-        Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken) => Some(Symptom {
-            row: 3,
-            reason: Reason::NotABridge,
-            detail: Detail::Answered(Request::Ping, 200),
-        }),
-        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => symptom(Request::Ping, ping),
-    }
+    let body = match ping {
+        Reading::Answered(Answer::Foreign) => Body::Foreign,
+        Reading::Answered(Answer::TooLarge) => Body::TooLarge,
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => return symptom(Request::Ping, ping),
+    };
+    Some(Symptom {
+        row: 3,
+        reason: Reason::NotABridge,
+        detail: Detail::Unusable(Request::Ping, body),
+    })
 }
 
+/// A refusal that a bridge may have sent.
 fn refusal<T>(request: Request, reading: &Reading<T>) -> Option<Detail> {
     match reading {
         Reading::Answered(Answer::Unauthorized) => Some(Detail::Answered(request, 401)),
@@ -230,13 +330,22 @@ fn refusal<T>(request: Request, reading: &Reading<T>) -> Option<Detail> {
     }
 }
 
+/// A refusal that only a front sends.
+fn front_refusal<T>(request: Request, reading: &Reading<T>) -> Option<Detail> {
+    match reading {
+        Reading::Answered(Answer::Blocked(status)) => Some(Detail::Answered(request, *status)),
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => None,
+    }
+}
+
 // === impl Verdict ===
 
 impl Verdict {
-    /// A verdict that knows nothing of the key, and of the SCIM API only what was declared.
-    const fn undecided(declared: Option<IdentityProvider>, reason: Reason, detail: Option<Detail>) -> Self {
+    /// A verdict that knows nothing of the key and of the SCIM API.
+    const fn undecided(reason: Reason, detail: Option<Detail>) -> Self {
         Self {
             reason,
+            class: reason.class(),
             detail,
             connected: if matches!(reason, Reason::Progressing) {
                 Truth::Unknown
@@ -244,68 +353,68 @@ impl Verdict {
                 Truth::False
             },
             auth_failed: Truth::Unknown,
-            scim_disabled: if matches!(declared, Some(IdentityProvider::GoogleWorkspace)) {
-                Truth::True
-            } else {
-                Truth::Unknown
-            },
+            scim_disabled: Truth::Unknown,
             scim_api: ScimApi::Unknown,
+            may_be_a_front: false,
         }
     }
 
     /// The verdict before anything was probed.
     #[must_use]
-    pub const fn progressing(declared: Option<IdentityProvider>, hindrance: Option<Hindrance>) -> Self {
+    pub const fn progressing(hindrance: Option<Hindrance>) -> Self {
         let detail = match hindrance {
             Some(hindrance) => Some(Detail::Hindered(hindrance)),
             None => None,
         };
-        Self::undecided(declared, Reason::Progressing, detail)
+        Self::undecided(Reason::Progressing, detail)
+    }
+
+    /// The same verdict for an address at which a bridge has answered before: what a front may have said in its place
+    /// is transient there.
+    #[must_use]
+    pub fn where_proven(self) -> Self {
+        let class = match self.class {
+            Class::Action if self.may_be_a_front => Class::Transient,
+            class @ (Class::Ok | Class::Action | Class::Transient | Class::Pending) => class,
+        };
+        Self { class, ..self }
     }
 
     /// The layer at which the probe ended, for logs; `none` where it went all the way.
     #[must_use]
     pub const fn layer(&self) -> &'static str {
-        match self.reason {
-            Reason::Connected | Reason::Progressing => "none",
-            Reason::SecretNotFound
-            | Reason::SecretKeyMissing
-            | Reason::ApiKeyMalformed
-            | Reason::CaNotFound
-            | Reason::CaInvalid
-            | Reason::InvalidSpec
-            | Reason::ConsentMissing => "settings",
-            Reason::DnsFailed => "name",
-            Reason::HostDenied | Reason::ConnectFailed => "address",
-            Reason::CertificateUntrusted
-            | Reason::CertificateExpired
-            | Reason::CertificateNameMismatch
-            | Reason::TlsFailed => "tls",
-            Reason::IdentityProviderMismatch => "users",
-            Reason::AuthFailed
-            | Reason::ScimDisabled
-            | Reason::PathNotFound
-            | Reason::ProvisioningOff
-            | Reason::TimedOut
-            | Reason::BridgeUnavailable
-            | Reason::BridgeError
-            | Reason::RateLimited
-            | Reason::RedirectRefused
-            | Reason::BlockedByProxy
-            | Reason::NotABridge
-            | Reason::ProtocolError => match self.detail {
-                Some(Detail::Answered(Request::Health, _) | Detail::At(Request::Health)) => "health",
-                Some(Detail::Answered(Request::Users, _) | Detail::At(Request::Users)) => "users",
-                Some(
-                    Detail::Answered(Request::Ping, _)
-                    | Detail::At(Request::Ping)
-                    | Detail::Spec(_)
-                    | Detail::Consent
-                    | Detail::Hindered(_),
-                )
-                | None => "ping",
+        match self.detail {
+            Some(Detail::Failed(request, failure)) => match failure {
+                TransportFailure::Dns(_) => "name",
+                TransportFailure::AddressDenied
+                | TransportFailure::Connect
+                | TransportFailure::TimedOut(Phase::Connection) => "address",
+                TransportFailure::TimedOut(Phase::Handshake)
+                | TransportFailure::CertificateUntrusted(_)
+                | TransportFailure::CertificateExpired
+                | TransportFailure::CertificateNameMismatch
+                | TransportFailure::Tls(_) => "tls",
+                TransportFailure::Proxy(_) => "proxy",
+                TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => request.layer(),
             },
+            Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
+            Some(Detail::KeyUnproven) => Request::Health.layer(),
+            Some(Detail::Spec(_) | Detail::Consent) => "settings",
+            Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
+            None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
+            None if matches!(self.reason, Reason::HostDenied) => "address",
+            None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
+            // The other reasons without a detail are obstacles on our side.
+            None => "settings",
         }
+    }
+
+    /// What to do next; empty where there is nothing to do.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.detail
+            .and_then(Detail::action)
+            .unwrap_or_else(|| self.reason.action())
     }
 
     /// What is wrong, where it was seen, and what to do: the message of `Ready`.
@@ -313,7 +422,7 @@ impl Verdict {
     pub fn message(&self) -> String {
         let mut parts = vec![self.reason.message().to_owned()];
         parts.extend(self.detail.as_ref().map(|detail| format!("({detail})")));
-        parts.extend(Some(self.reason.action().to_owned()).filter(|action| !action.is_empty()));
+        parts.extend(Some(self.action().to_owned()).filter(|action| !action.is_empty()));
         parts.join(" ")
     }
 }
@@ -326,19 +435,192 @@ impl fmt::Display for Verdict {
 
 // === impl Detail ===
 
+impl Detail {
+    /// What to do next, where the detail knows better than the reason.
+    const fn action(self) -> Option<&'static str> {
+        match self {
+            Self::AsDeclared => Some(""),
+            Self::KeyUnproven => {
+                Some("Have the ingress forward /health to the bridge: with it the operator proves the key.")
+            }
+            Self::Unusable(_, Body::Encoded) => {
+                Some("Turn off compression for the bridge's paths in the front: the operator asks for none.")
+            }
+            Self::Unusable(_, Body::Broken) => Some(
+                "Look for the cut in the front's log: it or the bridge closed the connection in the middle of the answer.",
+            ),
+            Self::Failed(_, failure) => failure.action(),
+            Self::Consent => Some(
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it.",
+            ),
+            Self::Unusable(_, Body::Foreign | Body::TooLarge)
+            | Self::Spec(_)
+            | Self::Answered(_, _)
+            | Self::Hindered(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Spec(what) => what.fmt(f),
+            Self::Spec(rule) => rule.fmt(f),
             Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
             Self::Answered(request, status) => write!(f, "{request}: {status}"),
-            Self::At(request) => request.fmt(f),
-            Self::Hindered(Hindrance::Forbidden) => {
-                f.write_str("the operator may not read what this connection names: see its RBAC")
-            }
+            Self::Unusable(request, body) => write!(f, "{request}: 200, {body}"),
+            Self::Failed(request, failure) => match failure.description() {
+                "" => request.fmt(f),
+                description => write!(f, "{request}: {description}"),
+            },
+            Self::AsDeclared => f.write_str("as spec.identityProvider declares; /health accepts the key"),
+            Self::KeyUnproven => f.write_str("GET /health: 404, so no request could prove the key"),
+            Self::Hindered(Hindrance::Forbidden) => f.write_str(
+                "RBAC does not allow the operator to read the Secret or ConfigMap that this connection references",
+            ),
             Self::Hindered(Hindrance::ApiServer) => {
-                f.write_str("the API server does not give the operator what this connection names")
+                f.write_str("the API server does not give the operator what this connection references")
             }
+        }
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Foreign => "but the body is of another kind",
+            Self::TooLarge => "but the body is too large",
+            Self::Broken => "but the body broke off",
+            Self::Encoded => "but the body is compressed, which was not asked for",
+        })
+    }
+}
+
+// === impl TransportFailure ===
+
+impl TransportFailure {
+    /// What happened, in the words of the layer; empty where the reason says all of it.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Dns(DnsFault::NoAddress) => "the name servers know no address for the name",
+            Self::Dns(DnsFault::TimedOut) => "no name server answered in time",
+            Self::Dns(DnsFault::ServerError) => "the name servers answered with an error",
+            Self::TimedOut(Phase::Connection) => "waiting for the TCP connection",
+            Self::TimedOut(Phase::Handshake) => "waiting for the TLS handshake",
+            Self::TimedOut(Phase::Answer) => "waiting for the answer",
+            Self::CertificateUntrusted(fault) => match fault {
+                ChainFault::UnknownIssuer => "no trusted authority has issued it",
+                ChainFault::NameConstraint => {
+                    "an authority's name constraint excludes the name, or is not supported"
+                }
+                ChainFault::Authority => "a certificate in the chain may not act as an authority for it",
+                ChainFault::WeakSignature => "a signature or key in the chain is too weak or not supported",
+                ChainFault::Usage => "its extended key usage does not include servers",
+                ChainFault::Form => {
+                    "a certificate in the chain is no well-formed X.509 version 3 certificate"
+                }
+                ChainFault::Revoked => "an authority has revoked it",
+            },
+            Self::Tls(fault) => match fault {
+                TlsFault::Version => "the server offers no TLS version from 1.2 on",
+                TlsFault::Parameters => "the server accepts none of the operator's cipher suites and groups",
+                TlsFault::ClientCertificate => "the server asks for a client certificate",
+                TlsFault::UnknownName => "the server does not know the name it was asked for",
+                TlsFault::NotTls => "the peer does not speak TLS",
+                TlsFault::Other => "",
+            },
+            Self::Proxy(fault) => match fault {
+                ProxyFault::Unreachable => "the operator's own proxy (--bridge-proxy) cannot be reached",
+                ProxyFault::Login => "the operator's own proxy (--bridge-proxy) asks for a login: 407",
+                ProxyFault::Tunnel => {
+                    "the operator's own proxy (--bridge-proxy) did not open a tunnel to the bridge"
+                }
+                ProxyFault::TimedOut => "waiting for the operator's own proxy (--bridge-proxy)",
+            },
+            Self::AddressDenied
+            | Self::Connect
+            | Self::CertificateExpired
+            | Self::CertificateNameMismatch
+            | Self::Http => "",
+        }
+    }
+
+    /// What to do next, where this failure asks for something else than its reason does.
+    const fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Dns(DnsFault::TimedOut) => Some(
+                "Check that the operator reaches the cluster's DNS: an egress NetworkPolicy has to allow port 53.",
+            ),
+            Self::Dns(DnsFault::ServerError) => {
+                Some("Check the cluster's DNS and the name servers of the host's zone.")
+            }
+            Self::TimedOut(Phase::Connection) => Some(
+                "Check the address and port, and look for a firewall or NetworkPolicy that drops packets.",
+            ),
+            Self::TimedOut(Phase::Handshake) => Some(
+                "Check that the port speaks TLS, and that the front before the bridge is not overloaded.",
+            ),
+            Self::CertificateUntrusted(fault) => match fault {
+                ChainFault::UnknownIssuer => None,
+                ChainFault::NameConstraint => Some(
+                    "Use an authority whose constraints name DNS names or addresses that include the host.",
+                ),
+                ChainFault::Authority => {
+                    Some("Check basicConstraints and path length of the authorities in the chain.")
+                }
+                ChainFault::WeakSignature => Some(
+                    "Issue the chain anew, with RSA keys of 2048 bits or more, ECDSA or Ed25519, and SHA-256 or better.",
+                ),
+                ChainFault::Usage => {
+                    Some("Issue the certificate anew with the extended key usage serverAuth.")
+                }
+                ChainFault::Form => Some("Issue the certificate anew, as X.509 version 3."),
+                ChainFault::Revoked => Some("Issue the certificate anew."),
+            },
+            Self::Tls(fault) => match fault {
+                TlsFault::Version => Some("Allow TLS 1.2 or 1.3 at the server."),
+                TlsFault::Parameters => {
+                    Some("Allow ECDHE with AES-GCM or ChaCha20-Poly1305 at the server, or TLS 1.3.")
+                }
+                TlsFault::ClientCertificate => Some(
+                    "Take the client certificate off the bridge's address: the operator has none to send.",
+                ),
+                TlsFault::UnknownName => Some(
+                    "Correct spec.url or spec.tls.serverName, or add the name to the front's TLS settings.",
+                ),
+                TlsFault::NotTls => {
+                    Some("Correct the port in spec.url: the peer may speak plain HTTP there.")
+                }
+                TlsFault::Other => None,
+            },
+            Self::Proxy(ProxyFault::Login) => {
+                Some("Ask the operator's administrator to give --bridge-proxy its user and password.")
+            }
+            Self::Proxy(ProxyFault::Unreachable | ProxyFault::TimedOut) => {
+                Some("Ask the operator's administrator to check --bridge-proxy.")
+            }
+            Self::Proxy(ProxyFault::Tunnel) => Some(
+                "Check in the proxy's log why it refuses the tunnel, or name the host in --bridge-no-proxy.",
+            ),
+            Self::Dns(DnsFault::NoAddress)
+            | Self::TimedOut(Phase::Answer)
+            | Self::AddressDenied
+            | Self::Connect
+            | Self::CertificateExpired
+            | Self::CertificateNameMismatch
+            | Self::Http => None,
+        }
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Its layer, for logs.
+    const fn layer(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Health => "health",
+            Self::Users => "users",
         }
     }
 }

@@ -24,7 +24,7 @@ use self::{connections::Connections, process::Process};
 use crate::{
     api::vocabulary::Reason,
     bridge::stages::{Layer, Observer, Stage},
-    domain::status::Change,
+    domain::{status::Change, verdict::Verdict},
 };
 
 /// The prefix of what is about the process and its work.
@@ -39,7 +39,7 @@ const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0]
 pub struct Metrics {
     registry: Registry,
     connections: Arc<Connections>,
-    probes: Family<ReasonLabel, Counter>,
+    probes: Family<VerdictLabels, Counter>,
     verdicts: Family<ChangeLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
     probe_duration: Histogram,
@@ -89,8 +89,9 @@ pub struct Load {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
+struct VerdictLabels {
     reason: Label<Reason>,
+    layer: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -276,11 +277,19 @@ impl Metrics {
         registry.register("passes_running", "Passes that are under way", running.clone());
     }
 
-    /// A pass came to a verdict about a connection; `row` is what there is to show of it.
-    pub fn judged(&self, connection: (&str, &str), row: Row, reason: Reason, change: Change, unlocked: bool) {
+    /// A pass has judged a connection; `row` is what there is to show of it.
+    pub fn judged(
+        &self,
+        connection: (&str, &str),
+        row: Row,
+        verdict: &Verdict,
+        change: Change,
+        unlocked: bool,
+    ) {
         self.probes
-            .get_or_create(&ReasonLabel {
-                reason: Label(reason),
+            .get_or_create(&VerdictLabels {
+                reason: Label(verdict.reason),
+                layer: verdict.layer(),
             })
             .inc();
         self.verdicts

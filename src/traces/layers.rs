@@ -92,16 +92,18 @@ impl Outcome {
             Reading::Answered(answer) => match answer {
                 Answer::Document(_) => Self::Answered(200),
                 Answer::Unauthorized => Self::Answered(401),
-                Answer::Forbidden | Answer::Blocked => Self::Answered(403),
+                Answer::Forbidden => Self::Answered(403),
                 Answer::NotFound => Self::Answered(404),
                 Answer::RateLimited => Self::Answered(429),
-                Answer::Redirect(status)
+                Answer::Blocked(status)
+                | Answer::Redirect(status)
                 | Answer::Unavailable(status)
                 | Answer::ServerError(status)
                 | Answer::Unexpected(status) => Self::Answered(*status),
                 Answer::Foreign => Self::Failed("Foreign".to_owned()),
                 Answer::TooLarge => Self::Failed("TooLarge".to_owned()),
                 Answer::Broken => Self::Failed("Broken".to_owned()),
+                Answer::Encoded => Self::Failed("Encoded".to_owned()),
             },
         }
     }

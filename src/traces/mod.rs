@@ -24,7 +24,7 @@ use std::{
 use tracing::{Span, field::Empty, info_span};
 use tracing_subscriber::{Layer, Registry};
 
-use crate::api::vocabulary::{Class, Reason};
+use crate::{api::vocabulary::Class, domain::verdict::Verdict};
 
 /// What spans are told from lines of the log by. No module has this name, for filters go by its beginning.
 pub const TARGET: &str = "scim_bridge_operator::span";
@@ -69,10 +69,10 @@ impl Trace {
     }
 
     /// Notes the verdict: the reason, and the layer that decided.
-    pub fn judged(&self, reason: Reason, layer: &'static str) {
-        self.span.record("scimbridge.reason", reason.as_str());
+    pub fn judged(&self, verdict: &Verdict, layer: &'static str) {
+        self.span.record("scimbridge.reason", verdict.reason.as_str());
         self.span.record("scimbridge.layer", layer);
-        let failed = match reason.class() {
+        let failed = match verdict.class {
             Class::Ok | Class::Pending => false,
             Class::Action | Class::Transient => true,
         };

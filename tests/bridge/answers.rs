@@ -52,14 +52,19 @@ async fn modes_of_a_bridge() {
         (None, json!({"ignoresCount": true, "users": 500}), "Connected"),
         (None, google_mode(), "ScimDisabled (GET /scim/Users: 404)"),
         (OKTA, google_mode(), "ScimDisabled (GET /scim/Users: 404)"),
-        (GOOGLE, google_mode(), "ScimDisabled (GET /scim/Users: 404)"),
+        (
+            GOOGLE,
+            google_mode(),
+            "ScimDisabled (as spec.identityProvider declares; /health accepts the key)",
+        ),
         (None, hosted(), "Connected"),
         (GOOGLE, hosted(), "IdentityProviderMismatch"),
         (OKTA, hosted_without_scim(), "PathNotFound (GET /scim/Users: 404)"),
+        // Nothing there has answered as a bridge does.
         (
             GOOGLE,
             hosted_without_scim(),
-            "ScimDisabled (GET /scim/Users: 404)",
+            "PathNotFound (GET /scim/Users: 404)",
         ),
         (
             None,
@@ -156,18 +161,25 @@ async fn every_status() {
     let front = front().await;
     let mut differences = Differences::default();
     for (codes, expected) in [
-        (&[500, 501, 505, 507, 511, 520, 599][..], "BridgeError"),
+        (&[500, 501, 505, 507][..], "BridgeError"),
         (&[502, 503, 504], "BridgeUnavailable"),
+        // Statuses that HTTP does not know: fronts say with them that they cannot reach the bridge.
+        (
+            &[520, 521, 522, 523, 524, 525, 526, 527, 529, 530, 561, 598, 599],
+            "BridgeUnavailable",
+        ),
+        (
+            &[419, 430, 440, 444, 460, 463, 464, 494, 499, 600, 700, 999],
+            "BridgeUnavailable",
+        ),
+        // Statuses after which HTTP lets a client repeat the request.
+        (&[408, 421, 425], "BridgeUnavailable"),
         (&[429], "RateLimited"),
         (&[300, 301, 302, 303, 304, 307, 308, 399], "RedirectRefused"),
         (&[201, 202, 204, 205, 206, 226, 299], "ProtocolError"),
-        (
-            &[
-                400, 402, 405, 406, 407, 408, 409, 410, 418, 421, 422, 431, 451, 499,
-            ],
-            "ProtocolError",
-        ),
-        (&[600, 700, 999], "ProtocolError"),
+        (&[400, 402, 405, 406, 409, 410, 418, 422, 431], "ProtocolError"),
+        // Statuses that only intermediaries send.
+        (&[407, 451, 511], "BlockedByProxy"),
     ] {
         for &code in codes {
             play(&front, &users(&status(code)));
@@ -181,15 +193,19 @@ async fn every_status() {
 
 #[tokio::test]
 async fn answers_that_are_not_what_was_asked_for() {
-    const FOREIGN: &str = "ProtocolError (GET /scim/Users: 200)";
+    const FOREIGN: &str = "ProtocolError (GET /scim/Users: 200, but the body is of another kind)";
+    const TOO_LARGE: &str = "ProtocolError (GET /scim/Users: 200, but the body is too large)";
+    const CUT: &str = "ProtocolError (GET /scim/Users: 200, but the body broke off)";
+    const PACKED: &str =
+        "ProtocolError (GET /scim/Users: 200, but the body is compressed, which was not asked for)";
     const BOUND: u64 = 1024 * 1024;
     check([
         (None, users(&kind("html")), FOREIGN),
         (None, users(&kind("not-a-list")), FOREIGN),
         (None, users(&kind("broken-json")), FOREIGN),
-        (None, users(&kind("truncated")), FOREIGN),
-        (None, users(&kind("false-gzip")), FOREIGN),
-        (None, users(&kind("oversized")), FOREIGN),
+        (None, users(&kind("truncated")), CUT),
+        (None, users(&kind("false-gzip")), PACKED),
+        (None, users(&kind("oversized")), TOO_LARGE),
         (
             None,
             users(&json!({"kind": "oversized", "bytes": BOUND})),
@@ -198,17 +214,17 @@ async fn answers_that_are_not_what_was_asked_for() {
         (
             None,
             users(&json!({"kind": "oversized", "bytes": BOUND + 1})),
-            FOREIGN,
+            TOO_LARGE,
         ),
         (
             None,
             users(&json!({"kind": "declared-length", "bytes": BOUND + 1})),
-            FOREIGN,
+            TOO_LARGE,
         ),
         (
             None,
             users(&json!({"kind": "declared-length", "bytes": u64::MAX / 2})),
-            FOREIGN,
+            TOO_LARGE,
         ),
         (
             None,
@@ -290,26 +306,31 @@ async fn who_gets_the_key() {
     let front = front().await;
     let mut differences = Differences::default();
     for (fault, expected) in [
-        (kind("html"), format!("NotABridge (GET /ping: 200): {NOBODY}")),
+        (
+            kind("html"),
+            format!("NotABridge (GET /ping: 200, but the body is of another kind): {NOBODY}"),
+        ),
         (
             kind("not-a-list"),
-            format!("NotABridge (GET /ping: 200): {NOBODY}"),
+            format!("NotABridge (GET /ping: 200, but the body is of another kind): {NOBODY}"),
         ),
         (
             kind("truncated"),
-            format!("NotABridge (GET /ping: 200): {NOBODY}"),
+            format!("ProtocolError (GET /ping: 200, but the body broke off): {NOBODY}"),
         ),
         (
             kind("false-gzip"),
-            format!("NotABridge (GET /ping: 200): {NOBODY}"),
+            format!(
+                "ProtocolError (GET /ping: 200, but the body is compressed, which was not asked for): {NOBODY}"
+            ),
         ),
         (
             kind("oversized"),
-            format!("NotABridge (GET /ping: 200): {NOBODY}"),
+            format!("NotABridge (GET /ping: 200, but the body is too large): {NOBODY}"),
         ),
         (
             json!({"kind": "declared-length", "bytes": 4097}),
-            format!("NotABridge (GET /ping: 200): {NOBODY}"),
+            format!("NotABridge (GET /ping: 200, but the body is too large): {NOBODY}"),
         ),
         (
             json!({"kind": "many-headers", "count": 100}),
@@ -558,11 +579,11 @@ async fn answers_that_are_not_http() {
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\npong\r\n".to_owned(),
-            "NotABridge (GET /ping: 200)",
+            "ProtocolError (GET /ping: 200, but the body broke off)",
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n".to_owned(),
-            "NotABridge (GET /ping: 200)",
+            "ProtocolError (GET /ping: 200, but the body broke off)",
         ),
         (String::new(), "ConnectFailed (GET /ping)"),
     ] {

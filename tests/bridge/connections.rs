@@ -1,11 +1,18 @@
-//! One connection for a probe, and what becomes of it afterwards.
+//! One connection for a probe, which ends with it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
-use bridge_front::{Authority, Content, Fault, Front, Mode, State};
-use scim_bridge_operator::domain::schedule::Depth;
+use bridge_front::{Authority, Content, Fault, Front, Mode, State, Traffic};
+use futures::future::join_all;
+use scim_bridge_operator::bridge::Prober as _;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
 
-use crate::support::{bridge, front, key, log, only, order, probe_by, prober, told};
+use crate::support::{AMPLE, LIMIT, bridge, front, key, log, only, order, order_for, probe_by, prober, told};
 
 /// The numbers of the connections by which requests came.
 fn numbers(front: &Front) -> Vec<u64> {
@@ -46,87 +53,151 @@ async fn one_for_all_requests_of_a_probe() {
     );
 }
 
-/// The first probe cannot know that another follows soon; from the second on the connection is kept, and a routine probe
-/// asks over it what decides.
+/// However soon one probe follows another, it proves name, way and certificate again, and asks everything again.
 #[tokio::test]
-async fn kept_where_one_probe_follows_the_other() {
-    for (what, depth, asked, connections) in [
-        (
-            "routine",
-            Depth::Routine,
-            "/ping /health* /scim/Users* /scim/Groups* /ping /health* /scim/Users* /scim/Groups* /health* /scim/Users*",
-            2,
-        ),
-        (
-            "thorough",
-            Depth::Thorough,
-            "/ping /health* /scim/Users* /scim/Groups* /ping /health* /scim/Users* /scim/Groups* /ping /health* \
-             /scim/Users* /scim/Groups*",
-            2,
-        ),
-        (
-            "anew",
-            Depth::Anew,
-            "/ping /health* /scim/Users* /scim/Groups* /ping /health* /scim/Users* /scim/Groups* /ping /health* \
-             /scim/Users* /scim/Groups*",
-            3,
-        ),
-    ] {
-        let front = front().await;
-        let prober = prober();
-        let mut order = order(&front);
-        order.depth = depth;
-        for _ in 0..3 {
-            assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
-        }
-        assert_eq!(log(&front.requests()), asked, "{what}");
+async fn none_outlives_its_probe() {
+    let front = front().await;
+    let prober = prober();
+    let order = order(&front);
+    for probes in 1..=3 {
+        assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
+        assert_eq!(
+            log(&front.requests()),
+            vec!["/ping /health* /scim/Users* /scim/Groups*"; probes].join(" ")
+        );
         assert_eq!(
             (numbers(&front).len(), front.traffic().connections),
-            (connections, u64::try_from(connections).unwrap()),
-            "{what}: connections with a request, and in all"
+            (probes, u64::try_from(probes).unwrap()),
+            "connections with a request, and in all"
         );
     }
 }
 
-/// A routine probe that finds anything else than before is followed by a whole one, so that its verdict is the same as
-/// anybody's; but a key that was refused is not sent again.
+/// Passes connections on to a front, and knows how many of them their clients have not closed yet.
+struct Relay {
+    url: String,
+    open: watch::Receiver<usize>,
+    accepting: JoinHandle<()>,
+}
+
+impl Relay {
+    async fn to(front: &Front) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (upstream, (count, open)) = (front.addr(), watch::channel(0));
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                count.send_modify(|open| *open += 1);
+                let count = count.clone();
+                tokio::spawn(async move {
+                    let mut front = TcpStream::connect(upstream).await.unwrap();
+                    // Ends when both sides have closed, or when one resets the connection.
+                    let _ = copy_bidirectional(&mut client, &mut front).await;
+                    count.send_modify(|open| *open -= 1);
+                });
+            }
+        });
+        Self {
+            url: format!("https://localhost:{port}"),
+            open,
+            accepting,
+        }
+    }
+
+    async fn all_closed(&self, what: &str) {
+        let mut open = self.open.clone();
+        let closed = tokio::time::timeout(LIMIT, open.wait_for(|open| *open == 0)).await;
+        assert!(closed.is_ok(), "{what}: the probe has left a connection open");
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Wherever a probe ends, its connection ends too: the prober lives on, and holds none.
 #[tokio::test]
-async fn routine_ends_with_the_routine() {
+async fn closed_wherever_the_probe_ends() {
     type Change = fn(&mut State);
-    let connected = "/health* /scim/Users*";
-    let rows: [(&str, Change, &str, &str); 4] = [
-        ("nothing", |_| {}, "Connected", connected),
+    let rows: [(&str, Change, &str); 9] = [
+        ("everything", |_| {}, "Connected"),
         (
-            "another key",
+            "a stranger",
+            |state| fault(state, "/ping", Fault::Html),
+            "NotABridge (GET /ping: 200, but the body is of another kind)",
+        ),
+        (
+            "silence at the first request",
+            |state| fault(state, "/ping", Fault::Silent),
+            "TimedOut (GET /ping: waiting for the answer)",
+        ),
+        (
+            "silence at the second",
+            |state| fault(state, "/health", Fault::Silent),
+            "TimedOut (GET /health: waiting for the answer)",
+        ),
+        (
+            "silence at the third",
+            |state| fault(state, "/scim/Users", Fault::Silent),
+            "TimedOut (GET /scim/Users: waiting for the answer)",
+        ),
+        (
+            "silence at the last",
+            |state| fault(state, "/scim/Groups", Fault::Silent),
+            "Connected",
+        ),
+        (
+            "a refused key",
             |state| state.key = "another-not-a-real-key".into(),
             "AuthFailed (GET /scim/Users: 401)",
-            connected,
         ),
         (
             "Google Workspace",
             |state| state.mode = Mode::GoogleWorkspace,
             "ScimDisabled (GET /scim/Users: 404)",
-            "/health* /scim/Users* /ping /health* /scim/Users*",
         ),
         (
-            "no health report",
-            |state| fault(state, "/health", not_found()),
-            "Connected",
-            "/health* /ping /health* /scim/Users* /scim/Groups*",
+            "no SCIM",
+            |state| fault(state, "/scim/Users", not_found()),
+            "ScimDisabled (GET /scim/Users: 404)",
         ),
     ];
-    for (what, change, verdict, asked) in rows {
+    let prober = &prober();
+    join_all(rows.map(|(what, change, verdict)| async move {
         let front = front().await;
-        let prober = prober();
-        let mut order = order(&front);
-        order.depth = Depth::Routine;
-        for _ in 0..2 {
-            assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
-        }
-        let before = front.requests().len();
         front.set(change);
-        assert_eq!(told(None, &probe_by(&prober, &order).await), verdict, "{what}");
-        assert_eq!(log(&front.requests()[before..]), asked, "{what}");
+        let relay = Relay::to(&front).await;
+        let mut order = order_for(&relay.url, only(front.ca_pem().unwrap()));
+        order.target.timeout = if what.starts_with("silence") { AMPLE } else { LIMIT };
+        // A key to rehearse adds requests, and each may be the last.
+        for next_key in [None, Some(Ok(key("the-next")))] {
+            order.next_key = next_key;
+            assert_eq!(told(None, &probe_by(prober, &order).await), verdict, "{what}");
+            relay.all_closed(what).await;
+        }
+    }))
+    .await;
+}
+
+/// A probe that nobody waits for any more takes its connection with it.
+#[tokio::test]
+async fn closed_where_the_probe_is_given_up() {
+    for silent in ["/ping", "/health", "/scim/Users", "/scim/Groups"] {
+        let front = front().await;
+        front.set(|state| fault(state, silent, Fault::Silent));
+        let relay = Relay::to(&front).await;
+        let order = order_for(&relay.url, only(front.ca_pem().unwrap()));
+        let prober = prober();
+        let is_asked = |traffic: &Traffic| traffic.requests.iter().any(|request| request.path() == silent);
+        let asked = front.wait_until(is_asked, LIMIT);
+        tokio::select! {
+            _ = prober.probe(order) => panic!("{silent}: the probe has ended without an answer"),
+            asked = asked => drop(asked.unwrap()),
+        }
+        relay.all_closed(silent).await;
     }
 }
 
@@ -136,11 +207,8 @@ async fn nobody_gets_a_key_for_what_another_has_proven() {
     let authority = Arc::new(Authority::new().unwrap());
     let first = bridge().authority(Arc::clone(&authority)).start().await.unwrap();
     let prober = prober();
-    let mut order = order(&first);
-    order.depth = Depth::Routine;
-    for _ in 0..2 {
-        assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
-    }
+    let order = order(&first);
+    assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
     let address = first.addr();
     first.stop().await;
     let stranger = bridge()
@@ -152,7 +220,7 @@ async fn nobody_gets_a_key_for_what_another_has_proven() {
     stranger.set(|state| fault(state, "/ping", Fault::Html));
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "NotABridge (GET /ping: 200)"
+        "NotABridge (GET /ping: 200, but the body is of another kind)"
     );
     assert_eq!(log(&stranger.requests()), "/ping");
 }
@@ -163,36 +231,11 @@ async fn not_shared_with_another_trust() {
     let front = front().await;
     let prober = prober();
     let mut order = order(&front);
-    order.depth = Depth::Thorough;
     assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
     let other = Authority::new().unwrap();
     order.trust = only(other.ca_pem());
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "CertificateUntrusted (GET /ping)"
-    );
-}
-
-/// A connection that was kept and went away meanwhile is no failure of the bridge.
-#[tokio::test]
-async fn a_kept_one_that_is_gone() {
-    let authority = Arc::new(Authority::new().unwrap());
-    let first = bridge().authority(Arc::clone(&authority)).start().await.unwrap();
-    let prober = prober();
-    let mut order = order(&first);
-    order.depth = Depth::Thorough;
-    assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
-    let address = first.addr();
-    first.stop().await;
-    let second = bridge()
-        .listen(address)
-        .authority(authority)
-        .start()
-        .await
-        .unwrap();
-    assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
-    assert_eq!(
-        log(&second.requests()),
-        "/ping /health* /scim/Users* /scim/Groups*"
+        "CertificateUntrusted (GET /ping: no trusted authority has issued it)"
     );
 }

@@ -120,7 +120,7 @@ async fn what_makes_orders_differ() {
         seen,
         [
             "Connected None",
-            "CertificateUntrusted (GET /ping) None",
+            "CertificateUntrusted (GET /ping: no trusted authority has issued it) None",
             "Connected None",
             "CertificateNameMismatch (GET /ping) None",
             "Connected Some(Refused)",

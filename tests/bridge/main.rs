@@ -14,6 +14,7 @@ mod answers;
 mod certificates;
 mod connections;
 mod flights;
+mod fronts;
 mod peer;
 mod policy;
 mod proxy;

@@ -41,7 +41,28 @@ impl Peer {
         Self::start_with(Some(Tls::new(name, authority)), Arc::new(script))
     }
 
+    /// The same in plain HTTP or TLS, but the connection ends after an answer to `path`: over TLS without a `close_notify`.
+    pub(crate) fn start_cut(
+        path: &'static str,
+        script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with_end(None, Arc::new(script), Some(path))
+    }
+
+    pub(crate) fn start_tls_cut(
+        name: &str,
+        authority: &str,
+        path: &'static str,
+        script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_with_end(Some(Tls::new(name, authority)), Arc::new(script), Some(path))
+    }
+
     fn start_with(tls: Option<Tls>, script: Script) -> Self {
+        Self::start_with_end(tls, script, None)
+    }
+
+    fn start_with_end(tls: Option<Tls>, script: Script, last: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = Self {
             address: listener.local_addr().unwrap(),
@@ -56,14 +77,14 @@ impl Peer {
             for socket in listener.incoming().flatten() {
                 let (script, heard, config) = (Arc::clone(&script), Arc::clone(&heard), config.clone());
                 thread::spawn(move || match config {
-                    None => converse(socket, &script, &heard, None),
+                    None => converse(socket, &script, &heard, None, last),
                     Some(config) => {
                         let mut session = ServerConnection::new(config).unwrap();
                         let mut socket = socket;
                         // A client that refuses the certificate shows below, by its absence.
                         let _ = session.complete_io(&mut socket);
                         let asked = session.server_name().map(str::to_owned);
-                        converse(StreamOwned::new(session, socket), &script, &heard, asked);
+                        converse(StreamOwned::new(session, socket), &script, &heard, asked, last);
                     }
                 });
             }
@@ -123,6 +144,7 @@ fn converse(
     script: &Script,
     heard: &Mutex<Vec<String>>,
     asked: Option<String>,
+    last: Option<&str>,
 ) {
     let asked = asked.unwrap_or_default();
     while let Some(head) = read_head(&mut stream) {
@@ -133,7 +155,10 @@ fn converse(
             .push(format!("{asked}\r\n{head}"));
         let answer = script(&path);
         // A client that has gone shows at the next read.
-        if answer.is_empty() || stream.write_all(&answer).and_then(|()| stream.flush()).is_err() {
+        if answer.is_empty()
+            || stream.write_all(&answer).and_then(|()| stream.flush()).is_err()
+            || last == Some(path.as_str())
+        {
             return;
         }
     }

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex};
 
 use bridge_front::Front;
-use scim_bridge_operator::bridge::{HttpProber, address::AddressPolicy, proxy::BridgeProxy};
+use scim_bridge_operator::bridge::{HttpProber, address::AddressPolicy, proxy::BridgeProxy, trust::Trust};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 
-use crate::support::{Differences, KEY, bridge, only, order_for, probe_by, prober_under, told};
+use crate::support::{Differences, KEY, SHORT, bridge, only, order_for, probe_by, prober_under, told};
 
 /// A name that resolves nowhere but at the proxy.
 const NAME: &str = "scim.example.invalid";
@@ -217,19 +217,88 @@ async fn a_proxy_learns_the_address_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_a_proxy_refuses_is_no_connection() {
+async fn what_a_proxy_refuses_is_its_own() {
+    const TUNNEL: &str = "ConnectFailed (GET /ping: the operator's own proxy (--bridge-proxy) did not open a tunnel to the bridge)";
+    const LOGIN: &str =
+        "BlockedByProxy (GET /ping: the operator's own proxy (--bridge-proxy) asks for a login: 407)";
     let front = front().await;
     let mut differences = Differences::default();
-    for answer in [
-        "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n",
-        "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
-        "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
-        "SSH-2.0-OpenSSH\r\n\r\n",
+    for (answer, https, http) in [
+        (
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n",
+            TUNNEL,
+            "BlockedByProxy (GET /scim/Users: 403)",
+        ),
+        (
+            "HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+            LOGIN,
+            LOGIN,
+        ),
+        (
+            "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n",
+            TUNNEL,
+            "BridgeUnavailable (GET /scim/Users: 502)",
+        ),
+        ("SSH-2.0-OpenSSH\r\n\r\n", TUNNEL, "ProtocolError (GET /ping)"),
+        ("", TUNNEL, "ConnectFailed (GET /ping)"),
     ] {
-        let proxy = Proxy::new(&front, answer).await;
-        let order = order_for(&format!("https://{NAME}"), only(front.ca_pem().unwrap()));
-        let exchange = probe_by(&prober(AddressPolicy::default(), &proxy, &[]), &order).await;
-        differences.compare(answer, "ConnectFailed (GET /ping)", &told(None, &exchange));
+        for (scheme, expected) in [("https", https), ("http", http)] {
+            let proxy = Proxy::new(&front, answer).await;
+            let order = order_for(&format!("{scheme}://{NAME}"), only(front.ca_pem().unwrap()));
+            let exchange = probe_by(&prober(AddressPolicy::default(), &proxy, &[]), &order).await;
+            differences.compare(
+                format_args!("{scheme} {answer:?}"),
+                expected,
+                &told(None, &exchange),
+            );
+        }
+    }
+    differences.assert_none();
+}
+
+/// A proxy that cannot be reached, or says nothing, is not the bridge.
+#[tokio::test]
+async fn a_proxy_that_is_not_there() {
+    const UNREACHABLE: &str =
+        "ConnectFailed (GET /ping: the operator's own proxy (--bridge-proxy) cannot be reached)";
+    const SILENT: &str = "TimedOut (GET /ping: waiting for the operator's own proxy (--bridge-proxy))";
+    // Bound and not listening; and one that never reads.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut differences = Differences::default();
+    for (row, address, scheme, expected) in [
+        (
+            "closed",
+            closed.local_addr().unwrap().to_string(),
+            "https",
+            UNREACHABLE,
+        ),
+        (
+            "closed",
+            closed.local_addr().unwrap().to_string(),
+            "http",
+            UNREACHABLE,
+        ),
+        ("unknown", "proxy.invalid:3128".to_owned(), "https", UNREACHABLE),
+        ("unknown", "proxy.invalid:3128".to_owned(), "http", UNREACHABLE),
+        (
+            "silent",
+            silent.local_addr().unwrap().to_string(),
+            "https",
+            SILENT,
+        ),
+    ] {
+        let prober = prober_under(AddressPolicy::default()).through(Some(BridgeProxy {
+            url: format!("http://{address}").parse().unwrap(),
+            exceptions: Vec::new(),
+        }));
+        let mut order = order_for(&format!("{scheme}://{NAME}"), Trust::System);
+        if row == "silent" {
+            order.target.timeout = SHORT;
+        }
+        let exchange = probe_by(&prober, &order).await;
+        differences.compare(format_args!("{row} {scheme}"), expected, &told(None, &exchange));
     }
     differences.assert_none();
 }

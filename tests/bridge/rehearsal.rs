@@ -58,7 +58,7 @@ async fn a_next_key() {
         // Whoever is no bridge gets neither key.
         (
             known(json!({"faults": {"/ping": {"kind": "html"}}})),
-            "NotABridge (GET /ping: 200), Some(Undecided): /ping".to_owned(),
+            "NotABridge (GET /ping: 200, but the body is of another kind), Some(Undecided): /ping".to_owned(),
         ),
     ] {
         play(&front, &changes);

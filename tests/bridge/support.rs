@@ -15,7 +15,6 @@ use scim_bridge_operator::{
     clock::SystemClock,
     domain::{
         evidence::{Evidence, Exchange},
-        schedule::Depth,
         target::{Origin, Target},
         verdict::diagnose,
     },
@@ -51,7 +50,7 @@ pub(crate) fn loopback() -> AddressPolicy {
     }
 }
 
-/// A prober without roots of its own, and without a connection from earlier.
+/// A prober without roots of its own.
 pub(crate) fn prober() -> HttpProber {
     prober_under(loopback())
 }
@@ -72,7 +71,7 @@ pub(crate) fn only(ca_pem: &str) -> Trust {
     Trust::Only(Bundle::read(ca_pem.as_bytes()).unwrap())
 }
 
-/// An order for what is at this URL. Nothing in it hurries or keeps a connection.
+/// An order for what is at this URL. Nothing in it hurries.
 pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeOrder {
     ProbeOrder {
         target: Target {
@@ -92,7 +91,6 @@ pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeOrder {
         trust,
         key: key(KEY),
         next_key: None,
-        depth: Depth::Anew,
     }
 }
 

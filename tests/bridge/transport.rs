@@ -6,7 +6,7 @@ use bridge_front::{ConnectionFault, Front};
 use futures::future::join_all;
 use scim_bridge_operator::{
     bridge::trust::Trust,
-    domain::evidence::{Reading, TransportFailure},
+    domain::evidence::{Phase, Reading, TransportFailure},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -24,7 +24,10 @@ async fn a_name_that_does_not_resolve() {
         None,
         &probe(&order_for("https://scim.invalid", Trust::System)).await,
     );
-    assert_eq!(seen, "DnsFailed (GET /ping)");
+    assert_eq!(
+        seen,
+        "DnsFailed (GET /ping: the name servers know no address for the name)"
+    );
 }
 
 #[tokio::test]
@@ -46,7 +49,7 @@ async fn peers_that_do_not_speak_tls() {
     front.set(|state| state.connection_fault = Some(ConnectionFault::Plaintext));
     assert_eq!(
         told(None, &probe(&order(&front)).await),
-        "TlsFailed (GET /ping)",
+        "TlsFailed (GET /ping: the peer does not speak TLS)",
         "HTTP on the port of TLS"
     );
     assert_eq!(log(&front.requests()), "");
@@ -58,17 +61,27 @@ async fn peers_that_do_not_speak_tls() {
         "a reset"
     );
 
-    for greeting in [
+    for (greeting, expected) in [
         // The end in the middle of the handshake.
-        &b""[..],
-        b"SSH-2.0-OpenSSH_9.9\r\n",
-        b"220 mail.example.com ESMTP\r\n",
-        b"\x15\x03\x01\0\x02\x02\x28",
+        (&b""[..], "TlsFailed (GET /ping)"),
+        (
+            b"SSH-2.0-OpenSSH_9.9\r\n",
+            "TlsFailed (GET /ping: the peer does not speak TLS)",
+        ),
+        (
+            b"220 mail.example.com ESMTP\r\n",
+            "TlsFailed (GET /ping: the peer does not speak TLS)",
+        ),
+        // Alert handshake_failure.
+        (
+            b"\x15\x03\x01\0\x02\x02\x28",
+            "TlsFailed (GET /ping: the server accepts none of the operator's cipher suites and groups)",
+        ),
     ] {
         let url = format!("https://127.0.0.1:{}", start_closing(greeting));
         let seen = told(None, &probe(&order_for(&url, Trust::System)).await);
         let greeting = greeting.escape_ascii();
-        assert_eq!(seen, "TlsFailed (GET /ping)", "a peer that says \"{greeting}\"");
+        assert_eq!(seen, expected, "a peer that says \"{greeting}\"");
     }
 }
 
@@ -118,44 +131,44 @@ async fn silence() {
         (
             SHORT,
             json!({"connectionFault": "silent"}),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the TLS handshake)",
             "",
         ),
         (
             AMPLE,
             json!({"faults": {"/": {"kind": "silent"}}}),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the answer)",
             "/ping",
         ),
         (
             AMPLE,
             json!({"faults": {"/ping": {"kind": "declared-length", "bytes": 5}}}),
-            "TimedOut (GET /ping)",
+            "TimedOut (GET /ping: waiting for the answer)",
             "/ping",
         ),
         // The time is up: no use in asking further.
         (
             AMPLE,
             json!({"faults": {"/health": {"kind": "delay", "ms": 600_000}}}),
-            "TimedOut (GET /health)",
+            "TimedOut (GET /health: waiting for the answer)",
             "/ping /health*",
         ),
         (
             AMPLE,
             json!({"faults": {"/scim/Users": {"kind": "silent"}}}),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
             "/ping /health* /scim/Users*",
         ),
         (
             AMPLE,
             json!({"faults": {"/scim/Users": {"kind": "drip", "intervalMs": 100}}}),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
             "/ping /health* /scim/Users*",
         ),
         (
             AMPLE,
             json!({"faults": {"/scim/Users": {"kind": "declared-length", "bytes": 1_048_576}}}),
-            "TimedOut (GET /scim/Users)",
+            "TimedOut (GET /scim/Users: waiting for the answer)",
             "/ping /health* /scim/Users*",
         ),
         // Groups never decide.
@@ -220,6 +233,10 @@ async fn peers_that_never_come_to_an_end() {
     }))
     .await;
     for ((name, _), ping) in peers.iter().zip(seen) {
-        assert_eq!(ping, Reading::Failed(TransportFailure::TimedOut), "{name}");
+        assert_eq!(
+            ping,
+            Reading::Failed(TransportFailure::TimedOut(Phase::Answer)),
+            "{name}"
+        );
     }
 }

@@ -61,7 +61,7 @@ async fn the_admin_server_tells_health_and_counts() {
     );
     assert!(body.contains("# EOF"), "{body}");
     for (sample, value) in [
-        ("probes_total{reason=\"Connected\"}", "1"),
+        ("probes_total{reason=\"Connected\",layer=\"none\"}", "1"),
         ("verdicts_total{change=\"news\"}", "1"),
         ("connections", "1"),
         ("leader", "1"),
@@ -173,7 +173,7 @@ async fn a_missing_permission_is_said_in_the_status() {
         .find(|condition| condition.type_ == "Ready")
         .unwrap();
     assert!(
-        ready.message.contains("the operator may not read"),
+        ready.message.contains("RBAC does not allow the operator to read"),
         "{}",
         ready.message
     );

@@ -79,7 +79,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ping(
             "HTTP/1.0, whose end nobody vouches for",
             "HTTP/1.0 200 OK\r\n\r\npong",
-            "NotABridge (GET /ping)",
+            "Connected",
         ),
         ping("HTTP/2.0 as a word", "HTTP/2.0 200 OK\r\n\r\npong", BROKEN),
         ping("HTTP/3.7 as a word", "HTTP/3.7 200 OK\r\n\r\npong", BROKEN),

@@ -77,7 +77,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 &["WWW-Authenticate: Basic realm=canary"],
                 b"",
             )),
-            "AuthFailed (GET /scim/Users)",
+            "BlockedByProxy (GET /scim/Users)",
         ),
         Row::answer(
             "a proxy that wants to be logged in to",
@@ -87,13 +87,13 @@ pub(crate) fn rows() -> Vec<Row> {
                 &["Proxy-Authenticate: Basic"],
                 b"",
             )),
-            "ProtocolError (GET /scim/Users)",
+            "BlockedByProxy (GET /scim/Users)",
         ),
         Row::answer(
             "a request to try elsewhere",
             "/scim",
             Act::Say(response("421 Misdirected Request", &[], b"")),
-            "ProtocolError (GET /scim/Users)",
+            "BridgeUnavailable (GET /scim/Users)",
         ),
     ];
     rows.extend([

@@ -17,7 +17,6 @@ use scim_bridge_operator::{
     clock::SystemClock,
     domain::{
         evidence::{Evidence, Obstacle},
-        schedule::Depth,
         target::{Origin, Target},
         verdict::diagnose,
     },
@@ -99,7 +98,6 @@ async fn a_probe_from_its_order_to_its_verdict() {
             trust: Trust::Only(Bundle::read(pem.as_bytes()).unwrap()),
             key: read(&key),
             next_key: Some(Ok(read(&next))),
-            depth: Depth::Anew,
         };
         outputs.add(format!("{status}: the order"), debug(&order), "ProbeOrder");
         let exchange = prober.probe(order).await;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use scim_bridge_operator::{
     api::vocabulary::Reason,
-    domain::evidence::{Answer, Exchange, HealthReport, KeyTrial, Obstacle, Reading, TransportFailure},
+    domain::evidence::{
+        Answer, Exchange, HealthReport, KeyTrial, Obstacle, Phase, Reading, TransportFailure,
+    },
 };
 
 /// What a bridge asks for where it has too much to do.
@@ -115,7 +117,7 @@ impl Bridge {
             Mode::Silent => (
                 Exchange {
                     ping: Reading::Answered(Answer::Document(())),
-                    health: Reading::Failed(TransportFailure::TimedOut),
+                    health: Reading::Failed(TransportFailure::TimedOut(Phase::Answer)),
                     ..Exchange::default()
                 },
                 Reception::Unclear,
@@ -158,13 +160,14 @@ fn rename<T>(answer: &Answer<()>) -> Answer<T> {
         Answer::Document(())
         | Answer::Unauthorized
         | Answer::Forbidden
-        | Answer::Blocked
+        | Answer::Blocked(_)
         | Answer::NotFound
         | Answer::Redirect(_)
         | Answer::ServerError(_)
         | Answer::Foreign
         | Answer::TooLarge
         | Answer::Broken
+        | Answer::Encoded
         | Answer::Unexpected(_) => Answer::Foreign,
     }
 }

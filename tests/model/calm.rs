@@ -96,9 +96,25 @@ impl World {
             .map_or(Duration::from_mins(5), |target| target.interval)
     }
 
+    fn remembers_a_refusal(&self) -> bool {
+        let object = self.cluster.object.as_ref();
+        object.is_some_and(|object| object.status.refused_key_retry_time.is_some())
+    }
+
     fn standing(&self) -> Option<Reason> {
         let object = self.cluster.object.as_ref()?;
         reason_of(&object.status.conditions)
+    }
+
+    /// The class of this truth: a front in place of a bridge that has answered before is transient.
+    fn class_of(&self, truth: Reason) -> Class {
+        let object = self.cluster.object.as_ref();
+        let has_answered = object.is_some_and(|object| object.status.last_answer_time.is_some());
+        if truth == Reason::NotABridge && has_answered {
+            Class::Transient
+        } else {
+            truth.class()
+        }
     }
 
     /// Whether the status says what is true, of what is there.
@@ -110,7 +126,7 @@ impl World {
         let status = &object.status;
         let standing = self.standing();
         // A refusal stands until the bridge is heard again: failures in passing say nothing of the key.
-        let held = truth.class() == Class::Transient && standing == Some(Reason::AuthFailed);
+        let held = self.class_of(truth) == Class::Transient && standing == Some(Reason::AuthFailed);
         if standing != Some(truth) && !held {
             return Err(format!(
                 "the status says {standing:?}, and the truth is {truth:?}"
@@ -149,7 +165,7 @@ impl World {
     pub(crate) fn check_truth_arrives(mut self) -> Result<(), Broken> {
         let law = Law::TruthArrives;
         self.history.disturb(self.instant);
-        let refused = self.history.refusal.is_some() || self.standing() == Some(Reason::AuthFailed);
+        let refused = self.history.refusal.is_some() || self.remembers_a_refusal();
         let interval = self.interval();
         let minute = Duration::from_mins(1);
         let regular = if refused {
@@ -175,7 +191,7 @@ impl World {
             return Ok(());
         }
         let period = match self.standing() {
-            Some(Reason::AuthFailed) => interval.max(REFUSED_KEY_INTERVAL) * 11 / 10,
+            _ if self.remembers_a_refusal() => interval.max(REFUSED_KEY_INTERVAL) * 11 / 10,
             Some(Reason::RateLimited) => (interval * 11 / 10).max(RETRY_AFTER),
             _ => interval * 11 / 10,
         } + PROBE;
@@ -211,7 +227,7 @@ impl World {
         let interval = self.interval();
         let settled = self
             .truth()
-            .is_some_and(|truth| truth.class() != Class::Transient);
+            .is_some_and(|truth| self.class_of(truth) != Class::Transient);
         let gap = if settled {
             interval * 9 / 10
         } else {

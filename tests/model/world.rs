@@ -13,7 +13,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::ScimBridgeConnectionStatus,
+        v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType, Reason},
     },
     controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
@@ -533,13 +533,7 @@ impl World {
         }
         let connection = &pass.job.connection;
         let generation = connection.metadata.generation.unwrap_or_default();
-        let status = progressing(
-            &connection.status,
-            connection.declared(),
-            hindrance,
-            generation,
-            self.now,
-        );
+        let status = progressing(&connection.status, hindrance, generation, self.now);
         if status.conditions == connection.status.conditions {
             return Ok(None);
         }
@@ -579,12 +573,13 @@ impl World {
                 evidence: &evidence,
                 now: self.now,
                 late: pass.job.late,
+                early: pass.job.early,
                 heartbeat: HEARTBEAT,
             },
         );
         check_status(previous, &outcome.status, subject.generation, self.now)?;
         self.check_holding(&pass, &outcome)?;
-        self.remember(&pass, subject, reception, &outcome);
+        self.remember(&pass, subject, reception);
         pass.judged = Some(Judged {
             sent: reception != Reception::NotAsked,
             outcome,
@@ -594,7 +589,7 @@ impl World {
     }
 
     /// Notes what the bridge knows of a probe.
-    fn remember(&mut self, pass: &Running, subject: Subject, reception: Reception, outcome: &Outcome) {
+    fn remember(&mut self, pass: &Running, subject: Subject, reception: Reception) {
         let target = pass.target.as_ref();
         if reception == Reception::Accepted {
             let interval = target.map_or(Duration::ZERO, |target| target.interval);
@@ -605,24 +600,26 @@ impl World {
                 good_for: interval * 2 + timeout + HEARTBEAT,
             });
         }
-        if reception == Reception::Refused {
-            self.history.refusal = Some(Refusal {
-                subject,
-                seen_by: self.history.process,
-                stands: false,
-                sent: self.instant,
-                sent_by: self.history.process,
-                told: false,
-                clock_was_set: false,
-            });
-        } else if outcome.verdict.reason.class() != Class::Transient {
-            self.history.refusal = None;
+        match reception {
+            Reception::Refused => {
+                self.history.refusal = Some(Refusal {
+                    subject,
+                    seen_by: self.history.process,
+                    stands: false,
+                    sent: self.instant,
+                    sent_by: self.history.process,
+                    told: false,
+                    clock_was_set: false,
+                });
+            }
+            Reception::Accepted | Reception::AcceptedWithoutScim => self.history.refusal = None,
+            Reception::NotAsked | Reception::Unclear => {}
         }
     }
 
     fn check_holding(&self, pass: &Running, outcome: &Outcome) -> Result<(), Broken> {
         let status = &outcome.status;
-        let failing = outcome.verdict.reason.class() == Class::Transient;
+        let failing = outcome.verdict.class == Class::Transient;
         if !failing || !is_true(status, ConditionType::Connected) {
             return Ok(());
         }
@@ -653,9 +650,7 @@ impl World {
         };
         let (delay, failures) = (outcome.delay, outcome.status.consecutive_failures);
         if outcome.change == Change::Unchanged && pass.job.unwritten.is_none() {
-            if sent {
-                self.history.tells(&pass.subject());
-            }
+            self.history.tells(&pass.subject(), sent);
             self.finish(Finished::Judged {
                 connection: pass.connection,
                 failures,
@@ -671,7 +666,10 @@ impl World {
                 failures,
                 delay,
             },
-            Ok(Reported::Overtaken) => Finished::Overtaken(pass.connection),
+            Ok(Reported::Overtaken) => {
+                self.history.forgets(&pass.subject());
+                Finished::Overtaken(pass.connection)
+            }
             Err(Failed) if kept => Finished::Failed,
             Err(Failed) => {
                 self.process.kept = Some(pass.clone());
@@ -776,10 +774,8 @@ impl World {
         if is_verdict {
             self.history.newest = Some((object.uid.clone(), object.generation, pass.number));
         }
-        if let Some(judged) = &pass.judged
-            && judged.sent
-        {
-            self.history.tells(&pass.subject());
+        if let Some(judged) = &pass.judged {
+            self.history.tells(&pass.subject(), judged.sent);
         }
         if before.is_none_or(|before| before.version != object.version) {
             self.history.quiet.writes += 1;
@@ -923,6 +919,7 @@ impl Running {
             generation: metadata.generation.unwrap_or_default(),
             versions: self.versions.clone(),
             requested: self.job.connection.requested(),
+            heard: self.job.seen[2].as_ref().map(ObjectVersion::from),
         }
     }
 }

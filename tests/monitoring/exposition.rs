@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
-    api::{
-        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
-        vocabulary::Reason,
-    },
+    api::v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
     bridge::stages::{Layer, Observer as _, Stage},
     domain::{
         evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Reading},
         status::{Change, Pass, Versions, next_status},
         target::Target,
+        verdict::diagnose,
     },
     metrics::{EventOutcome, Load, Metrics, RequestOutcome, Row},
 };
@@ -22,8 +20,9 @@ const NOW: i64 = 1_772_546_816;
 /// Each metric, at least once.
 pub(crate) fn exposition() -> String {
     let metrics = Metrics::default();
+    let verdict = diagnose(Some(IdentityProvider::Okta), &evidence());
     metrics.read(&"identity".into(), &"corp".into(), row());
-    metrics.judged(("identity", "corp"), row(), Reason::Connected, Change::News, true);
+    metrics.judged(("identity", "corp"), row(), &verdict, Change::News, true);
     for layer in Layer::ALL {
         metrics.passed(
             Stage::Asked(layer, &Exchange::default()),
@@ -53,14 +52,8 @@ pub(crate) fn kind(family: &str) -> &'static str {
     }
 }
 
-fn row() -> Row {
-    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
-        "url": "https://scim.example.com",
-        "apiKeySecretRef": {"name": "corp-scim"},
-    }))
-    .unwrap();
-    let target = Target::parse(&spec).unwrap();
-    let evidence = Evidence::Probed(Exchange {
+fn evidence() -> Evidence {
+    Evidence::Probed(Exchange {
         ping: Reading::Answered(Answer::Document(())),
         health: Reading::Answered(Answer::Document(HealthReport {
             version: Some("2.9.16".to_owned()),
@@ -78,7 +71,17 @@ fn row() -> Row {
         }),
         next_key: None,
         retry_after: None,
-    });
+    })
+}
+
+fn row() -> Row {
+    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
+        "url": "https://scim.example.com",
+        "apiKeySecretRef": {"name": "corp-scim"},
+    }))
+    .unwrap();
+    let target = Target::parse(&spec).unwrap();
+    let evidence = evidence();
     let pass = Pass {
         uid: "u-1",
         generation: 1,
@@ -90,6 +93,7 @@ fn row() -> Row {
         evidence: &evidence,
         now: Timestamp::from_second(NOW).unwrap(),
         late: Duration::ZERO,
+        early: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     };
     let status = next_status(&ScimBridgeConnectionStatus::default(), &pass).status;

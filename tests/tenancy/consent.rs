@@ -269,7 +269,7 @@ async fn each_key_goes_by_the_consent_of_its_secret() {
     assert_eq!(nothing, 0, "{told}");
 }
 
-/// Consent is to where the connection goes, by whatever name the certificate is.
+/// Consent names both: where the connection goes, and the name in handshake and request.
 #[tokio::test]
 async fn a_server_name_is_no_way_around_consent() {
     let bed = Bed::new("disguise").await;
@@ -281,7 +281,9 @@ async fn a_server_name_is_no_way_around_consent() {
     bed.connect("corp", &bridge, json!({"tls": tls})).await;
     bed.expect("corp", REFUSED).await;
     assert_eq!(bridge.traffic().connections, 0);
+    // The other name alone is not enough either: a front of many hosts gives the key to the host that is named.
     consent(&bed, "corp", Some("127.0.0.1")).await;
+    consent(&bed, "corp", Some("127.0.0.1, scim.example.com")).await;
     bed.expect("corp", "True Connected").await;
 }
 

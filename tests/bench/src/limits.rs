@@ -109,9 +109,6 @@ pub(crate) struct ProbeArguments {
     /// How many at a time
     #[arg(long, default_value_t = 16)]
     concurrency: usize,
-    /// A connection for each probe, instead of one that is kept
-    #[arg(long)]
-    fresh: bool,
 }
 
 /// Which objects of the API server, and how.
@@ -164,14 +161,13 @@ async fn run(stage: &Stage, arguments: &[String]) -> Result<Limit, Failure> {
     })
 }
 
-/// Probes over connections that are kept, or over a new one each.
-pub(crate) async fn bare_probes(stage: &Stage, fresh: bool) -> Result<Limit, Failure> {
-    let mut arguments = vec![
+/// Probes, each over a new connection.
+pub(crate) async fn bare_probes(stage: &Stage) -> Result<Limit, Failure> {
+    let arguments = [
         "probes".to_owned(),
         format!("--port={}", stage.bridges.port),
         format!("--authority={}", stage.bridges.authority().display()),
     ];
-    arguments.extend(fresh.then(|| "--fresh".to_owned()));
     run(stage, &arguments).await
 }
 
@@ -197,21 +193,16 @@ async fn of_objects(stage: &Stage, what: &str) -> Result<Limit, Failure> {
 
 async fn probes(arguments: &ProbeArguments) -> Result<Limit, Failure> {
     let config = trusting(&arguments.authority)?;
-    let (port, fresh) = (arguments.port, arguments.fresh);
+    let port = arguments.port;
     let workers = (0..arguments.concurrency).map(|worker| {
         let config = Arc::clone(&config);
         async move {
             let end = Instant::now() + Duration::from_secs(arguments.seconds);
             let mut took = Vec::new();
-            let mut kept: Option<Wire> = None;
             while Instant::now() < end {
                 let begun = Instant::now();
-                let mut wire = match kept.take() {
-                    Some(wire) => wire,
-                    None => Wire::tls(socket_of(worker, port), &config).await?,
-                };
+                let mut wire = Wire::tls(socket_of(worker, port), &config).await?;
                 bare_probe(&mut wire).await?;
-                kept = (!fresh).then_some(wire);
                 took.push(begun.elapsed().as_secs_f64() * 1000.0);
             }
             Ok(took)

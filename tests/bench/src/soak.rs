@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use testbed::Failure;
+use testbed::{Dice, Failure};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::{
     Setting,
     api_server::Write,
     bridge::{Fault, address_of},
-    numbers::{Dice, Distribution, now_micros, ratio},
+    numbers::{Distribution, now_micros, ratio},
     process::Usage,
     punctuality::Punctuality,
     report::Report,
@@ -25,7 +25,7 @@ use crate::{
 
 /// Growth of memory that is none.
 const MEMORY_WITHIN: f64 = 1.05;
-/// A kept connection is closed by then.
+/// Every connection is closed by then.
 const CLOSED_WITHIN: Duration = Duration::from_mins(3);
 /// Descriptors that may be open by chance when one looks.
 const STRAY: u64 = 8;

@@ -47,8 +47,7 @@ struct Run<'a> {
 
 /// The machine's limits.
 struct Limits {
-    kept: Limit,
-    fresh: Limit,
+    probes: Limit,
     writes: Limit,
     reads: Limit,
     rotation: Distribution,
@@ -89,8 +88,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
         lateness: Vec::new(),
     };
     say("limits: bare probes")?;
-    let kept = bare_probes(&run.stage, false).await?;
-    let fresh = bare_probes(&run.stage, true).await?;
+    let probes = bare_probes(&run.stage).await?;
     let start = run.start_empty().await?;
     let created = run.create().await?;
     let steady = run.watch().await?;
@@ -100,8 +98,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<(), Failure> {
     run.stage.stop_operator().await?;
     say("limits: bare reads of Secrets, writes of statuses, rotations")?;
     let limits = Limits {
-        kept,
-        fresh,
+        probes,
         reads: bare_reads(&run.stage).await?,
         writes: bare_writes(&run.stage).await?,
         rotation: bare_rotations(&run.stage, arguments.rotations.max(1)).await?,
@@ -278,8 +275,7 @@ impl Limits {
             ]
         };
         let rows = [
-            row("probes, connection kept", &self.kept),
-            row("probes, a handshake each", &self.fresh),
+            row("probes, a handshake each", &self.probes),
             row("reads of a Secret", &self.reads),
             row("status writes", &self.writes),
         ];
@@ -293,7 +289,7 @@ impl Limits {
             "p95 ms",
         ];
         report.table("Limits", &headers, &rows)?;
-        report.keep("limits", &[&self.kept, &self.fresh, &self.reads, &self.writes])
+        report.keep("limits", &[&self.probes, &self.reads, &self.writes])
     }
 }
 
@@ -399,30 +395,17 @@ impl Measured {
             ..
         } = self;
         let mut figures = Vec::new();
-        // Over an interval of a minute or less connections are kept, as the bare client keeps them.
-        let is_kept = steady.phase.handshakes * 2 < steady.phase.probes;
-        let (bare, what) = if is_kept {
-            (
-                &limits.kept,
-                "a bare probe, connection kept, and a bare read of the Secret",
-            )
-        } else {
-            (
-                &limits.fresh,
-                "a bare probe with a handshake, and a bare read of the Secret",
-            )
-        };
         figures.push(Figure::new(
             "CPU ms per probe, steady",
             steady.phase.cpu_per_probe(),
-            bare.cpu_each() + limits.reads.cpu_each(),
-            what,
+            limits.probes.cpu_each() + limits.reads.cpu_each(),
+            "a bare probe with a handshake, and a bare read of the Secret",
         ));
         if let Some(created) = self.phase("all created at once") {
             figures.push(Figure::new(
                 "CPU ms per object, created at once",
                 ratio(created.operator.cpu * 1000.0, *objects),
-                limits.fresh.cpu_each() + limits.reads.cpu_each() + limits.writes.cpu_each(),
+                limits.probes.cpu_each() + limits.reads.cpu_each() + limits.writes.cpu_each(),
                 "a bare probe with a handshake, a bare read of the Secret, a bare status write",
             ));
             figures.push(Figure::new(

@@ -1,6 +1,6 @@
 // Command gitops says what GitOps tools make of Kubernetes objects, by their own code.
 //
-//	kubectl get sbc -A -o yaml | gitops judge --argocd-cm deploy/argocd/argocd-cm.yaml --kustomization deploy/flux/kustomization.yaml
+//	kubectl get sbc -A -o yaml | gitops judge --argocd-cm deploy/argocd/argocd-cm.yaml
 //	gitops suite deploy/argocd/scimbridge.dev/ScimBridgeConnection
 //
 // judge reads any number of objects, as YAML or JSON, from standard input, and writes one line of JSON for each. suite
@@ -8,7 +8,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -37,11 +36,10 @@ func run(args []string) error {
 	case "judge":
 		flags := flag.NewFlagSet("judge", flag.ContinueOnError)
 		argocdCM := flags.String("argocd-cm", "", "file with the ConfigMap that customizes Argo CD")
-		kustomization := flags.String("kustomization", "", "file with the Flux Kustomization whose healthCheckExprs count")
 		if err := flags.Parse(args); err != nil {
 			return err
 		}
-		return judgeAll(*argocdCM, *kustomization, os.Stdin, os.Stdout)
+		return judgeAll(*argocdCM, os.Stdin, os.Stdout)
 	case "suite":
 		if len(args) != 1 {
 			return errors.New("usage: gitops suite FOLDER")
@@ -54,30 +52,24 @@ func run(args []string) error {
 
 // judgement is what is said of one object.
 type judgement struct {
-	// Kstatus is what Helm --wait sees, and Flux without expressions.
+	// Kstatus is what Helm --wait and Flux see.
 	Kstatus string `json:"kstatus"`
 	// Message is kstatus' own.
 	Message string `json:"message"`
-	// Flux is what Flux sees with the expressions of the Kustomization.
-	Flux string `json:"flux"`
 	// Health is what Argo CD shows.
 	Health health `json:"health"`
 	// Actions are what Argo CD offers, by name, with what each makes of the object.
 	Actions map[string]action `json:"actions"`
 }
 
-func judgeAll(argocdCM, kustomization string, in io.Reader, out io.Writer) error {
+func judgeAll(argocdCM string, in io.Reader, out io.Writer) error {
 	argocd, err := readArgoCDCustomizations(argocdCM)
-	if err != nil {
-		return err
-	}
-	flux, err := readFluxExpressions(kustomization)
 	if err != nil {
 		return err
 	}
 	answers := json.NewEncoder(out)
 	return eachObject(in, func(object *unstructured.Unstructured) error {
-		answer, err := judge(argocd, flux, object)
+		answer, err := judge(argocd, object)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
 		}
@@ -85,16 +77,13 @@ func judgeAll(argocdCM, kustomization string, in io.Reader, out io.Writer) error
 	})
 }
 
-func judge(argocd argoCDCustomizations, flux fluxExpressions, object *unstructured.Unstructured) (judgement, error) {
+func judge(argocd argoCDCustomizations, object *unstructured.Unstructured) (judgement, error) {
 	var answer judgement
 	computed, err := status.Compute(object)
 	if err != nil {
 		return answer, fmt.Errorf("kstatus: %w", err)
 	}
 	answer.Kstatus, answer.Message = computed.Status.String(), computed.Message
-	if answer.Flux, err = flux.evaluate(context.Background(), object); err != nil {
-		return answer, fmt.Errorf("flux: %w", err)
-	}
 	kind := object.GroupVersionKind().GroupKind()
 	customization, ok := argocd[kind]
 	if !ok {

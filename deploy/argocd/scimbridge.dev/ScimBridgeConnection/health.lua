@@ -33,10 +33,6 @@ end
 if ready == nil or obj.status.observedGeneration ~= obj.metadata.generation then
   return {status = "Progressing", message = "The operator has not judged this specification yet."}
 end
--- With Google Workspace the SCIM API is off. Where that is what was declared, it is no fault.
-if ready.reason == "ScimDisabled" and obj.spec.identityProvider == "GoogleWorkspace" then
-  return {status = "Healthy", message = "ScimDisabled: as declared, Google Workspace is what uses the bridge."}
-end
 if is("Stalled", "True") then
   return verdict("Degraded")
 end
