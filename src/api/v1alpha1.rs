@@ -304,8 +304,8 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_credential: Option<CredentialStatus>,
 
-    /// When a bridge last answered at `scimEndpoint`. While this is set, an answer of a front in place of the bridge counts
-    /// as a transient failure.
+    /// When a bridge last answered at `scimEndpoint`, for this specification and CA. While this is set, an answer of a front
+    /// in place of the bridge counts as a transient failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer_time: Option<Time>,
 

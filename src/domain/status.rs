@@ -39,7 +39,7 @@ pub struct Pass<'a> {
     pub versions: Versions,
     /// Annotation `reconcile.fluxcd.io/requestedAt`, as it was when the pass began.
     pub requested: Option<String>,
-    /// Passing failures in a row before this pass, whether they were written or not.
+    /// Transient failures in a row before this pass, whether they were written or not.
     pub failures_before: u32,
     /// What was seen.
     pub evidence: &'a Evidence,
@@ -107,7 +107,7 @@ pub fn interval_of(target: Option<&Target>) -> Duration {
 /// The status after a pass.
 pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
     let verdict = diagnose(pass.declared, pass.evidence);
-    let verdict = if is_proven(previous, pass.target) {
+    let verdict = if is_proven(previous, pass) {
         verdict.where_proven()
     } else {
         verdict
@@ -196,9 +196,6 @@ pub fn progressing(
             &circumstances,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
-        // Both together: at which address a bridge has answered before.
-        scim_endpoint: previous.scim_endpoint.clone(),
-        last_answer_time: previous.last_answer_time.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
 }
@@ -241,10 +238,14 @@ pub fn is_superseded(
             .any(|known| is_same_verdict(standing, known))
 }
 
-/// Whether a bridge has answered at this address before.
-fn is_proven(previous: &ScimBridgeConnectionStatus, target: Option<&Target>) -> bool {
+/// Whether a bridge has answered at this address before, by the same specification and CA. What somebody has just changed
+/// on this side, such as the CA or the server's name, explains more than a front in the bridge's place.
+fn is_proven(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> bool {
+    let is_same = |target: &Target| previous.scim_endpoint == Some(target.scim_endpoint());
     previous.last_answer_time.is_some()
-        && target.is_some_and(|target| previous.scim_endpoint == Some(target.scim_endpoint()))
+        && pass.target.is_some_and(is_same)
+        && previous.observed_generation == pass.generation
+        && previous.ca == pass.versions.ca
 }
 
 /// When a key that was refused may be sent again, and how long that is from now. `None` where no refusal of this key is
@@ -351,7 +352,7 @@ fn judged(
             previous
                 .last_answer_time
                 .clone()
-                .filter(|_| is_proven(previous, pass.target))
+                .filter(|_| is_proven(previous, pass))
         },
         last_probe_time: None,
         next_probe_time: None,

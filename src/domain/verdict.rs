@@ -455,6 +455,7 @@ impl Detail {
             ),
             Self::Unusable(_, Body::Foreign | Body::TooLarge)
             | Self::Spec(_)
+            | Self::Consent
             | Self::Answered(_, _)
             | Self::Hindered(_) => None,
         }

@@ -128,7 +128,7 @@ async fn which_targets_go_by_the_proxy() {
             &[".example.invalid"][..],
             NAME,
             None,
-            "DnsFailed (GET /ping), 0 tunnel",
+            "DnsFailed (GET /ping: the name servers know no address for the name), 0 tunnel",
         ),
         (
             "an excepted name still meets the policy",
