@@ -399,13 +399,12 @@ impl Verdict {
             },
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
             Some(Detail::KeyUnproven) => Request::Health.layer(),
-            Some(Detail::Spec(_) | Detail::Consent) => "settings",
             Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
             None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
             None if matches!(self.reason, Reason::HostDenied) => "address",
             None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
             // The other reasons without a detail are obstacles on our side.
-            None => "settings",
+            Some(Detail::Spec(_) | Detail::Consent) | None => "settings",
         }
     }
 
@@ -455,7 +454,6 @@ impl Detail {
             ),
             Self::Unusable(_, Body::Foreign | Body::TooLarge)
             | Self::Spec(_)
-            | Self::Consent
             | Self::Answered(_, _)
             | Self::Hindered(_) => None,
         }

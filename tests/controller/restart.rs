@@ -70,7 +70,10 @@ async fn a_refusal_outlives_the_reason_that_replaces_it() {
     assert_eq!(operator.probes().await, 1);
     let connection = bed.probe("corp").await;
     assert_eq!(line(&connection), "False AuthFailed Stalled");
-    assert!(status(&connection).refused_key_retry_time > refused, "it was sent again");
+    assert!(
+        status(&connection).refused_key_retry_time > refused,
+        "it was sent again"
+    );
 }
 
 /// Thresholds count across restarts: the count is in the status.
