@@ -403,13 +403,12 @@ impl Verdict {
             },
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
             Some(Detail::KeyUnproven) => Request::Health.layer(),
-            Some(Detail::Spec(_) | Detail::Consent | Detail::Ca(_)) => "settings",
             Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
             None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
             None if matches!(self.reason, Reason::HostDenied) => "address",
             None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
             // The other reasons without a detail are obstacles on our side.
-            None => "settings",
+            Some(Detail::Spec(_) | Detail::Consent | Detail::Ca(_)) | None => "settings",
         }
     }
 
@@ -455,9 +454,11 @@ impl Detail {
             ),
             Self::Failed(_, failure) => failure.action(),
             Self::Ca(fault) => fault.action(),
+            Self::Consent => Some(
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it.",
+            ),
             Self::Unusable(_, Body::Foreign | Body::TooLarge)
             | Self::Spec(_)
-            | Self::Consent
             | Self::Answered(_, _)
             | Self::Hindered(_) => None,
         }
