@@ -44,7 +44,7 @@ fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
 fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<TransportFailure> {
     if let Some(error) = error.downcast_ref::<ResolveError>() {
         return Some(match error {
-            ResolveError::NotFound => TransportFailure::Dns,
+            ResolveError::NotFound | ResolveError::TimedOut | ResolveError::Failed => TransportFailure::Dns,
             ResolveError::Denied => TransportFailure::AddressDenied,
         });
     }

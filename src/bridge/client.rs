@@ -25,7 +25,8 @@ use super::{
     address::AddressPolicy,
     keep::SOON,
     proxy::BridgeProxy,
-    resolver::{GuardedResolver, Names},
+    race::Attempt,
+    resolver::{GuardedResolver, Names, ProxyResolver},
     stages::{NoSessions, pass_connection},
     trust::Trust,
     verify::BundleVerifier,
@@ -135,9 +136,10 @@ impl Clients {
             .as_ref()
             .is_some_and(|proxy| proxy.covers(&target.origin));
         let way = match (&target.server_name, is_proxied) {
-            (None, false) => Way::Direct,
+            (None, false) if !target.origin.is_absolute => Way::Direct,
             (None, true) => Way::Proxy,
-            (Some(_), false) => Way::Instead(target.origin.host.clone()),
+            // The request has the name without its dot.
+            (None | Some(_), false) => Way::Instead(target.origin.host_to_look_up()),
             // The proxy would be asked for the name that is to be verified, which need not lead to the host.
             (Some(_), true) => return Err(ClientError::Denied),
         };
@@ -191,8 +193,10 @@ impl Clients {
         };
         let client = match (&kind.way, &self.proxy) {
             (Way::Instead(host), _) => client.dns_resolver(guarded(Some(host.clone()))),
-            // The only name that is resolved here is the proxy's, and its place is the administrator's choice.
-            (Way::Proxy, Some(proxy)) => client.proxy(reqwest::Proxy::all(proxy.url.expose())?),
+            // The only name that is resolved here is the proxy's.
+            (Way::Proxy, Some(proxy)) => client
+                .proxy(reqwest::Proxy::all(proxy.url.expose())?)
+                .dns_resolver(ProxyResolver(self.names.clone())),
             (Way::Direct, _) | (Way::Proxy, None) => client.dns_resolver(guarded(None)),
         };
         let client = client
@@ -219,8 +223,9 @@ pub(super) async fn over_kept<T>(request: impl Future<Output = T>) -> T {
     KEPT_ONLY.scope((), request).await
 }
 
-/// Lets no connection be made for a request that is to go over one that was kept; and ends a connection that took so
-/// long to be made that the tenure ended meanwhile: its first request would leave at once.
+/// Lets no connection be made for a request that is to go over one that was kept; ends one that another address has
+/// overtaken; and one that took so long to be made that the tenure ended meanwhile: its first request would leave at
+/// once.
 #[derive(Clone)]
 struct Fence(Tenure);
 
@@ -260,9 +265,13 @@ where
             return Box::pin(async { Err("no connection was kept".into()) });
         }
         let tenure = self.tenure.clone();
+        let attempt = Attempt::current();
         let connecting = self.connector.call(request);
         Box::pin(async move {
             let connection = connecting.await?;
+            if !attempt.is_none_or(|attempt| attempt.wins()) {
+                return Err("another address was faster".into());
+            }
             pass_connection();
             if tenure.holds() {
                 Ok(connection)

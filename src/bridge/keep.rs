@@ -128,6 +128,7 @@ mod tests {
             origin: Origin {
                 scheme: Scheme::Https,
                 host: Host::Domain(name.to_owned()),
+                is_absolute: false,
                 port: 443,
             },
             trust: Trust::System,

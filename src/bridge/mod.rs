@@ -21,12 +21,18 @@ mod client;
 mod flight;
 mod keep;
 mod prober;
+mod race;
 mod resolver;
 mod verify;
 
 use futures::future::BoxFuture;
 
-pub use self::{documents::read_health, flight::OnePerOrigin, prober::HttpProber, resolver::Names};
+pub use self::{
+    documents::read_health,
+    flight::OnePerOrigin,
+    prober::HttpProber,
+    resolver::{Names, ResolveError, read_dns_answer},
+};
 use self::{key::ApiKey, trust::Trust};
 use crate::domain::{
     evidence::{Exchange, Obstacle},

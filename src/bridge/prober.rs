@@ -23,6 +23,7 @@ use super::{
     keep::{Keep, Known, Place},
     key::ApiKey,
     proxy::BridgeProxy,
+    race::race,
     resolver::Names,
     stages::{Course, Layer, Observer, Stage, pass},
 };
@@ -383,26 +384,34 @@ impl Conversation<'_> {
         let mut url = self.base.clone();
         url.set_path(path.unwrap_or(question.path));
         url.set_query(query);
-        let mut request = self.client.get(url).header(ACCEPT, accept);
-        if self.target.server_name.is_some() {
-            // The name is for TLS alone; the bridge is asked by its own.
-            let authority = origin
-                .to_string()
-                .split_off(origin.scheme.as_str().len() + "://".len());
-            request = request.header(HOST, authority);
-        }
-        if let Some(key) = key {
-            // The key was checked when it was read; a value that is none is not sent.
-            let value = key.authorization().map_err(|_| TransportFailure::Http)?;
-            request = request.header(AUTHORIZATION, value);
-        }
-        if last {
-            request = request.header(CONNECTION, HeaderValue::from_static("close"));
-        }
+        // The key was checked when it was read; a value that is none is not sent.
+        let authorization = key.map(ApiKey::authorization).transpose();
+        let authorization = authorization.map_err(|_| TransportFailure::Http)?;
+        let request = || {
+            let mut request = self.client.get(url.clone()).header(ACCEPT, accept);
+            if self.target.server_name.is_some() {
+                // The name is for TLS alone; the bridge is asked by its own.
+                let authority = origin
+                    .to_string()
+                    .split_off(origin.scheme.as_str().len() + "://".len());
+                request = request.header(HOST, authority);
+            }
+            if let Some(value) = &authorization {
+                request = request.header(AUTHORIZATION, value);
+            }
+            if last {
+                request = request.header(CONNECTION, HeaderValue::from_static("close"));
+            }
+            request.send()
+        };
         let response = if self.kept_only {
-            over_kept(request.send()).await
+            over_kept(request()).await
         } else {
-            request.send().await
+            let is_of_the_address = |error: &reqwest::Error| {
+                let failure = classify(error);
+                matches!(failure, TransportFailure::Connect | TransportFailure::TimedOut)
+            };
+            race(self.deadline, request, is_of_the_address).await
         };
         let response = response.map_err(|error| classify(&error))?;
         self.note(&response)?;
@@ -479,7 +488,12 @@ impl Heard {
 
 /// The URL of a bridge, without a path; with the name that its certificate must be for in the place of the host.
 fn base(target: &Target) -> Result<Url, url::ParseError> {
-    let Origin { scheme, host, port } = &target.origin;
+    let Origin {
+        scheme,
+        host,
+        port,
+        is_absolute: _,
+    } = &target.origin;
     let scheme = scheme.as_str();
     match &target.server_name {
         None => Url::parse(&format!("{scheme}://{host}:{port}")),
