@@ -2,6 +2,11 @@
 //!
 //! A row reads `Ready reason Connected AuthFailed ScimDisabled + abnormal condition`.
 
+#![allow(
+    clippy::expect_used,
+    reason = "in a test, a value that is not there is a failure"
+)]
+
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -98,7 +103,7 @@ fn changing_life(probes: &[(i64, &str, Evidence)]) -> Vec<String> {
         observed_generation: -1,
         ..Default::default()
     };
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     for (minute, (generation, ca, evidence)) in (0..).zip(probes) {
         let ca = ObjectVersion {
             uid: "ca".to_owned(),
@@ -127,15 +132,16 @@ fn changing_life(probes: &[(i64, &str, Evidence)]) -> Vec<String> {
         status = outcome.status;
         let conditions = &status.conditions;
         let ready = find(conditions, ConditionType::Ready).expect("Ready is always there");
-        let progress = [ConditionType::Reconciling, ConditionType::Stalled]
-            .into_iter()
-            .filter(|type_| find(conditions, *type_).is_some())
-            .map(|type_| format!(" {type_}"))
-            .collect::<String>();
-        lines.push(format!(
-            "{} {} {}{progress}",
+        let mut line = format!(
+            "{} {} {}",
             ready.status, ready.reason, status.consecutive_failures
-        ));
+        );
+        for type_ in [ConditionType::Reconciling, ConditionType::Stalled] {
+            if find(conditions, type_).is_some() {
+                line = format!("{line} {type_}");
+            }
+        }
+        lines.push(line);
     }
     lines
 }

@@ -33,11 +33,11 @@ pub(super) fn classify(error: &reqwest::Error, by_plain_proxy: bool) -> Transpor
                 TransportFailure::Connect
             }
         });
-    match failure {
-        TransportFailure::Dns(_) | TransportFailure::Connect if connecting && by_plain_proxy => {
-            TransportFailure::Proxy(ProxyFault::Unreachable)
-        }
-        failure => failure,
+    let is_of_the_way = matches!(failure, TransportFailure::Dns(_) | TransportFailure::Connect);
+    if connecting && by_plain_proxy && is_of_the_way {
+        TransportFailure::Proxy(ProxyFault::Unreachable)
+    } else {
+        failure
     }
 }
 

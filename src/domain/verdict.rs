@@ -10,8 +10,8 @@ use std::fmt;
 
 use super::{
     evidence::{
-        Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, Member, NameFault,
-        Obstacle, Phase, ProxyFault, Reading, Roots, TlsFault, TransportFailure,
+        Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, HealthReport,
+        Member, NameFault, Obstacle, Phase, ProxyFault, Reading, Roots, TlsFault, TransportFailure,
     },
     target::InvalidSpec,
 };
@@ -140,54 +140,12 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
         };
     }
     if let Some(refused) = refusal(Request::Users, users).or_else(|| refusal(Request::Health, health)) {
-        // A bridge answers `/ping` without a key: where that is refused too, a front refuses.
-        let front = refusal(Request::Ping, ping)
-            .or_else(|| front_refusal(Request::Ping, ping))
-            .or_else(|| front_refusal(Request::Users, users))
-            .or_else(|| front_refusal(Request::Health, health));
-        return match front {
-            Some(detail) => Verdict {
-                may_be_a_front: true,
-                ..Verdict::undecided(Reason::BlockedByProxy, Some(detail))
-            },
-            None => Verdict {
-                auth_failed: Truth::True,
-                ..Verdict::undecided(Reason::AuthFailed, Some(refused))
-            },
-        };
+        return refused_by(exchange, refused);
     }
-    if *users == Reading::Answered(Answer::NotFound) {
-        if health.document().is_some() {
-            let (class, detail) = if google {
-                (Class::Ok, Detail::AsDeclared)
-            } else {
-                (
-                    Reason::ScimDisabled.class(),
-                    Detail::Answered(Request::Users, 404),
-                )
-            };
-            return Verdict {
-                class,
-                auth_failed: Truth::False,
-                scim_disabled: Truth::True,
-                scim_api: ScimApi::Disabled,
-                ..Verdict::undecided(Reason::ScimDisabled, Some(detail))
-            };
-        }
-        if *health == Reading::Answered(Answer::NotFound) {
-            // Two 404 of a bridge have two readings: its SCIM API is off, or its paths are not routed. The declaration
-            // chooses. Without `pong` they are no bridge's, and there is nothing to choose.
-            if google && ping.document().is_some() {
-                return Verdict {
-                    scim_disabled: Truth::True,
-                    ..Verdict::undecided(Reason::ScimDisabled, Some(Detail::KeyUnproven))
-                };
-            }
-            return Verdict {
-                may_be_a_front: ping.document().is_none(),
-                ..Verdict::undecided(Reason::PathNotFound, Some(Detail::Answered(Request::Users, 404)))
-            };
-        }
+    if *users == Reading::Answered(Answer::NotFound)
+        && let Some(verdict) = scim_not_found(google, ping, health)
+    {
+        return verdict;
     }
     if *users == Reading::Answered(Answer::ServerError(500))
         && let Some(report) = health.document()
@@ -221,6 +179,62 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
         },
         None => Verdict::undecided(Reason::Progressing, None),
     }
+}
+
+/// The verdict about a refusal: of the key by the bridge, or of the request by a front.
+fn refused_by(exchange: &Exchange, refused: Detail) -> Verdict {
+    // A bridge answers `/ping` without a key: where that is refused too, a front refuses.
+    let front = refusal(Request::Ping, &exchange.ping)
+        .or_else(|| front_refusal(Request::Ping, &exchange.ping))
+        .or_else(|| front_refusal(Request::Users, &exchange.users))
+        .or_else(|| front_refusal(Request::Health, &exchange.health));
+    match front {
+        Some(detail) => Verdict {
+            may_be_a_front: true,
+            ..Verdict::undecided(Reason::BlockedByProxy, Some(detail))
+        },
+        None => Verdict {
+            auth_failed: Truth::True,
+            ..Verdict::undecided(Reason::AuthFailed, Some(refused))
+        },
+    }
+}
+
+/// The verdict where the SCIM API is not found. `None` where the health report fails otherwise.
+fn scim_not_found(google: bool, ping: &Reading<()>, health: &Reading<HealthReport>) -> Option<Verdict> {
+    if health.document().is_some() {
+        let (class, detail) = if google {
+            (Class::Ok, Detail::AsDeclared)
+        } else {
+            (
+                Reason::ScimDisabled.class(),
+                Detail::Answered(Request::Users, 404),
+            )
+        };
+        return Some(Verdict {
+            class,
+            auth_failed: Truth::False,
+            scim_disabled: Truth::True,
+            scim_api: ScimApi::Disabled,
+            ..Verdict::undecided(Reason::ScimDisabled, Some(detail))
+        });
+    }
+    if *health != Reading::Answered(Answer::NotFound) {
+        return None;
+    }
+    // Two 404 of a bridge have two readings: its SCIM API is off, or its paths are not routed. The declaration chooses.
+    // Without `pong` they are no bridge's, and there is nothing to choose.
+    Some(if google && ping.document().is_some() {
+        Verdict {
+            scim_disabled: Truth::True,
+            ..Verdict::undecided(Reason::ScimDisabled, Some(Detail::KeyUnproven))
+        }
+    } else {
+        Verdict {
+            may_be_a_front: ping.document().is_none(),
+            ..Verdict::undecided(Reason::PathNotFound, Some(Detail::Answered(Request::Users, 404)))
+        }
+    })
 }
 
 /// Whether a front may have given the answers that lead to `reason`. While a bridge restarts, fronts answer `/ping` in

@@ -3,8 +3,7 @@
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use scim_bridge_operator::bridge::Names;
@@ -68,7 +67,8 @@ pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
     questions: Arc<Mutex<Vec<Question>>>,
     serving: [JoinHandle<()>; 2],
-    files: Arc<Scratch>,
+    /// Made when they are wanted.
+    files: OnceLock<Arc<Scratch>>,
 }
 
 /// Says what to reply.
@@ -100,11 +100,6 @@ impl NameServer {
             questions: Arc::clone(&questions),
             reply: Arc::new(Mutex::new(reply)),
         };
-        let files = Scratch::new("names")?;
-        fs::write(
-            files.path().join("resolv.conf"),
-            format!("nameserver {}\n", address.ip()),
-        )?;
         Ok(Self {
             address,
             questions,
@@ -112,22 +107,16 @@ impl NameServer {
                 tokio::spawn(desk.clone().serve_udp(socket)),
                 tokio::spawn(desk.serve_tcp(listener)),
             ],
-            files,
+            files: OnceLock::new(),
         })
     }
 
-    /// Looks names up at this server.
+    /// Looks names up at this server, without a hosts file.
     pub(crate) fn names(&self) -> Names {
-        self.names_by(&self.files.path().join("no-hosts"))
-    }
-
-    /// The same with this hosts file.
-    pub(crate) fn names_by(&self, hosts: &Path) -> Names {
-        Names::by(
-            self.files.path().join("resolv.conf"),
-            hosts.to_owned(),
-            self.address.port(),
-        )
+        let folder = self.files.get_or_init(|| Scratch::new("names").unwrap()).path();
+        let resolv_conf = folder.join("resolv.conf");
+        fs::write(&resolv_conf, format!("nameserver {}\n", self.address.ip())).unwrap();
+        Names::by(resolv_conf, folder.join("hosts"), self.address.port())
     }
 
     /// How many questions there were.

@@ -165,10 +165,12 @@ async fn hold_at(host: &str, rows: Vec<(&str, Shown, Trusted, Option<TransportFa
     differences.assert_none();
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a row may also have none")]
 const fn untrusted(fault: ChainFault) -> Option<TransportFailure> {
     Some(TransportFailure::CertificateUntrusted(fault))
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a row may also have none")]
 const fn expired(fault: DateFault) -> Option<TransportFailure> {
     Some(TransportFailure::CertificateExpired(fault))
 }
@@ -352,7 +354,7 @@ async fn what_authorities_may_not() {
     let with_address: Edit<'_> = &|params| {
         params
             .subject_alt_names
-            .push(SanType::IpAddress([192, 0, 2, 1].into()))
+            .push(SanType::IpAddress([192, 0, 2, 1].into()));
     };
 
     let ours = root("ours", &plain);
@@ -374,7 +376,7 @@ async fn what_authorities_may_not() {
     let old_twin = root("twin", &plain);
 
     let short = root("short", &|params| {
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0))
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     });
     let below_short = below(&short, "below short", &plain);
     let unmarked = below(&ours, "unmarked", &|params| params.is_ca = IsCa::ExplicitNoCa);

@@ -198,9 +198,10 @@ impl Certificate {
         }
         chain.insert(0, certificate.der().clone());
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let versions: &[_] = match self {
-            Self::Mutual(Asking::Tls12(_)) => &[&TLS12],
-            _ => &[&TLS13, &TLS12],
+        let versions: &[_] = if matches!(self, Self::Mutual(Asking::Tls12(_))) {
+            &[&TLS12]
+        } else {
+            &[&TLS13, &TLS12]
         };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)
@@ -256,9 +257,10 @@ impl Peer {
                         // A certificate of ten megabytes does not fit into what is usually buffered.
                         session.set_buffer_limit(None);
                         let raw = socket.try_clone().unwrap();
-                        let alert = match row.certificate {
-                            Certificate::Mutual(Asking::Tls12(alert)) => Some(alert),
-                            _ => None,
+                        let alert = if let Certificate::Mutual(Asking::Tls12(alert)) = row.certificate {
+                            Some(alert)
+                        } else {
+                            None
                         };
                         let stream = StreamOwned::new(session, Alerting { socket, alert });
                         converse(stream, &raw, path, &row.act, &heard);

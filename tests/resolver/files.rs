@@ -52,7 +52,7 @@ async fn changes_are_seen() {
         (format!("nameserver {second}\n"), "10.0.0.4 scim.test"),
         (format!("nameserver {first}\n"), "10.0.0.4 other.test"),
     ] {
-        write(&folder, &resolv_conf, hosts);
+        write(folder.path(), &resolv_conf, hosts);
         seen.push(told(names.look_up("scim.test", LIMIT).await));
     }
     assert_eq!(seen, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.1"]);
@@ -73,7 +73,7 @@ async fn each_server_has_its_turn() {
     let servers = Servers::start(&[KNOWN, KNOWN, KNOWN]).await;
     let folder = Scratch::new("resolver").unwrap();
     for (options, expected) in [("", [6, 0, 0]), ("options rotate", [2, 2, 2])] {
-        write(&folder, &servers.resolv_conf(options), "");
+        write(folder.path(), &servers.resolv_conf(options), "");
         let names = names(folder.path(), servers.port);
         let count = || {
             let all = servers.listening.iter().flatten();
@@ -99,7 +99,7 @@ async fn one_look_up_does_not_ask_without_end() {
     let folder = Scratch::new("resolver").unwrap();
     let domains: Vec<_> = (0..32).map(|number| format!("d{number}.test")).collect();
     let lines = format!("search {}\noptions ndots:15 attempts:5", domains.join(" "));
-    write(&folder, &servers.resolv_conf(&lines), "");
+    write(folder.path(), &servers.resolv_conf(&lines), "");
     let found = ends(
         "a look-up",
         names(folder.path(), servers.port).look_up("scim", LIMIT),
@@ -122,7 +122,7 @@ async fn the_longest_list_of_a_pod_is_searched() {
     let folder = Scratch::new("resolver").unwrap();
     let domains: Vec<_> = (0..32).map(|number| format!("d{number}.test")).collect();
     let lines = format!("search {}\noptions ndots:5", domains.join(" "));
-    write(&folder, &servers.resolv_conf(&lines), "");
+    write(folder.path(), &servers.resolv_conf(&lines), "");
     let found = names(folder.path(), servers.port)
         .look_up("scim.example", LIMIT)
         .await;
@@ -135,7 +135,7 @@ async fn a_look_up_ends_in_time() {
     let servers = Servers::start(&["* SILENT", "* SILENT", "* SILENT"]).await;
     let folder = Scratch::new("resolver").unwrap();
     write(
-        &folder,
+        folder.path(),
         &servers.resolv_conf("search a.test b.test\noptions ndots:5"),
         "",
     );
@@ -168,7 +168,7 @@ async fn a_slow_server_is_still_heard() {
         slow.ip(),
         silent.address.ip()
     );
-    write(&folder, &resolv_conf, "");
+    write(folder.path(), &resolv_conf, "");
     let found = ends(
         "a look-up",
         names(folder.path(), slow.port()).look_up("scim.test", LIMIT),

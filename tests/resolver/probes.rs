@@ -1,11 +1,10 @@
 //! What a user reads: whole probes of a bridge whose name takes its time, or is not where it was looked for.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use bridge_front::Front;
 use futures::future::join_all;
 use scim_bridge_operator::bridge::{HttpProber, ProbeOrder, proxy::BridgeProxy};
-use testbed::scratch::Scratch;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
@@ -13,7 +12,7 @@ use tokio::{
 
 use crate::{
     support::{Differences, LIMIT, SHORT, bridge, ends, only, order_for, probe_by, prober, told},
-    table::{Servers, names, write},
+    table::{Folders, Servers, names},
 };
 
 const NAME: &str = "scim.test";
@@ -35,29 +34,25 @@ fn order(front: &Front, name: &str, timeout: Duration) -> ProbeOrder {
 /// Servers and a file that names them.
 struct Place {
     servers: Servers,
-    folder: Arc<Scratch>,
+    folder: PathBuf,
 }
 
 impl Place {
-    async fn new(zones: &[&str], resolv_conf: &str, hosts: &str) -> Self {
+    async fn new(folders: &Folders, zones: &[&str], resolv_conf: &str, hosts: &str) -> Self {
         let servers = Servers::start(zones).await;
-        let folder = Scratch::new("resolver").unwrap();
-        write(&folder, &servers.resolv_conf(resolv_conf), hosts);
+        let folder = folders.with(&servers.resolv_conf(resolv_conf), hosts);
         Self { servers, folder }
     }
 
-    fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     fn prober(&self) -> HttpProber {
-        prober().resolving_by(names(self.folder(), self.servers.port))
+        prober().resolving_by(names(&self.folder, self.servers.port))
     }
 }
 
 /// As with an egress policy that leaves DNS out. The longest time is of the same kind as the default, and takes as long.
 #[tokio::test]
 async fn silent_dns_is_not_a_silent_bridge() {
+    let folders = Folders::new();
     let front = front(NAME).await;
     let mut differences = Differences::default();
     let rows = [
@@ -102,7 +97,7 @@ async fn silent_dns_is_not_a_silent_bridge() {
         ),
     ];
     let outcomes = join_all(rows.map(async |(_, zones, resolv_conf, timeout)| {
-        let place = Place::new(zones, resolv_conf, "").await;
+        let place = Place::new(&folders, zones, resolv_conf, "").await;
         told(
             None,
             &probe_by(&place.prober(), &order(&front, NAME, timeout)).await,
@@ -138,9 +133,10 @@ const FOUND: [(&str, &str, &str, &str, &[&str]); 11] = [
 
 #[tokio::test]
 async fn the_bridge_is_found() {
+    let folders = Folders::new();
     let mut differences = Differences::default();
     let outcomes = join_all(FOUND.map(async |(_, name, resolv_conf, hosts, zones)| {
-        let place = Place::new(zones, resolv_conf, hosts).await;
+        let place = Place::new(&folders, zones, resolv_conf, hosts).await;
         let address = if name == "v6.test" {
             "[::1]:0"
         } else {
@@ -167,6 +163,7 @@ async fn the_bridge_is_found() {
 /// `https://scim.test.` is that name and no other, also where the address is looked up for another name's certificate.
 #[tokio::test]
 async fn an_absolute_name_is_absolute() {
+    let folders = Folders::new();
     // A search domain leads to an address where nobody listens.
     let zone = "scim.test.a.test 127.0.0.9; scim.test 127.0.0.1";
     for (host, server_name, expected) in [
@@ -174,7 +171,7 @@ async fn an_absolute_name_is_absolute() {
         ("scim.test.", Some("certified.test"), "1: scim.test"),
         ("SCIM.test.", None, "1: scim.test"),
     ] {
-        let place = Place::new(&[zone], "search a.test\noptions ndots:5", "").await;
+        let place = Place::new(&folders, &[zone], "search a.test\noptions ndots:5", "").await;
         let front = front(server_name.unwrap_or(NAME)).await;
         let mut order = order(&front, host, LIMIT);
         order.route.server_name = server_name.map(str::to_owned);
@@ -187,7 +184,8 @@ async fn an_absolute_name_is_absolute() {
 /// The dot is for this machine's resolver alone.
 #[tokio::test]
 async fn the_bridge_sees_no_dot() {
-    let place = Place::new(&["scim.test 127.0.0.1"], "", "").await;
+    let folders = Folders::new();
+    let place = Place::new(&folders, &["scim.test 127.0.0.1"], "", "").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let heard = tokio::spawn(async move {
@@ -216,6 +214,7 @@ async fn the_bridge_sees_no_dot() {
 /// The proxy's name is looked up like any other, and its failure is not the bridge's name's.
 #[tokio::test]
 async fn the_name_of_the_proxy() {
+    let folders = Folders::new();
     let front = front(NAME).await;
     // Nobody there opens a tunnel: what counts is that it was found.
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -247,7 +246,7 @@ async fn the_name_of_the_proxy() {
             "ConnectFailed (GET /ping: the operator's own proxy (--bridge-proxy) cannot be reached)",
         ),
     ] {
-        let place = Place::new(&[zone], "", "").await;
+        let place = Place::new(&folders, &[zone], "", "").await;
         let prober = place.prober().through(Some(BridgeProxy {
             url: format!("http://proxy.test:{port}").parse().unwrap(),
             exceptions: Vec::new(),

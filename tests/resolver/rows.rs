@@ -1,6 +1,6 @@
 //! The table: files, servers, a name, and what becomes of it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// One look-up.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,27 @@ impl Row {
     const fn unlike_the_system(mut self, why: &'static str) -> Self {
         self.unlike_the_system = Some(why);
         self
+    }
+
+    pub(crate) fn expected(&self) -> String {
+        format!("{} | {}", self.found, self.asked)
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            what,
+            name,
+            resolv_conf,
+            hosts,
+            zones,
+            ..
+        } = self;
+        write!(
+            f,
+            "{what}: {name} with {resolv_conf:?}, hosts {hosts:?}, servers {zones:?}"
+        )
     }
 }
 

@@ -3,9 +3,11 @@
 use std::{
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
-    sync::Arc,
-    time::Instant,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures::future::join_all;
@@ -92,10 +94,33 @@ impl Servers {
     }
 }
 
-/// Files for one look-up.
-pub(crate) fn write(folder: &Arc<Scratch>, resolv_conf: &str, hosts: &str) {
-    fs::write(folder.path().join("resolv.conf"), resolv_conf).unwrap();
-    fs::write(folder.path().join("hosts"), hosts).unwrap();
+/// Folders for the files of look-ups. To make a [`Scratch`] takes long where others make theirs.
+pub(crate) struct Folders {
+    scratch: Arc<Scratch>,
+    made: AtomicUsize,
+}
+
+impl Folders {
+    pub(crate) fn new() -> Self {
+        Self {
+            scratch: Scratch::new("resolver").unwrap(),
+            made: AtomicUsize::new(0),
+        }
+    }
+
+    /// Another one, with these files.
+    pub(crate) fn with(&self, resolv_conf: &str, hosts: &str) -> PathBuf {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let folder = self.scratch.path().join(number.to_string());
+        fs::create_dir(&folder).unwrap();
+        write(&folder, resolv_conf, hosts);
+        folder
+    }
+}
+
+pub(crate) fn write(folder: &Path, resolv_conf: &str, hosts: &str) {
+    fs::write(folder.join("resolv.conf"), resolv_conf).unwrap();
+    fs::write(folder.join("hosts"), hosts).unwrap();
 }
 
 pub(crate) fn names(folder: &Path, port: u16) -> Names {
@@ -115,41 +140,31 @@ pub(crate) fn told(found: Result<Vec<IpAddr>, ResolveError>) -> String {
     }
 }
 
-async fn look_up(row: &Row) -> (String, String) {
-    let servers = Servers::start(row.zones).await;
-    let folder = Scratch::new("resolver").unwrap();
-    write(&folder, &servers.resolv_conf(row.resolv_conf), row.hosts);
-    let names = names(folder.path(), servers.port);
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let found = told(ends(row.what, names.look_up(row.name, row.within)).await);
-        // One family waits 50 ms for the other, which a busy machine may need for itself.
-        let is_part = found != row.found && found.split(' ').all(|address| row.found.contains(address));
-        if !is_part || Instant::now() > deadline {
-            return (found, servers.asked());
+/// What a row comes to, and what the servers were asked. On a busy machine a share may be over before its answer is
+/// there, once or twice, and not always.
+async fn look_up(folders: &Folders, row: &Row) -> String {
+    let mut seen = String::new();
+    for times in [1, 1, 2, 2, 4, 4] {
+        let servers = Servers::start(row.zones).await;
+        let folder = folders.with(&servers.resolv_conf(row.resolv_conf), row.hosts);
+        let names = names(&folder, servers.port);
+        let within = LIMIT.min(row.within * times);
+        let found = told(ends(row.what, names.look_up(row.name, within)).await);
+        seen = format!("{found} | {}", servers.asked());
+        if seen == row.expected() {
+            break;
         }
     }
+    seen
 }
 
 #[tokio::test]
 async fn every_row() {
     let mut differences = Differences::default();
-    let seen = join_all(ROWS.iter().map(look_up)).await;
-    for (row, (found, asked)) in ROWS.iter().zip(seen) {
-        let Row {
-            what,
-            name,
-            resolv_conf,
-            hosts,
-            zones,
-            ..
-        } = row;
-        let row_text = format!("{what}: {name} with {resolv_conf:?}, hosts {hosts:?}, servers {zones:?}");
-        differences.compare(
-            row_text,
-            &format!("{} | {}", row.found, row.asked),
-            &format!("{found} | {asked}"),
-        );
+    let folders = Folders::new();
+    let seen = join_all(ROWS.iter().map(|row| look_up(&folders, row))).await;
+    for (row, seen) in ROWS.iter().zip(seen) {
+        differences.compare(row, &row.expected(), &seen);
     }
     differences.assert_none();
 }
@@ -157,6 +172,7 @@ async fn every_row() {
 /// What the table does not show: by which way, for which family, and with what.
 #[tokio::test]
 async fn how_it_was_asked() {
+    let folders = Folders::new();
     for (resolv_conf, zone, expected) in [
         ("", "scim.test 10.0.0.1", "A/udp AAAA/udp"),
         ("options no-aaaa", "scim.test 10.0.0.1", "A/udp"),
@@ -177,9 +193,8 @@ async fn how_it_was_asked() {
         ),
     ] {
         let servers = Servers::start(&[zone]).await;
-        let folder = Scratch::new("resolver").unwrap();
-        write(&folder, &servers.resolv_conf(resolv_conf), "");
-        let names = names(folder.path(), servers.port);
+        let folder = folders.with(&servers.resolv_conf(resolv_conf), "");
+        let names = names(&folder, servers.port);
         let _ = ends(zone, names.look_up("scim.test", ROWS[0].within)).await;
         let asked = servers.listening[0].as_ref().unwrap().asked();
         let mut asked: Vec<_> = asked
