@@ -52,8 +52,8 @@ async fn a_namespace_of_bridges_that_hang_holds_up_no_other() {
     }
 }
 
-/// A bridge is asked for one connection at a time. One that gets no turn within its timeout is not told of a bridge that
-/// does not answer: nobody has asked for it. It says what it waits for, and has its turn later.
+/// A bridge is asked for one connection at a time. One that gets no turn within its timeout reports no time-out: the bridge
+/// was not asked. It says what it waits for, and has its turn later.
 #[tokio::test]
 async fn a_bridge_that_is_busy_with_another_key() {
     let bed = Bed::new("busy-bridge").await;
@@ -80,6 +80,7 @@ async fn a_bridge_that_is_busy_with_another_key() {
     );
     gate.open();
     bed.expect("patient", "True Connected").await;
-    bed.expect("hasty", "False AuthFailed Stalled").await;
+    // The server behind the gate takes any key.
+    bed.expect("hasty", "True Connected").await;
     assert_eq!(bridge.traffic().max_in_flight, 1, "requests at once");
 }
