@@ -24,13 +24,20 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 
 .PHONY: test
 test: lint supply-chain tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
-	cargo test $(CARGO_FLAGS) --workspace
+	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
+
+# Where all that is random begins, in every program. Each failure prints the command that repeats it.
+HOSTILE_SEED := $(or $(HOSTILE_SEED),$(shell date +%s))
 
 .PHONY: test-hostile
-test-hostile: tools ## Run what docs/security.md rests on with its full budgets: hostile bridges, addresses, faults, storms, leaks, the model
-	HOSTILE=full cargo test $(CARGO_FLAGS) --lib --test security --test address --test tenancy --test hostile --test leaks \
-	  --test corpus --test model --test invariants --test bridge --test faults --test leadership --test storms
-	HOSTILE=full cargo test $(CARGO_FLAGS) --test controller events::checks_without_a_change_tell_nothing
+test-hostile: tools ## Run what docs/security.md rests on with its full budgets: hostile bridges, addresses, faults, storms, leaks, the model (HOSTILE_SEED=1)
+	@export HOSTILE=full HOSTILE_SEED=$(HOSTILE_SEED); \
+	echo "make test-hostile HOSTILE_SEED=$(HOSTILE_SEED) repeats this run"; \
+	failed=0; \
+	cargo test $(CARGO_FLAGS) --no-fail-fast --lib --test security --test address --test tenancy --test hostile --test leaks \
+	  --test corpus --test model --test invariants --test bridge --test faults --test leadership --test storms || failed=1; \
+	cargo test $(CARGO_FLAGS) --test controller events::checks_without_a_change_tell_nothing || failed=1; \
+	exit $$failed
 
 FUZZ := 0.13.2
 FUZZ_SECONDS ?= 600

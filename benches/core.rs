@@ -119,6 +119,7 @@ fn pass<'a>(target: &'a Target, evidence: &'a Evidence, now: Timestamp) -> Pass<
         evidence,
         now,
         late: Duration::ZERO,
+        early: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
+        v1alpha1::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{ConditionType, Reason},
     },
     domain::{
@@ -53,6 +53,7 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
             evidence,
             now: now(),
             late: Duration::ZERO,
+            early: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         },
     );
@@ -81,6 +82,12 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
 
 /// What a user sees after each of these probes, one a minute: `Ready reason consecutiveFailures progress`.
 fn life(probes: &[Evidence]) -> Vec<String> {
+    let unchanged: Vec<_> = probes.iter().map(|evidence| (1, "1", evidence.clone())).collect();
+    changing_life(&unchanged)
+}
+
+/// The same with the generation of the specification and the version of the CA at each probe.
+fn changing_life(probes: &[(i64, &str, Evidence)]) -> Vec<String> {
     let spec = serde_json::from_value(serde_json::json!({
         "url": "https://scim.example.com",
         "apiKeySecretRef": {"name": "corp-scim"},
@@ -92,20 +99,28 @@ fn life(probes: &[Evidence]) -> Vec<String> {
         ..Default::default()
     };
     let mut lines = Vec::new();
-    for (minute, evidence) in (0..).zip(probes) {
+    for (minute, (generation, ca, evidence)) in (0..).zip(probes) {
+        let ca = ObjectVersion {
+            uid: "ca".to_owned(),
+            resource_version: (*ca).to_owned(),
+        };
         let outcome = next_status(
             &status,
             &Pass {
                 uid: "uid",
-                generation: 1,
+                generation: *generation,
                 declared: OKTA,
                 target: Some(&target),
-                versions: Versions::default(),
+                versions: Versions {
+                    ca: Some(ca),
+                    ..Versions::default()
+                },
                 requested: None,
                 failures_before: status.consecutive_failures,
                 evidence,
                 now: now() + Duration::from_mins(minute),
                 late: Duration::ZERO,
+                early: Duration::ZERO,
                 heartbeat: Duration::from_mins(5),
             },
         );
@@ -462,6 +477,10 @@ fn something_is_missing_on_our_side() {
             Obstacle::ConsentMissing,
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
+        (
+            Obstacle::ConsentMalformed,
+            "False ConsentMissing False Unknown Unknown + Stalled",
+        ),
     ];
     assert_rows(rows.map(|(obstacle, expected)| (OKTA, Evidence::Blocked(obstacle), expected)));
     // A declaration is no evidence.
@@ -594,7 +613,7 @@ fn the_answer_is_not_a_bridges() {
             pinged(answered(TooLarge)),
             "False NotABridge False Unknown Unknown + Stalled",
         ),
-        // A passing failure comes before one that somebody has to mend: it may be its cause.
+        // A transient failure comes before one that somebody has to mend: it may be its cause.
         (
             OKTA,
             probed(answered(Unavailable(503)), answered(Foreign)),
@@ -720,6 +739,31 @@ fn nothing_is_held_for_a_bridge_that_speaks() {
         ["False NotABridge 0 Stalled", "False NotABridge 0 Stalled"],
         "no bridge has answered here before"
     );
+}
+
+/// What somebody has just changed on this side explains more than a front in the bridge's place, and goes on to do so.
+#[test]
+fn a_change_on_our_side_is_no_front() {
+    let connected = || probed(answered(Document(report())), answered(Document(3)));
+    let untrusted = || {
+        pinged(Reading::Failed(Transport::CertificateUntrusted(
+            ChainFault::UnknownIssuer(Roots::System),
+        )))
+    };
+    let stalled = "False CertificateUntrusted 0 Stalled";
+    for (generation, ca) in [(1, "2"), (2, "1")] {
+        let mut probes = vec![(1, "1", connected())];
+        probes.extend(vec![(generation, ca, untrusted()); 4]);
+        let life = changing_life(&probes);
+        assert_eq!(life.get(1..), Some([stalled; 4].map(str::to_owned).as_slice()));
+    }
+    // Once a bridge has answered by what is new, a front may come again.
+    let life = changing_life(&[
+        (1, "1", connected()),
+        (2, "2", connected()),
+        (2, "2", untrusted()),
+    ]);
+    assert_eq!(life.last().map(String::as_str), Some("True Connected 1"));
 }
 
 #[test]

@@ -134,6 +134,7 @@ fn status_after(declared: IdentityProvider, passes: &[Evidence]) -> ScimBridgeCo
             evidence,
             now: Timestamp::from_second(START + 60 * minute).unwrap(),
             late: Duration::ZERO,
+            early: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         };
         status = next_status(&status, &pass).status;

@@ -13,6 +13,7 @@ use proptest::{
     option,
     prelude::*,
     sample::{select, subsequence},
+    test_runner::RngSeed,
 };
 use scim_bridge_operator::{
     api::{
@@ -21,7 +22,7 @@ use scim_bridge_operator::{
             ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus,
         },
-        vocabulary::{Class, ConditionType, Reason},
+        vocabulary::{Class, ConditionType, Truth},
     },
     bridge::stages::Layer,
     check::steps::{self as way, Mark, Reached, walk},
@@ -132,6 +133,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         Obstacle::SecretKeyMissing,
         Obstacle::ApiKeyMalformed,
         Obstacle::ConsentMissing,
+        Obstacle::ConsentMalformed,
         Obstacle::CaNotFound,
     ]);
     let obstacle = select(obstacles);
@@ -275,7 +277,7 @@ fn check(status: &ScimBridgeConnectionStatus, generation: i64) -> Result<(), Tes
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, rng_seed: RngSeed::Fixed(testbed::seed()), ..ProptestConfig::default() })]
 
     /// Any life of a connection keeps every invariant.
     #[test]
@@ -315,7 +317,7 @@ proptest! {
                         failures_before: failures,
                         evidence: &evidence,
                         now,
-                        late: Duration::ZERO, heartbeat: HEARTBEAT,
+                        late: Duration::ZERO, early: Duration::ZERO, heartbeat: HEARTBEAT,
                     };
                     let outcome = next_status(&status, &pass);
                     let next = &outcome.status;
@@ -366,7 +368,7 @@ proptest! {
         let start = Timestamp::from_second(START).unwrap();
         let pass = |now, failures_before| Pass {
             uid: "9f0c", generation: 1, declared, target: Some(&target), versions: Versions::default(),
-            requested: None, failures_before, evidence: &evidence, now, late: Duration::ZERO, heartbeat: HEARTBEAT,
+            requested: None, failures_before, evidence: &evidence, now, late: Duration::ZERO, early: Duration::ZERO, heartbeat: HEARTBEAT,
         };
         // The grace of a missing Secret and the threshold of transient failures are behind us.
         let mut status = fresh;
@@ -378,38 +380,59 @@ proptest! {
         }
         let written = status.last_probe_time.clone().unwrap().0;
         let again = next_status(&status, &pass(written + Duration::from_secs(pause), status.consecutive_failures));
-        prop_assert_eq!(again.change, Change::Unchanged);
+        // A refused key is not sent again so early; where it is, the status tells.
+        let was_told = again.status.refused_key_retry_time == status.refused_key_retry_time;
+        prop_assert_eq!(again.change, if was_told { Change::Unchanged } else { Change::Heartbeat });
         let later = next_status(&status, &pass(written + HEARTBEAT, status.consecutive_failures));
         prop_assert_eq!(later.change, Change::Heartbeat);
     }
 
-    /// After a refusal the key is not sent again within the hour, whatever the bridge does, unless something changes.
+    /// The schedule does not send a refused key again within the hour: through other evidence, requests and restarts.
     #[test]
-    fn a_refused_key_rests(following in vec(evidence(), 0..6), interval in 30_u64..600) {
-        let target = target(None, interval, 1);
+    fn a_refused_key_rests(
+        following in vec((evidence(), 0_u64..8000, any::<bool>()), 0..8),
+        interval in 30_u64..600,
+        threshold in 1_u8..4,
+    ) {
+        let target = target(None, interval, threshold);
         let mut status = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
         let mut now = Timestamp::from_second(START).unwrap();
-        let refusal = Evidence::Probed(Exchange {
-            users: Reading::Answered(Answer::Unauthorized),
-            ..Exchange::default()
-        });
-        for evidence in std::iter::once(&refusal).chain(&following) {
+        let refusal = (
+            Evidence::Probed(Exchange { users: Reading::Answered(Answer::Unauthorized), ..Exchange::default() }),
+            0,
+            false,
+        );
+        let (mut sent, mut early) = (None, Duration::ZERO);
+        for (evidence, ahead, restarts) in std::iter::once(&refusal).chain(&following) {
+            let was_sent = matches!(evidence, Evidence::Probed(exchange) if exchange.sent_the_key());
+            if let Some(sent) = sent.filter(|_| was_sent && early.is_zero()) {
+                let rested = Duration::try_from(now.duration_since(sent)).unwrap();
+                prop_assert!(rested >= REFUSED_KEY_INTERVAL * 9 / 10 - Duration::from_secs(1), "{:?}", rested);
+            }
             let outcome = next_status(&status, &Pass {
                 uid: "9f0c", generation: 1, declared: None, target: Some(&target),
                 versions: Versions { credential: Some(version(1)), ..Versions::default() },
-                requested: None, failures_before: status.consecutive_failures, evidence, now, late: Duration::ZERO, heartbeat: HEARTBEAT,
+                requested: None, failures_before: status.consecutive_failures, evidence, now,
+                late: Duration::ZERO, early, heartbeat: HEARTBEAT,
             });
-            if reason_of(&outcome.status.conditions) == Some(Reason::AuthFailed) {
-                let delay = Duration::try_from(outcome.next.duration_since(now)).unwrap();
-                prop_assert!(delay >= REFUSED_KEY_INTERVAL * 9 / 10, "{delay:?}");
-            } else {
-                prop_assert!(outcome.verdict.class != Class::Transient,
-                    "a transient failure must not take back a refusal");
-                // Something else is known of the connection now; another refusal would begin anew.
+            if outcome.verdict.auth_failed == Truth::False {
+                prop_assert_eq!(outcome.status.refused_key_retry_time, None);
                 break;
             }
-            now = outcome.next;
-            status = outcome.status;
+            prop_assert!(outcome.status.refused_key_retry_time.is_some(), "{:?}", outcome.status);
+            if was_sent {
+                sent = Some(now);
+            }
+            let mut next = outcome.next;
+            if outcome.change != Change::Unchanged {
+                status = outcome.status;
+            }
+            if *restarts {
+                next = pace_of("9f0c", target.interval, &status, now).resume(&status, now);
+            }
+            // Somebody may ask before it is time.
+            early = Duration::from_secs(ahead.saturating_sub(4000)).min(Duration::try_from(next.duration_since(now)).unwrap());
+            now = next - early;
         }
     }
 
@@ -417,7 +440,7 @@ proptest! {
     #[test]
     fn delays_are_bounded(uid in "[0-9a-f]{8}", interval in 30_u64..86_400, failures in 0_u32..1000, asked in option::of(0_u64..100_000)) {
         let interval = Duration::from_secs(interval);
-        let pace = Pace { uid: &uid, interval, standing: Reason::Connected, failures, retry_after: asked.map(Duration::from_secs) };
+        let pace = Pace { uid: &uid, interval, failures, rest: Duration::ZERO, retry_after: asked.map(Duration::from_secs) };
         let delay = pace.delay();
         if failures == 0 {
             prop_assert!(delay >= interval * 9 / 10 && delay <= interval * 11 / 10, "{delay:?}");
@@ -441,13 +464,11 @@ proptest! {
         interval in 30_u64..86_400,
         late in 0_u64..100_000,
         failures in 0_u32..3,
-        refused in any::<bool>(),
     ) {
-        let standing = if refused { Reason::AuthFailed } else { Reason::Connected };
         let (interval, late) = (Duration::from_secs(interval), Duration::from_secs(late));
-        let pace = Pace { uid: &uid, interval, standing, failures, retry_after: None };
+        let pace = Pace { uid: &uid, interval, failures, rest: Duration::ZERO, retry_after: None };
         let (delay, after) = (pace.delay(), pace.delay_after(late));
-        if refused || failures > 0 {
+        if failures > 0 {
             prop_assert_eq!(after, delay);
         } else if late <= delay / 2 {
             prop_assert_eq!(after + late, delay);
@@ -456,12 +477,12 @@ proptest! {
         }
     }
 
-    /// A restart neither forgets a plan nor makes a herd, and waits for no plan that a wrong clock has made.
+    /// A restart neither forgets a plan nor a refusal, makes no herd, and waits for no plan that a wrong clock has made.
     #[test]
     fn a_restart_goes_on(
         uid in "[0-9a-f]{8}",
         interval in 30_u64..86_400,
-        refused in any::<bool>(),
+        refused in option::of(-10_000_i64..100_000),
         probed in -100_000_i64..10_000,
         delay in 5_u64..100_000,
         valid in -10_000_i64..100_000,
@@ -469,32 +490,27 @@ proptest! {
         let now = Timestamp::from_second(START).unwrap();
         let time = |seconds: i64| now + Duration::from_secs(100_000) - Duration::from_secs(u64::try_from(100_000 - seconds).unwrap());
         let at = |seconds| Some(Time(time(seconds)));
-        let planned = probed + i64::try_from(delay).unwrap();
-        let blank = ScimBridgeConnectionStatus::default();
+        let planned = (probed + i64::try_from(delay).unwrap()).min(100_000);
         let period = Duration::from_secs(interval);
-        let regular = if refused { period.max(REFUSED_KEY_INTERVAL) } else { period };
-        let pace = Pace {
-            standing: if refused { Reason::AuthFailed } else { Reason::Connected },
-            ..pace_of(&uid, period, &blank)
-        };
         let status = ScimBridgeConnectionStatus {
             last_probe_time: at(probed),
-            next_probe_time: at(planned.min(100_000)),
+            next_probe_time: at(planned),
             valid_until: at(valid),
-            ..blank
+            refused_key_retry_time: refused.and_then(at),
+            ..Default::default()
         };
-        let planned = planned.min(100_000);
-        let resumed = pace.resume(&status, now);
-        prop_assert!(resumed >= now);
-        let longest = (regular * 11 / 10).max(RETRY_AFTER_MAX);
+        let resumed = pace_of(&uid, period, &status, now).resume(&status, now);
+        let rest = Duration::from_secs(u64::try_from(refused.unwrap_or_default()).unwrap_or_default());
+        let rest = rest.min(period.max(REFUSED_KEY_INTERVAL) * 11 / 10);
+        prop_assert!(resumed >= now + rest, "a refused key rests");
         let is_possible = probed <= 0 && 0 < planned
-            && Duration::from_secs(u64::try_from(planned - probed).unwrap()) <= longest;
-        if is_possible && (valid > 0 || refused) {
-            prop_assert_eq!(resumed, time(planned), "as planned");
-        } else if valid <= 0 {
-            prop_assert_eq!(resumed, now, "a stale verdict is renewed at once");
+            && Duration::from_secs(u64::try_from(planned - probed).unwrap()) <= (period * 11 / 10).max(RETRY_AFTER_MAX);
+        if valid <= 0 {
+            prop_assert_eq!(resumed, now + rest, "a stale verdict is renewed at once");
+        } else if is_possible {
+            prop_assert_eq!(resumed, time(planned).max(now + rest), "as planned");
         } else {
-            prop_assert!(resumed <= now + regular, "in its slot");
+            prop_assert!(resumed <= now + period.max(rest), "in its slot");
         }
     }
 
@@ -561,6 +577,143 @@ proptest! {
     }
 }
 
+/// What becomes of the memory of a refusal, ten minutes after it.
+#[test]
+fn a_refusal_is_remembered_apart_from_the_reason() {
+    let target = target(None, 300, 1);
+    let start = Timestamp::from_second(START).unwrap();
+    let minutes = Duration::from_mins;
+    let pass = |evidence, now| Pass {
+        uid: "9f0c",
+        generation: 1,
+        declared: None,
+        target: Some(&target),
+        versions: Versions {
+            credential: Some(version(1)),
+            ..Versions::default()
+        },
+        requested: None,
+        failures_before: 0,
+        evidence,
+        now,
+        late: Duration::ZERO,
+        early: Duration::ZERO,
+        heartbeat: HEARTBEAT,
+    };
+    let answers = |health: Answer<HealthReport>, users: Answer<u64>| {
+        Evidence::Probed(Exchange {
+            ping: Reading::Answered(Answer::Document(())),
+            health: Reading::Answered(health),
+            users: Reading::Answered(users),
+            ..Exchange::default()
+        })
+    };
+    let at_ping = |ping| {
+        Evidence::Probed(Exchange {
+            ping,
+            ..Exchange::default()
+        })
+    };
+    let refused = answers(Answer::Unauthorized, Answer::Unauthorized);
+    let unavailable = answers(Answer::Unavailable(503), Answer::Unavailable(503));
+    let fresh = ScimBridgeConnectionStatus {
+        observed_generation: -1,
+        ..Default::default()
+    };
+    let before = next_status(&fresh, &pass(&refused, start));
+    let first = before.status.refused_key_retry_time.clone().unwrap().0;
+    assert_eq!(
+        Some(first),
+        before.status.next_probe_time.as_ref().map(|time| time.0)
+    );
+    let older = ScimBridgeConnectionStatus {
+        refused_key_retry_time: None,
+        ..before.status.clone()
+    };
+    let now = start + minutes(10);
+    let (kept, renewed, gone) = (Some(first), Some(first + minutes(10)), None);
+    let of = |evidence| Pass {
+        early: Duration::try_from(first.duration_since(now)).unwrap(),
+        ..pass(evidence, now)
+    };
+    let with = |versions: Versions| Pass {
+        versions,
+        ..of(&unavailable)
+    };
+    let known = Versions {
+        credential: Some(version(1)),
+        ..Versions::default()
+    };
+    let away = at_ping(Reading::Failed(TransportFailure::Connect));
+    let stranger = at_ping(Reading::Answered(Answer::Foreign));
+    let lost = answers(Answer::NotFound, Answer::NotFound);
+    let off = answers(Answer::Document(HealthReport::default()), Answer::NotFound);
+    let accepted = answers(Answer::Document(HealthReport::default()), Answer::Document(3));
+    let denied = Evidence::Blocked(Obstacle::HostDenied);
+    for (what, previous, pass, expected) in [
+        ("refused again", &before.status, of(&refused), renewed),
+        ("sent to a proxy", &before.status, of(&unavailable), renewed),
+        ("sent to a wrong path", &before.status, of(&lost), renewed),
+        ("nobody there", &before.status, of(&away), kept),
+        ("a stranger there", &before.status, of(&stranger), kept),
+        ("the host is denied", &before.status, of(&denied), kept),
+        ("as an older version wrote it", &older, of(&stranger), kept),
+        ("accepted", &before.status, of(&accepted), gone),
+        ("accepted, SCIM is off", &before.status, of(&off), gone),
+        (
+            "another specification",
+            &before.status,
+            Pass {
+                generation: 2,
+                ..of(&unavailable)
+            },
+            gone,
+        ),
+        (
+            "another key",
+            &before.status,
+            with(Versions {
+                credential: Some(version(2)),
+                ..Versions::default()
+            }),
+            gone,
+        ),
+        ("no key", &before.status, with(Versions::default()), gone),
+        (
+            "another CA",
+            &before.status,
+            with(Versions {
+                ca: Some(version(2)),
+                ..known.clone()
+            }),
+            gone,
+        ),
+        (
+            "another next key",
+            &before.status,
+            with(Versions {
+                next_credential: Some(version(2)),
+                ..known.clone()
+            }),
+            renewed,
+        ),
+    ] {
+        let outcome = next_status(previous, &pass);
+        let retry = outcome.status.refused_key_retry_time.as_ref().map(|time| time.0);
+        assert_eq!(retry, expected, "{what}");
+        let earliest = expected.unwrap_or(now);
+        assert!(
+            outcome.next >= earliest,
+            "{what}: the next probe is at {}",
+            outcome.next
+        );
+        if retry.is_some() {
+            let resumed = pace_of("9f0c", target.interval, &outcome.status, now).resume(&outcome.status, now);
+            assert!(resumed >= earliest, "{what}: after a restart it is at {resumed}");
+        }
+    }
+}
+
 /// A missing object is waited for, and then called missing, also where `Reconciling` has been True for long already.
 #[test]
 fn a_grace_ends_whatever_came_before() {
@@ -596,6 +749,7 @@ fn a_grace_ends_whatever_came_before() {
                 evidence,
                 now,
                 late: Duration::ZERO,
+                early: Duration::ZERO,
                 heartbeat: HEARTBEAT,
             },
         );
@@ -623,7 +777,7 @@ fn slots_are_spread() {
     let mut tenths = [0_u32; 10];
     for number in 0..1000 {
         let uid = format!("0a1b2c3d-0000-4000-8000-{number:012}");
-        let wait = pace_of(&uid, Duration::from_mins(5), &status)
+        let wait = pace_of(&uid, Duration::from_mins(5), &status, now)
             .resume(&status, now)
             .duration_since(now);
         tenths[usize::try_from(wait.as_secs() / 30).unwrap().min(9)] += 1;

@@ -78,6 +78,7 @@ fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
         evidence,
         now: Timestamp::from_second(NOW).unwrap(),
         late: Duration::ZERO,
+        early: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     };
     next_status(&ScimBridgeConnectionStatus::default(), &pass).status

@@ -112,7 +112,7 @@ impl JsonSchema for HumanDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     #[test]
     fn reads_what_people_write() {
@@ -149,6 +149,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(testbed::seed()),
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn shows_what_it_reads(seconds in 0_u64..100_000) {
             let shown = HumanDuration::from_secs(seconds).to_string();

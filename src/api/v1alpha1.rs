@@ -14,13 +14,15 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::duration::HumanDuration;
+use super::{address, duration::HumanDuration};
 
 /// Longest `spec.url`, in bytes.
 pub const MAX_URL_LENGTH: usize = 512;
 
 /// Names of Secrets and ConfigMaps (RFC 1123 subdomain, as Kubernetes itself asks).
 const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// Names in DNS, whose labels are bounded too.
+const DNS_NAME: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
 /// Keys of their `data`.
 const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
 
@@ -98,6 +100,11 @@ pub struct ScimBridgeConnectionSpec {
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''").message("must be https://HOST or https://HOST:PORT (http:// only with allowPlaintext)"),
         validation = Rule::new("!self.contains('@')").message("must not hold a user name or password: the key belongs into a Secret"),
         validation = Rule::new("!self.contains('?') && !self.contains('#')").message("must not hold a query or fragment"),
+        validation = Rule::new(address::characters()).message("must not hold blanks, control characters, backslashes or percent signs, nor more than 512 bytes"),
+        validation = Rule::new(address::port()).message("the port must be between 1 and 65535"),
+        validation = Rule::new(address::name()).message("the host must be a DNS name or an address: labels of 1 to 63 letters, digits, - and _, up to 253 in all"),
+        validation = Rule::new(address::ipv4()).message("a host that ends in a number must be an IPv4 address"),
+        validation = Rule::new(address::ipv6()).message("a host in brackets must be an IPv6 address, without a zone"),
         validation = Rule::new("!isURL(self) || url(self).getEscapedPath() in ['', '/', '/scim', '/scim/', '/scim/v2', '/scim/v2/']").message("must not hold a path other than /scim or /scim/v2: give the bridge's own address")
     )]
     pub url: String,
@@ -105,7 +112,8 @@ pub struct ScimBridgeConnectionSpec {
     /// The Secret entry that holds the bridge's bearer token, in the namespace of this object.
     pub api_key_secret_ref: ApiKeySecretRef,
 
-    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls, and its SCIM API is off.
+    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls from Google, and `Ready` is True
+    /// once a probe has seen that the bridge accepts the key and that its SCIM API is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_provider: Option<IdentityProvider>,
 
@@ -176,8 +184,8 @@ pub struct TlsSpec {
     /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
     /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    #[x_kube(validation = Rule::new("!isIP(self)").message("must be a DNS name, and no address"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
+    #[x_kube(validation = Rule::new(address::no_address()).message("must be a DNS name, and no address"))]
     pub server_name: Option<String>,
 }
 
@@ -296,8 +304,8 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_credential: Option<CredentialStatus>,
 
-    /// When a bridge last answered at `scimEndpoint`. While this is set, an answer of a front in place of the bridge counts
-    /// as a transient failure.
+    /// When a bridge last answered at `scimEndpoint`, for this specification and CA. While this is set, an answer of a front
+    /// in place of the bridge counts as a transient failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer_time: Option<Time>,
 
@@ -310,11 +318,17 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_time: Option<Time>,
 
+    /// The bridge refused the key that `credential` names. The operator does not send this key again before this time,
+    /// unless the specification, the Secret or the CA object changes, or an annotation asks for a check. Absent where no
+    /// refusal of this key is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_key_retry_time: Option<Time>,
+
     /// After this time the verdict is stale, whatever it says: the operator should have renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
 
-    /// Passing failures in a row. The verdict is held until there are `spec.failureThreshold`.
+    /// Consecutive transient failures. The last verdict is kept until this reaches `spec.failureThreshold`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub consecutive_failures: u32,

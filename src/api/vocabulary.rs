@@ -17,7 +17,7 @@ pub enum ConditionType {
     Connected,
     /// The bridge refused the key.
     AuthFailed,
-    /// The bridge's SCIM API is off, as it is with Google Workspace.
+    /// A probe has seen that the bridge's SCIM API is off, as it is with Google Workspace.
     ScimDisabled,
     /// A component that the bridge reports is not healthy, or its report has expired.
     Degraded,
@@ -25,7 +25,7 @@ pub enum ConditionType {
     CertificateExpiring,
     /// What the bridge says to the key of `spec.nextApiKeySecretRef`.
     NextApiKeyValid,
-    /// The operator is on its way to a verdict, or retries after a passing failure (kstatus `InProgress`).
+    /// The first probe has no result yet, or the operator retries after a transient failure (kstatus `InProgress`).
     Reconciling,
     /// Nothing will change until somebody acts (kstatus `Failed`).
     Stalled,

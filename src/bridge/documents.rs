@@ -224,7 +224,7 @@ fn clean_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
 
     const NOW: i64 = 1_772_546_816; // 2026-03-03T14:06:56Z
 
@@ -356,6 +356,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(testbed::seed()),
+            ..ProptestConfig::default()
+        })]
+
         #[test]
         fn parsers_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             let _ = read_health(&bytes, now());

@@ -20,7 +20,7 @@ use crate::{
         vocabulary::{Class, ConditionType, Truth},
     },
     domain::{
-        conditions::find,
+        conditions::{find, readiness},
         evidence::{Component, Evidence, Exchange, KeyTrial},
     },
 };
@@ -285,13 +285,13 @@ impl<'a> Document<'a> {
             next_api_key: exchange.and_then(|exchange| exchange.next_key).map(told),
             operator: operator.as_ref().map(|status| {
                 let ready = find(&status.conditions, ConditionType::Ready);
-                let said = ready.map(|ready| ready.reason.as_str());
+                let said = ready.map(|ready| (ready.status.as_str(), ready.reason.as_str()));
                 OperatorDocument {
-                    ready: ready.map(|ready| ready.status.as_str()),
-                    reason: said,
+                    ready: said.map(|(ready, _)| ready),
+                    reason: said.map(|(_, reason)| reason),
                     last_probe_time: status.last_probe_time.as_ref().map(|time| time.0),
                     valid_until: status.valid_until.as_ref().map(|time| time.0),
-                    agrees: said == Some(reason.as_str()),
+                    agrees: said == Some((readiness(verdict.class).as_str(), reason.as_str())),
                 }
             }),
         }

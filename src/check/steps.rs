@@ -213,7 +213,10 @@ pub fn end_of(verdict: &Verdict) -> Option<Step> {
             Some(Step::of(request))
         }
         Some(Detail::KeyUnproven) => Some(Step::Key),
-        Some(Detail::Spec(_) | Detail::Ca(_) | Detail::AsDeclared | Detail::Hindered(_)) | None => None,
+        Some(
+            Detail::Spec(_) | Detail::Consent | Detail::Ca(_) | Detail::AsDeclared | Detail::Hindered(_),
+        )
+        | None => None,
     };
     // Below HTTP: of the first request it was the layer, of a later one the request that it was met at.
     if let Some(Detail::Failed(_, failure)) = verdict.detail

@@ -14,13 +14,14 @@ use super::{
 use crate::{
     api::{
         v1alpha1::{IdentityProvider, ScimBridgeConnectionStatus},
-        vocabulary::{Class, ConditionType, Reason},
+        vocabulary::{Class, ConditionType},
     },
     bridge::stages::Layer,
     domain::{
-        conditions::find,
+        conditions::{find, readiness},
         evidence::{Answer, Exchange, Reading},
         target::Target,
+        verdict::Verdict,
     },
 };
 
@@ -99,20 +100,24 @@ impl Terminal {
             writeln!(self.out, "           {}", runbook(&reason.anchor()))?;
         }
         if let Some(status) = &checked.operator {
-            self.compare(reason, status, checked.at)?;
+            self.compare(verdict, status, checked.at)?;
         }
         self.out.flush()
     }
 
-    /// The operator's view beside ours.
+    /// The operator's view beside ours: READY and STATUS.
     fn compare(
         &mut self,
-        here: Reason,
+        verdict: &Verdict,
         status: &ScimBridgeConnectionStatus,
         now: Timestamp,
     ) -> io::Result<()> {
         let ready = find(&status.conditions, ConditionType::Ready);
-        let said = ready.map_or("nothing yet", |ready| ready.reason.as_str());
+        let here = format!("{} {}", readiness(verdict.class), verdict.reason);
+        let said = ready.map_or_else(
+            || "nothing yet".to_owned(),
+            |ready| format!("{} {}", ready.status, ready.reason),
+        );
         let checked = status.last_probe_time.as_ref().map_or_else(
             || "never".to_owned(),
             |time| format!("{} ago", age(now.as_second() - time.0.as_second())),
@@ -125,7 +130,7 @@ impl Terminal {
                 self.out,
                 "  The operator's verdict is stale: see that the operator runs."
             )?;
-        } else if said != here.as_str() {
+        } else if said != here {
             writeln!(
                 self.out,
                 "  They differ: compare names, routes, proxies and firewalls of both places, or the operator has yet to look again."

@@ -21,7 +21,7 @@ use crate::{
         },
     },
     domain::{
-        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of},
+        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of, postponed},
         status::{interval_of, is_same_verdict, is_superseded},
         target::Target,
     },
@@ -87,6 +87,8 @@ pub struct Job {
     pub failures: u32,
     /// How long after its time it begins, where time is why.
     pub late: Duration,
+    /// How long before the time by the schedule it begins, where something else is why.
+    pub early: Duration,
     /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
     /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
     /// which may come of just that.
@@ -120,6 +122,8 @@ pub enum Finished {
     /// The object was replaced, changed or deleted while it was probed, or somebody else has written a later verdict:
     /// what was seen is not about what is there now. With the connection as the pass knew it.
     Overtaken(Arc<Connection>),
+    /// Probes of other connections to the same bridge took the time that this one could wait. The bridge was not asked.
+    Postponed,
     /// We could not do our work.
     Failed,
 }
@@ -143,7 +147,7 @@ struct Entry {
 struct Trouble {
     /// How many in a row failed.
     own_failures: u32,
-    /// When to try again after a failure of our own.
+    /// When to try again after a failure of our own, or where the bridge was busy with others.
     retry: Option<Instant>,
     /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
     outdated_until: Option<Instant>,
@@ -419,6 +423,7 @@ impl Registry {
             doubtful,
             cause,
             failures: entry.failures,
+            early: entry.next.saturating_duration_since(instant),
             late: match cause {
                 Cause::Scheduled => instant.saturating_duration_since(entry.next),
                 Cause::NewGeneration
@@ -495,6 +500,13 @@ impl Registry {
                 trouble.outdated_until =
                     is_still_old.then(|| instant + doubled(OUTDATED_MIN, trouble.overtaken));
                 trouble.overtaken = trouble.overtaken.saturating_add(1);
+            }
+            Finished::Postponed => {
+                let uid = entry.connection.uid.as_deref().unwrap_or_default();
+                let retry = instant + postponed(uid);
+                let trouble = entry.trouble.get_or_insert_default();
+                (trouble.own_failures, trouble.retry) = (0, Some(retry));
+                entry.seen_before = None;
             }
             Finished::Failed => {
                 entry.fail(instant);
@@ -601,10 +613,13 @@ impl Entry {
         self.trouble = None;
     }
 
-    /// The watch has told by what a pass was overtaken.
+    /// The watch has told by what a pass was overtaken. A probe that was postponed was of what the object said before.
     fn is_up_to_date(&mut self) {
         if let Some(trouble) = &mut self.trouble {
             (trouble.outdated_until, trouble.overtaken) = (None, 0);
+            if trouble.own_failures == 0 {
+                trouble.retry = None;
+            }
         }
     }
 
@@ -700,7 +715,7 @@ impl Connection {
         // As the pass that wrote the status has measured it.
         let target = self.spec.as_ref().and_then(|spec| Target::parse(spec).ok());
         let interval = interval_of(target.as_ref());
-        let pace = pace_of(uid, interval, &self.status);
+        let pace = pace_of(uid, interval, &self.status, now);
         let resume = pace.resume(&self.status, now);
         (duration_between(now, resume), pace.failures)
     }

@@ -139,7 +139,9 @@ pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
         .map(|_| since.checked_add(MISSING_GRACE).unwrap_or(Timestamp::MAX))
 }
 
-const fn readiness(class: Class) -> Truth {
+/// The status of `Ready` for a verdict of this class.
+#[must_use]
+pub const fn readiness(class: Class) -> Truth {
     match class {
         Class::Ok => Truth::True,
         Class::Action | Class::Transient => Truth::False,
@@ -226,23 +228,38 @@ fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Finding> {
 
 fn rehearsed(trial: KeyTrial) -> Finding {
     let (status, reason, message) = match trial {
-        KeyTrial::Accepted => (Truth::True, "KeyAccepted", "The bridge accepts the next key."),
-        KeyTrial::Refused => (Truth::False, "KeyRefused", "The bridge refuses the next key."),
+        KeyTrial::Accepted => (
+            Truth::True,
+            "KeyAccepted",
+            "The bridge accepts the next key.".to_owned(),
+        ),
+        KeyTrial::Refused => (
+            Truth::False,
+            "KeyRefused",
+            "The bridge refuses the next key.".to_owned(),
+        ),
         KeyTrial::Unusable(obstacle) => {
-            let reason = obstacle.reason();
+            let detail = obstacle.detail().map(|detail| format!(" ({detail})"));
             (
                 Truth::False,
-                reason.as_str(),
-                "There is no usable key at spec.nextApiKeySecretRef.",
+                obstacle.reason().as_str(),
+                format!(
+                    "There is no usable key at spec.nextApiKeySecretRef{}.",
+                    detail.unwrap_or_default()
+                ),
             )
         }
-        KeyTrial::Undecided => (Truth::Unknown, "Undecided", "The next key could not be tried."),
+        KeyTrial::Undecided => (
+            Truth::Unknown,
+            "Undecided",
+            "The next key could not be tried.".to_owned(),
+        ),
     };
     Finding {
         type_: ConditionType::NextApiKeyValid,
         status,
         reason,
-        message: message.to_owned(),
+        message,
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Obstacle {
     ApiKeyMalformed,
     /// The Secret does not let its key go to the host.
     ConsentMissing,
+    /// The same, where an entry of the Secret's annotation cannot be read: it may have meant the host.
+    ConsentMalformed,
     /// The CA object, or the entry in it, does not exist.
     CaNotFound,
     /// The CA entry cannot be used as a whole.
@@ -368,6 +370,12 @@ impl Exchange {
     #[must_use]
     pub const fn has_bridge_answered(&self) -> bool {
         self.ping.document().is_some() || self.health.document().is_some() || self.users.document().is_some()
+    }
+
+    /// Whether the key was sent, or may have been.
+    #[must_use]
+    pub fn sent_the_key(&self) -> bool {
+        self.health != Reading::NotSent || self.users != Reading::NotSent
     }
 
     /// Whether the peer may be a bridge: it answered `/ping`, and the answer does not exclude a bridge.

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::conditions::{class_of, grace_end, reason_of};
 use crate::api::{
@@ -161,10 +161,10 @@ pub struct Pace<'a> {
     pub uid: &'a str,
     /// `spec.interval`.
     pub interval: Duration,
-    /// The reason that stands in the status.
-    pub standing: Reason,
     /// Passing failures in a row; 0 unless the last probe ended in one.
     pub failures: u32,
+    /// How long a key that was refused rests yet: the next probe is after that.
+    pub rest: Duration,
     /// What the bridge asked for.
     pub retry_after: Option<Duration>,
 }
@@ -173,17 +173,15 @@ impl Pace<'_> {
     /// Time until the next probe.
     ///
     /// - All is well, or somebody has to act: the interval ±10 %.
-    /// - The key was refused: an hour ±10 %, or the interval if that is longer; whatever came after the refusal.
     /// - A passing failure: from 5 s up to twice that for each failure, at most the interval; Retry-After is honoured up
     ///   to an hour.
     #[must_use]
     pub fn delay(&self) -> Duration {
-        let regular = jittered(self.regular_interval(), self.uid);
-        if self.failures == 0 || self.standing == Reason::AuthFailed {
-            return regular;
+        if self.failures == 0 {
+            return jittered(self.interval, self.uid);
         }
         let backed_off = spread(RETRY_MIN, self.retry_window(), hash(self.uid, self.failures));
-        backed_off.max(self.pause().unwrap_or_default())
+        backed_off.max(self.pause())
     }
 
     /// Time until the next probe after one that began late: so much shorter, but by half at most. What had to wait
@@ -191,17 +189,17 @@ impl Pace<'_> {
     #[must_use]
     pub fn delay_after(&self, late: Duration) -> Duration {
         let delay = self.delay();
-        if self.failures > 0 || self.standing == Reason::AuthFailed {
+        if self.failures > 0 {
             return delay;
         }
         delay.saturating_sub(late).max(delay / 2)
     }
 
     /// When to probe next after the first verdict: in the object's own slot of the interval, as after a restart. Thousands
-    /// may have been created at once, and would stay together for long. After a failure or a refusal as after any other.
+    /// may have been created at once, and would stay together for long. After a failure as after any other.
     #[must_use]
     pub fn first(&self, now: Timestamp) -> Timestamp {
-        if self.failures == 0 && self.standing != Reason::AuthFailed {
+        if self.failures == 0 {
             slot(self.uid, self.interval, now + RETRY_MIN)
         } else {
             now + self.delay()
@@ -209,9 +207,9 @@ impl Pace<'_> {
     }
 
     /// The pause that the bridge asked for and gets.
-    fn pause(&self) -> Option<Duration> {
-        let asked = self.retry_after.filter(|_| self.failures > 0)?;
-        (self.standing != Reason::AuthFailed).then(|| asked.min(RETRY_AFTER_MAX))
+    fn pause(&self) -> Duration {
+        let asked = self.retry_after.filter(|_| self.failures > 0);
+        asked.unwrap_or_default().min(RETRY_AFTER_MAX)
     }
 
     /// How long the verdict of this moment may be believed: until the probe after next should have been written, with
@@ -219,9 +217,12 @@ impl Pace<'_> {
     /// after that.
     #[must_use]
     pub fn validity(&self, timeout: Duration, heartbeat: Duration) -> Duration {
-        let regular = self.regular_interval();
-        let pause = self.pause().unwrap_or_default();
-        regular.max(pause) + regular + timeout + heartbeat
+        let regular = if self.rest.is_zero() {
+            self.interval
+        } else {
+            self.interval.max(REFUSED_KEY_INTERVAL)
+        };
+        regular.max(self.pause()) + regular + timeout + heartbeat
     }
 
     /// When to go on after a restart.
@@ -229,24 +230,24 @@ impl Pace<'_> {
     /// - As planned, where the plan lies ahead and can be believed.
     /// - In the object's own slot of the interval where it has passed and the verdict is still valid: every object has
     ///   another slot, so there is no herd.
-    /// - At once where the verdict is stale; but a key that was refused rests until its plan has passed: a refusal is
-    ///   held through failures of the bridge however long they last, and a restart is no reason to send the key again.
+    /// - At once where the verdict is stale.
+    /// - Not before a key that was refused may be sent again: a restart is no reason to send it.
     #[must_use]
     pub fn resume(&self, status: &ScimBridgeConnectionStatus, now: Timestamp) -> Timestamp {
-        let regular = self.regular_interval();
         let period = if self.failures == 0 {
-            regular
+            self.interval
         } else {
             self.retry_window()
         };
-        let planned = self.plan(status, now);
         let stale = status.valid_until.as_ref().is_none_or(|until| until.0 <= now);
-        let planned = match planned {
-            Some(planned) if !stale || self.standing == Reason::AuthFailed => planned,
-            Some(_) | None if stale => now,
-            Some(_) | None => slot(self.uid, period, now),
+        let planned = if stale {
+            now
+        } else {
+            self.plan(status, now)
+                .unwrap_or_else(|| slot(self.uid, period, now))
         };
-        grace_end(&status.conditions).map_or(planned, |end| planned.min(end.max(now)))
+        let planned = grace_end(&status.conditions).map_or(planned, |end| planned.min(end.max(now)));
+        planned.max(now + self.rest)
     }
 
     /// When the next probe is due by the plan in a status. A plan longer than any delay is not believed, nor one from a
@@ -256,16 +257,8 @@ impl Pace<'_> {
             status.last_probe_time.as_ref()?.0,
             status.next_probe_time.as_ref()?.0,
         );
-        let longest = with_jitter(self.regular_interval()).max(RETRY_AFTER_MAX);
+        let longest = with_jitter(self.interval).max(RETRY_AFTER_MAX);
         (probed <= now && now < planned && planned <= probed + longest).then_some(planned)
-    }
-
-    fn regular_interval(&self) -> Duration {
-        if self.standing == Reason::AuthFailed {
-            self.interval.max(REFUSED_KEY_INTERVAL)
-        } else {
-            self.interval
-        }
     }
 
     fn retry_window(&self) -> Duration {
@@ -277,20 +270,44 @@ impl Pace<'_> {
     }
 }
 
-/// The pace that a status stands for.
+/// The pace that a status stands for at this time.
 #[must_use]
-pub fn pace_of<'a>(uid: &'a str, interval: Duration, status: &ScimBridgeConnectionStatus) -> Pace<'a> {
-    let standing = reason_of(&status.conditions).unwrap_or(Reason::Progressing);
+pub fn pace_of<'a>(
+    uid: &'a str,
+    interval: Duration,
+    status: &ScimBridgeConnectionStatus,
+    now: Timestamp,
+) -> Pace<'a> {
+    let rest = refused_key_retry(status)
+        .and_then(|retry| Duration::try_from(retry.0.duration_since(now)).ok())
+        .unwrap_or_default();
     Pace {
         uid,
         interval,
-        standing,
         failures: match class_of(&status.conditions) {
             Class::Transient => status.consecutive_failures.max(1),
             Class::Ok | Class::Action | Class::Pending => status.consecutive_failures,
         },
+        // Where the clock was set back it may lie far ahead: nobody waits for longer than the rest was.
+        rest: rest.min(with_jitter(interval.max(REFUSED_KEY_INTERVAL))),
         retry_after: None,
     }
+}
+
+/// How long a key rests that is refused now: an hour ±10 %, or the interval ±10 % if that is longer.
+#[must_use]
+pub fn rest_of_refused_key(uid: &str, interval: Duration) -> Duration {
+    jittered(interval.max(REFUSED_KEY_INTERVAL), uid)
+}
+
+/// When the key that a status is about may be sent again. `None` where no refusal of it is known.
+#[must_use]
+pub fn refused_key_retry(status: &ScimBridgeConnectionStatus) -> Option<&Time> {
+    status.refused_key_retry_time.as_ref().or_else(|| {
+        // As versions without that field wrote it.
+        let planned = status.next_probe_time.as_ref();
+        planned.filter(|_| reason_of(&status.conditions) == Some(Reason::AuthFailed))
+    })
 }
 
 // === impl Dependency ===
@@ -366,6 +383,13 @@ impl From<&Version> for ObjectVersion {
 #[must_use]
 pub fn is_older(version: &str, than: &str) -> bool {
     matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(a), Ok(b)) if a < b)
+}
+
+/// Time until the next try where probes of other connections took a bridge's time: from 5 to 10 s, by the UID, so that
+/// those who were postponed together come back one after another.
+#[must_use]
+pub fn postponed(uid: &str) -> Duration {
+    spread(RETRY_MIN, RETRY_MIN * 2, hash(uid, 0))
 }
 
 /// `interval` ±10 %, always the same for one UID.

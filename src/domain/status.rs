@@ -7,12 +7,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
     conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
-    schedule::Pace,
+    schedule::{Pace, refused_key_retry, rest_of_refused_key},
     target::Target,
     verdict::{Hindrance, Verdict, diagnose},
 };
@@ -39,7 +39,7 @@ pub struct Pass<'a> {
     pub versions: Versions,
     /// Annotation `reconcile.fluxcd.io/requestedAt`, as it was when the pass began.
     pub requested: Option<String>,
-    /// Passing failures in a row before this pass, whether they were written or not.
+    /// Transient failures in a row before this pass, whether they were written or not.
     pub failures_before: u32,
     /// What was seen.
     pub evidence: &'a Evidence,
@@ -47,6 +47,8 @@ pub struct Pass<'a> {
     pub now: Timestamp,
     /// How long after its time a probe by the schedule has begun.
     pub late: Duration,
+    /// How long before the time by the schedule another has begun.
+    pub early: Duration,
     /// How often a status is written where only the clock has moved.
     pub heartbeat: Duration,
 }
@@ -105,7 +107,7 @@ pub fn interval_of(target: Option<&Target>) -> Duration {
 /// The status after a pass.
 pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
     let verdict = diagnose(pass.declared, pass.evidence);
-    let verdict = if is_proven(previous, pass.target) {
+    let verdict = if is_proven(previous, pass) {
         verdict.where_proven()
     } else {
         verdict
@@ -118,16 +120,12 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         Class::Ok | Class::Action | Class::Pending => 0,
     };
     let held = verdict.class == Class::Transient && holds(previous, pass, failures);
-    let standing = if held {
-        reason_of(&previous.conditions).unwrap_or(verdict.reason)
-    } else {
-        verdict.reason
-    };
+    let refused_key = refused_key(previous, pass, &verdict);
     let pace = Pace {
         uid: pass.uid,
         interval: interval_of(pass.target),
-        standing,
         failures,
+        rest: refused_key.as_ref().map_or(Duration::ZERO, |(_, rest)| *rest),
         retry_after: exchange(pass.evidence).and_then(|exchange| exchange.retry_after),
     };
     let timeout = pass.target.map_or(FALLBACK_TIMEOUT, |target| target.timeout);
@@ -138,6 +136,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         judged(previous, pass, &verdict)
     };
     status.consecutive_failures = failures;
+    status.refused_key_retry_time = refused_key.map(|(retry, _)| retry);
     if pass.requested.is_some() {
         status.last_handled_reconcile_at.clone_from(&pass.requested);
     }
@@ -155,6 +154,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         // An end that has passed, under a verdict that is held, is no time to go by.
         Some(_) | None => {}
     }
+    next = next.max(pass.now + pace.rest);
     status.last_probe_time = Some(whole_seconds(pass.now));
     status.next_probe_time = Some(whole_seconds(next));
     if !held {
@@ -196,9 +196,6 @@ pub fn progressing(
             &circumstances,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
-        // Both together: at which address a bridge has answered before.
-        scim_endpoint: previous.scim_endpoint.clone(),
-        last_answer_time: previous.last_answer_time.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
 }
@@ -241,10 +238,44 @@ pub fn is_superseded(
             .any(|known| is_same_verdict(standing, known))
 }
 
-/// Whether a bridge has answered at this address before.
-fn is_proven(previous: &ScimBridgeConnectionStatus, target: Option<&Target>) -> bool {
+/// Whether a bridge has answered at this address before, by the same specification and CA. What somebody has just changed
+/// on this side, such as the CA or the server's name, explains more than a front in the bridge's place.
+fn is_proven(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> bool {
+    let is_same = |target: &Target| previous.scim_endpoint == Some(target.scim_endpoint());
     previous.last_answer_time.is_some()
-        && target.is_some_and(|target| previous.scim_endpoint == Some(target.scim_endpoint()))
+        && pass.target.is_some_and(is_same)
+        && previous.observed_generation == pass.generation
+        && previous.ca == pass.versions.ca
+}
+
+/// When a key that was refused may be sent again, and how long that is from now. `None` where no refusal of this key is
+/// known.
+///
+/// It is remembered apart from the reason, which may be another by now, until the bridge accepts the key, or the verdict
+/// is about another specification, key or CA. The time counts from when the key was sent last: in this pass, or before
+/// the schedule that this pass was ahead of was made.
+fn refused_key(
+    previous: &ScimBridgeConnectionStatus,
+    pass: &Pass<'_>,
+    verdict: &Verdict,
+) -> Option<(Time, Duration)> {
+    let known = refused_key_retry(previous).filter(|_| is_about_the_same(previous, pass));
+    let was_sent = exchange(pass.evidence).is_some_and(Exchange::sent_the_key);
+    match (verdict.auth_failed, known) {
+        (Truth::False, _) | (Truth::Unknown, None) => None,
+        (Truth::Unknown, Some(retry)) if !was_sent => Some((retry.clone(), pass.early)),
+        (Truth::True, _) | (Truth::Unknown, Some(_)) => {
+            let rest = rest_of_refused_key(pass.uid, interval_of(pass.target));
+            Some((whole_seconds(pass.now + rest), rest))
+        }
+    }
+}
+
+/// Whether the status is about the same specification, key and CA as this pass.
+fn is_about_the_same(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> bool {
+    previous.observed_generation == pass.generation
+        && version(previous.credential.as_ref()) == pass.versions.credential
+        && previous.ca == pass.versions.ca
 }
 
 /// Whether the verdict that stands is kept in spite of a transient failure.
@@ -256,14 +287,15 @@ fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) 
     let Some(standing) = reason_of(&previous.conditions) else {
         return false;
     };
-    let about_the_same = previous.observed_generation == pass.generation
-        && version(previous.credential.as_ref()) == pass.versions.credential
-        && previous.ca == pass.versions.ca;
-    if !about_the_same {
+    if !is_about_the_same(previous, pass) {
         return false;
     }
     if standing == Reason::AuthFailed {
         return true;
+    }
+    if previous.refused_key_retry_time.is_some() {
+        // The next probe may be an hour away: what took the refusal's place is not held for so long.
+        return false;
     }
     let settled = match class_of(&previous.conditions) {
         Class::Ok | Class::Action => true,
@@ -320,10 +352,11 @@ fn judged(
             previous
                 .last_answer_time
                 .clone()
-                .filter(|_| is_proven(previous, pass.target))
+                .filter(|_| is_proven(previous, pass))
         },
         last_probe_time: None,
         next_probe_time: None,
+        refused_key_retry_time: None,
         valid_until: None,
         consecutive_failures: 0,
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
@@ -346,9 +379,13 @@ fn change(
         return Change::News;
     }
     let written = previous.last_probe_time.as_ref().map(|time| time.0);
+    // Not where a refused key was sent again: who goes on after a restart has to know of it.
+    let is_told = previous.refused_key_retry_time == next.refused_key_retry_time;
     // Also where the last write lies in the future: then the clock was set back, and the status would lie for long.
     match written {
-        Some(written) if written <= pass.now && pass.now < written + pass.heartbeat => Change::Unchanged,
+        Some(written) if is_told && written <= pass.now && pass.now < written + pass.heartbeat => {
+            Change::Unchanged
+        }
         _ => Change::Heartbeat,
     }
 }
@@ -371,6 +408,7 @@ fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus,
         last_answer_time: _,
         last_probe_time: _,
         next_probe_time: _,
+        refused_key_retry_time: _,
         valid_until: _,
         consecutive_failures,
         last_handled_reconcile_at,

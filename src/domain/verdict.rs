@@ -47,6 +47,8 @@ pub struct Verdict {
 pub enum Detail {
     /// Which rule the specification breaks.
     Spec(InvalidSpec),
+    /// An entry of the annotation that names the hosts a key may go to is no host pattern.
+    Consent,
     /// What keeps the CA entry from being used.
     Ca(CaFault),
     /// Which request was answered with which HTTP status.
@@ -83,6 +85,8 @@ pub enum Hindrance {
     Forbidden,
     /// The API server does not answer it, or answers with an error.
     ApiServer,
+    /// It asks a bridge for one connection at a time, and others took the time that this one could wait.
+    BridgeBusy,
 }
 
 /// The requests of a probe.
@@ -106,17 +110,7 @@ pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verd
 }
 
 fn blocked(obstacle: Obstacle) -> Verdict {
-    let detail = match obstacle {
-        Obstacle::InvalidSpec(rule) => Some(Detail::Spec(rule)),
-        Obstacle::CaInvalid(fault) => Some(Detail::Ca(fault)),
-        Obstacle::HostDenied
-        | Obstacle::SecretNotFound
-        | Obstacle::SecretKeyMissing
-        | Obstacle::ApiKeyMalformed
-        | Obstacle::ConsentMissing
-        | Obstacle::CaNotFound => None,
-    };
-    Verdict::undecided(obstacle.reason(), detail)
+    Verdict::undecided(obstacle.reason(), obstacle.detail())
 }
 
 fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
@@ -409,13 +403,12 @@ impl Verdict {
             },
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
             Some(Detail::KeyUnproven) => Request::Health.layer(),
-            Some(Detail::Spec(_) | Detail::Ca(_)) => "settings",
             Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
             None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
             None if matches!(self.reason, Reason::HostDenied) => "address",
             None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
             // The other reasons without a detail are obstacles on our side.
-            None => "settings",
+            Some(Detail::Spec(_) | Detail::Consent | Detail::Ca(_)) | None => "settings",
         }
     }
 
@@ -461,6 +454,9 @@ impl Detail {
             ),
             Self::Failed(_, failure) => failure.action(),
             Self::Ca(fault) => fault.action(),
+            Self::Consent => Some(
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it.",
+            ),
             Self::Unusable(_, Body::Foreign | Body::TooLarge)
             | Self::Spec(_)
             | Self::Answered(_, _)
@@ -473,6 +469,7 @@ impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(rule) => rule.fmt(f),
+            Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
             Self::Ca(fault) => f.write_str(fault.description()),
             Self::Answered(request, status) => write!(f, "{request}: {status}"),
             Self::Unusable(request, body) => write!(f, "{request}: 200, {body}"),
@@ -488,6 +485,9 @@ impl fmt::Display for Detail {
             Self::Hindered(Hindrance::ApiServer) => {
                 f.write_str("the API server does not give the operator what this connection references")
             }
+            Self::Hindered(Hindrance::BridgeBusy) => f.write_str(
+                "probes of other connections to this bridge took all of spec.timeout; the operator will retry",
+            ),
         }
     }
 }
@@ -822,9 +822,25 @@ impl Obstacle {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::ApiKeyMalformed => Reason::ApiKeyMalformed,
-            Self::ConsentMissing => Reason::ConsentMissing,
+            Self::ConsentMissing | Self::ConsentMalformed => Reason::ConsentMissing,
             Self::CaNotFound => Reason::CaNotFound,
             Self::CaInvalid(_) => Reason::CaInvalid,
+        }
+    }
+
+    /// What there is to say of it beside the reason.
+    #[must_use]
+    pub const fn detail(self) -> Option<Detail> {
+        match self {
+            Self::InvalidSpec(what) => Some(Detail::Spec(what)),
+            Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
+            Self::ConsentMalformed => Some(Detail::Consent),
+            Self::HostDenied
+            | Self::SecretNotFound
+            | Self::SecretKeyMissing
+            | Self::ApiKeyMalformed
+            | Self::ConsentMissing
+            | Self::CaNotFound => None,
         }
     }
 }

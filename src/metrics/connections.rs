@@ -319,7 +319,7 @@ impl Families<'_> {
         )?;
         self.each(
             "consecutive_failures",
-            "Passing failures in a row",
+            "Transient failures in a row",
             None,
             |row, out| out.optional(Some(i64::from(row.failures))),
         )?;

@@ -12,12 +12,12 @@ use std::{
 };
 
 use serde_json::json;
-use testbed::{OperatorProcess, budget, free_port, scratch::Scratch};
+use testbed::{Dice, OperatorProcess, budget, free_port, scratch::Scratch, seed};
 
 use crate::{
     bed::{Bed, DEADLINE, KEY, assert_no_canary, line},
     name_server::{NameServer, Reply},
-    rebinding::{ALLOWED, DENIED, DENIED_V6, Dice, METADATA, NAME, Tripwire},
+    rebinding::{ALLOWED, DENIED, DENIED_V6, METADATA, NAME, Tripwire},
 };
 
 /// The ways to a mount namespace, with privileges and without.
@@ -91,8 +91,8 @@ async fn the_operator_goes_nowhere_that_was_not_judged() {
         vec![DENIED, ALLOWED, DENIED_V6],
         vec![DENIED_V6, DENIED],
     ];
-    let dice = Arc::new(std::sync::Mutex::new(Dice(0x2545_f491_4f6c_dd1d)));
-    let reply = move || replies[dice.lock().unwrap().throw(replies.len())].clone();
+    let dice = Arc::new(std::sync::Mutex::new(Dice::from_seed(seed())));
+    let reply = move || replies[dice.lock().unwrap().pick(replies.len())].clone();
     let (server, address) = match server(reply).await {
         Ok(started) => started,
         Err(error) => return was_not_run(&format!("port 53 of loopback cannot be listened on ({error})")),

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 use scim_bridge_operator::{bridge::address::AddressPolicy, domain::target::Origin};
 use testbed::budget;
 
@@ -100,7 +100,12 @@ fn v4() -> impl Strategy<Value = Ipv4Addr> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(budget(2_000, 200_000)))]
+    #![proptest_config(ProptestConfig {
+        cases: budget(2_000, 200_000),
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(testbed::seed()),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_spelling_changes_nothing(address in v4()) {

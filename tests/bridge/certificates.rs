@@ -48,8 +48,8 @@ async fn bad_certificates() {
         for host in ["127.0.0.1", "localhost"] {
             front.clear_requests();
             let mut order = order(&front);
-            order.target.origin = order_for(&format!("https://{host}:{}", front.port()), Trust::System)
-                .target
+            order.route.origin = order_for(&format!("https://{host}:{}", front.port()), Trust::System)
+                .route
                 .origin;
             let exchange = probe(&order).await;
             let row = format!("{profile:?} at {host}");
@@ -141,7 +141,7 @@ async fn a_server_name_instead_of_the_host() {
             &format!("https://{host}:{}", front.port()),
             only(front.ca_pem().unwrap()),
         );
-        order.target.server_name = Some(server_name.to_owned());
+        order.route.server_name = Some(server_name.to_owned());
         let exchange = probe(&order).await;
         let row = format!("{host} as {server_name}");
         differences.compare(&row, expected, &told(None, &exchange));
@@ -157,7 +157,7 @@ async fn a_server_name_instead_of_the_host() {
 async fn what_a_peer_hears() {
     let peer = Peer::start_tls("scim.example.test", "Test CA", healthy);
     let mut order = order_for(&peer.url(), only(peer.ca_pem()));
-    order.target.server_name = Some("scim.example.test".to_owned());
+    order.route.server_name = Some("scim.example.test".to_owned());
     assert_eq!(told(None, &probe(&order).await), "Connected");
     // As a browser does it: what is asked for in the handshake is asked for in the request.
     let host = format!("scim.example.test:{}", peer.port());
@@ -219,8 +219,7 @@ async fn what_is_learned_of_a_certificate() {
 async fn a_certificate_is_learned_whatever_the_answer() {
     let front = presenting(Profile::Valid { days: 30 }).await;
     let prober = crate::support::prober();
-    let mut order = order(&front);
-    order.target.interval = Duration::from_secs(30);
+    let order = order(&front);
     for key in [KEY, "another", KEY] {
         front.set(|state| state.key = key.into());
         let exchange = probe_by(&prober, &order).await;

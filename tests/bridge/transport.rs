@@ -231,7 +231,7 @@ async fn peers_that_never_come_to_an_end() {
     ];
     let seen = join_all(peers.iter().map(|(_, peer)| {
         let mut order = order_for(&peer.url(), Trust::System);
-        order.target.timeout = SHORT;
+        order.budget = SHORT;
         async move { probe(&order).await.ping }
     }))
     .await;

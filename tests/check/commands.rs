@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use bridge_front::{Content, Fault, Mode};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
@@ -46,8 +47,8 @@ async fn the_operator_is_asked_and_answers() {
     let ran = plugin(&bed, &["check", "corp"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     for words in [
-        "from here          Connected",
-        "from the operator  AuthFailed, checked ",
+        "from here          True Connected",
+        "from the operator  False AuthFailed, checked ",
         "They differ",
     ] {
         assert!(ran.out.contains(words), "{words} in {}", ran.out);
@@ -64,6 +65,40 @@ async fn the_operator_is_asked_and_answers() {
         (1, true),
         "{ran:?}"
     );
+}
+
+/// One STATUS stands for a connection that is in order and for one that is not: READY counts too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_status_may_differ() {
+    let bed = Bed::new("readiness").await;
+    let bridge = bed
+        .bridge()
+        .set(|state| state.mode = Mode::GoogleWorkspace)
+        .start()
+        .await
+        .unwrap();
+    let _operator = bed.operator(&[]).await;
+    bed.secret("corp", KEY).await;
+    bed.connect("corp", &bridge, json!({"identityProvider": "GoogleWorkspace"}))
+        .await;
+    bed.expect("corp", "True ScimDisabled").await;
+    let ran = plugin(&bed, &["check", "corp"]).await;
+    assert_eq!((ran.code, ran.out.contains("They differ")), (0, false), "{ran:?}");
+    let gone = Fault::Status {
+        status: 404,
+        body: Content::Empty,
+        retry_after: None,
+    };
+    bridge.set(|state| state.fault("/health", gone));
+    let ran = plugin(&bed, &["check", "corp"]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    for words in [
+        "from here          False ScimDisabled",
+        "from the operator  True ScimDisabled, checked ",
+        "They differ",
+    ] {
+        assert!(ran.out.contains(words), "{words} in {}", ran.out);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,15 @@
 //! What the operator says of a connection, `check` says too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bridge_front::{Content, Fault, Front, Mode, Profile, State};
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
-use scim_bridge_operator::api::vocabulary::Reason;
+use scim_bridge_operator::{
+    api::vocabulary::{Class, Reason},
+    check::exit_code,
+    domain::conditions::class_of,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,6 +30,15 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
         "google",
         "GoogleWorkspace",
         |b| b.mode = Mode::GoogleWorkspace,
+        "ScimDisabled",
+    ),
+    (
+        "google-without-health",
+        "GoogleWorkspace",
+        |b| {
+            b.mode = Mode::GoogleWorkspace;
+            b.fault("/health", answer(404));
+        },
         "ScimDisabled",
     ),
     (
@@ -56,7 +69,10 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
     (
         "refused-in-json",
         "Okta",
-        |b| b.fault("/", Fault::ForbiddenJson),
+        |b| {
+            b.fault("/health", Fault::ForbiddenJson);
+            b.fault("/scim", Fault::ForbiddenJson);
+        },
         "AuthFailed",
     ),
     (
@@ -73,6 +89,18 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
         "BlockedByProxy",
     ),
     (
+        "login",
+        "Okta",
+        |b| b.fault("/", Fault::Unauthorized),
+        "BlockedByProxy",
+    ),
+    (
+        "allow-list",
+        "Okta",
+        |b| b.fault("/", Fault::ForbiddenJson),
+        "BlockedByProxy",
+    ),
+    (
         "elsewhere",
         "Okta",
         |b| b.fault("/", redirect()),
@@ -80,10 +108,10 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
     ),
     ("no-path", "Okta", |b| b.fault("/", answer(404)), "PathNotFound"),
     (
-        "by-declaration",
+        "google-nowhere",
         "GoogleWorkspace",
         |b| b.fault("/", answer(404)),
-        "ScimDisabled",
+        "PathNotFound",
     ),
     (
         "broken",
@@ -104,6 +132,7 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
         "BridgeUnavailable",
     ),
     ("away", "Okta", |b| b.fault("/", answer(503)), "BridgeUnavailable"),
+    ("edge", "Okta", |b| b.fault("/", answer(530)), "BridgeUnavailable"),
     (
         "late",
         "Okta",
@@ -181,6 +210,12 @@ fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Value, 
             json!({"apiKeySecretRef": {"name": "bound"}}),
             "ConsentMissing",
         ),
+        (
+            "no-pattern",
+            url(),
+            json!({"apiKeySecretRef": {"name": "garbled"}}),
+            "ConsentMissing",
+        ),
         ("no-ca", url(), ca("none", "ca.crt"), "CaNotFound"),
         ("no-ca-entry", url(), ca("not-a-ca", "x"), "CaNotFound"),
         ("bad-ca", url(), ca("not-a-ca", "ca.crt"), "CaInvalid"),
@@ -206,15 +241,16 @@ fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Value, 
     ]
 }
 
-/// The reason that the operator writes.
-async fn operator_says(bed: &Bed<'_>, name: &str) -> String {
+/// The reason that the operator writes, and the class of its verdict.
+async fn operator_says(bed: &Bed<'_>, name: &str) -> (String, Class) {
     let object = bed
         .until(name, "a verdict", |object| {
             let line = line(object);
             !line.is_empty() && !line.contains("Progressing")
         })
         .await;
-    line(&object).split(' ').nth(1).unwrap().to_owned()
+    let reason = line(&object).split(' ').nth(1).unwrap().to_owned();
+    (reason, class_of(&object.status.unwrap().conditions))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,10 +259,11 @@ async fn check_and_the_operator_say_the_same() {
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
     bed.secret("blank", "canary key").await;
-    bed.secret("bound", KEY).await;
-    let elsewhere =
-        json!({"metadata": {"annotations": {"scimbridge.dev/allowed-hosts": "elsewhere.example.com"}}});
-    bed.patch::<Secret>("bound", elsewhere).await;
+    for (name, hosts) in [("bound", "elsewhere.example.com"), ("garbled", "127.0.0.1:8443")] {
+        bed.secret(name, KEY).await;
+        let annotations = json!({"metadata": {"annotations": {"scimbridge.dev/allowed-hosts": hosts}}});
+        bed.patch::<Secret>(name, annotations).await;
+    }
     bed.config_map("not-a-ca", "canary").await;
     let mut expected = Vec::new();
     let mut bridges = Vec::new();
@@ -261,27 +298,33 @@ async fn check_and_the_operator_say_the_same() {
     let checks = stream::iter(&expected).map(|(name, reason)| {
         let bed = &bed;
         async move {
-            let told = operator_says(bed, name).await;
+            let (told, class) = operator_says(bed, name).await;
             let args = ["check", name, "-n", &bed.namespace, "-o", "json"];
             let ran = Run::plugin(bed.cluster, &args).run().await;
             let document = ran.json();
             let said = document["reason"].as_str().unwrap();
             let agrees = document["operator"]["agrees"] == true;
-            let code =
-                Reason::parse(said).map(|reason| scim_bridge_operator::check::exit_code(reason.class()));
-            (told == *reason && said == *reason && agrees && code.map(i32::from) == Some(ran.code))
-                .then_some(())
+            (told == *reason && said == *reason && agrees && i32::from(exit_code(class)) == ran.code)
+                .then_some((name.as_str(), ran.code))
                 .ok_or_else(|| {
-                    format!("{name}: {reason} is expected; the operator says {told}, check {ran:?}")
+                    format!(
+                        "{name}: {reason} is expected; the operator says {told} ({class:?}), check {ran:?}"
+                    )
                 })
         }
     });
-    let wrong: Vec<String> = checks
-        .buffer_unordered(AT_ONCE)
-        .filter_map(async |result| result.err())
-        .collect()
-        .await;
+    let checked: Vec<Result<(&str, i32), String>> = checks.buffer_unordered(AT_ONCE).collect().await;
+    let wrong: Vec<&str> = checked
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+        .map(String::as_str)
+        .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // One STATUS, and two classes: SCIM that is off is in order where that is declared, and the key proven.
+    let codes: BTreeMap<&str, i32> = checked.into_iter().flatten().collect();
+    for (name, code) in [("google", 0), ("google-without-health", 2), ("by-mistake", 2)] {
+        assert_eq!(codes.get(name), Some(&code), "exit code of check {name}");
+    }
 
     let seen: BTreeSet<Reason> = expected
         .iter()

@@ -173,7 +173,7 @@ async fn a_missing_permission_is_said_in_the_status() {
         .find(|condition| condition.type_ == "Ready")
         .unwrap();
     assert!(
-        ready.message.contains("the operator may not read"),
+        ready.message.contains("RBAC does not allow the operator to read"),
         "{}",
         ready.message
     );

@@ -27,7 +27,7 @@ use proptest::{
     collection::vec,
     prelude::*,
     sample::{Index, select},
-    test_runner::{Config, TestError, TestRunner},
+    test_runner::{Config, RngSeed, TestError, TestRunner},
 };
 use testbed::budget;
 
@@ -236,6 +236,7 @@ fn mutated((name, property): Target) {
     let config = Config {
         cases: budget(2_000, 100_000),
         failure_persistence: None,
+        rng_seed: RngSeed::Fixed(testbed::seed()),
         ..Config::default()
     };
     let result =

@@ -1,8 +1,9 @@
 //! What a release consists of fits together before anybody releases.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, env, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
-use testbed::workspace;
+use serde_json::Value;
+use testbed::{HOSTILE, HOSTILE_SEED, scratch::Scratch, workspace};
 
 use crate::render::read;
 
@@ -71,8 +72,83 @@ fn workflows_only_call_make() {
             }
         }
     }
-    let expected = ["advisories", "image", "release", "test"].map(ToOwned::to_owned);
+    let expected = ["advisories", "image", "release", "test", "test-hostile"].map(ToOwned::to_owned);
     assert_eq!(calls, BTreeSet::from(expected));
+}
+
+/// Make at the root of the workspace, apart from the one that may run this test.
+fn make(arguments: &[&str]) -> Command {
+    let mut make = Command::new("make");
+    make.current_dir(workspace::root()).args(arguments);
+    for inherited in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", HOSTILE, HOSTILE_SEED] {
+        make.env_remove(inherited);
+    }
+    make
+}
+
+/// `make test-hostile` with a cargo whose every test fails.
+#[test]
+fn one_failing_program_hides_no_other() {
+    let scratch = Scratch::new("cargo").unwrap();
+    let (cargo, log) = (scratch.path().join("cargo"), scratch.path().join("log"));
+    let script = "#!/bin/sh\necho \"$HOSTILE $HOSTILE_SEED $*\" >> \"$LOG\"\ntest \"$1\" != test\n";
+    fs::write(&cargo, script).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", scratch.path().display(), env::var("PATH").unwrap());
+    let output = make(&["test-hostile"])
+        .env(HOSTILE_SEED, "7")
+        .envs([("PATH", path.as_str()), ("LOG", log.to_str().unwrap())])
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "a failure is one of the whole");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("make test-hostile HOSTILE_SEED=7 repeats this run"),
+        "{said}"
+    );
+    let log = fs::read_to_string(log).unwrap();
+    let calls: Vec<_> = log.lines().filter(|call| call.contains(" test ")).collect();
+    for call in &calls {
+        assert!(call.starts_with("full 7 test "), "{call}");
+        let is_one = call.matches("--test ").count() == 1 && !call.contains("--lib");
+        assert!(is_one || call.contains(" --no-fail-fast "), "{call}");
+    }
+    for program in ["model", "storms", "controller"] {
+        let name = format!("--test {program}");
+        assert!(
+            calls.iter().any(|call| call.contains(&name)),
+            "{program} did not run: {calls:#?}"
+        );
+    }
+    let test = make(&["--dry-run", "test"]).output().unwrap();
+    let test = String::from_utf8(test.stdout).unwrap();
+    let all: Vec<_> = test
+        .lines()
+        .filter(|line| line.starts_with("cargo test "))
+        .collect();
+    assert!(
+        all.len() == 1 && all[0].ends_with(" --workspace --no-fail-fast"),
+        "{all:?}"
+    );
+}
+
+/// The full budgets run every night, with a seed that is the run's own, and that somebody may set to repeat it.
+#[test]
+fn the_full_budgets_run_with_a_seed_that_changes() {
+    let workflow: Value = serde_saphyr::from_str(&read(".github/workflows/hostile.yaml")).unwrap();
+    let cron = workflow.pointer("/on/schedule/0/cron").and_then(Value::as_str);
+    assert!(
+        cron.is_some_and(|cron| cron.ends_with(" * * *")),
+        "every day: {cron:?}"
+    );
+    assert!(workflow.pointer("/on/workflow_dispatch/inputs/seed").is_some());
+    let steps = workflow.pointer("/jobs/hostile/steps").and_then(Value::as_array);
+    let run = steps
+        .unwrap()
+        .iter()
+        .find(|step| step["run"] == "make test-hostile");
+    let seed = run.and_then(|run| run["env"][HOSTILE_SEED].as_str());
+    assert_eq!(seed, Some("${{ inputs.seed || github.run_id }}"));
 }
 
 /// Nobody has to guess what a version brings: its section is there from its first change on, with a date when it is

@@ -9,21 +9,9 @@ use scim_bridge_operator::{
     clock::{Clock as _, SystemClock},
 };
 use serde_json::json;
-use testbed::budget;
+use testbed::{Dice, budget, seed};
 
 use crate::bed::{Bed, KEY, LOOPBACK, Operator, WRONG_KEY, pings, status};
-
-/// The same throws for the same seed (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn throw(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
 
 async fn operator(bed: &Bed<'_>) -> Operator {
     bed.spawn(&[&["--leader-elect=false"], &LOOPBACK[..]].concat())
@@ -50,10 +38,7 @@ impl Truth {
 
 #[tokio::test]
 async fn fifty_kills_lose_nothing_and_repeat_nothing() {
-    let seed = std::env::var("SEED").ok().and_then(|text| text.parse().ok());
-    let seed = seed.unwrap_or_else(|| SystemClock.now().as_microsecond().unsigned_abs() | 1);
-    eprintln!("SEED={seed} repeats this run");
-    let mut dice = Dice(seed);
+    let mut dice = Dice::from_seed(seed());
     let bed = Bed::new("kills").await;
     let bridges: Vec<Front> = join_all((0..8).map(|_| bed.healthy_bridge())).await;
     let name = |number: usize| format!("corp-{number}");
@@ -66,10 +51,10 @@ async fn fifty_kills_lose_nothing_and_repeat_nothing() {
     let kills = budget(6, 50);
     for round in 0..kills {
         let running = operator(&bed).await;
-        for change in 0..dice.throw(6) {
-            let number = usize::try_from(dice.throw(bridges.len() as u64)).unwrap();
+        for change in 0..dice.below(6) {
+            let number = dice.pick(bridges.len());
             causes[number] += 1;
-            match dice.throw(4) {
+            match dice.below(4) {
                 0 => {
                     bed.secret(&name(number), WRONG_KEY).await;
                     if truths[number] != Truth::SecretNotFound {
@@ -102,14 +87,13 @@ async fn fifty_kills_lose_nothing_and_repeat_nothing() {
             }
         }
         // The moment of the kill is the fault itself.
-        tokio::time::sleep(Duration::from_millis(dice.throw(400))).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(400))).await;
         running.process().kill().await.unwrap();
     }
     let running = operator(&bed).await;
     for (number, truth) in truths.iter().enumerate() {
-        let what = format!("{} (SEED={seed})", truth.line());
         let name = name(number);
-        let settled = bed.until(&name, &what, |object| {
+        let settled = bed.until(&name, truth.line(), |object| {
             crate::bed::line(object).starts_with(truth.line())
                 && object.metadata.generation == Some(crate::bed::observed(object))
         });
@@ -122,7 +106,7 @@ async fn fifty_kills_lose_nothing_and_repeat_nothing() {
         let most = causes[number] + kills;
         assert!(
             pings(bridge) <= most,
-            "{number}: {} probes for {} causes and {kills} kills (SEED={seed})",
+            "{number}: {} probes for {} causes and {kills} kills",
             pings(bridge),
             causes[number]
         );
@@ -131,7 +115,7 @@ async fn fifty_kills_lose_nothing_and_repeat_nothing() {
     let (causes, most) = (causes.iter().sum::<usize>(), bridges.len() * kills / 2);
     assert!(
         total <= causes + most,
-        "{total} probes for {causes} causes and {kills} kills (SEED={seed})"
+        "{total} probes for {causes} causes and {kills} kills"
     );
     drop(running);
 }

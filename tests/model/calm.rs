@@ -96,6 +96,11 @@ impl World {
             .map_or(Duration::from_mins(5), |target| target.interval)
     }
 
+    fn remembers_a_refusal(&self) -> bool {
+        let object = self.cluster.object.as_ref();
+        object.is_some_and(|object| object.status.refused_key_retry_time.is_some())
+    }
+
     fn standing(&self) -> Option<Reason> {
         let object = self.cluster.object.as_ref()?;
         reason_of(&object.status.conditions)
@@ -160,7 +165,7 @@ impl World {
     pub(crate) fn check_truth_arrives(mut self) -> Result<(), Broken> {
         let law = Law::TruthArrives;
         self.history.disturb(self.instant);
-        let refused = self.history.refusal.is_some() || self.standing() == Some(Reason::AuthFailed);
+        let refused = self.history.refusal.is_some() || self.remembers_a_refusal();
         let interval = self.interval();
         let minute = Duration::from_mins(1);
         let regular = if refused {
@@ -186,7 +191,7 @@ impl World {
             return Ok(());
         }
         let period = match self.standing() {
-            Some(Reason::AuthFailed) => interval.max(REFUSED_KEY_INTERVAL) * 11 / 10,
+            _ if self.remembers_a_refusal() => interval.max(REFUSED_KEY_INTERVAL) * 11 / 10,
             Some(Reason::RateLimited) => (interval * 11 / 10).max(RETRY_AFTER),
             _ => interval * 11 / 10,
         } + PROBE;

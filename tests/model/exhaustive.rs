@@ -121,6 +121,11 @@ const BEGINNINGS: &[Beginning] = &[
         work: Duration::from_hours(3),
     },
     Beginning {
+        name: "a refused key, and a stranger who answered since",
+        steps: &[Step::Accept(2), Step::Turn(Mode::Stranger), Step::Request],
+        work: MINUTE,
+    },
+    Beginning {
         name: "no Secret",
         steps: &[Step::Remove(Named::Key)],
         work: Duration::from_secs(5),

@@ -28,17 +28,32 @@ pub(crate) struct Subject {
     pub(crate) generation: i64,
     pub(crate) versions: Versions,
     pub(crate) requested: Option<String>,
+    /// What the watch had told of the next key's Secret: that leads to a probe, which may find it gone again.
+    pub(crate) heard: Option<ObjectVersion>,
 }
 
 impl Subject {
-    /// Whether the other differs in the request for a probe, and in nothing else.
-    fn is_asked_again(&self, other: &Self) -> bool {
-        self.requested != other.requested
-            && *self
-                == Self {
-                    requested: self.requested.clone(),
-                    ..other.clone()
-                }
+    /// Whether both send the same key to the same bridge.
+    fn is_same_key(&self, other: &Self) -> bool {
+        let of = |subject: &Self| Self {
+            versions: Versions {
+                next_credential: None,
+                ..subject.versions.clone()
+            },
+            requested: None,
+            heard: None,
+            ..subject.clone()
+        };
+        of(self) == of(other)
+    }
+
+    /// Whether somebody asks for a check of the same key since `before`, or its next key's Secret has changed.
+    fn is_asked_since(&self, before: &Self) -> bool {
+        let is_known = [&before.heard, &before.versions.next_credential, &None].contains(&&self.heard);
+        // Values of the annotation may come back, and each change of it is a request.
+        self.requested != before.requested
+            || self.versions.next_credential != before.versions.next_credential
+            || !is_known
     }
 }
 
@@ -54,13 +69,16 @@ pub(crate) struct Proof {
 /// A key that was refused.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
+    /// What the key was sent for last.
     pub(crate) subject: Subject,
-    /// Which process has seen it.
+    /// Which probe and process have seen it.
+    pub(crate) seen: u64,
     pub(crate) seen_by: u32,
-    /// Whether it stands in the status.
+    /// Whether the status tells of it.
     pub(crate) stands: bool,
-    /// When the key was sent last, and by which process.
+    /// When the key was sent last, and by which probe and process.
     pub(crate) sent: Instant,
+    pub(crate) sent_with: u64,
     pub(crate) sent_by: u32,
     /// Whether the status tells of that.
     pub(crate) told: bool,
@@ -110,14 +128,24 @@ impl History {
         self.quiet = Quiet::since(instant);
     }
 
-    /// The status tells of a probe with this subject.
-    pub(crate) fn tells(&mut self, subject: &Subject) {
-        if let Some(refusal) = &mut self.refusal
-            && refusal.subject == *subject
-        {
-            refusal.stands = true;
-            refusal.told = true;
+    /// The status tells of a probe, for which the key was sent or not.
+    pub(crate) fn tells(&mut self, probe: u64, subject: &Subject, sent: bool) {
+        let is_later = |refusal: &&mut Refusal| probe >= refusal.seen && refusal.subject.is_same_key(subject);
+        let Some(refusal) = self.refusal.as_mut().filter(is_later) else {
+            return;
+        };
+        refusal.stands = true;
+        refusal.told |= probe >= refusal.sent_with;
+        if !sent {
+            // Who asked for it was answered without the key.
+            refusal.subject.clone_from(subject);
         }
+    }
+
+    /// A probe was overtaken: its status is not written.
+    pub(crate) fn forgets(&mut self, probe: u64) {
+        self.refusal
+            .take_if(|refusal| refusal.seen == probe && !refusal.stands);
     }
 
     /// Whether the status tells when a refused key was sent last.
@@ -129,26 +157,16 @@ impl History {
     /// before when it began. What a former process writes after that comes too late.
     pub(crate) fn sends(
         &mut self,
+        probe: u64,
         subject: &Subject,
         instant: Instant,
         was_told: bool,
     ) -> Result<(), Broken> {
         let process = self.process;
-        if let Some(refusal) = &mut self.refusal
-            && refusal.subject.is_asked_again(subject)
-        {
-            // Values of the annotation may come back, and each change of it is a request.
-            refusal.subject.requested.clone_from(&subject.requested);
-            refusal.sent = instant;
-            refusal.sent_by = process;
-            refusal.told = false;
-            refusal.clock_was_set = false;
-            return Ok(());
-        }
         let Some(refusal) = self
             .refusal
             .as_mut()
-            .filter(|refusal| refusal.subject == *subject)
+            .filter(|refusal| refusal.subject.is_same_key(subject))
         else {
             return Ok(());
         };
@@ -159,10 +177,13 @@ impl History {
         }
         let rested = instant.duration_since(refusal.sent);
         let knows = refusal.sent_by == process || (was_told && refusal.told && !refusal.clock_was_set);
-        Law::RefusedKeyRests.unless(rested >= REST || !knows, || {
+        let is_asked = subject.is_asked_since(&refusal.subject);
+        Law::RefusedKeyRests.unless(rested >= REST || !knows || is_asked, || {
             format!("the key was refused, and sent again after {rested:?} though nothing had changed")
         })?;
+        refusal.subject.clone_from(subject);
         refusal.sent = instant;
+        refusal.sent_with = probe;
         refusal.sent_by = process;
         refusal.told = false;
         refusal.clock_was_set = false;
@@ -170,7 +191,8 @@ impl History {
     }
 
     /// The bridge has answered a SCIM request with this key.
-    pub(crate) fn proven(&mut self, proof: Proof) {
+    pub(crate) fn proven(&mut self, mut proof: Proof) {
+        proof.subject.heard = None;
         // One that the clock calls later, for it was set back since, may still be on its way into the status.
         self.proofs
             .retain(|known| known.subject != proof.subject || known.at > proof.at);
@@ -193,6 +215,7 @@ impl History {
                 generation: proven_generation,
                 versions,
                 requested: _,
+                heard: _,
             } = &proof.subject;
             proven_uid == uid
                 && *proven_generation == generation

@@ -1,7 +1,7 @@
 //! A model of the whole system, in which the operator's own code decides and everything around it is modelled.
 //!
-//! Two ways through it: every sequence of a small alphabet, up to a length (`exhaustive`), and long lives over the
-//! whole alphabet (`random`). What must hold is written in `law`; the judge's notes are in `history`.
+//! Three ways through it: every sequence of a small alphabet, up to a length (`exhaustive`), long lives over the whole
+//! alphabet (`random`), and lives that broke a law once (`known`). What must hold is written in `law`; the judge's notes are in `history`.
 
 #![allow(
     clippy::indexing_slicing,
@@ -17,6 +17,7 @@ mod calm;
 mod cluster;
 mod exhaustive;
 mod history;
+mod known;
 mod law;
 mod random;
 mod world;

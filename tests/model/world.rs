@@ -13,7 +13,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::ScimBridgeConnectionStatus,
+        v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType, Reason},
     },
     controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
@@ -263,10 +263,11 @@ impl World {
     }
 
     fn set_clock(&mut self, seconds: i64) {
-        if seconds < 0 && self.history.set_back.last() != Some(&self.probes) {
+        let before = self.now;
+        self.now = Timestamp::from_second(before.as_second() + seconds).unwrap();
+        if self.now < before && self.history.set_back.last() != Some(&self.probes) {
             self.history.set_back.push(self.probes);
         }
-        self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
         if let Some(refusal) = &mut self.history.refusal {
             refusal.clock_was_set = true;
         }
@@ -557,7 +558,8 @@ impl World {
             }
         };
         if reception != Reception::NotAsked {
-            self.history.sends(&subject, self.instant, pass.was_told)?;
+            self.history
+                .sends(pass.number, &subject, self.instant, pass.was_told)?;
         }
         let previous = pass.job.unwritten.as_deref().unwrap_or(&pass.connection.status);
         let outcome = next_status(
@@ -573,12 +575,13 @@ impl World {
                 evidence: &evidence,
                 now: self.now,
                 late: pass.job.late,
+                early: pass.job.early,
                 heartbeat: HEARTBEAT,
             },
         );
         check_status(previous, &outcome.status, subject.generation, self.now)?;
         self.check_holding(&pass, &outcome)?;
-        self.remember(&pass, subject, reception, &outcome);
+        self.remember(&pass, subject, reception);
         pass.judged = Some(Judged {
             sent: reception != Reception::NotAsked,
             outcome,
@@ -588,7 +591,7 @@ impl World {
     }
 
     /// Notes what the bridge knows of a probe.
-    fn remember(&mut self, pass: &Running, subject: Subject, reception: Reception, outcome: &Outcome) {
+    fn remember(&mut self, pass: &Running, subject: Subject, reception: Reception) {
         let target = pass.target.as_ref();
         if reception == Reception::Accepted {
             let interval = target.map_or(Duration::ZERO, |target| target.interval);
@@ -599,18 +602,22 @@ impl World {
                 good_for: interval * 2 + timeout + HEARTBEAT,
             });
         }
-        if reception == Reception::Refused {
-            self.history.refusal = Some(Refusal {
-                subject,
-                seen_by: self.history.process,
-                stands: false,
-                sent: self.instant,
-                sent_by: self.history.process,
-                told: false,
-                clock_was_set: false,
-            });
-        } else if outcome.verdict.class != Class::Transient {
-            self.history.refusal = None;
+        match reception {
+            Reception::Refused => {
+                self.history.refusal = Some(Refusal {
+                    subject,
+                    seen: pass.number,
+                    seen_by: self.history.process,
+                    stands: false,
+                    sent: self.instant,
+                    sent_with: pass.number,
+                    sent_by: self.history.process,
+                    told: false,
+                    clock_was_set: false,
+                });
+            }
+            Reception::Accepted | Reception::AcceptedWithoutScim => self.history.refusal = None,
+            Reception::NotAsked | Reception::Unclear => {}
         }
     }
 
@@ -647,9 +654,7 @@ impl World {
         };
         let (delay, failures) = (outcome.delay, outcome.status.consecutive_failures);
         if outcome.change == Change::Unchanged && pass.job.unwritten.is_none() {
-            if sent {
-                self.history.tells(&pass.subject());
-            }
+            self.history.tells(pass.number, &pass.subject(), sent);
             self.finish(Finished::Judged {
                 connection: pass.connection,
                 failures,
@@ -665,7 +670,10 @@ impl World {
                 failures,
                 delay,
             },
-            Ok(Reported::Overtaken) => Finished::Overtaken(pass.connection),
+            Ok(Reported::Overtaken) => {
+                self.history.forgets(pass.number);
+                Finished::Overtaken(pass.connection)
+            }
             Err(Failed) if kept => Finished::Failed,
             Err(Failed) => {
                 self.process.kept = Some(pass.clone());
@@ -758,24 +766,29 @@ impl World {
             .filter(|(uid, generation, _)| *uid == object.uid && *generation == object.generation)
             .map(|(_, _, number)| *number);
         let is_verdict = pass.judged.is_some();
+        let is_changed = before.is_none_or(|before| before.version != object.version);
         Law::NeverBackwards.unless(
             newest.is_none_or(|newest| {
                 let since = pass.number..newest;
-                is_verdict
-                    && (newest <= pass.number
-                        || self.history.set_back.iter().any(|mark| since.contains(mark)))
+                // What says the very same replaces nothing.
+                !is_changed
+                    || is_verdict
+                        && (newest <= pass.number
+                            || self.history.set_back.iter().any(|mark| since.contains(mark)))
             }),
             || format!("probe {newest:?} stood there, and then {}", pass.number),
         )?;
         if is_verdict {
-            self.history.newest = Some((object.uid.clone(), object.generation, pass.number));
+            let number = newest
+                .filter(|_| !is_changed)
+                .unwrap_or_default()
+                .max(pass.number);
+            self.history.newest = Some((object.uid.clone(), object.generation, number));
         }
-        if let Some(judged) = &pass.judged
-            && judged.sent
-        {
-            self.history.tells(&pass.subject());
+        if let Some(judged) = &pass.judged {
+            self.history.tells(pass.number, &pass.subject(), judged.sent);
         }
-        if before.is_none_or(|before| before.version != object.version) {
+        if is_changed {
             self.history.quiet.writes += 1;
             self.history.own.push(object.version);
             self.process.tell(Event::of(Some(object)));
@@ -917,6 +930,7 @@ impl Running {
             generation: metadata.generation.unwrap_or_default(),
             versions: self.versions.clone(),
             requested: self.job.connection.requested(),
+            heard: self.job.seen[2].as_ref().map(ObjectVersion::from),
         }
     }
 }

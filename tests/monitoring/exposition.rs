@@ -94,6 +94,7 @@ fn row() -> Row {
         evidence: &evidence,
         now: Timestamp::from_second(NOW).unwrap(),
         late: Duration::ZERO,
+        early: Duration::ZERO,
         heartbeat: Duration::from_mins(5),
     };
     let status = next_status(&ScimBridgeConnectionStatus::default(), &pass).status;

@@ -265,7 +265,11 @@ async fn every_reason_has_its_alert() {
     let (_, excluded) = general.split_once(r#"reason!~""#).unwrap();
     let excluded: BTreeSet<&str> = excluded.split('"').next().unwrap().split('|').collect();
     assert!(expression("ScimBridgeKeyRefused").contains(r#"type="AuthFailed"} == 1"#));
-    assert!(expression("ScimBridgeScimDisabled").contains(r#"reason="ScimDisabled"} == 1"#));
+    // Where it is Ready nobody has to do anything.
+    let disabled = expression("ScimBridgeScimDisabled");
+    assert!(
+        disabled.contains(r#"reason="ScimDisabled"} == 1"#) && disabled.contains(r#"type="Ready"} == 0"#)
+    );
     assert_eq!(
         excluded,
         BTreeSet::from(["Connected", "AuthFailed", "ScimDisabled"])

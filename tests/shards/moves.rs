@@ -60,11 +60,10 @@ async fn a_connection_that_moves_takes_its_verdict_along() {
     }
     // From now on it is the new shard that answers, and no other.
     for (name, _, shard) in moves {
-        let before = fleet.probes().await;
+        let mut expected = fleet.probes().await;
+        *expected.get_mut(shard).unwrap() += 1;
         bed.probe(name).await;
-        let mut after = fleet.probes().await;
-        *after.get_mut(shard).unwrap() -= 1;
-        assert_eq!(after, before, "{name}");
+        assert_eq!(fleet.probes().await, expected, "{name}");
     }
     // The old one has forgotten its Secret too.
     let before = fleet.probes().await;

@@ -115,11 +115,7 @@ async fn edits_without_end_cost_a_bounded_number_of_probes() {
         last.elapsed()
     );
     assert_eq!(settled.metadata.generation, Some(crate::bed::observed(&settled)));
-    assert!(
-        memory.grown() < 16 * 1024,
-        "memory grew by {} KiB",
-        memory.grown()
-    );
+    memory.assert_grown_less_than(16 * 1024);
     assert_bounded("edits", &busy);
     let idle = pings(&busy);
     bed.probe("bystander").await;

@@ -79,18 +79,14 @@ async fn a_secret_that_many_share_may_be_rotated_all_the_time() {
         (rotations, rotated.elapsed())
     };
     let ((rotations, settled), latest) = tokio::join!(rotate, ask(&other, &over));
-    let (passes, asked, peak) = (operator.probes().await, pings(&bridge), memory.peak());
+    let (passes, asked) = (operator.probes().await, pings(&bridge));
     eprintln!(
         "{rotations} rotations of a Secret of {crowd} connections in {time:?}; settled {settled:?} later; {passes} \
-         passes, {asked} probes; bystander answered within {latest:?}; {peak} KiB"
+         passes, {asked} probes; bystander answered within {latest:?}; {memory}"
     );
     let most = bridge.traffic().max_in_flight;
     assert_eq!(most, 1, "one probe at a time to one bridge");
-    assert!(
-        memory.grown() < 48 * 1024,
-        "memory grew by {} KiB",
-        memory.grown()
-    );
+    memory.assert_grown_less_than(48 * 1024);
     let idle = pings(&bridge);
     other.probe("bystander").await;
     assert_eq!(pings(&bridge), idle, "once judged, they are left alone");
@@ -132,17 +128,10 @@ async fn thousands_that_come_and_go_leave_nothing_behind() {
     };
     let (took, latest) = tokio::join!(come_and_go, ask(&other, &over));
     eprintln!(
-        "{crowd} connections made and deleted in {took:?}; {} probes; bystander answered within {latest:?}; memory grew \
-         by {} KiB to {} KiB",
-        pings(&bridge),
-        memory.grown(),
-        memory.peak()
+        "{crowd} connections made and deleted in {took:?}; {} probes; bystander answered within {latest:?}; {memory}",
+        pings(&bridge)
     );
-    assert!(
-        memory.grown() < 48 * 1024,
-        "memory grew by {} KiB",
-        memory.grown()
-    );
+    memory.assert_grown_less_than(48 * 1024);
     // Passes that were under way have ended by the time that later ones have.
     other.probe("bystander").await;
     let idle = pings(&bridge);
@@ -195,8 +184,7 @@ async fn a_long_list_of_fat_secrets_is_read_in_bounded_memory() {
         eprintln!("{count} {what} Secrets at the start: {peak} KiB, {usual} KiB without");
         assert!(
             peak < usual + 24 * 1024,
-            "{count} {what} Secrets that nobody refers to took {} KiB",
-            peak - usual
+            "{count} {what} Secrets that nobody refers to took it from {usual} to {peak} KiB"
         );
     }
     let operator = bed.operator(&[]).await;

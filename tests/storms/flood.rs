@@ -111,17 +111,16 @@ async fn secrets_that_nobody_refers_to_cost_nothing() {
         .await
         .unwrap_or_else(|unmet| panic!("{unmet}"));
     let behind = arrived.elapsed();
-    let grown = memory.grown();
     eprintln!(
         "{sent} events inserted and {} written in {took:?}; bystander asked {asked} times, latest answer {latest:?}; \
-         {behind:?} behind at the end; memory grew by {grown} KiB",
+         {behind:?} behind at the end; {memory}",
         written.load(Ordering::Relaxed)
     );
     assert!(
         behind < Duration::from_secs(5),
         "the operator lagged {behind:?} behind"
     );
-    assert!(grown < 4 * 1024, "memory grew by {grown} KiB");
+    memory.assert_grown_less_than(4 * 1024);
     bed.probe("marker").await;
     assert_eq!(pings(&marker), 3, "the first, the inserted event, the request");
     assert_eq!(pings(&bystander), asked + 1, "one for each request and no more");

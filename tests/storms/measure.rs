@@ -1,6 +1,9 @@
 //! What a storm must not cost: memory, and other connections' time.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::bed::{Bed, Operator};
 
@@ -24,14 +27,29 @@ impl Memory {
         }
     }
 
-    /// By how many KiB the most that it ever had has grown since.
-    pub(crate) fn grown(&self) -> u64 {
-        self.peak() - self.before
+    /// Fails where the most that it ever had is not less than so many KiB above what it was. The kernel adds up counters
+    /// of several processors without stopping them: what it says may fall.
+    pub(crate) fn assert_grown_less_than(&self, most: u64) {
+        assert!(
+            self.peak() < self.before + most,
+            "{self}: grown by {most} KiB or more"
+        );
     }
 
     /// The most that it ever had, in KiB.
     pub(crate) fn peak(&self) -> u64 {
         read(self.pid, "VmHWM:")
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "memory was {} KiB, and {} KiB at most since",
+            self.before,
+            self.peak()
+        )
     }
 }
 
@@ -51,4 +69,18 @@ pub(crate) async fn answered_within(bed: &Bed<'_>, name: &str) -> Duration {
         "{name} waited {took:?} for its probe: something held it up"
     );
     took
+}
+
+#[test]
+fn what_has_shrunk_has_not_grown() {
+    let pid = std::process::id();
+    let before = read(pid, "VmHWM:") + 1024 * 1024;
+    Memory { pid, before }.assert_grown_less_than(1);
+}
+
+#[test]
+#[should_panic(expected = "grown by 1 KiB or more")]
+fn what_has_grown_has_grown() {
+    let pid = std::process::id();
+    Memory { pid, before: 1 }.assert_grown_less_than(1);
 }

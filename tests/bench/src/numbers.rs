@@ -74,36 +74,6 @@ pub(crate) fn now_micros() -> u64 {
     u64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Numbers that are drawn from a seed: the same seed, the same run (`SplitMix64`).
-#[derive(Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    /// Begins at a seed.
-    pub(crate) fn from_seed(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number from 0 up to, not including, this.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.draw() % bound.max(1)
-    }
-
-    /// The index of one of so many things.
-    pub(crate) fn pick(&mut self, count: usize) -> usize {
-        let bound = u64::try_from(count).unwrap_or(u64::MAX);
-        usize::try_from(self.below(bound)).unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,16 +85,5 @@ mod tests {
         assert!((distribution.quantile(950) - 96.0).abs() < f64::EPSILON);
         assert!((distribution.max() - 100.0).abs() < f64::EPSILON);
         assert!(Distribution::default().max().abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn a_seed_is_a_run() {
-        let (mut one, mut other) = (Dice::from_seed(7), Dice::from_seed(7));
-        let drawn: Vec<u64> = (0..100).map(|_| one.below(10)).collect();
-        assert!(
-            drawn
-                .iter()
-                .all(|number| *number < 10 && *number == other.below(10))
-        );
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use scim_bridge_operator::{api::vocabulary::Reason, domain::schedule::Pace};
+use scim_bridge_operator::domain::schedule::Pace;
 use serde::Serialize;
 
 use crate::numbers::{Distribution, float, ratio, size};
@@ -44,8 +44,8 @@ impl Punctuality {
             let pace = Pace {
                 uid,
                 interval,
-                standing: Reason::Connected,
                 failures: 0,
+                rest: Duration::ZERO,
                 retry_after: None,
             };
             (*number, pace.delay())

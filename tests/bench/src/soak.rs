@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use testbed::Failure;
+use testbed::{Dice, Failure};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::{
     Setting,
     api_server::Write,
     bridge::{Fault, address_of},
-    numbers::{Dice, Distribution, now_micros, ratio},
+    numbers::{Distribution, now_micros, ratio},
     process::Usage,
     punctuality::Punctuality,
     report::Report,

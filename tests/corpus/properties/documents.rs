@@ -7,7 +7,7 @@ use k8s_openapi::{
     jiff::{Timestamp, fmt::rfc2822},
 };
 use scim_bridge_operator::{
-    api::{v1alpha1::ComponentState, vocabulary::Reason},
+    api::v1alpha1::ComponentState,
     bridge::documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
     domain::{
         evidence::{Component, HealthReport},
@@ -199,8 +199,8 @@ pub(crate) fn retry_after(bytes: &[u8]) {
         let pace = Pace {
             uid: "9f0c",
             interval,
-            standing: Reason::RateLimited,
             failures,
+            rest: Duration::ZERO,
             retry_after: found,
         };
         assert!(

@@ -147,7 +147,7 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
     let interval = target.map_or(Duration::from_mins(5), |target| target.interval);
     let longest = interval.max(REFUSED_KEY_INTERVAL) * 2;
     let uid = metadata.uid.as_deref().unwrap_or_default();
-    let resumed = pace_of(uid, interval, status).resume(status, now());
+    let resumed = pace_of(uid, interval, status, now()).resume(status, now());
     assert!(
         (now()..=now() + longest).contains(&resumed),
         "a status postpones a probe to {resumed}"
@@ -178,6 +178,7 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
             evidence: &evidence,
             now: now(),
             late: Duration::ZERO,
+            early: Duration::ZERO,
             heartbeat: Duration::from_mins(5),
         };
         let outcome = next_status(status, &pass);

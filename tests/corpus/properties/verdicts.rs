@@ -89,6 +89,7 @@ impl Choices<'_> {
             Obstacle::SecretKeyMissing,
             Obstacle::ApiKeyMalformed,
             Obstacle::ConsentMissing,
+            Obstacle::ConsentMalformed,
             Obstacle::CaNotFound,
             Obstacle::CaInvalid(fault),
         ])
@@ -180,7 +181,12 @@ pub(crate) fn verdict(bytes: &[u8]) {
             2 => time += Duration::from_secs(60 * u64::from(choices.byte())),
             3 => time -= Duration::from_secs(60 * u64::from(choices.byte())),
             4 => {
-                let hindrance = choices.one(&[None, Some(Hindrance::Forbidden), Some(Hindrance::ApiServer)]);
+                let hindrance = choices.one(&[
+                    None,
+                    Some(Hindrance::Forbidden),
+                    Some(Hindrance::ApiServer),
+                    Some(Hindrance::BridgeBusy),
+                ]);
                 status = progressing(&status, hindrance, generation, time);
                 assert_eq!(reason_of(&status.conditions), Some(Reason::Progressing));
                 assert_sound(&status, generation);
@@ -205,6 +211,7 @@ pub(crate) fn verdict(bytes: &[u8]) {
                     evidence: &evidence,
                     now: time,
                     late: Duration::ZERO,
+                    early: Duration::ZERO,
                     heartbeat: HEARTBEAT,
                 };
                 let outcome = next_status(&status, &pass);
@@ -274,7 +281,7 @@ fn assert_follows(before: &ScimBridgeConnectionStatus, pass: &Pass<'_>, outcome:
         "seen twice, it says the same"
     );
     assert!(*change != Change::Unchanged || status.conditions == before.conditions);
-    let resumed = pace_of(pass.uid, Duration::from_mins(5), status).resume(status, pass.now);
+    let resumed = pace_of(pass.uid, Duration::from_mins(5), status, pass.now).resume(status, pass.now);
     assert!((pass.now..=pass.now + REFUSED_KEY_INTERVAL * 2).contains(&resumed));
 }
 

@@ -13,7 +13,7 @@ use crate::{
 const FIRST: [(&str, &str); 8] = [
     ("down", "False ConnectFailed"),
     ("entra", "True Connected"),
-    ("google", "False ScimDisabled"),
+    ("google", "True ScimDisabled"),
     ("missing-secret", "False SecretNotFound"),
     ("okta", "True Connected"),
     ("provisioning-off", "False ProvisioningOff"),

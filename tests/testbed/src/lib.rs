@@ -5,6 +5,7 @@
 //! * [`ScimServer`]: an independent SCIM implementation.
 //! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
 //! * [`Collector`]: takes the operator's traces.
+//! * [`budget`], [`seed`]: how much a test tries, and where its chance begins.
 //! * [`wait`]: waiting with deadlines instead of sleeping.
 //! * [`tools`]: the programs behind them, built once.
 //!
@@ -25,6 +26,7 @@
 //! ```
 
 mod budget;
+mod chance;
 pub mod cluster;
 mod collector;
 mod failure;
@@ -40,6 +42,7 @@ pub mod workspace;
 
 pub use self::{
     budget::{HOSTILE, budget},
+    chance::{Dice, HOSTILE_SEED, seed},
     cluster::{Cluster, Helm},
     collector::Collector,
     failure::Failure,
