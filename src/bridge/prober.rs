@@ -471,13 +471,11 @@ impl Heard {
 /// for that: alerts differ, some servers close or reset the connection, and in TLS 1.3 the client has sent its request by
 /// then. It can only be the first request, which is the one without a key.
 fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) -> TransportFailure {
-    match failure {
-        TransportFailure::Connect | TransportFailure::Tls(_)
-            if key.is_none() && is_certificate_asked_for() =>
-        {
-            TransportFailure::Tls(TlsFault::ClientCertificate)
-        }
-        failure => failure,
+    let may_be = matches!(failure, TransportFailure::Connect | TransportFailure::Tls(_));
+    if may_be && key.is_none() && is_certificate_asked_for() {
+        TransportFailure::Tls(TlsFault::ClientCertificate)
+    } else {
+        failure
     }
 }
 

@@ -5,6 +5,11 @@
 //! short key as well as for an authority that was set up anew under its old name. So the chain is looked at once more,
 //! for the words alone: what was refused stays refused, and nothing of a certificate's text is part of what comes out.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "WebPKI and x509-parser may add variants; each last arm is about all that the others are not about"
+)]
+
 use std::{mem::discriminant, net::IpAddr, slice, sync::Arc};
 
 use rustls::{

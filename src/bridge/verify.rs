@@ -125,14 +125,16 @@ impl ChainVerifier {
 
     /// What a handshake's signature that does not verify says of the certificate.
     fn unproven(&self, server: &CertificateDer<'_>, error: Error) -> Error {
-        match error {
-            Error::InvalidCertificate(_) if has_weak_key(server, &self.algorithms) => {
-                Refused(TransportFailure::CertificateUntrusted(ChainFault::WeakKey)).into()
-            }
-            // The peer does not prove that the certificate is its own: that is no fault of the certificate.
-            Error::InvalidCertificate(_) => Refused(TransportFailure::Tls(TlsFault::Other)).into(),
-            error => error,
+        if !matches!(error, Error::InvalidCertificate(_)) {
+            return error;
         }
+        let failure = if has_weak_key(server, &self.algorithms) {
+            TransportFailure::CertificateUntrusted(ChainFault::WeakKey)
+        } else {
+            // The peer does not prove that the certificate is its own: that is no fault of the certificate.
+            TransportFailure::Tls(TlsFault::Other)
+        };
+        Refused(failure).into()
     }
 }
 
