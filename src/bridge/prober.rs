@@ -482,8 +482,8 @@ impl Heard {
 /// for that: alerts differ, some servers close or reset the connection, and in TLS 1.3 the client has sent its request by
 /// then. It can only be the first request, which is the one without a key.
 fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) -> TransportFailure {
-    let is_an_end = matches!(failure, TransportFailure::Connect | TransportFailure::Tls(_));
-    if is_an_end && key.is_none() && is_certificate_asked_for() {
+    let may_be = matches!(failure, TransportFailure::Connect | TransportFailure::Tls(_));
+    if may_be && key.is_none() && is_certificate_asked_for() {
         TransportFailure::Tls(TlsFault::ClientCertificate)
     } else {
         failure

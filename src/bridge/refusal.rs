@@ -7,7 +7,7 @@
 
 #![allow(
     clippy::wildcard_enum_match_arm,
-    reason = "the errors of webpki and the names of X.509 may become more; the last arm says what they have in common"
+    reason = "WebPKI and x509-parser may add variants; each last arm is about all that the others are not about"
 )]
 
 use std::{mem::discriminant, net::IpAddr, slice, sync::Arc};

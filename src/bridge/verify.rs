@@ -84,13 +84,13 @@ impl ChainVerifier {
         now: UnixTime,
     ) -> Result<Option<Certificate>, webpki::Error> {
         let leaf = EndEntityCert::try_from(server)?;
-        let mut certificate = read_certificate(server);
-        if self.believed.holds(server) {
+        let path = if self.believed.holds(server) {
             read_validity(server)
                 .ok_or(webpki::Error::BadDerTime)?
                 .verify(now)?;
+            None
         } else {
-            let path = leaf.verify_for_usage(
+            Some(leaf.verify_for_usage(
                 self.algorithms.all,
                 self.believed.anchors(),
                 sent,
@@ -98,11 +98,14 @@ impl ChainVerifier {
                 KeyUsage::server_auth(),
                 None,
                 Some(&|path| self.believed.verify_terms(path, now)),
-            )?;
-            certificate = certificate.map(|certificate| self.with_end_of(certificate, &path));
-        }
+            )?)
+        };
         leaf.verify_is_valid_for_subject_name(name)?;
-        Ok(certificate)
+        let certificate = read_certificate(server);
+        Ok(match path {
+            Some(path) => certificate.map(|certificate| self.with_end_of(certificate, &path)),
+            None => certificate,
+        })
     }
 
     /// The same with the earliest end of this path.
@@ -125,13 +128,13 @@ impl ChainVerifier {
         if !matches!(error, Error::InvalidCertificate(_)) {
             return error;
         }
-        Refused(if has_weak_key(server, &self.algorithms) {
+        let failure = if has_weak_key(server, &self.algorithms) {
             TransportFailure::CertificateUntrusted(ChainFault::WeakKey)
         } else {
             // The peer does not prove that the certificate is its own: that is no fault of the certificate.
             TransportFailure::Tls(TlsFault::Other)
-        })
-        .into()
+        };
+        Refused(failure).into()
     }
 }
 
@@ -293,6 +296,68 @@ impl Validity {
             Err(webpki::Error::CertExpired { time: now, not_after })
         } else {
             Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rustls::crypto::aws_lc_rs;
+
+    use super::*;
+
+    fn authority(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    /// A verifier, and a chain that it accepts for `localhost`.
+    fn chain() -> (ChainVerifier, Vec<CertificateDer<'static>>) {
+        let key = || KeyPair::generate().unwrap();
+        let root = CertifiedIssuer::self_signed(authority("root"), key()).unwrap();
+        let middle = CertifiedIssuer::signed_by(authority("middle"), key(), &root).unwrap();
+        let server = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let server = server.signed_by(&key(), &middle).unwrap();
+        let trust = Trust::Only(Bundle::read(root.pem().as_bytes()).unwrap());
+        let roots = Arc::new(RootCertStore::empty());
+        let verifier = ChainVerifier::new(&trust, &roots, &aws_lc_rs::default_provider());
+        (verifier, vec![server.der().clone(), middle.der().clone()])
+    }
+
+    fn accepts(verifier: &ChainVerifier, chain: &[CertificateDer<'_>]) -> bool {
+        let name = ServerName::try_from("localhost").unwrap();
+        verifier
+            .verify_server_cert(&chain[0], &chain[1..], &name, &[], UnixTime::now())
+            .is_ok()
+    }
+
+    proptest! {
+        /// Each byte of both certificates is signed, a part of a signature, or a length around them.
+        #[test]
+        fn no_changed_chain_is_accepted(place in any::<prop::sample::Index>(), change in 1..=u8::MAX, first: bool) {
+            thread_local!(static CHAIN: (ChainVerifier, Vec<CertificateDer<'static>>) = chain());
+            CHAIN.with(|(verifier, chain)| {
+                prop_assert!(accepts(verifier, chain));
+                let mut changed = chain.clone();
+                let certificate = &mut changed[usize::from(!first)];
+                let mut bytes = certificate.to_vec();
+                let place = place.index(bytes.len());
+                bytes[place] ^= change;
+                *certificate = CertificateDer::from(bytes);
+                prop_assert!(!accepts(verifier, &changed), "byte {place}");
+                Ok(())
+            })?;
+        }
+
+        #[test]
+        fn any_chain_can_be_explained(bytes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 1..4)) {
+            thread_local!(static VERIFIER: ChainVerifier = chain().0);
+            let chain: Vec<_> = bytes.into_iter().map(CertificateDer::from).collect();
+            prop_assert!(!VERIFIER.with(|verifier| accepts(verifier, &chain)));
         }
     }
 }
