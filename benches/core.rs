@@ -12,7 +12,7 @@ use scim_bridge_operator::{
     },
     domain::{
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, Obstacle, Reading,
+            Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Obstacle, Reading,
             TransportFailure,
         },
         schedule::{Dependency, Seen, Situation, due},
@@ -62,6 +62,7 @@ fn connected() -> Evidence {
         groups: Some(9),
         certificate: Some(Certificate {
             not_after: now() + Duration::from_hours(24 * 60),
+            ends: Member::Server,
             issuer: Some("Example CA".to_owned()),
         }),
         ..Exchange::default()

@@ -1,26 +1,24 @@
 //! The command line. Every flag has an environment variable, so that a Deployment can set either.
 
-use std::{
-    ffi::OsStr, fmt::Display, marker::PhantomData, net::SocketAddr, path::PathBuf, str::FromStr,
-    time::Duration,
-};
+use std::{ffi::OsStr, fmt::Display, marker::PhantomData, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{
-    Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum, builder::TypedValueParser,
-    error::ErrorKind,
+    Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum,
+    builder::TypedValueParser,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use clap_complete::Shell;
 use ipnet::IpNet;
-use url::Url;
 
 use crate::{
-    api::{
-        duration::{HumanDuration, InvalidDuration},
-        v1alpha1::IdentityProvider,
-    },
+    api::{duration::HumanDuration, v1alpha1::IdentityProvider},
     bridge::{
-        address::{HostPattern, parse_network},
+        address::{HostPattern, covers_everything, parse_network},
         proxy::{Exception, ProxyUrl},
+    },
+    settings::{
+        AdminAddress, LabelSelector, LogDirectives, ServerUrl, count, duration, heartbeat, identity,
+        namespace, object_name, pause, server_name, timeout,
     },
 };
 
@@ -103,6 +101,7 @@ pub enum PluginCommand {
 #[derive(Clone, Debug, Args)]
 pub struct Named {
     /// Name of the connection.
+    #[arg(value_parser = object_name)]
     pub name: String,
 
     /// Where it is.
@@ -114,7 +113,7 @@ pub struct Named {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Cluster {
     /// Namespace; that of the context where none is given.
-    #[arg(short, long, help_heading = "Cluster")]
+    #[arg(short, long, value_parser = namespace, help_heading = "Cluster")]
     pub namespace: Option<String>,
 
     /// File with the cluster's address and credentials; KUBECONFIG where none is given.
@@ -166,13 +165,14 @@ pub struct CheckArguments {
     pub ca_file: Option<PathBuf>,
 
     /// Name that the certificate has to be for, where it is not the host's.
-    #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
+    #[arg(long, value_parser = server_name, conflicts_with = "file", help_heading = "Without a manifest")]
     pub server_name: Option<String>,
 
     /// Time that the whole check may take: 1s to 60s.
     #[arg(
         long,
         default_value = "10s",
+        value_parser = timeout,
         conflicts_with = "file",
         help_heading = "Without a manifest"
     )]
@@ -224,7 +224,7 @@ pub struct Show {
     pub output: OutputFormat,
 
     /// Check again after this time, until interrupted.
-    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = duration, help_heading = "Output")]
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = pause, help_heading = "Output")]
     pub watch: Option<Duration>,
 }
 
@@ -245,7 +245,7 @@ pub enum OutputFormat {
 #[derive(Clone, Debug, Args)]
 pub struct Footing {
     /// Namespaces to watch, separated by commas; all where none is given.
-    #[arg(long, env = "NAMESPACES", value_delimiter = ',', help_heading = "Scope")]
+    #[arg(long, env = "NAMESPACES", value_parser = namespace, value_delimiter = ',', help_heading = "Scope")]
     pub namespaces: Vec<String>,
 
     /// Whether to work only while holding the Lease, so that one of several replicas works.
@@ -257,12 +257,13 @@ pub struct Footing {
         long,
         env = "LEASE_NAME",
         default_value = "scim-bridge-operator",
+        value_parser = object_name,
         help_heading = "Leader election"
     )]
     pub lease_name: String,
 
     /// Namespace of the Lease; the program's own where none is given.
-    #[arg(long, env = "LEASE_NAMESPACE", help_heading = "Leader election")]
+    #[arg(long, env = "LEASE_NAMESPACE", value_parser = namespace, help_heading = "Leader election")]
     pub lease_namespace: Option<String>,
 }
 
@@ -306,7 +307,8 @@ pub struct Addresses {
     )]
     pub deny_cidrs: Vec<IpNet>,
 
-    /// Hosts that a connection may name, with * for any part of one label; repeatable. All where none is given.
+    /// Hosts that a connection may name: scim.example.com, *.example.com (one label), .example.com (all below it), or an
+    /// address; repeatable. All where none is given.
     #[arg(
         long = "allowed-host",
         env = "ALLOWED_HOST",
@@ -316,10 +318,16 @@ pub struct Addresses {
     pub allowed_hosts: Vec<HostPattern>,
 
     /// HTTP proxy for requests to bridges: `http://HOST:PORT`. Without it no proxy is used.
-    #[arg(long, env = "BRIDGE_PROXY", hide_env_values = true, value_parser = confidential::<ProxyUrl>(), help_heading = "Addresses")]
+    #[arg(
+        long,
+        env = "BRIDGE_PROXY",
+        hide_env_values = true,
+        value_parser = confidential::<ProxyUrl>(),
+        help_heading = "Addresses"
+    )]
     pub bridge_proxy: Option<ProxyUrl>,
 
-    /// Hosts (with * for any part of one label) and networks that are connected to without the proxy; repeatable.
+    /// Hosts that are connected to without the proxy, written as in --allowed-host, and networks; repeatable.
     #[arg(
         long = "bridge-no-proxy",
         env = "BRIDGE_NO_PROXY",
@@ -327,6 +335,25 @@ pub struct Addresses {
         help_heading = "Addresses"
     )]
     pub bridge_no_proxy: Vec<Exception>,
+}
+
+/// The flags leave no address to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--deny-cidr denies every address: leave out a network, or set --bridge-proxy")]
+pub struct NothingAllowed;
+
+impl Addresses {
+    /// Whether any bridge can be reached under these flags.
+    ///
+    /// # Errors
+    /// [`NothingAllowed`] where every connection would be denied. A proxy resolves names itself, so it is a way.
+    pub fn leave_a_way(&self) -> Result<(), NothingAllowed> {
+        if self.bridge_proxy.is_none() && covers_everything(&self.deny_cidrs) {
+            Err(NothingAllowed)
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Flags of `run`.
@@ -338,7 +365,7 @@ pub struct RunArguments {
 
     /// Watch only connections with these labels (for instance `scimbridge.dev/shard=a`).
     #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
-    pub watch_label_selector: Option<String>,
+    pub watch_label_selector: Option<LabelSelector>,
 
     /// Which addresses may be connected to.
     #[command(flatten)]
@@ -349,11 +376,11 @@ pub struct RunArguments {
     pub require_secret_consent: bool,
 
     /// Most probes at a time, not counting those that take longer than two seconds.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Work")]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 128, value_parser = count, help_heading = "Work")]
     pub concurrency: u16,
 
     /// How often a status is written where only the clock has moved.
-    #[arg(long, env = "HEARTBEAT", default_value = "5m", value_parser = duration, help_heading = "Work")]
+    #[arg(long, env = "HEARTBEAT", default_value = "5m", value_parser = heartbeat, help_heading = "Work")]
     pub heartbeat: Duration,
 
     /// How long running probes may go on after SIGTERM.
@@ -361,12 +388,12 @@ pub struct RunArguments {
     pub drain_timeout: Duration,
 
     /// Name of this process in the Lease, different for each replica; made up where none is given.
-    #[arg(long, env = "POD_NAME", help_heading = "Leader election")]
+    #[arg(long, env = "POD_NAME", value_parser = identity, help_heading = "Leader election")]
     pub identity: Option<String>,
 
-    /// Where /livez, /readyz and /metrics are served.
-    #[arg(long, env = "ADMIN_ADDR", default_value = "0.0.0.0:8080", value_parser = socket_address, help_heading = "Process")]
-    pub admin_addr: SocketAddr,
+    /// Where /livez, /readyz and /metrics are served: ADDRESS:PORT, or :PORT for every address, by IPv6 and IPv4.
+    #[arg(long, env = "ADMIN_ADDR", default_value = ":8080", help_heading = "Process")]
+    pub admin_addr: AdminAddress,
 
     /// Form of the log.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto, help_heading = "Process")]
@@ -374,11 +401,18 @@ pub struct RunArguments {
 
     /// What is logged: a level (error, warn, info, debug, trace), or directives by module.
     #[arg(long, env = "LOG_LEVEL", default_value = "info", help_heading = "Process")]
-    pub log_level: String,
+    pub log_level: LogDirectives,
 
     /// Send a trace of each pass to the OpenTelemetry collector at this address (OTLP over HTTP; `/v1/traces` is added).
     #[cfg(feature = "otlp")]
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL", value_parser = confidential::<ServerUrl>(), help_heading = "Process")]
+    #[arg(
+        long,
+        env = unless_empty("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = confidential::<ServerUrl>(),
+        help_heading = "Process"
+    )]
     pub otlp_endpoint: Option<ServerUrl>,
 }
 
@@ -393,31 +427,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// Address of a server that asks for no password, and so has none: an operator's admin server, a collector.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerUrl(pub Url);
-
-/// The text is no such address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an address of a server: write http://HOST:PORT, without user and password")]
-pub struct InvalidServerUrl;
-
-impl FromStr for ServerUrl {
-    type Err = InvalidServerUrl;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url: Url = text.parse().map_err(|_| InvalidServerUrl)?;
-        let is_plain =
-            matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
-        if is_plain {
-            Ok(Self(url))
-        } else {
-            Err(InvalidServerUrl)
-        }
-    }
-}
-
-/// A parser of values that may hold a password: what is wrong with one is said without it. (Help shows the values of
+/// A parser of values that may hold a password: not even the error that is not shown has them. (Help shows the values of
 /// environment variables; `hide_env_values` is for that.)
 struct Confidential<T>(PhantomData<fn() -> T>);
 
@@ -439,16 +449,23 @@ where
 
     fn parse_ref(&self, command: &ClapCommand, arg: Option<&Arg>, value: &OsStr) -> Result<T, clap::Error> {
         let refused = |why: &dyn Display| {
-            let name = arg.map_or_else(String::new, |arg| format!(" for '{arg}'"));
-            clap::Error::raw(
-                ErrorKind::ValueValidation,
-                format_args!("invalid value{name}: {why}\n"),
-            )
-            .with_cmd(command)
+            let mut error = clap::Error::new(ErrorKind::ValueValidation).with_cmd(command);
+            let flag = arg.map_or_else(String::new, ToString::to_string);
+            error.insert(ContextKind::InvalidArg, ContextValue::String(flag));
+            error.insert(ContextKind::Custom, ContextValue::String(why.to_string()));
+            error
         };
         let text = value.to_str().ok_or_else(|| refused(&"it is not UTF-8"))?;
         text.parse().map_err(|why: T::Err| refused(&why))
     }
+}
+
+/// The name of a variable that other programs share, unless it is set to nothing: that is not to be set at all.
+/// <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/#parsing-empty-value>
+#[cfg(feature = "otlp")]
+fn unless_empty(variable: &'static str) -> Option<&'static str> {
+    let is_empty = std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    (!is_empty).then_some(variable)
 }
 
 fn identity_provider(text: &str) -> Result<IdentityProvider, String> {
@@ -463,16 +480,50 @@ fn identity_provider(text: &str) -> Result<IdentityProvider, String> {
         })
 }
 
-fn duration(text: &str) -> Result<Duration, InvalidDuration> {
-    text.parse().map(|HumanDuration(duration)| duration)
-}
-
-/// `ADDRESS:PORT`, or `:PORT` for every address, as Go programs have it.
-fn socket_address(text: &str) -> Result<SocketAddr, std::net::AddrParseError> {
-    if text.starts_with(':') {
-        format!("0.0.0.0{text}").parse()
-    } else {
-        text.parse()
+/// What a command line is refused with: one line that says what is allowed, and nothing of the values that were given.
+/// Any of them may be secret, also where a flag asks for no secret.
+#[must_use]
+pub fn refusal(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        Some(_) | None => None,
+    };
+    // `--flag <VALUE>` of one that there is; perhaps `--flag=VALUE`, or a value alone, of one that there is not.
+    let flag = text(ContextKind::InvalidArg)
+        .filter(|flag| flag.starts_with(['-', '<']))
+        .and_then(|flag| flag.split([' ', '=', '[']).next().map(str::to_owned));
+    let hint = |kind| text(kind).map_or_else(String::new, |hint| format!(", did you mean {hint}?"));
+    match (error.kind(), flag) {
+        (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(flag)) => {
+            let allowed = std::error::Error::source(error).map(ToString::to_string);
+            let allowed = allowed.or_else(|| text(ContextKind::Custom));
+            let allowed = allowed.unwrap_or_else(|| match text(ContextKind::ValidValue) {
+                Some(values) if !values.is_empty() => format!("write one of {values}"),
+                Some(_) | None => "it needs a value".to_owned(),
+            });
+            format!("invalid value for {flag}: {allowed}")
+        }
+        (ErrorKind::UnknownArgument, Some(flag)) => {
+            format!(
+                "there is no {flag}{}: see --help",
+                hint(ContextKind::SuggestedArg)
+            )
+        }
+        (ErrorKind::UnknownArgument | ErrorKind::TooManyValues, _) => {
+            "there is a value too many: see --help".to_owned()
+        }
+        (ErrorKind::InvalidSubcommand, _) => {
+            let hint = hint(ContextKind::SuggestedSubcommand);
+            format!("there is no such command{hint}: see --help")
+        }
+        // clap's own words, of which none is a value: up to the first blank line.
+        _ => {
+            let words = error.render().to_string();
+            let lines = words.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let line = lines.collect::<Vec<_>>().join(" ");
+            line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+        }
     }
 }
 
@@ -515,24 +566,87 @@ mod tests {
         assert_eq!(run.footing.namespaces, ["a", "b"]);
         assert_eq!(run.addresses.allow_cidrs.len(), 2);
         assert!(!run.footing.leader_elect);
-        assert_eq!(run.admin_addr.to_string(), "0.0.0.0:9090");
+        assert_eq!(run.admin_addr, AdminAddress::Every(9090));
         assert_eq!(run.heartbeat, Duration::from_mins(1));
     }
 
+    /// What a command line is refused with.
+    fn refused(line: &[&str]) -> String {
+        let error = Arguments::try_parse_from([&["x"], line].concat()).unwrap_err();
+        refusal(&error)
+    }
+
+    /// One line, and nothing of what was given.
     #[test]
-    fn nonsense_is_refused() {
-        for flag in [
-            "--allow-cidr=10.0.0.0/33",
-            "--allowed-host=https://x",
-            "--heartbeat=5",
-            "--concurrency=0",
-            "--bridge-proxy=https://proxy.example.com",
-            "--bridge-no-proxy=http://x",
+    fn a_refusal_repeats_nothing() {
+        const SECRET: &str = "not-A-real-key";
+        let as_flag = format!("--api-key={SECRET}");
+        let as_value = format!("--bridge-proxy={SECRET}");
+        let as_choice = format!("--log-format={SECRET}");
+        for (line, expected) in [
+            (
+                &["run", &as_value][..],
+                "invalid value for --bridge-proxy: write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT; no other \
+                 scheme, and no path",
+            ),
+            (
+                &["run", &as_choice],
+                "invalid value for --log-format: write one of auto, json, text",
+            ),
+            (
+                &["run", "--leader-elect=False"],
+                "invalid value for --leader-elect: write one of true, false",
+            ),
+            (
+                &["run", "--heartbeat"],
+                "invalid value for --heartbeat: it needs a value",
+            ),
+            (
+                &["recheck", SECRET],
+                "there is no such command, did you mean check?: see --help",
+            ),
+            (&["run", SECRET], "there is a value too many: see --help"),
+            (
+                &["check", "--url", SECRET, "--api-key", SECRET],
+                "there is no --api-key, did you mean --api-key-env?: see --help",
+            ),
+            (
+                &["check", "--url", SECRET, &as_flag],
+                "there is no --api-key, did you mean --api-key-env?: see --help",
+            ),
+            (
+                &["check", "--url", SECRET, "--watch=0s", "--api-key-env", SECRET],
+                "invalid value for --watch: write a duration from 1s to 24h",
+            ),
+            (
+                &["check", "--url", SECRET],
+                "the following required arguments were not provided: <--api-key-file <API_KEY_FILE>|--api-key-env <NAME>>",
+            ),
+            (
+                &["run", "--identity", SECRET, "--identity", SECRET],
+                "the argument '--identity <IDENTITY>' cannot be used multiple times",
+            ),
         ] {
-            assert!(
-                Arguments::try_parse_from(["x", "run", flag]).is_err(),
-                "{flag} must be refused"
-            );
+            assert_eq!(refused(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn to_deny_everything_leaves_no_way() {
+        for (flags, is_refused) in [
+            ("--deny-cidr 0.0.0.0/0", false),
+            ("--deny-cidr 0.0.0.0/0,::/0", true),
+            ("--deny-cidr 0.0.0.0/0,::/0 --allow-cidr 10.0.0.0/8", true),
+            (
+                "--deny-cidr 0.0.0.0/0,::/0 --bridge-proxy http://proxy.example.com",
+                false,
+            ),
+        ] {
+            let line = format!("x run {flags}");
+            let Command::Run(run) = Arguments::parse_from(line.split_whitespace()).command else {
+                panic!()
+            };
+            assert_eq!(run.addresses.leave_a_way().is_err(), is_refused, "{flags}");
         }
     }
 }

@@ -20,5 +20,6 @@ pub mod controller;
 pub mod domain;
 pub mod metrics;
 pub mod process;
+pub mod settings;
 pub mod tenure;
 pub mod traces;

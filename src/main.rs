@@ -7,11 +7,12 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use scim_bridge_operator::{
     api,
-    args::{Arguments, Command, LogFormat, PluginArguments, PluginCommand},
+    args::{Arguments, Command, LogFormat, PluginArguments, PluginCommand, refusal},
     check, process,
+    settings::LogDirectives,
 };
 
 fn main() -> ExitCode {
@@ -48,12 +49,14 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
     };
     match command {
         Command::Run(arguments) => {
+            arguments.addresses.leave_a_way()?;
             runtime()?.block_on(process::run(*arguments))?;
         }
         Command::Preflight(arguments) => {
             runtime()?.block_on(process::preflight(*arguments, io::stdout()))?;
         }
         Command::Check(arguments) => {
+            arguments.addresses.leave_a_way()?;
             let class = quiet_runtime()?.block_on(check::check(&arguments))?;
             return Ok(check::exit_code(class).into());
         }
@@ -77,7 +80,10 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = quiet_runtime()?;
     let out = &mut io::stdout();
     let class = match command {
-        PluginCommand::Check(arguments) => runtime.block_on(check::plugin::check(&arguments))?,
+        PluginCommand::Check(arguments) => {
+            arguments.addresses.leave_a_way()?;
+            runtime.block_on(check::plugin::check(&arguments))?
+        }
         PluginCommand::Recheck { connection, timeout } => {
             runtime.block_on(check::plugin::recheck(&connection, timeout, out))?
         }
@@ -97,14 +103,19 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
     Ok(check::exit_code(class).into())
 }
 
-/// Shows what clap has to say. Usage errors end with 1: the codes above it belong to verdicts.
+/// Shows help or version. Anything else is an error, which ends with 1: the codes above it belong to verdicts.
 fn refuse(error: &clap::Error) -> Result<ExitCode, Box<dyn Error>> {
-    error.print()?;
-    Ok(if error.use_stderr() {
-        ExitCode::FAILURE
+    let is_asked_for = !error.use_stderr();
+    if is_asked_for || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.print()?;
+        Ok(if is_asked_for {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     } else {
-        ExitCode::SUCCESS
-    })
+        Err(refusal(error).into())
+    }
 }
 
 /// One thread: all work is waiting, and a probe's share of the rest is a quarter of a millisecond. Threads that wake
@@ -117,6 +128,6 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// For commands whose output is their answer: only faults are logged.
 fn quiet_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
-    process::telemetry::install(LogFormat::Text, "error", None)?;
+    process::telemetry::install(LogFormat::Text, &"error".parse::<LogDirectives>()?, None);
     Ok(runtime()?)
 }

@@ -18,8 +18,8 @@ use scim_bridge_operator::{
         announce::{Action, Announcement, News, Subject, Tone, announcements},
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Phase,
-            Reading, TransportFailure,
+            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
+            Obstacle, Phase, Reading, TransportFailure,
         },
         status::{Pass, Versions, next_status, progressing},
         target::InvalidSpec,
@@ -138,6 +138,7 @@ fn exchange() -> Exchange {
 fn certificate(days: i64) -> Certificate {
     Certificate {
         not_after: Timestamp::from_second(START + days * DAY).unwrap(),
+        ends: Member::Server,
         issuer: None,
     }
 }
@@ -325,7 +326,7 @@ fn verdicts() {
         (
             "a CA",
             vec![well()],
-            blocked(Obstacle::CaInvalid),
+            blocked(Obstacle::CaInvalid(CaFault::Empty)),
             "Warning CaInvalid Resolve CaObject",
         ),
         (

@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "tenure",
             "traces",
             "args",
+            "settings",
         ],
     ),
     (
@@ -54,7 +55,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tenure", &[]),
     ("metrics", &["api", "domain", "bridge"]),
     ("traces", &["api", "domain", "bridge"]),
-    ("args", &["api", "bridge"]),
+    ("settings", &["api", "domain", "bridge"]),
+    ("args", &["api", "bridge", "settings"]),
 ];
 
 /// What `domain` must not mention: a verdict is a function of its arguments.

@@ -12,6 +12,8 @@
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
+use clap::Parser as _;
+use scim_bridge_operator::args::Arguments;
 use serde_json::{Value, json};
 use testbed::{Cluster, cluster::Helm, wait, workspace};
 
@@ -31,8 +33,9 @@ fn generated(file: &str, text: &str) {
     if env::var_os("BLESS").is_some() {
         fs::write(chart().join(file), text).unwrap();
     }
+    let found = fs::read_to_string(chart().join(file)).unwrap_or_default();
     assert!(
-        read(file) == text,
+        found == text,
         "charts/scim-bridge-operator/{file}: run `make generate`"
     );
 }
@@ -89,6 +92,21 @@ fn generated_table_of_values() {
     let (before, rest) = readme.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     generated("README.md", &[before, BEGIN, &table(), END, after].concat());
+}
+
+/// Templates cannot read values.yaml, and have to know what is in it where a value is null.
+#[test]
+fn generated_defaults() {
+    let values: Value = serde_saphyr::from_str(&read("values.yaml")).unwrap();
+    let text = serde_json::to_string_pretty(&values).unwrap();
+    let comment = "{{/* values.yaml, for values that are null. Generated ('make generate'); a test fails where it differs. */}}";
+    let parts = [
+        comment,
+        "{{- define \"scim-bridge-operator.defaults\" -}}",
+        &text,
+        "{{- end -}}\n",
+    ];
+    generated("templates/_defaults.tpl", &parts.join("\n"));
 }
 
 #[test]
@@ -153,26 +171,34 @@ fn every_value_has_its_row() {
 }
 
 async fn render(values: &[&str]) -> Result<Vec<Value>, String> {
+    let set = values.iter().flat_map(|value| ["--set", value]);
+    Ok(objects(
+        &template("scim-bridge-operator", &set.collect::<Vec<_>>()).await?,
+    ))
+}
+
+/// What a release of this name is made of, with further arguments for Helm.
+async fn template(release: &str, arguments: &[&str]) -> Result<String, String> {
     let helm = Helm::offline().await.unwrap();
     let path = chart().display().to_string();
-    let mut command = vec![
+    let command = [
         "template",
-        "scim-bridge-operator",
+        release,
         &path,
         "--namespace",
         "home",
         "--kube-version",
         "1.37.0",
     ];
-    for value in values {
-        command.extend(["--set", value]);
-    }
-    let text = helm.run(&command).await.map_err(|error| error.to_string())?;
-    Ok(text
-        .split("\n---\n")
+    let command = [&command[..], arguments].concat();
+    helm.run(&command).await.map_err(|error| error.to_string())
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.split("\n---\n")
         .map(|part| serde_saphyr::from_str::<Value>(part).unwrap())
         .filter(|object| object.get("kind").is_some())
-        .collect())
+        .collect()
 }
 
 fn kinds(objects: &[Value]) -> Vec<String> {
@@ -189,6 +215,528 @@ async fn the_chart_passes_helms_own_checks() {
     helm.run(&["lint", "--strict", &chart().display().to_string()])
         .await
         .unwrap();
+}
+
+/// Every key below this one, at every depth.
+fn keys(value: &Value, above: &[&str], found: &mut Vec<Vec<String>>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let path = [above, &[name]].concat();
+        found.push(path.iter().map(|name| (*name).to_owned()).collect());
+        keys(value, &path, found);
+    }
+}
+
+/// The values with this one null.
+fn with_null(values: &Value, path: &[String]) -> Value {
+    let mut values = values.clone();
+    let mut place = &mut values;
+    for name in path {
+        if place.is_null() {
+            *place = json!({});
+        }
+        place = place
+            .as_object_mut()
+            .unwrap()
+            .entry(name.clone())
+            .or_insert(Value::Null);
+    }
+    *place = Value::Null;
+    values
+}
+
+async fn template_with(values: &Value) -> Result<String, String> {
+    // YAML is a superset of JSON. A file, for --set-json merges what a file replaces.
+    let scratch = testbed::scratch::Scratch::new("values").unwrap();
+    let file = scratch.path().join("values.yaml");
+    fs::write(&file, values.to_string()).unwrap();
+    template("scim-bridge-operator", &["--values", &file.display().to_string()]).await
+}
+
+/// Switches that bring every template, and what they need.
+fn everything() -> Value {
+    json!({
+        "replicas": 2,
+        "shards": ["a"],
+        "watchNamespaces": ["team-a"],
+        "addressPolicy": {"allowedHosts": ["*.example.com"]},
+        "admissionPolicy": {"enabled": true},
+        "proxy": {"urlSecret": {"name": "proxy"}},
+        "trust": {"configMap": {"name": "roots"}},
+        "networkPolicy": {"enabled": true, "egress": {
+            "restrict": true,
+            "apiServer": {"cidrs": ["192.0.2.1/32"]},
+            "bridges": [{"ports": [{"port": 443}]}],
+        }},
+        "serviceMonitor": {"enabled": true},
+        "prometheusRule": {"enabled": true},
+        "dashboard": {"enabled": true},
+    })
+}
+
+/// A key whose children are all commented out is null. Then it is as if it had not been written.
+#[tokio::test]
+async fn every_value_may_be_null() {
+    // What goes to Kubernetes as it is: null below it takes an entry of the default away.
+    const OPEN: [&str; 4] = ["podSecurityContext", "securityContext", "resources", "labels"];
+    let defaults: Value = serde_saphyr::from_str(&read("values.yaml")).unwrap();
+    let mut paths = Vec::new();
+    keys(&defaults, &[], &mut paths);
+    assert!(paths.len() > 100, "the walk saw {} values only", paths.len());
+    let mut wrong = Vec::new();
+    for values in [json!({}), everything()] {
+        let whole = template_with(&values).await.unwrap();
+        for path in &paths {
+            let dotted = path.join(".");
+            let without = with_null(&values, path);
+            // What is not there is the same as what is null, but for an entry that is taken away.
+            let is_taken_away = path
+                .iter()
+                .rev()
+                .skip(1)
+                .any(|name| OPEN.contains(&name.as_str()));
+            match template_with(&without).await {
+                Ok(text) if is_taken_away && values != json!({}) && text == whole => {
+                    wrong.push(format!("{dotted}: null has no effect"));
+                }
+                Ok(text) if !is_taken_away && values == json!({}) && text != whole => {
+                    wrong.push(format!("{dotted}: null is not the default"));
+                }
+                Ok(_) => {}
+                // With switches on, that what they need is missing.
+                Err(said) if values != json!({}) && said.contains(" is empty: ") => {}
+                Err(said) => wrong.push(format!("{dotted}: {said}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What has no default, and is null, is null for Kubernetes too, or refused by name: no template falls over it.
+#[tokio::test]
+async fn what_has_no_default_may_be_null_or_is_refused_by_name() {
+    fn properties(schema: &Value, above: &[&str], found: &mut Vec<Vec<String>>) {
+        let schema = match schema["$ref"].as_str() {
+            Some("#/$defs/probe") => &json!({"properties": {"periodSeconds": {}, "timeoutSeconds": {}}}),
+            _ => schema,
+        };
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = [above, &[name]].concat();
+            found.push(path.iter().map(|name| (*name).to_owned()).collect());
+            properties(property, &path, found);
+        }
+    }
+    let schema: Value = serde_json::from_str(&read("values.schema.json")).unwrap();
+    let defaults: Value = serde_saphyr::from_str(&read("values.yaml")).unwrap();
+    let (mut all, mut known) = (Vec::new(), Vec::new());
+    properties(&schema, &[], &mut all);
+    keys(&defaults, &[], &mut known);
+    all.retain(|path| !known.contains(path));
+    assert!(all.len() > 10, "the walk saw {} properties only", all.len());
+    let mut wrong = Vec::new();
+    for path in all {
+        if let Err(said) = template_with(&with_null(&json!({}), &path)).await {
+            wrong.push(format!("{}: {said}", path.join(".")));
+        }
+    }
+    // In lists, where something has to stand.
+    for (values, refused) in [
+        (json!({"extraEnv": [{"name": "A", "value": null}]}), None),
+        (json!({"tolerations": [{"key": "a", "value": null}]}), None),
+        (json!({"shards": [null]}), Some("at '/shards/0'")),
+        (
+            json!({"watchNamespaces": [null]}),
+            Some("at '/watchNamespaces/0'"),
+        ),
+        (
+            json!({"addressPolicy": {"allowedHosts": [null]}}),
+            Some("at '/addressPolicy/allowedHosts/0'"),
+        ),
+        (
+            json!({"addressPolicy": {"denyCidrs": [null]}}),
+            Some("at '/addressPolicy/denyCidrs/0'"),
+        ),
+        (json!({"extraArgs": [null]}), Some("at '/extraArgs/0'")),
+        // Without `to` a rule is for every address.
+        (
+            json!({"networkPolicy": {"egress": {"bridges": [{"to": null}]}}}),
+            Some("/bridges/0/to'"),
+        ),
+    ] {
+        match (template_with(&values).await, refused) {
+            (Ok(_), None) => {}
+            (Err(said), Some(place)) if said.contains(place) => {}
+            (result, refused) => wrong.push(format!("{values}: not {refused:?}, but {result:.80?}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A release may be named as no Service may be, which is the strictest of all kinds: a label that begins with a letter.
+#[tokio::test]
+async fn any_release_name_names_all_objects() {
+    let is_label = |name: &str| {
+        name.len() <= 63
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && !name.ends_with('-')
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    for (release, service) in [
+        ("scim-bridge-operator", "scim-bridge-operator"),
+        ("scim-bridge-operator-0.1.0", "scim-bridge-operator-0-1-0"),
+        ("corp", "corp-scim-bridge-operator"),
+        ("corp.eu", "corp-eu-scim-bridge-operator"),
+        ("7", "r7-scim-bridge-operator"),
+        ("true", "true-scim-bridge-operator"),
+        ("1.scim-bridge-operator", "r1-scim-bridge-operator"),
+        // As long as Helm takes them: the release's name stays whole.
+        (
+            "a2345678901234567890123456789012345678901234567890123",
+            "a2345678901234567890123456789012345678901234567890123-scim-brid",
+        ),
+        (
+            "a2345678901234567890123456789012345678901234567.901.3",
+            "a2345678901234567890123456789012345678901234567-901-3-scim-brid",
+        ),
+    ] {
+        let values =
+            "serviceMonitor.enabled=true,networkPolicy.enabled=true,dashboard.enabled=true,replicas=2";
+        let made = objects(&template(release, &["--set", values]).await.unwrap());
+        for object in &made {
+            let (kind, name) = (object["kind"].as_str().unwrap(), name(object));
+            if kind == "CustomResourceDefinition" {
+                continue;
+            }
+            assert!(name.starts_with(service), "{release}: {kind} {name}");
+            if matches!(kind, "Service" | "Deployment" | "ServiceAccount") {
+                assert!(name == service && is_label(&name), "{release}: {kind} {name}");
+            }
+            let labels = object["metadata"]["labels"].as_object().unwrap();
+            for (label, value) in labels {
+                let fits = value.as_str().is_some_and(|value| value.len() <= 63);
+                assert!(fits, "{release}: {kind} {name}: {label} is {value}");
+            }
+        }
+        let lease = json!(format!("--lease-name={service}"));
+        let deployment = made.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+        assert!(
+            arguments.as_array().unwrap().contains(&lease),
+            "{release}: {arguments}"
+        );
+    }
+}
+
+/// Names that YAML takes for numbers and truths.
+#[tokio::test]
+async fn names_stay_texts() {
+    let names = "watchNamespaces={1e3,0x10},fullnameOverride=true,priorityClassName=no";
+    let switches = "serviceMonitor.enabled=true,networkPolicy.enabled=true,shards={1e3}";
+    let arguments = ["--namespace", "123", "--set-string", names, "--set", switches];
+    let made = template("1e3", &arguments).await.unwrap();
+    for object in objects(&made) {
+        for place in [
+            "/metadata/name",
+            "/metadata/namespace",
+            "/roleRef/name",
+            "/subjects/0/name",
+            "/subjects/0/namespace",
+            "/rules/1/resourceNames/0",
+            "/spec/template/spec/serviceAccountName",
+            "/spec/template/spec/priorityClassName",
+            "/spec/selector/app.kubernetes.io~1instance",
+            "/spec/selector/matchLabels/app.kubernetes.io~1instance",
+            "/spec/namespaceSelector/matchNames/0",
+        ] {
+            let found = object.pointer(place);
+            assert!(found.is_none_or(Value::is_string), "{place} of {object}");
+        }
+    }
+}
+
+/// A value and its flag, what both take or refuse alike, and what the operator alone takes.
+struct Both(
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+const BOTH: &[Both] = &[
+    Both(
+        "addressPolicy.allowedHosts",
+        "--allowed-host",
+        &[
+            "scim.example.com",
+            "SCIM.example.com.",
+            "*.example.com",
+            "scim-*.example.com",
+            "*",
+            "*.*",
+            "**.example.com",
+            ".example.com",
+            ".localhost",
+            ".*.example.com",
+            ".",
+            "a..b",
+            "-a.example",
+            "op_scim.example",
+            "10.0.0.7",
+            "10.0.0.*",
+            "10.0.0.256",
+            "010.0.0.7",
+            "10.*",
+            "127.1",
+            "0x7f.0.0.1",
+            "scim.1",
+            "10.0.0.0/8",
+            "fd12:3456::1",
+            "[fd12:3456::1]",
+            "[10.0.0.7]",
+            "fd12::*",
+            "scim.example.com:443",
+            "https://scim.example.com",
+            "scim.example.com/scim",
+            "user@scim.example.com",
+            "bücher.example",
+            "a b",
+            "",
+        ],
+        // The admission policy cannot compare it.
+        &["::ffff:10.0.0.7"],
+    ),
+    Both(
+        "addressPolicy.denyCidrs",
+        "--deny-cidr",
+        &[
+            "10.0.0.0/8",
+            "10.1.2.3/8",
+            "0.0.0.0/0",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "256.0.0.0/8",
+            "010.0.0.0/8",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "fd12::/16",
+            "::/0",
+            "fd12::/129",
+            "fd12::/016",
+            "[fd12::]/16",
+            "example.com",
+            "*",
+            "",
+        ],
+        &["10.0.0.7"],
+    ),
+    Both(
+        "proxy.noProxy",
+        "--bridge-no-proxy",
+        &[
+            ".localhost",
+            "localhost",
+            "10.0.0.0/8",
+            "fd00::/8",
+            "*.svc.cluster.local",
+            "*",
+            "a..b",
+            "localhost:443",
+            "http://a",
+            "",
+        ],
+        &[],
+    ),
+    Both(
+        "proxy.url",
+        "--bridge-proxy",
+        &[
+            "http://proxy.example.com:3128",
+            "http://10.0.0.7",
+            "http://[fd12::1]:3128/",
+            "https://proxy.example.com",
+            "http://proxy.example.com:0",
+            "http://proxy.example.com/x",
+            "http://-proxy.example.com",
+        ],
+        // Its password would be in the manifest.
+        &["http://user:obviously-fake@proxy.example.com"],
+    ),
+    Both(
+        "watchLabelSelector",
+        "--watch-label-selector",
+        &[
+            "tier=gold",
+            "tier in (gold, silver),!legacy",
+            "scimbridge.dev/shard notin (a,b)",
+            "tier",
+            "tier==gold",
+            "tier!=gold",
+            "tier>5",
+            "tier=",
+            "tier=gold=",
+            "tier in gold",
+            "tier in (gold",
+            "=gold",
+            "tier gold",
+            "tier=-gold",
+            ",",
+        ],
+        &[],
+    ),
+    Both(
+        "logging.level",
+        "--log-level",
+        &[
+            "info",
+            "debug",
+            "info,scim_bridge_operator::controller=debug",
+            "info, k8s_controller=debug",
+            "inof",
+            "verbose",
+            "info,",
+            "info=",
+            "",
+        ],
+        &["WARN"],
+    ),
+    Both(
+        "watchNamespaces",
+        "--namespaces",
+        &["team-a", "Team-A", "team_a", "team.a", ""],
+        &[],
+    ),
+    Both(
+        "heartbeat",
+        "--heartbeat",
+        &["0s", "5m", "24h", "25h", "5", "5d", ""],
+        &[],
+    ),
+    Both("concurrency", "--concurrency", &["1", "65535", "0", "65536"], &[]),
+];
+
+/// What the schema takes, the operator takes: a Pod that ends at its start is found out late.
+#[tokio::test]
+async fn the_schema_takes_nothing_that_the_operator_refuses() {
+    let mut wrong = Vec::new();
+    for Both(value, flag, both, operator_alone) in BOTH {
+        for text in both.iter().chain(*operator_alone) {
+            let line = ["x", "run", &format!("{flag}={text}")].map(str::to_owned);
+            let operator = Arguments::try_parse_from(line).is_ok();
+            let given: Value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
+            let is_list = ["allowedHosts", "denyCidrs", "noProxy", "watchNamespaces"];
+            let given = if is_list.iter().any(|list| value.ends_with(list)) {
+                json!([text])
+            } else {
+                given
+            };
+            // Deepest first: {"proxy": {"noProxy": [...]}}.
+            let values = value.rsplit('.').fold(given, |inner, name| json!({name: inner}));
+            let values = if *value == "proxy.noProxy" {
+                json!({"proxy": {"url": "http://proxy", "noProxy": values["proxy"]["noProxy"]}})
+            } else {
+                values
+            };
+            let chart = template_with(&values).await.is_ok();
+            if (chart, operator) != (operator && both.contains(text), operator) {
+                wrong.push(format!(
+                    "{value}: {text:?}: taken by the chart: {chart}, by the operator: {operator}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Not everywhere do the Pods of DNS listen on the port of their Service.
+#[tokio::test]
+async fn the_port_of_dns_can_be_said() {
+    let restricted = [
+        "networkPolicy.enabled=true",
+        "networkPolicy.egress.restrict=true",
+        "networkPolicy.egress.apiServer.cidrs={192.0.2.1/32}",
+        "networkPolicy.egress.bridges[0].ports[0].port=443",
+    ];
+    for (more, port) in [(&[][..], 53), (&["networkPolicy.egress.dnsPort=5353"], 5353)] {
+        let made = render(&[&restricted[..], more].concat()).await.unwrap();
+        let policy = made
+            .iter()
+            .find(|object| object["kind"] == "NetworkPolicy")
+            .unwrap();
+        assert_eq!(
+            policy["spec"]["egress"][0]["ports"],
+            json!([{"port": port, "protocol": "UDP"}, {"port": port, "protocol": "TCP"}])
+        );
+    }
+}
+
+/// A Prometheus that does not honour labels has the namespace of a connection in another label.
+#[tokio::test]
+async fn the_label_of_the_namespace_can_be_said() {
+    let values = [
+        "prometheusRule.enabled=true",
+        "prometheusRule.namespaceLabel=exported_namespace",
+    ];
+    let made = render(&values).await.unwrap();
+    let rule = made
+        .iter()
+        .find(|object| object["kind"] == "PrometheusRule")
+        .unwrap();
+    let text = rule["spec"].to_string();
+    for (own, other) in [
+        ("(namespace, name)", "(exported_namespace, name)"),
+        ("$labels.namespace", "$labels.exported_namespace"),
+    ] {
+        assert!(!text.contains(own) && text.contains(other), "{own}: {text}");
+    }
+    // The operator's own namespace is a label of the target.
+    assert!(text.contains(r#"{namespace=\"home\",job="#), "{text}");
+}
+
+/// docs/openshift.md has values that work.
+#[tokio::test]
+async fn the_values_for_openshift() {
+    let page = fs::read_to_string(workspace::root().join("docs/openshift.md")).unwrap();
+    let mut values = everything();
+    for block in page
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap())
+    {
+        let block: Value = serde_saphyr::from_str(block).unwrap();
+        // The one for kustomize is for tests/deploy.
+        if block.get("resources").is_none() {
+            merge(&mut values, &block);
+        }
+    }
+    let made = objects(&template_with(&values).await.unwrap());
+    for deployment in made.iter().filter(|object| object["kind"] == "Deployment") {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(
+            pod["securityContext"],
+            json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+        );
+        assert_eq!(pod["volumes"][0]["configMap"]["name"], "trusted-ca");
+    }
+    let policy = made
+        .iter()
+        .find(|object| object["kind"] == "NetworkPolicy")
+        .unwrap();
+    let dns = &policy["spec"]["egress"][0];
+    assert_eq!(dns["ports"][0]["port"], 5353);
+    assert!(dns["to"].to_string().contains("openshift-dns"), "{dns}");
+}
+
+/// As Helm merges files of values.
+fn merge(values: &mut Value, more: &Value) {
+    match (values, more) {
+        (Value::Object(values), Value::Object(more)) => {
+            for (name, value) in more {
+                merge(values.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (values, more) => *values = more.clone(),
+    }
 }
 
 /// A tenant without any right to the cluster can install it.
@@ -288,6 +836,38 @@ async fn switches_bring_what_they_say() {
     );
 }
 
+/// Values to the arguments of the operator.
+const ARGUMENTS: &[(&str, &str)] = &[
+    ("watchNamespaces={a,b}", "--namespaces=a,b"),
+    ("leaderElection.enabled=false", "--leader-elect=false"),
+    (
+        "addressPolicy.allowedHosts={*.example.com}",
+        "--allowed-host=*.example.com",
+    ),
+    ("addressPolicy.denyCidrs={10.0.0.0/8}", "--deny-cidr=10.0.0.0/8"),
+    (
+        "addressPolicy.requireSecretConsent=true",
+        "--require-secret-consent",
+    ),
+    ("proxy.url=http://proxy:3128", "--bridge-proxy=http://proxy:3128"),
+    ("watchLabelSelector=shard=a", "--watch-label-selector=shard=a"),
+    ("heartbeat=1m", "--heartbeat=1m"),
+    ("replicas=1", "--admin-addr=:8080"),
+    ("adminAddress=0.0.0.0", "--admin-addr=0.0.0.0:8080"),
+    (
+        "addressPolicy.allowedHosts={.example.com}",
+        "--allowed-host=.example.com",
+    ),
+    (
+        "proxy.url=http://proxy,proxy.noProxy={.localhost}",
+        "--bridge-no-proxy=.localhost",
+    ),
+    (
+        "extraArgs={--otlp-endpoint=http://collector:4318}",
+        "--otlp-endpoint=http://collector:4318",
+    ),
+];
+
 /// Values to what the Pod has.
 #[tokio::test]
 async fn values_reach_the_pod() {
@@ -356,23 +936,7 @@ async fn values_reach_the_pod() {
             ));
         }
     }
-    for (value, argument) in [
-        ("watchNamespaces={a,b}", "--namespaces=a,b"),
-        ("leaderElection.enabled=false", "--leader-elect=false"),
-        (
-            "addressPolicy.allowedHosts={*.example.com}",
-            "--allowed-host=*.example.com",
-        ),
-        ("addressPolicy.denyCidrs={10.0.0.0/8}", "--deny-cidr=10.0.0.0/8"),
-        (
-            "addressPolicy.requireSecretConsent=true",
-            "--require-secret-consent",
-        ),
-        ("proxy.url=http://proxy:3128", "--bridge-proxy=http://proxy:3128"),
-        ("watchLabelSelector=shard=a", "--watch-label-selector=shard=a"),
-        ("heartbeat=1m", "--heartbeat=1m"),
-        ("extraArgs={--concurrency=7}", "--concurrency=7"),
-    ] {
+    for (value, argument) in ARGUMENTS {
         let objects = render(&[value]).await.unwrap();
         let deployment = objects
             .iter()
@@ -611,6 +1175,21 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
             "more than 63 characters. Set a shorter fullnameOverride",
         ),
         (&["userRoles.create=perhaps"], "/userRoles/create"),
+        (&["heartbeat=25h"], "heartbeat is 25h: set 24h at most"),
+        (&["extraArgs={--concurrency=7}"], "extraArgs has --concurrency"),
+        (
+            &["extraArgs={--leader-elect}"],
+            "set leaderElection.enabled instead",
+        ),
+        (&["fullnameOverride=a.b"], "at '/fullnameOverride'"),
+        (
+            &["fullnameOverride=a234567890123456789012345678901234567890123456789012345678901234"],
+            "at '/fullnameOverride': maxLength: got 64, want 63",
+        ),
+        (&["nameOverride=A"], "at '/nameOverride'"),
+        (&["serviceAccount.name=a..b"], "at '/serviceAccount/name'"),
+        (&["serviceAccount.name=a.-b"], "at '/serviceAccount/name'"),
+        (&["adminAddress=localhost"], "at '/adminAddress'"),
         (
             &["leaderElection.enabled=false", "replicas=2"],
             "every Pod would work",
@@ -661,7 +1240,7 @@ async fn the_admission_policy_holds_urls_to_the_allowed_hosts() {
         .apply(&connection("old", "https://old.invalid", "5m"))
         .await
         .unwrap();
-    let hosts = "addressPolicy.allowedHosts={*.scim.example.com,bridge.example.org,10.0.0.*,fd12:3456::1}";
+    let hosts = "addressPolicy.allowedHosts={*.scim.example.com,bridge.example.org,.corp.example,10.0.0.*,[FD12:3456:0::1]}";
     for object in render(&["admissionPolicy.enabled=true", hosts]).await.unwrap() {
         if object["kind"]
             .as_str()
@@ -705,6 +1284,12 @@ async fn the_admission_policy_holds_urls_to_the_allowed_hosts() {
         ("https://10.0.1.7", false),
         ("https://10.0.0.7.evil.invalid", false),
         ("https://0x0a000007", false),
+        ("https://10.0.0.evil.invalid", false),
+        ("https://[::ffff:10.0.0.7]", true),
+        ("https://a.corp.example", true),
+        ("https://a.b.corp.example", true),
+        ("https://corp.example", false),
+        ("https://evil-corp.example", false),
         ("https://[fd12:3456::1]:8443", true),
         ("https://[fd12:3456:0:0:0:0:0:1]", true),
         ("https://[fd12:3456::2]", false),

@@ -13,8 +13,9 @@ use scim_bridge_operator::{
     domain::{
         conditions::find,
         evidence::{
-            Answer, Certificate, ChainFault, Component, DnsFault, Evidence, Exchange, HealthReport, KeyTrial,
-            Obstacle, Phase, Reading, TlsFault, TransportFailure,
+            Answer, CaFault, Certificate, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
+            HealthReport, KeyTrial, Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault,
+            TransportFailure,
         },
         status::{Pass, Versions, next_status},
         target::{InvalidSpec, Target},
@@ -333,7 +334,7 @@ fn a_declaration_proves_nothing() {
         Obstacle::SecretNotFound,
         Obstacle::SecretKeyMissing,
         Obstacle::HostDenied,
-        Obstacle::CaInvalid,
+        Obstacle::CaInvalid(CaFault::Frame),
     ];
     let refused = probed(answered(Unauthorized), answered(Unauthorized));
     for evidence in failures
@@ -461,7 +462,7 @@ fn something_is_missing_on_our_side() {
             "False ApiKeyMalformed False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::CaInvalid,
+            Obstacle::CaInvalid(CaFault::Frame),
             "False CaInvalid False Unknown Unknown + Stalled",
         ),
         (
@@ -474,6 +475,10 @@ fn something_is_missing_on_our_side() {
         ),
         (
             Obstacle::ConsentMissing,
+            "False ConsentMissing False Unknown Unknown + Stalled",
+        ),
+        (
+            Obstacle::ConsentMalformed,
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
     ];
@@ -490,15 +495,15 @@ fn something_is_missing_on_our_side() {
 fn the_bridge_cannot_be_reached() {
     for (failure, expected) in [
         (
-            Transport::CertificateUntrusted(ChainFault::UnknownIssuer),
+            Transport::CertificateUntrusted(ChainFault::UnknownIssuer(Roots::System)),
             "False CertificateUntrusted False Unknown Unknown + Stalled",
         ),
         (
-            Transport::CertificateExpired,
+            Transport::CertificateExpired(DateFault::NotYet),
             "False CertificateExpired False Unknown Unknown + Stalled",
         ),
         (
-            Transport::CertificateNameMismatch,
+            Transport::CertificateNameMismatch(NameFault::Other),
             "False CertificateNameMismatch False Unknown Unknown + Stalled",
         ),
         (
@@ -675,12 +680,14 @@ fn a_front_in_place_of_a_proven_bridge() {
         ),
         (
             pinged(Reading::Failed(Transport::CertificateUntrusted(
-                ChainFault::UnknownIssuer,
+                ChainFault::UnknownIssuer(Roots::System),
             ))),
             "False CertificateUntrusted 3 Reconciling",
         ),
         (
-            pinged(Reading::Failed(Transport::CertificateNameMismatch)),
+            pinged(Reading::Failed(Transport::CertificateNameMismatch(
+                NameFault::Other,
+            ))),
             "False CertificateNameMismatch 3 Reconciling",
         ),
     ] {
@@ -716,7 +723,7 @@ fn nothing_is_held_for_a_bridge_that_speaks() {
             "False RedirectRefused 0 Stalled",
         ),
         (
-            pinged(Reading::Failed(Transport::CertificateExpired)),
+            pinged(Reading::Failed(Transport::CertificateExpired(DateFault::NotYet))),
             "False CertificateExpired 0 Stalled",
         ),
     ] {
@@ -740,7 +747,7 @@ fn a_change_on_our_side_is_no_front() {
     let connected = || probed(answered(Document(report())), answered(Document(3)));
     let untrusted = || {
         pinged(Reading::Failed(Transport::CertificateUntrusted(
-            ChainFault::UnknownIssuer,
+            ChainFault::UnknownIssuer(Roots::System),
         )))
     };
     let stalled = "False CertificateUntrusted 0 Stalled";
@@ -792,6 +799,7 @@ fn abnormal_conditions_stand_beside_ready() {
             let not_after = now() + Duration::from_hours(u64::try_from(days).unwrap_or(0) * 24);
             exchange.certificate = Some(Certificate {
                 not_after,
+                ends: Member::Server,
                 issuer: None,
             });
         }

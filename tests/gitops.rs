@@ -33,8 +33,8 @@ use scim_bridge_operator::{
     },
     domain::{
         evidence::{
-            Answer, ChainFault, Component, DnsFault, Evidence, Exchange, HealthReport, Obstacle, Phase,
-            Reading, TlsFault, TransportFailure as Failure,
+            Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, HealthReport,
+            Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault, TransportFailure as Failure,
         },
         status::{Pass, Versions, next_status},
         target::{InvalidSpec, Origin, Target},
@@ -246,7 +246,12 @@ fn rows() -> Vec<Row> {
         TRANSIENT,
     );
     add("ca-not-found", OKTA, &twice(Obstacle::CaNotFound), ACTION);
-    add("ca-invalid", OKTA, &[blocked(Obstacle::CaInvalid)], ACTION);
+    add(
+        "ca-invalid",
+        OKTA,
+        &[blocked(Obstacle::CaInvalid(CaFault::Frame))],
+        ACTION,
+    );
     add(
         "invalid-spec",
         OKTA,
@@ -263,19 +268,23 @@ fn rows() -> Vec<Row> {
     add(
         "certificate-untrusted",
         OKTA,
-        &[failed(Failure::CertificateUntrusted(ChainFault::UnknownIssuer))],
+        &[failed(Failure::CertificateUntrusted(ChainFault::UnknownIssuer(
+            Roots::System,
+        )))],
         ACTION,
     );
     add(
         "certificate-expired",
         OKTA,
-        &[failed(Failure::CertificateExpired)],
+        &[failed(Failure::CertificateExpired(DateFault::Ended(
+            Member::Server,
+        )))],
         ACTION,
     );
     add(
         "certificate-name-mismatch",
         OKTA,
-        &[failed(Failure::CertificateNameMismatch)],
+        &[failed(Failure::CertificateNameMismatch(NameFault::Other))],
         ACTION,
     );
     add(

@@ -29,8 +29,8 @@ use scim_bridge_operator::{
     domain::{
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
-            TransportFailure,
+            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
+            Obstacle, Reading, TransportFailure,
         },
         schedule::{
             Cause, Dependency, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Seen, Situation,
@@ -118,22 +118,25 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 groups,
                 certificate: days.map(|days| Certificate {
                     not_after: Timestamp::from_second(START + days * 86_400).unwrap(),
+                    ends: Member::Intermediate,
                     issuer: None,
                 }),
                 next_key,
                 retry_after: retry_after.map(Duration::from_secs),
             },
         );
-    let obstacle = select(vec![
+    let mut obstacles = CaFault::ALL.map(Obstacle::CaInvalid).to_vec();
+    obstacles.extend([
         Obstacle::InvalidSpec(InvalidSpec::Path),
         Obstacle::HostDenied,
         Obstacle::SecretNotFound,
         Obstacle::SecretKeyMissing,
         Obstacle::ApiKeyMalformed,
         Obstacle::ConsentMissing,
+        Obstacle::ConsentMalformed,
         Obstacle::CaNotFound,
-        Obstacle::CaInvalid,
     ]);
+    let obstacle = select(obstacles);
     prop_oneof![1 => obstacle.prop_map(Evidence::Blocked), 3 => exchange.prop_map(Evidence::Probed)]
 }
 

@@ -21,7 +21,8 @@ use scim_bridge_operator::{
     bridge::stages::{Layer, Observer as _, Stage},
     domain::{
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
+            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member, Obstacle,
+            Reading,
         },
         status::{Change, Pass, Versions, next_status},
         target::Target,
@@ -51,6 +52,7 @@ fn exchange() -> Exchange {
         groups: Some(9),
         certificate: Some(Certificate {
             not_after: Timestamp::from_second(NOW + 86_400).unwrap(),
+            ends: Member::Server,
             issuer: None,
         }),
         next_key: Some(KeyTrial::Refused),

@@ -20,7 +20,7 @@ use scim_bridge_operator::{
     },
     domain::{
         evidence::{
-            Answer, Component, Evidence, Exchange, HealthReport, Obstacle, Reading, TransportFailure,
+            Answer, CaFault, Component, Evidence, Exchange, HealthReport, Obstacle, Reading, TransportFailure,
         },
         target::InvalidSpec,
         verdict::{Verdict, diagnose},
@@ -169,7 +169,8 @@ fn readings<T: Clone>(documents: &[T]) -> Vec<Reading<T>> {
 
 /// Every verdict that evidence leads to, at an address that was never proven.
 fn verdicts() -> Vec<Verdict> {
-    let obstacles = [
+    let mut obstacles = CaFault::ALL.map(Obstacle::CaInvalid).to_vec();
+    obstacles.extend([
         Obstacle::InvalidSpec(InvalidSpec::Url),
         Obstacle::HostDenied,
         Obstacle::SecretNotFound,
@@ -177,10 +178,11 @@ fn verdicts() -> Vec<Verdict> {
         Obstacle::ApiKeyMalformed,
         Obstacle::ConsentMissing,
         Obstacle::CaNotFound,
-        Obstacle::CaInvalid,
-    ];
-    let blocked = obstacles.map(|obstacle| diagnose(None, &Evidence::Blocked(obstacle)));
-    let mut verdicts = Vec::from(blocked);
+    ]);
+    let blocked = obstacles
+        .into_iter()
+        .map(|obstacle| diagnose(None, &Evidence::Blocked(obstacle)));
+    let mut verdicts: Vec<Verdict> = blocked.collect();
     let locked = HealthReport {
         components: vec![(Component::ConfirmationWatcher, ComponentState::Unhealthy)],
         ..HealthReport::default()

@@ -471,6 +471,31 @@ fn failures_of_our_own_back_off() {
     }
 }
 
+/// Where others kept the bridge busy, nothing has failed: no delay grows, and what was seen of the references holds.
+#[test]
+fn a_postponed_probe_comes_soon_and_for_the_same_cause() {
+    let mut world = World::new();
+    world.apply(connection(1, 10, 1, Some("7")));
+    for _ in 0..5 {
+        world.see(Some("8"));
+        let job = world.begin(Cause::CredentialChanged).unwrap();
+        assert_eq!(job.seen[0], Some(object_version("8").into()));
+        world
+            .registry
+            .finish(&key("corp"), Finished::Postponed, world.instant);
+        let wait: u64 = world.due().trim_end_matches('s').parse().unwrap();
+        assert!((5..=10).contains(&wait), "{wait} s");
+        world.pass(Duration::from_secs(10));
+        assert_eq!(world.due(), "CredentialChanged");
+    }
+    world.begin(Cause::CredentialChanged).unwrap();
+    world
+        .registry
+        .finish(&key("corp"), Finished::Postponed, world.instant);
+    world.apply(connection(2, 11, 1, Some("7")));
+    assert_eq!(world.due(), "NewGeneration", "it may be another bridge now");
+}
+
 #[test]
 fn dormant_connections_rest() {
     let mut world = World::new();

@@ -8,6 +8,7 @@ pub mod schema;
 pub mod v1alpha1;
 pub mod vocabulary;
 
+mod address;
 mod crd;
 
 pub use crd::crd;
@@ -23,6 +24,6 @@ pub const FIELD_MANAGER: &str = "scim-bridge-operator";
 /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#triggering-a-reconcile>
 pub const REQUESTED_AT_ANNOTATION: &str = "reconcile.fluxcd.io/requestedAt";
 
-/// Annotation on a Secret that names the hosts its key may be sent to: comma-separated globs.
+/// Annotation on a Secret that names the hosts its key may be sent to: host patterns, separated by commas.
 /// Whoever may write a Secret decides; whoever may only write connections can then not redirect its key.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "scimbridge.dev/allowed-hosts";

@@ -14,13 +14,15 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::duration::HumanDuration;
+use super::{address, duration::HumanDuration};
 
 /// Longest `spec.url`, in bytes.
 pub const MAX_URL_LENGTH: usize = 512;
 
 /// Names of Secrets and ConfigMaps (RFC 1123 subdomain, as Kubernetes itself asks).
 const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// Names in DNS, whose labels are bounded too.
+const DNS_NAME: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
 /// Keys of their `data`.
 const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
 
@@ -98,6 +100,11 @@ pub struct ScimBridgeConnectionSpec {
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''").message("must be https://HOST or https://HOST:PORT (http:// only with allowPlaintext)"),
         validation = Rule::new("!self.contains('@')").message("must not hold a user name or password: the key belongs into a Secret"),
         validation = Rule::new("!self.contains('?') && !self.contains('#')").message("must not hold a query or fragment"),
+        validation = Rule::new(address::characters()).message("must not hold blanks, control characters, backslashes or percent signs, nor more than 512 bytes"),
+        validation = Rule::new(address::port()).message("the port must be between 1 and 65535"),
+        validation = Rule::new(address::name()).message("the host must be a DNS name or an address: labels of 1 to 63 letters, digits, - and _, up to 253 in all"),
+        validation = Rule::new(address::ipv4()).message("a host that ends in a number must be an IPv4 address"),
+        validation = Rule::new(address::ipv6()).message("a host in brackets must be an IPv6 address, without a zone"),
         validation = Rule::new("!isURL(self) || url(self).getEscapedPath() in ['', '/', '/scim', '/scim/', '/scim/v2', '/scim/v2/']").message("must not hold a path other than /scim or /scim/v2: give the bridge's own address")
     )]
     pub url: String,
@@ -177,8 +184,8 @@ pub struct TlsSpec {
     /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
     /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    #[x_kube(validation = Rule::new("!isIP(self)").message("must be a DNS name, and no address"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
+    #[x_kube(validation = Rule::new(address::no_address()).message("must be a DNS name, and no address"))]
     pub server_name: Option<String>,
 }
 
@@ -396,14 +403,14 @@ pub enum ComponentState {
     Unhealthy,
 }
 
-/// The certificate that the bridge showed.
+/// The chain of certificates that the bridge showed.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct CertificateStatus {
-    /// Its end.
+    /// The earliest end of the certificates that the verification used.
     pub not_after: Time,
-    /// Who issued it: common name or organisation.
+    /// The issuer of the bridge's own certificate: common name or organisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub issuer: Option<String>,

@@ -196,9 +196,9 @@ reasons! {
     CaNotFound: Action,
         "The object or entry that spec.tls.caRef names does not exist in this namespace.",
         "Create it, or correct spec.tls.caRef.";
-    /// The CA object holds no usable certificate.
+    /// The entry of the CA object cannot be used as a whole; the detail says why.
     CaInvalid: Action,
-        "The entry that spec.tls.caRef names holds no usable PEM certificate, or more than 256 KiB or 64 certificates.",
+        "The entry that spec.tls.caRef names cannot be used as a whole.",
         "Store the CA's certificate in PEM form under that key.";
     /// The specification passed the API server but cannot be used.
     InvalidSpec: Action,
@@ -218,7 +218,7 @@ reasons! {
         "Give a private CA in spec.tls.caRef; with a public one, have the bridge send its intermediate certificates.";
     /// A certificate of the chain is past its end, or before its beginning.
     CertificateExpired: Action,
-        "A certificate that this address presents is not valid at this time.",
+        "A certificate in the chain of this address is not valid at this time.",
         "Renew the certificate. If it is new, check the clocks of bridge and cluster.";
     /// The certificate is for another name.
     CertificateNameMismatch: Action,

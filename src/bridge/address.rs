@@ -28,18 +28,40 @@ pub struct AddressPolicy {
     pub api_server: Vec<IpAddr>,
 }
 
-/// A host name, or address, with `*` for any part of one label: `scim.example.com`, `*.scim.example.com`.
+/// Which hosts are meant, as flags and the annotation of a Secret write it.
+///
+/// Case, brackets, a dot in front and a dot at the end are read as Go and curl read them in `NO_PROXY`. Still no form
+/// means more than it says: a name stands for itself alone, `*` for any part of one label, and a dot in front for every
+/// name below, but not for the name itself. Ports, and `*` alone, are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPattern(String);
+pub struct HostPattern(Form);
+
+/// What a pattern is compared with. In lower case, without a dot at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// `10.0.0.7`, `fd12:3456::1`: one address, however it is spelled.
+    Address(IpAddr),
+    /// `10.0.0.*`: IPv4 addresses, number by number.
+    Addresses(String),
+    /// `scim.example.com`, `*.example.com`: names, label by label.
+    Names(String),
+    /// `.example.com`: names at any depth below.
+    Below(String),
+}
 
 /// The text is no host pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a host pattern: write a host name or address, with * for any part of one label")]
+#[error(
+    "write an address, scim.example.com, *.example.com (one label) or .example.com (all names below), without scheme, port \
+     or path"
+)]
 pub struct InvalidPattern;
 
 /// The text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a network: write ADDRESS/BITS, or an address, without leading zeros")]
+#[error(
+    "write a network (10.0.0.0/8, fd12:3456::/32) or an address, without leading zeros, brackets or zone"
+)]
 pub struct InvalidNetwork;
 
 /// Reads a network, or an address as the network of it alone.
@@ -50,18 +72,42 @@ pub struct InvalidNetwork;
 /// # Errors
 /// [`InvalidNetwork`] for anything else. Leading zeros are refused, for some programs take them for octal numbers.
 pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
-    let (address, bits) = match text.split_once('/') {
-        None => (text, None),
-        Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| InvalidNetwork)?)),
+    let (address, bits) = match text.trim().split_once('/') {
+        None => (text.trim(), None),
+        Some((address, bits)) => (address, Some(parse_bits(bits)?)),
     };
     let address: IpAddr = address.parse().map_err(|_| InvalidNetwork)?;
     let whole = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(whole);
     let network = match address.to_canonical() {
-        IpAddr::V4(v4) if address.is_ipv6() && bits >= 96 => IpNet::new(v4.into(), bits - 96),
+        // Fewer than 96 bits would hold mapped addresses and others: no set of addresses in the form that is compared.
+        IpAddr::V4(v4) if address.is_ipv6() => {
+            IpNet::new(v4.into(), bits.checked_sub(96).ok_or(InvalidNetwork)?)
+        }
         IpAddr::V4(_) | IpAddr::V6(_) => IpNet::new(address, bits),
     };
     network.map(|network| network.trunc()).map_err(|_| InvalidNetwork)
+}
+
+/// A number of bits, in the one way that every program reads alike: Rust would take a sign, too.
+fn parse_bits(text: &str) -> Result<u8, InvalidNetwork> {
+    let bits: u8 = text.parse().map_err(|_| InvalidNetwork)?;
+    if bits.to_string() == text {
+        Ok(bits)
+    } else {
+        Err(InvalidNetwork)
+    }
+}
+
+/// Whether these networks leave no address out.
+#[must_use]
+pub fn covers_everything(networks: &[IpNet]) -> bool {
+    let networks = IpNet::aggregate(&networks.to_vec());
+    let whole =
+        |is_ipv4| move |network: &IpNet| network.prefix_len() == 0 && network.addr().is_ipv4() == is_ipv4;
+    [true, false]
+        .into_iter()
+        .all(|is_ipv4| networks.iter().any(whole(is_ipv4)))
 }
 
 // === impl AddressPolicy ===
@@ -176,41 +222,100 @@ fn carried(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
 // === impl HostPattern ===
 
 impl HostPattern {
-    /// Whether the host fits. `*` stands for any characters but dots, so `*.example.com` covers one level.
+    /// Whether the host fits.
     #[must_use]
     pub fn matches(&self, host: &Host<String>) -> bool {
-        let text = match host {
-            Host::Domain(name) => name.clone(),
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
+        let address = match host {
+            Host::Domain(name) => {
+                return match &self.0 {
+                    Form::Names(pattern) => matches_glob(pattern.as_bytes(), name.as_bytes()),
+                    Form::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+                    Form::Address(_) | Form::Addresses(_) => false,
+                };
+            }
+            Host::Ipv4(address) => IpAddr::V4(*address),
+            Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),
         };
-        matches_glob(self.0.as_bytes(), text.as_bytes())
-    }
-
-    /// Reads a list of patterns, separated by commas or white space; what is no pattern matches nothing.
-    #[must_use]
-    pub fn parse_list(text: &str) -> Vec<Self> {
-        text.split(|c: char| c == ',' || c.is_whitespace())
-            .filter_map(|part| part.parse().ok())
-            .collect()
+        match &self.0 {
+            Form::Address(allowed) => *allowed == address,
+            Form::Addresses(pattern) => matches_glob(pattern.as_bytes(), address.to_string().as_bytes()),
+            Form::Names(_) | Form::Below(_) => false,
+        }
     }
 }
 
 impl std::str::FromStr for HostPattern {
     type Err = InvalidPattern;
 
+    /// What no host could fit is no pattern: its author meant something else.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .trim_end_matches('.')
-            .to_ascii_lowercase();
-        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*' | ':');
-        if text.is_empty() || text.len() > 253 || !text.chars().all(legal) || text.contains("**") {
-            return Err(InvalidPattern);
+        let text = text.trim().to_ascii_lowercase();
+        if let Some(inside) = text.strip_prefix('[') {
+            let address: Option<Ipv6Addr> = inside.strip_suffix(']').and_then(|inside| inside.parse().ok());
+            let address = address.ok_or(InvalidPattern)?;
+            return Ok(Self(Form::Address(IpAddr::V6(address).to_canonical())));
         }
-        Ok(Self(text))
+        let text = text.strip_suffix('.').unwrap_or(&text);
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(Form::Address(address.to_canonical())));
+        }
+        if text.split('.').all(is_number_pattern) {
+            return if is_address_pattern(text) {
+                Ok(Self(Form::Addresses(text.to_owned())))
+            } else {
+                Err(InvalidPattern)
+            };
+        }
+        if let Some(name) = text.strip_prefix('.') {
+            return if !name.contains('*') && is_name_pattern(name) {
+                Ok(Self(Form::Below(text.to_owned())))
+            } else {
+                Err(InvalidPattern)
+            };
+        }
+        if is_name_pattern(text) {
+            Ok(Self(Form::Names(text.to_owned())))
+        } else {
+            Err(InvalidPattern)
+        }
     }
+}
+
+/// Whether nothing but digits and `*` is in it: a part of an IPv4 address, and of no name that is worth naming. So `*`
+/// alone is no pattern either. Elsewhere it means every host, which nobody has to write here.
+fn is_number_pattern(label: &str) -> bool {
+    label.chars().all(|c| c.is_ascii_digit() || c == '*')
+}
+
+/// Whether there are IPv4 addresses that fit, by number and not only by being addresses.
+fn is_address_pattern(text: &str) -> bool {
+    let parts: Vec<_> = text.split('.').collect();
+    parts.len() == 4
+        && text.contains(|c: char| c.is_ascii_digit())
+        && !text.contains("**")
+        && parts.iter().all(|part| {
+            (0..=u8::MAX).any(|number| matches_glob(part.as_bytes(), number.to_string().as_bytes()))
+        })
+}
+
+/// Whether there are names that fit: what stands where no `*` does is a name to the parser of URLs, too.
+fn is_name_pattern(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && !label.contains("**")
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'*'))
+    };
+    let example: Vec<_> = text
+        .split('.')
+        .map(|label| if label.contains('*') { "x" } else { label })
+        .collect();
+    text.len() <= 253
+        && text.split('.').all(is_label)
+        && matches!(Host::parse(&example.join(".")), Ok(Host::Domain(_)))
 }
 
 /// Matches with one point to go back to, so that no pattern takes longer than the product of both lengths.
@@ -338,43 +443,197 @@ mod tests {
         for (pattern, host, fits) in [
             ("scim.example.com", "scim.example.com", true),
             ("SCIM.example.com.", "scim.example.com", true),
+            (" scim.example.com\t", "scim.example.com", true),
             ("scim.example.com", "evil-scim.example.com", false),
+            ("scim.example.com", "a.scim.example.com", false),
             ("scim.example.com", "scim.example.com.evil.example", false),
+            ("op_scim.corp.example", "op_scim.corp.example", true),
+            ("xn--bcher-kva.example", "bücher.example", true),
+            ("localhost", "localhost", true),
+            ("2600.example", "2600.example", true),
+            // One label.
             ("*.example.com", "scim.example.com", true),
             ("*.example.com", "example.com", false),
             ("*.example.com", "a.b.example.com", false),
             ("*.*.example.com", "a.b.example.com", true),
             ("scim-*.example.com", "scim-eu.example.com", true),
             ("scim-*.example.com", "scim-eu.evil.example.com", false),
-            ("*", "localhost", true),
-            ("*", "example.com", false),
+            ("loc*", "localhost", true),
+            // Any depth.
+            (".example.com", "scim.example.com", true),
+            (".Example.com.", "a.b.example.com", true),
+            (".example.com", "example.com", false),
+            (".example.com", "evil-example.com", false),
+            (".example.com", "example.com.evil.example", false),
+            (".localhost", "bridge.localhost", true),
+            (".localhost", "localhost", false),
+            // Addresses, in every spelling.
+            ("10.0.0.7", "10.0.0.7", true),
+            ("10.0.0.7.", "0xa.7", true),
+            ("10.0.0.7", "[::ffff:10.0.0.7]", true),
+            ("::ffff:a00:7", "10.0.0.7", true),
+            ("10.0.0.7", "10.0.0.70", false),
             ("10.0.0.*", "10.0.0.7", true),
+            ("10.0.0.*", "[::ffff:10.0.0.7]", true),
+            ("10.0.0.*", "10.0.1.7", false),
+            ("10.0.0.*", "10.0.0.example", false),
+            ("10.0.0.1*", "10.0.0.17", true),
             ("fd12:3456::1", "[fd12:3456::1]", true),
+            ("FD12:3456:0:0::1", "[fd12:3456::1]", true),
+            ("[fd12:3456:0::1]", "[fd12:3456::1]", true),
+            ("fd12:3456::1", "[fd12:3456::2]", false),
         ] {
             let pattern: HostPattern = pattern.parse().unwrap();
             let host = Origin::parse(&format!("https://{host}")).unwrap().host;
             assert_eq!(pattern.matches(&host), fits, "{pattern:?} {host}");
         }
+    }
+
+    /// Each could fit nothing, or means something else to other programs.
+    #[test]
+    fn what_is_no_pattern() {
         for bad in [
             "",
-            "https://scim.example.com",
-            "a b",
+            " ",
+            ".",
+            "..",
+            "*",
+            ".*",
+            "*.",
+            "*.*",
+            "*.*.*.*",
             "**.example.com",
-            "scim/x",
+            ".*.example.com",
+            "*..example.com",
+            "a..b",
+            "..example.com",
+            "example.com..",
+            "-a.example",
+            "a-.example",
+            "a b",
+            "a,b",
+            "!a.example",
             "bücher.example",
+            "xn--.example",
+            "xn--zzzzzz-.example",
+            "https://scim.example.com",
+            "http://scim.example.com",
+            "//scim.example.com",
+            "scim/x",
+            "scim.example.com/",
+            "user@scim.example.com",
+            "scim.example.com:443",
+            "scim.example.com:*",
+            ":443",
+            "10.0.0.7:443",
+            "[fd12:3456::1]:443",
+            "[fd12:3456::1",
+            "fd12:3456::1]",
+            "[[fd12:3456::1]]",
+            "[10.0.0.7]",
+            "[scim.example.com]",
+            "fd12:3456::*",
+            "fd12:3456::/32",
+            "fe80::1%eth0",
+            "[fe80::1%25eth0]",
+            "10.0.0.0/8",
+            "10.*",
+            "10.0.0",
+            "10.0.0.256",
+            "10.0.0.300*",
+            "10.0.0.07",
+            "010.0.0.7",
+            "0x7f.0.0.1",
+            "127.1",
+            "2130706433",
+            "10.0.0.0.*",
+            "scim.1",
+            "scim.0x1",
+            "\u{ff11}0.0.0.7",
         ] {
-            assert_eq!(bad.parse::<HostPattern>(), Err(InvalidPattern), "{bad}");
+            assert_eq!(bad.parse::<HostPattern>(), Err(InvalidPattern), "{bad:?}");
         }
-        assert_eq!(
-            HostPattern::parse_list("a.example, b.example\nc.example ,,").len(),
-            3
-        );
+        for (length, is_pattern) in [(63, true), (64, false)] {
+            let pattern = format!("{}.example", "a".repeat(length));
+            assert_eq!(pattern.parse::<HostPattern>().is_ok(), is_pattern, "{length}");
+        }
+        for (labels, is_pattern) in [(126, true), (127, false)] {
+            let pattern = "a.".repeat(labels) + "b";
+            assert_eq!(
+                pattern.parse::<HostPattern>().is_ok(),
+                is_pattern,
+                "{labels} labels"
+            );
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for (text, network) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            (" 10.0.0.0/8 ", "10.0.0.0/8"),
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("FD12::/16", "fd12::/16"),
+            ("::1", "::1/128"),
+            ("::/0", "::/0"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:10.0.0.7", "10.0.0.7/32"),
+        ] {
+            assert_eq!(parse_network(text), Ok(network.parse().unwrap()), "{text}");
+        }
+        for bad in [
+            "",
+            "/",
+            "/8",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/-1",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+            "10.0.0.0/8/8",
+            "10.0.0.0/255.0.0.0",
+            "10.0.0.0 /8",
+            "10.0.0/8",
+            "010.0.0.0/8",
+            "::/129",
+            "[::1]",
+            "[fd12::]/16",
+            "fe80::1%eth0",
+            "::ffff:10.0.0.0/80",
+            "scim.example.com",
+            "*",
+        ] {
+            assert_eq!(parse_network(bad), Err(InvalidNetwork), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn everything() {
+        for (networks, is_everything) in [
+            ("", false),
+            ("0.0.0.0/0", false),
+            ("::/0", false),
+            ("0.0.0.0/0 ::/0", true),
+            ("0.0.0.0/1 128.0.0.0/1 ::/1 8000::/1", true),
+            ("0.0.0.0/1 128.0.0.0/2 ::/0", false),
+            ("::ffff:0.0.0.0/96 ::/0", true),
+        ] {
+            let networks: Vec<_> = networks
+                .split_whitespace()
+                .map(|text| parse_network(text).unwrap())
+                .collect();
+            assert_eq!(covers_everything(&networks), is_everything, "{networks:?}");
+        }
     }
 
     #[test]
     fn allowed_hosts_bind_names_and_addresses() {
         let policy = AddressPolicy {
-            allowed_hosts: HostPattern::parse_list("*.example.com,10.0.0.7"),
+            allowed_hosts: ["*.example.com", "10.0.0.7"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
             ..Default::default()
         };
         assert!(judge(&policy, "scim.example.com"));

@@ -8,10 +8,17 @@ use std::{
     io::{self, ErrorKind},
 };
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage, PeerIncompatible};
+use rustls::{
+    AlertDescription, CertificateError, Error as TlsError, InvalidMessage, OtherError, PeerIncompatible,
+    PeerMisbehaved,
+};
 
-use super::resolver::ResolveError;
-use crate::domain::evidence::{ChainFault, DnsFault, Phase, ProxyFault, TlsFault, TransportFailure};
+use super::{
+    refusal::Refused,
+    resolver::ResolveError,
+    stages::{Layer, connected_until},
+};
+use crate::domain::evidence::{DnsFault, Phase, ProxyFault, TlsFault, TransportFailure};
 
 /// Says why no answer arrived. `by_plain_proxy`: the request goes to the administrator's proxy without a tunnel, so that
 /// nothing else is connected to.
@@ -96,10 +103,14 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
     {
         return None;
     }
+    let is_handshake = connecting && connected_until() == Some(Layer::Address);
     match io.kind() {
         ErrorKind::TimedOut => Some(TransportFailure::TimedOut(phase(connecting))),
         // The peer went away: in the middle of the handshake, or after it.
-        ErrorKind::UnexpectedEof if connecting => Some(TransportFailure::Tls(TlsFault::Other)),
+        ErrorKind::UnexpectedEof if connecting => Some(TransportFailure::Tls(TlsFault::Closed)),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe if is_handshake => {
+            Some(TransportFailure::Tls(TlsFault::Closed))
+        }
         ErrorKind::ConnectionRefused
         | ErrorKind::ConnectionReset
         | ErrorKind::ConnectionAborted
@@ -126,50 +137,35 @@ fn tunnel(error: &(dyn Error + 'static)) -> Option<ProxyFault> {
     reason = "rustls may add causes; the last arm of each kind says what they have in common"
 )]
 fn tls(error: &TlsError) -> TransportFailure {
-    match error {
-        TlsError::InvalidCertificate(certificate) => chain(certificate),
-        TlsError::AlertReceived(alert) => TransportFailure::Tls(match alert {
+    TransportFailure::Tls(match error {
+        TlsError::InvalidCertificate(CertificateError::Other(OtherError(refused))) => {
+            match refused.downcast_ref::<Refused>() {
+                Some(Refused(failure)) => return *failure,
+                None => TlsFault::Other,
+            }
+        }
+        TlsError::AlertReceived(alert) => match alert {
             AlertDescription::ProtocolVersion => TlsFault::Version,
             AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
                 TlsFault::Parameters
             }
             AlertDescription::CertificateRequired => TlsFault::ClientCertificate,
             AlertDescription::UnrecognisedName => TlsFault::UnknownName,
+            AlertDescription::InternalError => TlsFault::Internal,
             _ => TlsFault::Other,
-        }),
-        TlsError::PeerIncompatible(what) => TransportFailure::Tls(match what {
+        },
+        TlsError::PeerIncompatible(what) => match what {
             PeerIncompatible::ServerDoesNotSupportTls12Or13
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => TlsFault::Version,
+            PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => TlsFault::ClientCertificate,
             _ => TlsFault::Parameters,
-        }),
-        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            TransportFailure::Tls(TlsFault::NotTls)
-        }
-        _ => TransportFailure::Tls(TlsFault::Other),
-    }
-}
-
-#[allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "rustls may add causes; all say that the chain is not accepted"
-)]
-fn chain(error: &CertificateError) -> TransportFailure {
-    match error {
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => TransportFailure::CertificateExpired,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            TransportFailure::CertificateNameMismatch
-        }
-        CertificateError::Revoked => TransportFailure::CertificateUntrusted(ChainFault::Revoked),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            TransportFailure::CertificateUntrusted(ChainFault::Usage)
-        }
-        CertificateError::BadEncoding | CertificateError::UnhandledCriticalExtension => {
-            TransportFailure::CertificateUntrusted(ChainFault::Form)
-        }
-        CertificateError::BadSignature => TransportFailure::CertificateUntrusted(ChainFault::WeakSignature),
-        _ => TransportFailure::CertificateUntrusted(ChainFault::UnknownIssuer),
-    }
+        },
+        TlsError::PeerMisbehaved(
+            PeerMisbehaved::SelectedUnofferedCipherSuite
+            | PeerMisbehaved::SelectedUnofferedKxGroup
+            | PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme,
+        ) => TlsFault::Parameters,
+        TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => TlsFault::NotTls,
+        _ => TlsFault::Other,
+    })
 }

@@ -23,11 +23,12 @@ use super::{
     address::AddressPolicy,
     proxy::BridgeProxy,
     resolver::{GuardedResolver, Names},
+    route::Route,
     stages::{NoSessions, pass_connection},
     trust::Trust,
-    verify::BundleVerifier,
+    verify::{ChainVerifier, NoCertificate},
 };
-use crate::{domain::target::Target, tenure::Tenure};
+use crate::{domain::target::Origin, tenure::Tenure};
 
 /// What the operator calls itself.
 const USER_AGENT: &str = concat!("scim-bridge-operator/", env!("CARGO_PKG_VERSION"));
@@ -41,7 +42,7 @@ const KEPT_SETUPS: usize = 256;
 /// Why there is no client. Our own side of it, not the bridge's.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    /// The target is refused as it is written.
+    /// The route is refused as it is written.
     #[error("the address policy refuses the host")]
     Denied,
     /// TLS could not be set up.
@@ -99,25 +100,28 @@ impl Clients {
         Self { tenure, ..self }
     }
 
-    /// Whether a target is asked by way of the administrator's proxy.
-    pub(super) fn is_proxied(&self, target: &Target) -> bool {
-        self.proxy
-            .as_ref()
-            .is_some_and(|proxy| proxy.covers(&target.origin))
+    /// Whether an origin is asked by way of the administrator's proxy.
+    pub(super) fn is_proxied(&self, origin: &Origin) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.covers(origin))
     }
 
-    /// A client for one probe of this target.
-    pub(super) fn client(&self, target: &Target, trust: &Trust) -> Result<reqwest::Client, ClientError> {
+    /// A client for one probe.
+    pub(super) fn client(&self, route: &Route) -> Result<reqwest::Client, ClientError> {
+        let Route {
+            origin,
+            trust,
+            server_name,
+        } = route;
         // An address needs no resolver, and so would not meet the policy there: not as the host, and not as the server
         // name, which stands in the host's place and would take the key elsewhere.
         let is_name = |name: &String| matches!(Host::parse(name), Ok(Host::Domain(_)));
-        if !self.policy.allows(&target.origin) || !target.server_name.iter().all(is_name) {
+        if !self.policy.allows(origin) || !server_name.iter().all(is_name) {
             return Err(ClientError::Denied);
         }
-        let way = match (&target.server_name, self.is_proxied(target)) {
+        let way = match (server_name, self.is_proxied(origin)) {
             (None, false) => Way::Direct,
             (None, true) => Way::Proxy,
-            (Some(_), false) => Way::Instead(target.origin.host.clone()),
+            (Some(_), false) => Way::Instead(origin.host.clone()),
             // The proxy would be asked for the name that is to be verified, which need not lead to the host.
             (Some(_), true) => return Err(ClientError::Denied),
         };
@@ -145,16 +149,12 @@ impl Clients {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-        let mut tls = match trust {
-            Trust::System => tls.with_root_certificates(Arc::clone(&self.system_roots)),
-            Trust::Only(bundle) => {
-                // Not less than WebPKI asks, but for a certificate that the bundle holds itself.
-                let verifier = BundleVerifier::new(bundle, provider)?;
-                tls.dangerous()
-                    .with_custom_certificate_verifier(Arc::new(verifier))
-            }
-        }
-        .with_no_client_auth();
+        // Not less than WebPKI asks, but for a certificate that a bundle holds itself.
+        let verifier = ChainVerifier::new(trust, &self.system_roots, &provider);
+        let mut tls = tls
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(NoCertificate));
         // A resumed session skips the certificate. The certificate is half of what is to be proven.
         tls.resumption = Resumption::store(Arc::new(NoSessions)).tls12_resumption(Tls12Resumption::Disabled);
         Ok(tls)

@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
     api::v1alpha1::ComponentState,
-    domain::evidence::{Certificate, Component, HealthReport},
+    domain::evidence::{Certificate, Component, HealthReport, Member},
 };
 
 /// More components than this no bridge reports.
@@ -40,6 +40,13 @@ struct Report {
     source: String,
     state: String,
     expires: Option<String>,
+}
+
+/// The dates of a certificate, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
 }
 
 /// RFC 7644, section 3.4.2. Element contents are passed over without being stored.
@@ -142,13 +149,10 @@ pub fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(date.duration_since(now)).ok()
 }
 
-/// Reads the end and the issuer of a certificate that was verified.
+/// Reads the end and the issuer of a server's certificate that was verified.
 #[must_use]
 pub fn read_certificate(der: &[u8]) -> Option<Certificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    // "No end" (RFC 5280, section 4.1.2.5) lies some hours beyond the greatest timestamp there is.
-    let end = certificate.validity().not_after.timestamp();
-    let not_after = Timestamp::from_second(end.min(Timestamp::MAX.as_second())).ok()?;
     let issuer = certificate
         .issuer()
         .iter_common_name()
@@ -156,7 +160,26 @@ pub fn read_certificate(der: &[u8]) -> Option<Certificate> {
         .find_map(|name| name.as_str().ok())
         .map(clean_name)
         .filter(|name| !name.is_empty());
-    Some(Certificate { not_after, issuer })
+    Some(Certificate {
+        not_after: timestamp(certificate.validity().not_after.timestamp())?,
+        ends: Member::Server,
+        issuer,
+    })
+}
+
+/// Reads the dates of a certificate.
+pub(super) fn read_validity(der: &[u8]) -> Option<Validity> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some(Validity {
+        not_before: validity.not_before.timestamp(),
+        not_after: validity.not_after.timestamp(),
+    })
+}
+
+/// A date of a certificate. "No end" (RFC 5280, section 4.1.2.5) lies some hours beyond the greatest timestamp there is.
+pub(super) fn timestamp(seconds: i64) -> Option<Timestamp> {
+    Timestamp::from_second(seconds.min(Timestamp::MAX.as_second())).ok()
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 
-use crate::domain::evidence::Obstacle;
+use crate::domain::evidence::{KeyTrial, Obstacle};
 
 /// Longest accepted key, in bytes.
 pub const MAX_LENGTH: usize = 8 * 1024;
@@ -45,17 +45,29 @@ impl ApiKey {
         value.set_sensitive(true);
         Ok(value)
     }
+}
 
-    /// Whether both are the same key. Only ever asked about keys that one operator already holds.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+/// Only ever asked about keys that one operator already holds.
+impl PartialEq for ApiKey {
+    fn eq(&self, other: &Self) -> bool {
         self.0.expose_secret() == other.0.expose_secret()
     }
 }
+
+impl Eq for ApiKey {}
 
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ApiKey(..)")
     }
+}
+
+/// What is known of a key that was to be rehearsed, where it was not sent.
+pub(super) fn untried(next_key: Option<&Result<ApiKey, Obstacle>>) -> Option<KeyTrial> {
+    Some(match next_key? {
+        Ok(_) => KeyTrial::Undecided,
+        Err(obstacle) => KeyTrial::Unusable(*obstacle),
+    })
 }
 
 #[cfg(test)]

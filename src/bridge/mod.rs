@@ -13,41 +13,49 @@ pub mod documents;
 pub mod front;
 pub mod key;
 pub mod proxy;
+pub mod route;
 pub mod stages;
 pub mod trust;
 
 mod body;
 mod classify;
 mod client;
-mod flight;
+mod lanes;
 mod prober;
+mod refusal;
 mod resolver;
 mod verify;
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 
-pub use self::{documents::read_health, flight::OnePerOrigin, prober::HttpProber, resolver::Names};
-use self::{key::ApiKey, trust::Trust};
-use crate::domain::{
-    evidence::{Exchange, Obstacle},
-    target::Target,
+pub use self::{
+    documents::read_health,
+    lanes::{Lanes, Postponed},
+    prober::HttpProber,
+    resolver::Names,
 };
+use self::{key::ApiKey, route::Route};
+use crate::domain::evidence::{Exchange, Obstacle};
 
-/// One probe to be done.
-#[derive(Clone, Debug)]
+/// One probe to be done: everything that can change its answer, and nothing else. Equal orders have one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOrder {
-    /// Where, how, and with which budget.
-    pub target: Target,
-    /// Whose certificates to believe.
-    pub trust: Trust,
+    /// Where the bridge is, and who it must prove to be there.
+    pub route: Route,
     /// The key.
     pub key: ApiKey,
     /// The key to rehearse, or why there is none, where one is asked for.
     pub next_key: Option<Result<ApiKey, Obstacle>>,
+    /// The time for all requests together.
+    pub budget: Duration,
+    /// Whether somebody asked for this very probe. What was seen before that is no answer to it.
+    pub requested: bool,
 }
 
 /// Does a probe. The seam at which tests put scripted evidence.
 pub trait Prober: Send + Sync + 'static {
-    /// Asks the bridge. Never fails: whatever goes wrong is evidence. Ends within the target's timeout.
+    /// Asks the bridge. Never fails: whatever goes wrong is evidence. Ends within the order's budget.
     fn probe(&self, order: ProbeOrder) -> BoxFuture<'_, Exchange>;
 }

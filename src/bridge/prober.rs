@@ -22,12 +22,13 @@ use super::{
     body::{self, Body},
     classify::classify,
     client::{ClientError, Clients},
-    documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
+    documents::{looks_like_json, read_health, read_list, read_retry_after},
     front,
-    key::ApiKey,
+    key::{ApiKey, untried},
     proxy::BridgeProxy,
     resolver::Names,
-    stages::{Course, Layer, Observer, Stage, connected_until, pass},
+    route::Route,
+    stages::{Course, Layer, Observer, Stage, chain_of, connected_until, is_certificate_asked_for, pass},
 };
 use crate::{
     clock::Clock,
@@ -36,7 +37,7 @@ use crate::{
             Answer, Certificate, DnsFault, Exchange, HealthReport, KeyTrial, Obstacle, Phase, ProxyFault,
             Reading, TlsFault, TransportFailure,
         },
-        target::{Origin, Scheme, Target},
+        target::{Origin, Scheme},
     },
     tenure::Tenure,
 };
@@ -61,7 +62,7 @@ pub struct HttpProber {
 struct Conversation<'a> {
     client: Client,
     tenure: &'a Tenure,
-    target: &'a Target,
+    route: &'a Route,
     /// What is asked, but for the path.
     base: Url,
     deadline: Instant,
@@ -143,13 +144,14 @@ impl Prober for HttpProber {
     fn probe(&self, order: ProbeOrder) -> BoxFuture<'_, Exchange> {
         async move {
             let ProbeOrder {
-                target,
-                trust,
+                route,
                 key,
                 next_key,
+                budget,
+                requested: _,
             } = order;
-            let deadline = Instant::now() + target.timeout;
-            let client = match self.clients.client(&target, &trust) {
+            let deadline = Instant::now() + budget;
+            let client = match self.clients.client(&route) {
                 Ok(client) => client,
                 Err(ClientError::Denied) => {
                     return Exchange {
@@ -166,7 +168,7 @@ impl Prober for HttpProber {
                     };
                 }
             };
-            let Ok(base) = base(&target) else {
+            let Ok(base) = base(&route) else {
                 // Origins are parsed from URLs.
                 return Exchange {
                     ping: Reading::Failed(TransportFailure::Http),
@@ -176,11 +178,11 @@ impl Prober for HttpProber {
             let conversation = Conversation {
                 client,
                 tenure: &self.tenure,
-                target: &target,
+                route: &route,
                 base,
                 deadline,
                 now: self.clock.now(),
-                is_proxied: self.clients.is_proxied(&target),
+                is_proxied: self.clients.is_proxied(&route.origin),
                 retry_after: None,
                 certificate: None,
             };
@@ -219,14 +221,12 @@ impl Conversation<'_> {
             }
         }
         exchange.next_key = match next_key {
-            None => None,
-            Some(Err(obstacle)) => Some(KeyTrial::Unusable(obstacle)),
-            Some(Ok(_)) if is_stranger => Some(KeyTrial::Undecided),
-            Some(Ok(next_key)) => {
+            Some(Ok(next_key)) if !is_stranger => {
                 let trial = self.rehearse(&next_key).await;
                 self.pass(Layer::NextKey, &mut exchange);
                 Some(trial)
             }
+            other => untried(other.as_ref()),
         };
         exchange.retry_after = self.retry_after;
         exchange.certificate = self.certificate;
@@ -289,7 +289,7 @@ impl Conversation<'_> {
     async fn list(&mut self, resource: &str, key: &ApiKey, last: bool) -> Reading<u64> {
         let path = format!(
             "{}/{resource}?startIndex=1&count=1",
-            self.target.origin.scim_path()
+            self.route.origin.scim_path()
         );
         let question = Question {
             path: &path,
@@ -325,12 +325,12 @@ impl Conversation<'_> {
 
     /// Where the time ran out. Of the first request this is a layer of the connection; a later one waits for its answer.
     fn out_of_time(&self) -> TransportFailure {
-        let host = &self.target.origin.host;
+        let host = &self.route.origin.host;
         match connected_until() {
             None | Some(Layer::Name) if self.is_proxied => TransportFailure::Proxy(ProxyFault::TimedOut),
             None if matches!(host, Host::Domain(_)) => TransportFailure::Dns(DnsFault::TimedOut),
             None | Some(Layer::Name) => TransportFailure::TimedOut(Phase::Connection),
-            Some(Layer::Address) if self.target.origin.scheme == Scheme::Https => {
+            Some(Layer::Address) if self.route.origin.scheme == Scheme::Https => {
                 TransportFailure::TimedOut(Phase::Handshake)
             }
             Some(
@@ -353,7 +353,7 @@ impl Conversation<'_> {
             bound,
             last,
         } = *question;
-        let origin = &self.target.origin;
+        let origin = &self.route.origin;
         let (path, query) = path.split_once('?').unzip();
         let mut url = self.base.clone();
         url.set_path(path.unwrap_or(question.path));
@@ -375,9 +375,13 @@ impl Conversation<'_> {
         let mut response = request
             .send()
             .await
-            .map_err(|error| classify(&error, by_plain_proxy))?;
+            .map_err(|error| refused_without_certificate(classify(&error, by_plain_proxy), key))?;
         self.note(&response);
         let status = response.status();
+        // nginx has no other status for it; a bridge that answers `/ping` at all answers otherwise.
+        if status == StatusCode::BAD_REQUEST && key.is_none() && is_certificate_asked_for() {
+            return Err(TransportFailure::Tls(TlsFault::ClientCertificate));
+        }
         if by_plain_proxy && status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(TransportFailure::Proxy(ProxyFault::Login));
         }
@@ -401,11 +405,9 @@ impl Conversation<'_> {
         {
             self.retry_after = self.retry_after.max(read_retry_after(header, self.now));
         }
-        if self.target.origin.scheme == Scheme::Https && self.certificate.is_none() {
+        if self.route.origin.scheme == Scheme::Https && self.certificate.is_none() {
             let info = response.extensions().get::<TlsInfo>();
-            self.certificate = info
-                .and_then(TlsInfo::peer_certificate)
-                .and_then(read_certificate);
+            self.certificate = info.and_then(TlsInfo::peer_certificate).and_then(chain_of);
         }
     }
 }
@@ -465,12 +467,26 @@ impl Heard {
     }
 }
 
+/// The failure of a request, where the server may have ended it for want of a client's certificate. It has no common word
+/// for that: alerts differ, some servers close or reset the connection, and in TLS 1.3 the client has sent its request by
+/// then. It can only be the first request, which is the one without a key.
+fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) -> TransportFailure {
+    match failure {
+        TransportFailure::Connect | TransportFailure::Tls(_)
+            if key.is_none() && is_certificate_asked_for() =>
+        {
+            TransportFailure::Tls(TlsFault::ClientCertificate)
+        }
+        failure => failure,
+    }
+}
+
 /// The URL of a bridge, without a path. The name that its certificate must be for stands in the place of the host, also in
 /// the request: a front asks for one name in the handshake and in `Host` (RFC 9110, section 7.4).
-fn base(target: &Target) -> Result<Url, url::ParseError> {
-    let Origin { scheme, host, port } = &target.origin;
+fn base(route: &Route) -> Result<Url, url::ParseError> {
+    let Origin { scheme, host, port } = &route.origin;
     let scheme = scheme.as_str();
-    match &target.server_name {
+    match &route.server_name {
         None => Url::parse(&format!("{scheme}://{host}:{port}")),
         Some(name) => Url::parse(&format!("{scheme}://{name}:{port}")),
     }

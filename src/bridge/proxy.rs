@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::address::{HostPattern, parse_network};
+use super::address::{HostPattern, InvalidPattern, parse_network};
 use crate::domain::target::Origin;
 
 /// The proxy, and what is reached without it.
@@ -39,12 +39,12 @@ pub enum Exception {
 
 /// The text is no address of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a proxy: write http://HOST:PORT, without a path")]
+#[error("write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT; no other scheme, and no path")]
 pub struct InvalidProxy;
 
 /// The text names neither hosts nor a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither a host pattern (with * for any part of one label) nor a network (10.0.0.0/8)")]
+#[error("write a network (10.0.0.0/8) or a host. For a host, {InvalidPattern}")]
 pub struct InvalidException;
 
 // === impl BridgeProxy ===
@@ -77,18 +77,27 @@ impl FromStr for ProxyUrl {
     /// Only `http`: the way to the proxy carries TLS of its own for every https bridge, and trust in a proxy's
     /// certificate would have to be kept apart from trust in a bridge's.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url: Url = text.parse().map_err(|_| InvalidProxy)?;
-        let is_plain = url.scheme() == "http"
-            && url.has_host()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none();
-        if is_plain {
-            Ok(Self(url))
-        } else {
-            Err(InvalidProxy)
-        }
+        server_url(text)
+            .filter(|url| url.scheme() == "http" && url.path() == "/")
+            .map(Self)
+            .ok_or(InvalidProxy)
     }
+}
+
+/// Reads the URL of a server that an administrator names, without query and fragment. What is asked of a bridge's host
+/// and port holds for its own.
+#[must_use]
+pub fn server_url(text: &str) -> Option<Url> {
+    let text = text.trim();
+    // The parser takes `http:host` and `http:///host` as well, and drops line breaks: nobody means that.
+    let (scheme, rest) = text.split_once("://")?;
+    if rest.starts_with('/') || text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
+        return None;
+    }
+    let url: Url = text.parse().ok()?;
+    let origin = format!("{scheme}://{}:{}", url.host_str()?, url.port_or_known_default()?);
+    let is_server = Origin::parse(&origin).is_ok() && url.query().is_none() && url.fragment().is_none();
+    is_server.then_some(url)
 }
 
 /// Without user and password.
@@ -109,7 +118,6 @@ impl FromStr for Exception {
     type Err = InvalidException;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.trim();
         match parse_network(text) {
             Ok(network) => Ok(Self::Network(network)),
             Err(_) => text.parse().map(Self::Host).map_err(|_| InvalidException),
@@ -128,8 +136,11 @@ mod tests {
             exceptions: [
                 "*.svc.cluster.local",
                 "scim.example.com",
+                ".localhost",
+                ".Corp.Example.",
                 "10.0.0.0/8",
                 "fd00::/8",
+                "[2001:db8:1::1]",
             ]
             .map(|text| text.parse().unwrap())
             .to_vec(),
@@ -140,6 +151,11 @@ mod tests {
             ("https://other.example.com", true),
             ("https://bridge.svc.cluster.local", false),
             ("https://a.bridge.svc.cluster.local", true),
+            ("https://bridge.localhost", false),
+            ("https://localhost", true),
+            ("https://a.b.corp.example", false),
+            ("https://corp.example", true),
+            ("https://[2001:db8:1:0::1]", false),
             ("https://10.1.2.3", false),
             ("https://[::ffff:10.1.2.3]", false),
             ("https://11.1.2.3", true),
@@ -157,6 +173,9 @@ mod tests {
             "http://proxy.example.com",
             "http://[::1]:3128/",
             "http://user:obviously-fake@proxy.example.com:3128",
+            "HTTP://10.0.0.7:3128",
+            " http://proxy.example.com:3128\n",
+            "http://op_proxy.corp.example.:3128",
         ] {
             assert!(good.parse::<ProxyUrl>().is_ok(), "{good}");
         }
@@ -167,10 +186,31 @@ mod tests {
             "socks5://proxy.example.com",
             "http://proxy.example.com/path",
             "http://proxy.example.com?x",
+            "http://proxy.example.com#x",
+            "http:proxy.example.com",
+            "http:///proxy.example.com",
+            "http://",
+            "http://:3128",
+            "http://proxy.example.com:0",
+            "http://proxy.example.com:65536",
+            "http://proxy..example.com",
+            "http://-proxy.example.com",
+            "http://256.1.1.1:3128",
+            "http://proxy example.com",
+            "http://proxy.example.com\n:3128",
+            "http://proxy.example.com\\x",
         ] {
             assert_eq!(bad.parse::<ProxyUrl>(), Err(InvalidProxy), "{bad}");
         }
-        for bad in ["", "http://x", "10.0.0.0/33", "a b"] {
+        for bad in [
+            "",
+            "*",
+            "http://x",
+            "10.0.0.0/33",
+            "a b",
+            "a..b",
+            "scim.example.com:443",
+        ] {
             assert_eq!(bad.parse::<Exception>(), Err(InvalidException), "{bad}");
         }
     }

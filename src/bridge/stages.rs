@@ -6,18 +6,18 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use rustls::{
     NamedGroup,
     client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue},
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
 };
 use tokio::{task_local, time::Instant};
 
-use crate::domain::evidence::Exchange;
+use crate::domain::evidence::{Certificate, Exchange};
 
 /// The layers of a probe, from the outside to the inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,6 +67,16 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 pub(super) struct Course {
     observers: Arc<[Arc<dyn Observer>]>,
     last: Arc<Mutex<Last>>,
+    handshakes: Arc<Mutex<Handshakes>>,
+}
+
+/// What the handshakes of a probe have shown.
+#[derive(Debug, Default)]
+struct Handshakes {
+    /// The chains that were verified, each by the certificate of its server.
+    chains: Vec<(Vec<u8>, Certificate)>,
+    /// Whether a server has asked for a certificate of the client.
+    ask_for_a_certificate: bool,
 }
 
 /// The last stage that a probe has passed, and when.
@@ -100,6 +110,40 @@ pub(super) fn pass_connection() {
             Stage::Connected
         });
     });
+}
+
+/// Notes what the verification has learned of the chain that a server has sent.
+pub(super) fn note_chain(server: &CertificateDer<'_>, chain: Option<Certificate>) {
+    let note = |course: &Course| {
+        if let Some(chain) = chain {
+            course.handshakes().chains.push((server.to_vec(), chain));
+        }
+    };
+    let _ = COURSE.try_with(note);
+}
+
+/// The chain that this certificate of a server was verified with.
+pub(super) fn chain_of(server: &[u8]) -> Option<Certificate> {
+    let chain = |course: &Course| {
+        let handshakes = course.handshakes();
+        let mut chains = handshakes.chains.iter().rev();
+        chains
+            .find(|(verified, _)| verified == server)
+            .map(|(_, chain)| chain.clone())
+    };
+    COURSE.try_with(chain).ok().flatten()
+}
+
+/// Notes that a server asks for a certificate of the client.
+pub(super) fn note_request_for_a_certificate() {
+    let _ = COURSE.try_with(|course| course.handshakes().ask_for_a_certificate = true);
+}
+
+/// Whether a server of this probe has asked for a certificate of the client.
+pub(super) fn is_certificate_asked_for() -> bool {
+    COURSE
+        .try_with(|course| course.handshakes().ask_for_a_certificate)
+        .unwrap_or_default()
 }
 
 /// Knows of no session, and so offers none: each handshake shows the certificate, which is half of what is to be
@@ -164,6 +208,7 @@ impl Course {
                 layer: None,
                 at: Instant::now(),
             })),
+            handshakes: Arc::default(),
         }
     }
 
@@ -188,6 +233,10 @@ impl Course {
         for observer in &*self.observers {
             observer.passed(stage, at - last.at);
         }
+    }
+
+    fn handshakes(&self) -> MutexGuard<'_, Handshakes> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> Last {

@@ -60,6 +60,9 @@ pub enum CheckError {
         /// Why.
         source: io::Error,
     },
+    /// The key's file cannot be read. It is not named: some give the key itself there.
+    #[error("cannot read the file that --api-key-file names")]
+    KeyFile(#[source] io::Error),
     /// The file holds something else.
     #[error("{} is no Kubernetes manifest in YAML or JSON", .0.display())]
     NoManifest(PathBuf),

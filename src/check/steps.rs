@@ -14,7 +14,7 @@ use crate::{
     },
     bridge::stages::Layer,
     domain::{
-        evidence::{Answer, Component, Evidence, Exchange, Phase, Reading, TransportFailure},
+        evidence::{Answer, Component, Evidence, Exchange, Member, Phase, Reading, TransportFailure},
         target::{Scheme, Target},
         verdict::{Detail, Request, Verdict},
     },
@@ -167,7 +167,12 @@ fn secured(target: Option<&Target>, exchange: &Exchange, now: Timestamp) -> (Mar
     } else {
         Mark::Passed
     };
-    (mark, format!("certificate of {issuer}, {days} days left"))
+    let ends = match certificate.ends {
+        Member::Server => "",
+        Member::Intermediate => " for an intermediate certificate",
+        Member::Authority => " for the authority's certificate",
+    };
+    (mark, format!("certificate of {issuer}, {days} days left{ends}"))
 }
 
 /// Certificates with fewer days left are worth a look, as in condition `CertificateExpiring`.
@@ -208,7 +213,10 @@ pub fn end_of(verdict: &Verdict) -> Option<Step> {
             Some(Step::of(request))
         }
         Some(Detail::KeyUnproven) => Some(Step::Key),
-        Some(Detail::Spec(_) | Detail::AsDeclared | Detail::Hindered(_)) | None => None,
+        Some(
+            Detail::Spec(_) | Detail::Consent | Detail::Ca(_) | Detail::AsDeclared | Detail::Hindered(_),
+        )
+        | None => None,
     };
     // Below HTTP: of the first request it was the layer, of a later one the request that it was met at.
     if let Some(Detail::Failed(_, failure)) = verdict.detail
@@ -259,8 +267,8 @@ const fn below_http(failure: TransportFailure) -> Option<Step> {
         | TransportFailure::Proxy(_)
         | TransportFailure::TimedOut(Phase::Connection) => Some(Step::Address),
         TransportFailure::CertificateUntrusted(_)
-        | TransportFailure::CertificateExpired
-        | TransportFailure::CertificateNameMismatch
+        | TransportFailure::CertificateExpired(_)
+        | TransportFailure::CertificateNameMismatch(_)
         | TransportFailure::Tls(_)
         | TransportFailure::TimedOut(Phase::Handshake) => Some(Step::Tls),
         TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => None,

@@ -127,7 +127,7 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
 /// The key, from wherever it is. Shells and editors put a line break at the end of a file; it is not part of the key.
 fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
     let mut key = match (&source.api_key_file, &source.api_key_env) {
-        (Some(path), _) => read_file(path)?.to_vec(),
+        (Some(path), _) => read_bytes(path).map_err(CheckError::KeyFile)?.to_vec(),
         (None, Some(name)) => std::env::var_os(name)
             .ok_or(CheckError::NoKeyInEnvironment)?
             .into_encoded_bytes(),
@@ -142,20 +142,22 @@ fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
     Ok(key)
 }
 
-/// Reads a file, or standard input where it is called `-`.
 fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CheckError> {
-    let failed = |source| CheckError::File {
+    read_bytes(path).map_err(|source| CheckError::File {
         path: path.to_owned(),
         source,
-    };
+    })
+}
+
+/// Reads a file, or standard input where it is called `-`.
+fn read_bytes(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // Room for nearly all of them at once: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     if path == Path::new("-") {
         let mut input = std::io::stdin().lock().take(MAX_FILE);
-        input.read_to_end(&mut bytes).map_err(failed)?;
+        input.read_to_end(&mut bytes)?;
     } else {
-        let file = fs::File::open(path).map_err(failed)?;
-        file.take(MAX_FILE).read_to_end(&mut bytes).map_err(failed)?;
+        fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }

@@ -61,7 +61,30 @@ impl Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::vocabulary::Reason, domain::target::InvalidSpec};
+    use crate::{
+        api::vocabulary::Reason,
+        domain::{
+            evidence::{CaFault, Evidence, Exchange, Obstacle, Reading, TransportFailure},
+            target::InvalidSpec,
+            verdict::{Verdict, diagnose},
+        },
+    };
+
+    /// A verdict of each way in which nothing was sent or nothing arrived.
+    fn faults() -> impl Iterator<Item = Verdict> {
+        let failures = TransportFailure::ALL.into_iter().map(|failure| {
+            Evidence::Probed(Exchange {
+                ping: Reading::Failed(failure),
+                ..Exchange::default()
+            })
+        });
+        let obstacles = CaFault::ALL
+            .into_iter()
+            .map(|fault| Evidence::Blocked(Obstacle::CaInvalid(fault)));
+        failures
+            .chain(obstacles)
+            .map(|evidence| diagnose(None, &evidence))
+    }
 
     #[test]
     fn flags_name_no_field() {
@@ -90,7 +113,8 @@ mod tests {
             .iter()
             .filter(|reason| !of_objects(reason))
             .flat_map(|reason| [reason.message().to_owned(), reason.action().to_owned()])
-            .chain(rules.map(|rule| rule.to_string()));
+            .chain(rules.map(|rule| rule.to_string()))
+            .chain(faults().map(|verdict| verdict.message()));
         for text in texts {
             let said = Words::Flags.say(&text);
             let field = ["spec.", "caRef", "Secret", "specification"]

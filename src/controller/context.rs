@@ -6,7 +6,7 @@ use kube::Client;
 
 use super::{api::Places, authorities::Authorities};
 use crate::{
-    bridge::{Prober, address::AddressPolicy},
+    bridge::{Lanes, address::AddressPolicy},
     clock::Clock,
     metrics::Metrics,
     tenure::Tenure,
@@ -20,7 +20,7 @@ pub struct Context {
     /// Places for calls to it.
     pub places: Arc<Places>,
     /// Asks bridges.
-    pub prober: Arc<dyn Prober>,
+    pub lanes: Lanes,
     /// Which hosts may be asked.
     pub policy: Arc<AddressPolicy>,
     /// Certificate authorities that need not be read again.

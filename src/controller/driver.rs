@@ -350,7 +350,16 @@ impl Driver {
             let handle = self.passes.spawn(async move {
                 match reconcile(&context, &announcer, &job).await {
                     Ok(finished) => finished,
-                    Err(error) => {
+                    Err(error @ ControllerError::Postponed(_)) => {
+                        let (namespace, name) = job.key.names();
+                        info!(namespace, name, %error, "probe postponed");
+                        Finished::Postponed
+                    }
+                    Err(
+                        error @ (ControllerError::Api { .. }
+                        | ControllerError::NotLeading
+                        | ControllerError::WatchEnded),
+                    ) => {
                         context.metrics.failed();
                         let (namespace, name) = job.key.names();
                         warn!(namespace, name, %error, "pass failed; trying again");

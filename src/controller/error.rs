@@ -1,11 +1,11 @@
 //! What can go wrong on our own side of the wire.
 //!
-//! A failing bridge is no error but evidence. An error is that the API server could not be asked. Its text is not kept:
+//! A failing bridge is no error but evidence. An error is that the API server or the bridge could not be asked. Its text is not kept:
 //! an error about a Secret may quote the Secret.
 
 use std::fmt;
 
-use crate::domain::verdict::Hindrance;
+use crate::{bridge::Postponed, domain::verdict::Hindrance};
 
 /// A pass, or the controller as a whole, could not do its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum ControllerError {
         /// Why it failed.
         cause: Cause,
     },
+    /// Probes of other connections to the same bridge took all the time that this one could wait.
+    #[error(transparent)]
+    Postponed(#[from] Postponed),
     /// The Lease is not this process's, or no longer.
     #[error("this process does not lead any more")]
     NotLeading,
@@ -62,6 +65,7 @@ impl ControllerError {
                 cause: Cause::Refused(403),
                 ..
             } => Hindrance::Forbidden,
+            Self::Postponed(Postponed) => Hindrance::BridgeBusy,
             Self::Api { .. } | Self::NotLeading | Self::WatchEnded => Hindrance::ApiServer,
         }
     }

@@ -17,6 +17,7 @@ use crate::{
         ProbeOrder,
         address::{AddressPolicy, HostPattern},
         key::ApiKey,
+        route::Route,
         trust::{Bundle, Trust},
     },
     domain::{
@@ -101,6 +102,18 @@ impl Grounds<'_> {
         ca: Option<Authority>,
         next_secret: Option<Entry>,
     ) -> Result<ProbeOrder, Obstacle> {
+        // Destructured in full: of a new field has to be said whether it makes a difference to a probe.
+        let Target {
+            origin,
+            identity_provider: _,
+            api_key: _,
+            next_api_key: _,
+            ca: _,
+            server_name,
+            interval: _,
+            timeout,
+            failure_threshold: _,
+        } = target;
         if !target.origins().all(|origin| self.policy.allows(&origin)) {
             return Err(Obstacle::HostDenied);
         }
@@ -111,10 +124,15 @@ impl Grounds<'_> {
         };
         let next_key = next_secret.map(|entry| self.api_key(target, entry));
         Ok(ProbeOrder {
-            target: target.clone(),
-            trust,
+            route: Route {
+                origin: origin.clone(),
+                trust,
+                server_name: server_name.clone(),
+            },
             key,
             next_key,
+            budget: *timeout,
+            requested: false,
         })
     }
 
@@ -126,33 +144,44 @@ impl Grounds<'_> {
             is_foreign,
         } = secret;
         // Before the value is looked at: where the Secret does not consent, its shape is not told either.
-        let consents = match consent {
-            None => !self.require_consent && !is_foreign,
-            Some(hosts) => target.origins().all(|origin| consents(&hosts, &origin)),
+        let consent = match consent {
+            None if self.require_consent || is_foreign => Err(Obstacle::ConsentMissing),
+            None => Ok(()),
+            Some(hosts) => target
+                .origins()
+                .try_for_each(|origin| consent_to(&origin, &hosts)),
         };
-        match value {
+        match (value, consent) {
             // There is nothing that could consent.
-            Err(Obstacle::SecretNotFound) => Err(Obstacle::SecretNotFound),
-            _ if !consents => Err(Obstacle::ConsentMissing),
-            value => ApiKey::read(value?),
+            (Err(Obstacle::SecretNotFound), _) => Err(Obstacle::SecretNotFound),
+            (_, Err(obstacle)) => Err(obstacle),
+            (value, Ok(())) => ApiKey::read(value?),
         }
     }
 }
 
-/// Whether the Secret's annotation lets its key go there. A host alone stands for TLS; to go in the clear, where the key
-/// can be read on the way, takes `http://HOST`.
-fn consents(annotation: &str, origin: &Origin) -> bool {
+/// Whether the Secret's annotation lets its key go there: its entries are host patterns, separated by commas or white
+/// space. A host alone stands for TLS; to go in the clear, where the key can be read on the way, takes `http://HOST`.
+///
+/// # Errors
+/// What stands in the way. An entry that is no pattern names no host, and takes nothing from the others. Where none of
+/// them names the host either, the obstacle says that there is such an entry: it may have meant the host.
+pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Obstacle> {
     const CLEAR: &str = "http://";
+    let mut obstacle = Obstacle::ConsentMissing;
     let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
-    let mut hosts = entries.filter_map(|entry| match origin.scheme {
-        Scheme::Http => entry.strip_prefix(CLEAR),
-        Scheme::Https => Some(entry),
-    });
-    // What is no pattern names no host.
-    hosts.any(|host| {
-        host.parse::<HostPattern>()
-            .is_ok_and(|pattern| pattern.matches(&origin.host))
-    })
+    for entry in entries.filter(|entry| !entry.is_empty()) {
+        let (scheme, host) = match entry.split_at_checked(CLEAR.len()) {
+            Some((scheme, host)) if scheme.eq_ignore_ascii_case(CLEAR) => (Scheme::Http, host),
+            Some(_) | None => (Scheme::Https, entry),
+        };
+        match host.parse::<HostPattern>() {
+            Ok(pattern) if scheme == origin.scheme && pattern.matches(&origin.host) => return Ok(()),
+            Ok(_) => {}
+            Err(_) => obstacle = Obstacle::ConsentMalformed,
+        }
+    }
+    Err(obstacle)
 }
 
 /// Takes one entry out of a Secret and zeroes the others.

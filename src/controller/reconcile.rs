@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     api::{v1alpha1::ScimBridgeConnectionStatus, vocabulary::Class},
+    bridge::ProbeOrder,
     domain::{
         evidence::Evidence,
         schedule::Cause,
@@ -34,7 +35,7 @@ const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 /// tried again.
 ///
 /// # Errors
-/// Where the API server refuses or does not answer.
+/// Where the API server refuses or does not answer, or other probes took the bridge's whole time.
 pub(super) async fn reconcile(
     context: &Context,
     announcer: &Announcer,
@@ -139,7 +140,13 @@ async fn observe(
         let (resolved, order) = resolve(context, job).instrument(step!("resolve")).await?;
         let evidence = match order {
             Err(obstacle) => Evidence::Blocked(obstacle),
-            Ok(order) => Evidence::Probed(context.prober.probe(order).instrument(step!("probe")).await),
+            Ok(order) => {
+                let order = ProbeOrder {
+                    requested: job.cause == Cause::Requested,
+                    ..order
+                };
+                Evidence::Probed(context.lanes.probe(order).instrument(step!("probe")).await?)
+            }
         };
         Ok::<_, ControllerError>((resolved, evidence))
     });

@@ -21,7 +21,7 @@ use crate::{
         },
     },
     domain::{
-        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of},
+        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of, postponed},
         status::{interval_of, is_same_verdict, is_superseded},
         target::Target,
     },
@@ -122,6 +122,8 @@ pub enum Finished {
     /// The object was replaced, changed or deleted while it was probed, or somebody else has written a later verdict:
     /// what was seen is not about what is there now. With the connection as the pass knew it.
     Overtaken(Arc<Connection>),
+    /// Probes of other connections to the same bridge took the time that this one could wait. The bridge was not asked.
+    Postponed,
     /// We could not do our work.
     Failed,
 }
@@ -145,7 +147,7 @@ struct Entry {
 struct Trouble {
     /// How many in a row failed.
     own_failures: u32,
-    /// When to try again after a failure of our own.
+    /// When to try again after a failure of our own, or where the bridge was busy with others.
     retry: Option<Instant>,
     /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
     outdated_until: Option<Instant>,
@@ -499,6 +501,13 @@ impl Registry {
                     is_still_old.then(|| instant + doubled(OUTDATED_MIN, trouble.overtaken));
                 trouble.overtaken = trouble.overtaken.saturating_add(1);
             }
+            Finished::Postponed => {
+                let uid = entry.connection.uid.as_deref().unwrap_or_default();
+                let retry = instant + postponed(uid);
+                let trouble = entry.trouble.get_or_insert_default();
+                (trouble.own_failures, trouble.retry) = (0, Some(retry));
+                entry.seen_before = None;
+            }
             Finished::Failed => {
                 entry.fail(instant);
                 if running.cause != Cause::Unwritten {
@@ -604,10 +613,13 @@ impl Entry {
         self.trouble = None;
     }
 
-    /// The watch has told by what a pass was overtaken.
+    /// The watch has told by what a pass was overtaken. A probe that was postponed was of what the object said before.
     fn is_up_to_date(&mut self) {
         if let Some(trouble) = &mut self.trouble {
             (trouble.outdated_until, trouble.overtaken) = (None, 0);
+            if trouble.own_failures == 0 {
+                trouble.retry = None;
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 
 use super::{
-    evidence::{Certificate, Component, HealthReport, KeyTrial},
+    evidence::{Certificate, Component, HealthReport, KeyTrial, Member},
     verdict::Verdict,
 };
 use crate::api::{
@@ -213,29 +213,53 @@ fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Finding> {
         type_: ConditionType::CertificateExpiring,
         status: Truth::True,
         reason: "CertificateExpiring",
-        message: "The bridge's certificate ends within 21 days: see status.certificate.notAfter.".to_owned(),
+        message: match certificate.ends {
+            Member::Server => "The bridge's certificate ends within 21 days: see status.certificate.notAfter.",
+            Member::Intermediate => {
+                "An intermediate certificate of the bridge ends within 21 days: see status.certificate.notAfter."
+            }
+            Member::Authority => {
+                "The authority's certificate in spec.tls.caRef ends within 21 days: see status.certificate.notAfter."
+            }
+        }
+        .to_owned(),
     })
 }
 
 fn rehearsed(trial: KeyTrial) -> Finding {
     let (status, reason, message) = match trial {
-        KeyTrial::Accepted => (Truth::True, "KeyAccepted", "The bridge accepts the next key."),
-        KeyTrial::Refused => (Truth::False, "KeyRefused", "The bridge refuses the next key."),
+        KeyTrial::Accepted => (
+            Truth::True,
+            "KeyAccepted",
+            "The bridge accepts the next key.".to_owned(),
+        ),
+        KeyTrial::Refused => (
+            Truth::False,
+            "KeyRefused",
+            "The bridge refuses the next key.".to_owned(),
+        ),
         KeyTrial::Unusable(obstacle) => {
-            let reason = obstacle.reason();
+            let detail = obstacle.detail().map(|detail| format!(" ({detail})"));
             (
                 Truth::False,
-                reason.as_str(),
-                "There is no usable key at spec.nextApiKeySecretRef.",
+                obstacle.reason().as_str(),
+                format!(
+                    "There is no usable key at spec.nextApiKeySecretRef{}.",
+                    detail.unwrap_or_default()
+                ),
             )
         }
-        KeyTrial::Undecided => (Truth::Unknown, "Undecided", "The next key could not be tried."),
+        KeyTrial::Undecided => (
+            Truth::Unknown,
+            "Undecided",
+            "The next key could not be tried.".to_owned(),
+        ),
     };
     Finding {
         type_: ConditionType::NextApiKeyValid,
         status,
         reason,
-        message: message.to_owned(),
+        message,
     }
 }
 

@@ -31,10 +31,35 @@ pub enum Obstacle {
     ApiKeyMalformed,
     /// The Secret does not let its key go to the host.
     ConsentMissing,
+    /// The same, where an entry of the Secret's annotation cannot be read: it may have meant the host.
+    ConsentMalformed,
     /// The CA object, or the entry in it, does not exist.
     CaNotFound,
-    /// The CA entry holds no usable certificate.
-    CaInvalid,
+    /// The CA entry cannot be used as a whole.
+    CaInvalid(CaFault),
+}
+
+/// What the CA entry holds that keeps all of it from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CaFault {
+    /// No certificate.
+    Empty,
+    /// More than is read.
+    TooMuch,
+    /// Bytes that are no text: DER, a key store, UTF-16.
+    Binary,
+    /// PEM text that was encoded once more.
+    Encoded,
+    /// The begin or the end of a block without the other, or one that is written otherwise.
+    Frame,
+    /// A block that is no valid base64.
+    Base64,
+    /// A block that is no certificate, or not the whole of one.
+    NotACertificate,
+    /// A private key.
+    PrivateKey,
+    /// A block of another kind.
+    OtherBlock,
 }
 
 /// The requests of one probe and what became of each.
@@ -48,7 +73,7 @@ pub struct Exchange {
     pub users: Reading<u64>,
     /// `GET /scim/Groups`, with the key, where there was time: how many there are.
     pub groups: Option<u64>,
-    /// The certificate of the peer, once it was verified.
+    /// The chain of the peer, once it was verified.
     pub certificate: Option<Certificate>,
     /// What became of the rehearsal of the next key, where one is asked for.
     pub next_key: Option<KeyTrial>,
@@ -115,9 +140,9 @@ pub enum TransportFailure {
     /// The verification does not accept the chain.
     CertificateUntrusted(ChainFault),
     /// A certificate of the chain is not valid now.
-    CertificateExpired,
+    CertificateExpired(DateFault),
     /// The certificate is for another name.
-    CertificateNameMismatch,
+    CertificateNameMismatch(NameFault),
     /// TLS failed otherwise.
     Tls(TlsFault),
     /// The peer does not speak HTTP as RFC 9112 has it.
@@ -148,22 +173,84 @@ pub enum Phase {
     Answer,
 }
 
+/// A certificate's place in a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Member {
+    /// The server's own.
+    Server,
+    /// Between the server's and the authority's.
+    Intermediate,
+    /// The trusted authority's, at the end of the chain.
+    Authority,
+}
+
+/// Why a chain is not valid now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DateFault {
+    /// This certificate is past its end.
+    Ended(Member),
+    /// A certificate is before its beginning.
+    NotYet,
+}
+
+/// Why a certificate does not fit the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NameFault {
+    /// It is for other names.
+    Other,
+    /// It has no subject alternative names, which are the only ones that count.
+    Unnamed,
+    /// It has the address that was asked for, but as if that were a DNS name.
+    AddressAsName,
+}
+
+/// Which authorities were trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Roots {
+    /// The operator's own.
+    System,
+    /// Those of `spec.tls.caRef`.
+    Given,
+}
+
 /// Why a chain of certificates is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChainFault {
-    /// No trusted authority has issued it.
-    UnknownIssuer,
-    /// A name constraint of an authority excludes the name, or is of a kind that the operator cannot check.
+    /// What the server sent ends at an authority that is not trusted.
+    UnknownIssuer(Roots),
+    /// The server did not send the certificate of its own certificate's issuer, and that is not trusted.
+    Incomplete(Roots),
+    /// The server's certificate names itself as its issuer.
+    SelfSigned(Roots),
+    /// The same, and it is for another name.
+    DefaultCertificate,
+    /// This certificate has the issuer's name, but not the key that signed.
+    OtherKey(Member),
+    /// A trusted authority has the issuer's name, but written in another encoding.
+    OtherEncoding,
+    /// A name constraint of an authority excludes a name.
     NameConstraint,
-    /// Another constraint of an authority: it may not issue certificates, or not so many below it.
+    /// A name constraint of an authority is of a form that the operator cannot check.
+    NameConstraintForm,
+    /// A certificate is used as an authority that is none, or has too many authorities below it.
     Authority,
-    /// A signature or key of a kind that is not accepted.
+    /// The server's certificate is an authority's.
+    ServerIsAuthority,
+    /// The chain is longer than the operator follows.
+    TooLong,
+    /// A signature algorithm that is not accepted.
     WeakSignature,
-    /// The certificate is not for servers.
+    /// A key that is not accepted.
+    WeakKey,
+    /// A certificate's usage excludes servers.
     Usage,
-    /// A certificate that is no X.509 version 3, cannot be decoded, or has a critical extension that is not known.
+    /// A certificate that is not of X.509 version 3.
+    Version,
+    /// A critical extension that the operator does not know.
+    Extension,
+    /// A certificate that cannot be decoded.
     Form,
-    /// An authority has revoked it.
+    /// A certificate that was revoked, or whose key is distrusted by all.
     Revoked,
 }
 
@@ -180,7 +267,11 @@ pub enum TlsFault {
     UnknownName,
     /// The peer does not speak TLS.
     NotTls,
-    /// The peer ended the handshake, or broke a rule of it.
+    /// The server reports an error of its own.
+    Internal,
+    /// The peer closed the connection in the middle of the handshake.
+    Closed,
+    /// The peer broke a rule of the handshake, or ended it for another reason.
     Other,
 }
 
@@ -197,11 +288,28 @@ pub enum ProxyFault {
     TimedOut,
 }
 
+// === impl CaFault ===
+
+impl CaFault {
+    /// Every fault.
+    pub const ALL: [Self; 9] = [
+        Self::Empty,
+        Self::TooMuch,
+        Self::Binary,
+        Self::Encoded,
+        Self::Frame,
+        Self::Base64,
+        Self::NotACertificate,
+        Self::PrivateKey,
+        Self::OtherBlock,
+    ];
+}
+
 // === impl TransportFailure ===
 
 impl TransportFailure {
     /// Every failure.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 50] = [
         Self::Dns(DnsFault::NoAddress),
         Self::Dns(DnsFault::TimedOut),
         Self::Dns(DnsFault::ServerError),
@@ -210,20 +318,42 @@ impl TransportFailure {
         Self::TimedOut(Phase::Connection),
         Self::TimedOut(Phase::Handshake),
         Self::TimedOut(Phase::Answer),
-        Self::CertificateUntrusted(ChainFault::UnknownIssuer),
+        Self::CertificateUntrusted(ChainFault::UnknownIssuer(Roots::System)),
+        Self::CertificateUntrusted(ChainFault::UnknownIssuer(Roots::Given)),
+        Self::CertificateUntrusted(ChainFault::Incomplete(Roots::System)),
+        Self::CertificateUntrusted(ChainFault::Incomplete(Roots::Given)),
+        Self::CertificateUntrusted(ChainFault::SelfSigned(Roots::System)),
+        Self::CertificateUntrusted(ChainFault::SelfSigned(Roots::Given)),
+        Self::CertificateUntrusted(ChainFault::DefaultCertificate),
+        Self::CertificateUntrusted(ChainFault::OtherKey(Member::Authority)),
+        Self::CertificateUntrusted(ChainFault::OtherKey(Member::Intermediate)),
+        Self::CertificateUntrusted(ChainFault::OtherEncoding),
         Self::CertificateUntrusted(ChainFault::NameConstraint),
+        Self::CertificateUntrusted(ChainFault::NameConstraintForm),
         Self::CertificateUntrusted(ChainFault::Authority),
+        Self::CertificateUntrusted(ChainFault::ServerIsAuthority),
+        Self::CertificateUntrusted(ChainFault::TooLong),
         Self::CertificateUntrusted(ChainFault::WeakSignature),
+        Self::CertificateUntrusted(ChainFault::WeakKey),
         Self::CertificateUntrusted(ChainFault::Usage),
+        Self::CertificateUntrusted(ChainFault::Version),
+        Self::CertificateUntrusted(ChainFault::Extension),
         Self::CertificateUntrusted(ChainFault::Form),
         Self::CertificateUntrusted(ChainFault::Revoked),
-        Self::CertificateExpired,
-        Self::CertificateNameMismatch,
+        Self::CertificateExpired(DateFault::Ended(Member::Server)),
+        Self::CertificateExpired(DateFault::Ended(Member::Intermediate)),
+        Self::CertificateExpired(DateFault::Ended(Member::Authority)),
+        Self::CertificateExpired(DateFault::NotYet),
+        Self::CertificateNameMismatch(NameFault::Other),
+        Self::CertificateNameMismatch(NameFault::Unnamed),
+        Self::CertificateNameMismatch(NameFault::AddressAsName),
         Self::Tls(TlsFault::Version),
         Self::Tls(TlsFault::Parameters),
         Self::Tls(TlsFault::ClientCertificate),
         Self::Tls(TlsFault::UnknownName),
         Self::Tls(TlsFault::NotTls),
+        Self::Tls(TlsFault::Internal),
+        Self::Tls(TlsFault::Closed),
         Self::Tls(TlsFault::Other),
         Self::Http,
         Self::Proxy(ProxyFault::Unreachable),
@@ -291,12 +421,14 @@ pub enum Component {
     Other,
 }
 
-/// What is kept of a verified certificate.
+/// What is kept of a verified chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Its end.
+    /// The earliest end of the certificates that the verification used.
     pub not_after: Timestamp,
-    /// Common name or organisation of its issuer, cleaned.
+    /// Whose end that is.
+    pub ends: Member,
+    /// Common name or organisation of the issuer of the server's certificate, cleaned.
     pub issuer: Option<String>,
 }
 
@@ -311,6 +443,24 @@ pub enum KeyTrial {
     Unusable(Obstacle),
     /// Nothing that was seen tells.
     Undecided,
+}
+
+// === impl Certificate ===
+
+impl Certificate {
+    /// The same, where a certificate of its chain ends earlier.
+    #[must_use]
+    pub fn ending(self, ends: Member, not_after: Timestamp) -> Self {
+        if not_after < self.not_after {
+            Self {
+                not_after,
+                ends,
+                ..self
+            }
+        } else {
+            self
+        }
+    }
 }
 
 // === impl Component ===

@@ -385,6 +385,13 @@ pub fn is_older(version: &str, than: &str) -> bool {
     matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(a), Ok(b)) if a < b)
 }
 
+/// Time until the next try where probes of other connections took a bridge's time: from 5 to 10 s, by the UID, so that
+/// those who were postponed together come back one after another.
+#[must_use]
+pub fn postponed(uid: &str) -> Duration {
+    spread(RETRY_MIN, RETRY_MIN * 2, hash(uid, 0))
+}
+
 /// `interval` ±10 %, always the same for one UID.
 fn jittered(interval: Duration, uid: &str) -> Duration {
     let longest = with_jitter(interval);

@@ -196,9 +196,6 @@ pub fn progressing(
             &circumstances,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
-        // Both together: at which address a bridge has answered before.
-        scim_endpoint: previous.scim_endpoint.clone(),
-        last_answer_time: previous.last_answer_time.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
 }

@@ -147,9 +147,7 @@ impl Target {
             return Err(InvalidSpec::FailureThreshold);
         }
         let server_name = tls.as_ref().and_then(|tls| tls.server_name.clone());
-        // It takes the host's place in the request: an address, in whatever spelling, would lead there.
-        let is_name = |name: &str| is_dns_name(name) && matches!(Host::parse(name), Ok(Host::Domain(_)));
-        if server_name.as_deref().is_some_and(|name| !is_name(name)) {
+        if server_name.as_deref().is_some_and(|name| !is_server_name(name)) {
             return Err(InvalidSpec::ServerName);
         }
         let ca = tls.as_ref().and_then(|tls| tls.ca_ref.clone());
@@ -320,9 +318,17 @@ fn is_dns_name(name: &str) -> bool {
         })
 }
 
-/// Names of Secrets and ConfigMaps. Kubernetes bounds the whole, and not each label.
+/// Whether a certificate can be for this name. It takes the host's place in the request: an address, in any spelling,
+/// would lead there.
+#[must_use]
+pub fn is_server_name(name: &str) -> bool {
+    is_dns_name(name) && matches!(Host::parse(name), Ok(Host::Domain(_)))
+}
+
+/// Names of Secrets, ConfigMaps and most other objects. Kubernetes bounds the whole, and not each label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
-fn is_object_name(name: &str) -> bool {
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
     (1..=253).contains(&name.len())
         && name.split('.').all(|label| {
             !label.is_empty()

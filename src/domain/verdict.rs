@@ -10,8 +10,8 @@ use std::fmt;
 
 use super::{
     evidence::{
-        Answer, ChainFault, Component, DnsFault, Evidence, Exchange, Obstacle, Phase, ProxyFault, Reading,
-        TlsFault, TransportFailure,
+        Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, Member, NameFault,
+        Obstacle, Phase, ProxyFault, Reading, Roots, TlsFault, TransportFailure,
     },
     target::InvalidSpec,
 };
@@ -47,6 +47,10 @@ pub struct Verdict {
 pub enum Detail {
     /// Which rule the specification breaks.
     Spec(InvalidSpec),
+    /// An entry of the annotation that names the hosts a key may go to is no host pattern.
+    Consent,
+    /// What keeps the CA entry from being used.
+    Ca(CaFault),
     /// Which request was answered with which HTTP status.
     Answered(Request, u16),
     /// Which request was answered with 200 and an unusable body.
@@ -81,6 +85,8 @@ pub enum Hindrance {
     Forbidden,
     /// The API server does not answer it, or answers with an error.
     ApiServer,
+    /// It asks a bridge for one connection at a time, and others took the time that this one could wait.
+    BridgeBusy,
 }
 
 /// The requests of a probe.
@@ -104,17 +110,7 @@ pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verd
 }
 
 fn blocked(obstacle: Obstacle) -> Verdict {
-    let detail = match obstacle {
-        Obstacle::InvalidSpec(rule) => Some(Detail::Spec(rule)),
-        Obstacle::HostDenied
-        | Obstacle::SecretNotFound
-        | Obstacle::SecretKeyMissing
-        | Obstacle::ApiKeyMalformed
-        | Obstacle::ConsentMissing
-        | Obstacle::CaNotFound
-        | Obstacle::CaInvalid => None,
-    };
-    Verdict::undecided(obstacle.reason(), detail)
+    Verdict::undecided(obstacle.reason(), obstacle.detail())
 }
 
 fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
@@ -279,8 +275,8 @@ fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
             let (row, reason) = match failure {
                 TransportFailure::AddressDenied => (0, Reason::HostDenied),
                 TransportFailure::CertificateUntrusted(_) => (0, Reason::CertificateUntrusted),
-                TransportFailure::CertificateExpired => (0, Reason::CertificateExpired),
-                TransportFailure::CertificateNameMismatch => (0, Reason::CertificateNameMismatch),
+                TransportFailure::CertificateExpired(_) => (0, Reason::CertificateExpired),
+                TransportFailure::CertificateNameMismatch(_) => (0, Reason::CertificateNameMismatch),
                 TransportFailure::Proxy(ProxyFault::Login) => (0, Reason::BlockedByProxy),
                 TransportFailure::Dns(_) => (1, Reason::DnsFailed),
                 TransportFailure::Connect
@@ -399,21 +395,20 @@ impl Verdict {
                 | TransportFailure::TimedOut(Phase::Connection) => "address",
                 TransportFailure::TimedOut(Phase::Handshake)
                 | TransportFailure::CertificateUntrusted(_)
-                | TransportFailure::CertificateExpired
-                | TransportFailure::CertificateNameMismatch
+                | TransportFailure::CertificateExpired(_)
+                | TransportFailure::CertificateNameMismatch(_)
                 | TransportFailure::Tls(_) => "tls",
                 TransportFailure::Proxy(_) => "proxy",
                 TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => request.layer(),
             },
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
             Some(Detail::KeyUnproven) => Request::Health.layer(),
-            Some(Detail::Spec(_)) => "settings",
             Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
             None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
             None if matches!(self.reason, Reason::HostDenied) => "address",
             None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
             // The other reasons without a detail are obstacles on our side.
-            None => "settings",
+            Some(Detail::Spec(_) | Detail::Consent | Detail::Ca(_)) | None => "settings",
         }
     }
 
@@ -458,6 +453,10 @@ impl Detail {
                 "Look for the cut in the front's log: it or the bridge closed the connection in the middle of the answer.",
             ),
             Self::Failed(_, failure) => failure.action(),
+            Self::Ca(fault) => fault.action(),
+            Self::Consent => Some(
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it.",
+            ),
             Self::Unusable(_, Body::Foreign | Body::TooLarge)
             | Self::Spec(_)
             | Self::Answered(_, _)
@@ -470,6 +469,8 @@ impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(rule) => rule.fmt(f),
+            Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
+            Self::Ca(fault) => f.write_str(fault.description()),
             Self::Answered(request, status) => write!(f, "{request}: {status}"),
             Self::Unusable(request, body) => write!(f, "{request}: 200, {body}"),
             Self::Failed(request, failure) => match failure.description() {
@@ -484,6 +485,9 @@ impl fmt::Display for Detail {
             Self::Hindered(Hindrance::ApiServer) => {
                 f.write_str("the API server does not give the operator what this connection references")
             }
+            Self::Hindered(Hindrance::BridgeBusy) => f.write_str(
+                "probes of other connections to this bridge took all of spec.timeout; the operator will retry",
+            ),
         }
     }
 }
@@ -511,25 +515,28 @@ impl TransportFailure {
             Self::TimedOut(Phase::Connection) => "waiting for the TCP connection",
             Self::TimedOut(Phase::Handshake) => "waiting for the TLS handshake",
             Self::TimedOut(Phase::Answer) => "waiting for the answer",
-            Self::CertificateUntrusted(fault) => match fault {
-                ChainFault::UnknownIssuer => "no trusted authority has issued it",
-                ChainFault::NameConstraint => {
-                    "an authority's name constraint excludes the name, or is not supported"
+            Self::CertificateUntrusted(fault) => fault.description(),
+            Self::CertificateExpired(fault) => match fault {
+                DateFault::Ended(Member::Server) => "the server's certificate has ended",
+                DateFault::Ended(Member::Intermediate) => "an intermediate certificate has ended",
+                DateFault::Ended(Member::Authority) => {
+                    "the authority's certificate in spec.tls.caRef has ended"
                 }
-                ChainFault::Authority => "a certificate in the chain may not act as an authority for it",
-                ChainFault::WeakSignature => "a signature or key in the chain is too weak or not supported",
-                ChainFault::Usage => "its extended key usage does not include servers",
-                ChainFault::Form => {
-                    "a certificate in the chain is no well-formed X.509 version 3 certificate"
-                }
-                ChainFault::Revoked => "an authority has revoked it",
+                DateFault::NotYet => "it begins later than now, by the operator's clock",
+            },
+            Self::CertificateNameMismatch(fault) => match fault {
+                NameFault::Other => "",
+                NameFault::Unnamed => "it has no subject alternative name, and a common name does not count",
+                NameFault::AddressAsName => "it has the address as a DNS name, not as an IP address",
             },
             Self::Tls(fault) => match fault {
                 TlsFault::Version => "the server offers no TLS version from 1.2 on",
-                TlsFault::Parameters => "the server accepts none of the operator's cipher suites and groups",
+                TlsFault::Parameters => "the server finds no cipher suite, group or signature in common",
                 TlsFault::ClientCertificate => "the server asks for a client certificate",
                 TlsFault::UnknownName => "the server does not know the name it was asked for",
                 TlsFault::NotTls => "the peer does not speak TLS",
+                TlsFault::Internal => "the server reports an internal error",
+                TlsFault::Closed => "the peer closed the connection in the middle of it",
                 TlsFault::Other => "",
             },
             Self::Proxy(fault) => match fault {
@@ -540,11 +547,7 @@ impl TransportFailure {
                 }
                 ProxyFault::TimedOut => "waiting for the operator's own proxy (--bridge-proxy)",
             },
-            Self::AddressDenied
-            | Self::Connect
-            | Self::CertificateExpired
-            | Self::CertificateNameMismatch
-            | Self::Http => "",
+            Self::AddressDenied | Self::Connect | Self::Http => "",
         }
     }
 
@@ -563,22 +566,25 @@ impl TransportFailure {
             Self::TimedOut(Phase::Handshake) => Some(
                 "Check that the port speaks TLS, and that the front before the bridge is not overloaded.",
             ),
-            Self::CertificateUntrusted(fault) => match fault {
-                ChainFault::UnknownIssuer => None,
-                ChainFault::NameConstraint => Some(
-                    "Use an authority whose constraints name DNS names or addresses that include the host.",
-                ),
-                ChainFault::Authority => {
-                    Some("Check basicConstraints and path length of the authorities in the chain.")
+            Self::CertificateUntrusted(fault) => Some(fault.action()),
+            Self::CertificateExpired(fault) => match fault {
+                DateFault::Ended(Member::Server) => None,
+                DateFault::Ended(Member::Intermediate) => {
+                    Some("Have the server send its issuer's current certificate in place of the old one.")
                 }
-                ChainFault::WeakSignature => Some(
-                    "Issue the chain anew, with RSA keys of 2048 bits or more, ECDSA or Ed25519, and SHA-256 or better.",
-                ),
-                ChainFault::Usage => {
-                    Some("Issue the certificate anew with the extended key usage serverAuth.")
+                DateFault::Ended(Member::Authority) => {
+                    Some("Store the authority's current certificate in spec.tls.caRef.")
                 }
-                ChainFault::Form => Some("Issue the certificate anew, as X.509 version 3."),
-                ChainFault::Revoked => Some("Issue the certificate anew."),
+                DateFault::NotYet => Some("Check the clocks of bridge, cluster and issuer."),
+            },
+            Self::CertificateNameMismatch(fault) => match fault {
+                NameFault::Other => None,
+                NameFault::Unnamed => {
+                    Some("Issue the certificate anew with the host as a subject alternative name.")
+                }
+                NameFault::AddressAsName => {
+                    Some("Issue the certificate anew with a subject alternative name of the kind IP address.")
+                }
             },
             Self::Tls(fault) => match fault {
                 TlsFault::Version => Some("Allow TLS 1.2 or 1.3 at the server."),
@@ -594,6 +600,12 @@ impl TransportFailure {
                 TlsFault::NotTls => {
                     Some("Correct the port in spec.url: the peer may speak plain HTTP there.")
                 }
+                TlsFault::Internal => Some(
+                    "Read the log of the bridge or its front: it may have no certificate for this name yet.",
+                ),
+                TlsFault::Closed => Some(
+                    "Check that the port speaks TLS, and that the front has a certificate and a backend for this name.",
+                ),
                 TlsFault::Other => None,
             },
             Self::Proxy(ProxyFault::Login) => {
@@ -609,9 +621,168 @@ impl TransportFailure {
             | Self::TimedOut(Phase::Answer)
             | Self::AddressDenied
             | Self::Connect
-            | Self::CertificateExpired
-            | Self::CertificateNameMismatch
             | Self::Http => None,
+        }
+    }
+}
+
+// === impl ChainFault ===
+
+impl ChainFault {
+    /// What was found.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer(Roots::System) => {
+                "its chain ends at an authority that is not among the operator's roots"
+            }
+            Self::UnknownIssuer(Roots::Given) => {
+                "its chain ends at an authority that is not in spec.tls.caRef"
+            }
+            Self::Incomplete(Roots::System) => {
+                "its issuer is not among the operator's roots, and the server did not send the issuer's certificate"
+            }
+            Self::Incomplete(Roots::Given) => {
+                "its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate"
+            }
+            Self::SelfSigned(Roots::System) => "it is self-signed",
+            Self::SelfSigned(Roots::Given) => "it is self-signed and not in spec.tls.caRef",
+            Self::DefaultCertificate => {
+                "it is self-signed and for another name, as the default certificate of a front is"
+            }
+            Self::OtherKey(Member::Intermediate | Member::Server) => {
+                "the intermediate certificate that the server sent has the issuer's name, but another key"
+            }
+            Self::OtherKey(Member::Authority) => "a trusted authority has the issuer's name, but another key",
+            Self::OtherEncoding => "a trusted authority has the issuer's name, but in another encoding",
+            Self::NameConstraint => "a name constraint of an authority excludes a name in it",
+            Self::NameConstraintForm => {
+                "an authority has a name constraint that the operator cannot check, such as a directoryName"
+            }
+            Self::Authority => {
+                "a certificate in its chain is not an authority's, or has too many authorities below it"
+            }
+            Self::ServerIsAuthority => "it is an authority's (CA:TRUE), not a server's",
+            Self::TooLong => "its chain is longer, or has more branches, than the operator follows",
+            Self::WeakSignature => {
+                "a certificate in its chain has a signature that is not accepted, such as one with SHA-1"
+            }
+            Self::WeakKey => {
+                "a key in its chain is not accepted, such as RSA with less than 2048 bits, or a rare curve"
+            }
+            Self::Usage => "the extended key usage of a certificate in its chain does not include servers",
+            Self::Version => "a certificate in its chain is not of X.509 version 3",
+            Self::Extension => {
+                "a certificate in its chain has a critical extension that the operator does not know"
+            }
+            Self::Form => "a certificate in its chain cannot be decoded",
+            Self::Revoked => "a certificate in its chain was revoked",
+        }
+    }
+
+    /// What to do next.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer(Roots::System) => {
+                "Give a private CA in spec.tls.caRef; with a public one, have the server send all intermediate certificates."
+            }
+            Self::UnknownIssuer(Roots::Given) => {
+                "Add that authority to spec.tls.caRef, or remove spec.tls.caRef if it is a public one."
+            }
+            Self::Incomplete(Roots::System) => {
+                "Have the server send its intermediate certificates too; give a private CA in spec.tls.caRef."
+            }
+            Self::Incomplete(Roots::Given) => {
+                "Have the server send its intermediate certificates too, or add the issuer to spec.tls.caRef."
+            }
+            Self::SelfSigned(Roots::System) => {
+                "Give this very certificate in spec.tls.caRef, or have an authority issue one."
+            }
+            Self::SelfSigned(Roots::Given) => "Store the server's current certificate in spec.tls.caRef.",
+            Self::DefaultCertificate => {
+                "Give the front a certificate for this host: it has none, or no route of it names the host."
+            }
+            Self::OtherKey(Member::Intermediate | Member::Server) => {
+                "Have the server send the intermediate certificate that belongs to its own."
+            }
+            Self::OtherKey(Member::Authority) => {
+                "Store the authority's current certificate in spec.tls.caRef: one that was set up anew has a new key."
+            }
+            Self::OtherEncoding => {
+                "Issue the certificate anew, with the issuer's name exactly as in the authority's certificate."
+            }
+            Self::NameConstraint => {
+                "Issue the certificate for names that its authorities permit, or use another authority."
+            }
+            Self::NameConstraintForm => {
+                "Give an authority below that one, or the server's certificate itself, in spec.tls.caRef."
+            }
+            Self::Authority => {
+                "Check basicConstraints of each authority in the chain: CA:TRUE, and the path length."
+            }
+            Self::ServerIsAuthority => {
+                "Issue the certificate anew without CA:TRUE, or give this very one in spec.tls.caRef."
+            }
+            Self::TooLong => {
+                "Have the server send its chain alone, with at most six intermediate certificates."
+            }
+            Self::WeakSignature => "Issue that certificate anew, signed with SHA-256 or better.",
+            Self::WeakKey => {
+                "Issue that certificate anew: RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519."
+            }
+            Self::Usage => "Issue that certificate anew with the extended key usage serverAuth.",
+            Self::Version => {
+                "Issue that certificate anew as version 3, the server's with subject alternative names."
+            }
+            Self::Extension => {
+                "Issue that certificate anew without that extension, or not as a critical one."
+            }
+            Self::Form => "Issue that certificate anew by the rules of RFC 5280.",
+            Self::Revoked => "Issue that certificate anew, with a new key.",
+        }
+    }
+}
+
+// === impl CaFault ===
+
+impl CaFault {
+    /// What was found.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Empty => "it holds no certificate",
+            Self::TooMuch => "it holds more than 256 KiB or 64 certificates",
+            Self::Binary => "it is no text: DER, PKCS #12, a Java key store or UTF-16",
+            Self::Encoded => "its PEM text is encoded in base64 once more",
+            Self::Frame => "a BEGIN or END line is missing, or not written as it should be",
+            Self::Base64 => "a block is no valid base64",
+            Self::NotACertificate => "a block is no X.509 certificate, or only a part of one",
+            Self::PrivateKey => "it holds a private key",
+            Self::OtherBlock => {
+                "it holds a block of another kind: PKCS #7, a request, a CRL or a TRUSTED CERTIFICATE"
+            }
+        }
+    }
+
+    /// What to do next, where this fault asks for something else than the reason does.
+    const fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Empty => None,
+            Self::TooMuch => Some(
+                "Keep only the authorities of the bridge. Without spec.tls.caRef, the public ones are trusted.",
+            ),
+            Self::Binary => {
+                Some("Convert it to PEM; for DER: openssl x509 -inform der -in ca.der -out ca.crt.")
+            }
+            Self::Encoded => Some("Decode it once with base64 -d, and store the PEM text."),
+            Self::Frame => Some(
+                "Put each certificate between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----.",
+            ),
+            Self::Base64 | Self::NotACertificate => {
+                Some("Copy each certificate anew, as a whole: openssl x509 -in FILE reads a whole one.")
+            }
+            Self::PrivateKey => Some("Take the private key out; replace it if others could read it."),
+            Self::OtherBlock => Some(
+                "Keep CERTIFICATE blocks alone; openssl pkcs7 -print_certs or openssl x509 convert others.",
+            ),
         }
     }
 }
@@ -651,9 +822,25 @@ impl Obstacle {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::ApiKeyMalformed => Reason::ApiKeyMalformed,
-            Self::ConsentMissing => Reason::ConsentMissing,
+            Self::ConsentMissing | Self::ConsentMalformed => Reason::ConsentMissing,
             Self::CaNotFound => Reason::CaNotFound,
-            Self::CaInvalid => Reason::CaInvalid,
+            Self::CaInvalid(_) => Reason::CaInvalid,
+        }
+    }
+
+    /// What there is to say of it beside the reason.
+    #[must_use]
+    pub const fn detail(self) -> Option<Detail> {
+        match self {
+            Self::InvalidSpec(what) => Some(Detail::Spec(what)),
+            Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
+            Self::ConsentMalformed => Some(Detail::Consent),
+            Self::HostDenied
+            | Self::SecretNotFound
+            | Self::SecretKeyMissing
+            | Self::ApiKeyMalformed
+            | Self::ConsentMissing
+            | Self::CaNotFound => None,
         }
     }
 }

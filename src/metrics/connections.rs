@@ -289,7 +289,7 @@ impl Families<'_> {
             ),
             (
                 "certificate_expiry_timestamp",
-                "When the bridge's certificate ends",
+                "When the first certificate of the bridge's chain ends",
                 |row| row.certificate_expiry,
             ),
         ];

@@ -3,7 +3,13 @@
 //! Ready is a replica whose cluster lacks nothing, and that has read everything once or stands by for the leader. Alive is one whose controller
 //! has gone round its loop lately; before it first has, the replica is alive while it answers.
 
-use std::{convert::Infallible, fmt, mem, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt, io, mem,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -14,6 +20,7 @@ use axum::{
     routing::{get, put},
 };
 use futures::stream::poll_fn;
+use socket2::{Domain, Socket, Type};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -22,7 +29,7 @@ use tokio::{
 use tracing::info;
 
 use super::{needs::Finding, telemetry::LogLevel};
-use crate::{controller::Readiness, metrics::Metrics};
+use crate::{controller::Readiness, metrics::Metrics, settings::AdminAddress};
 
 /// What health is told from.
 #[derive(Clone, Debug)]
@@ -44,13 +51,55 @@ const CHUNK: usize = 32 * 1024;
 /// The longest list of directives.
 const MAX_LEVEL: usize = 4 * 1024;
 
+/// Connections that wait to be accepted: as many as tokio's own listeners have.
+const BACKLOG: i32 = 1024;
+
+/// Listens at an address. Has to be called in a runtime.
+pub(super) fn listen(address: AdminAddress) -> io::Result<TcpListener> {
+    TcpListener::from_std(listen_by(address, bind)?)
+}
+
+/// Every address is that of IPv6, at which IPv4 arrives too; where there is no IPv6, that of IPv4.
+fn listen_by<L>(address: AdminAddress, bind: impl Fn(SocketAddr) -> io::Result<L>) -> io::Result<L> {
+    let port = match address {
+        AdminAddress::One(address) => return bind(address),
+        AdminAddress::Every(port) => port,
+    };
+    match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
+        // Kernels and sandboxes without IPv6 say so in many ways. These two are about the port.
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            bind((Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        result => result,
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        // The system's own default for it may be either.
+        socket.set_only_v6(false)?;
+    }
+    // Connections of a process that has just ended must not keep the next one from its port.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
 /// Serves until the process ends.
 pub(super) async fn serve(
     listener: TcpListener,
     health: Health,
     metrics: Arc<Metrics>,
     log_level: LogLevel,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let router = Router::new()
         .route("/livez", get(alive).with_state(health.clone()))
         .route("/readyz", get(ready).with_state(health))
@@ -105,17 +154,14 @@ async fn set_log_level(
     level: String,
 ) -> impl IntoResponse {
     if !peer.ip().to_canonical().is_loopback() {
-        return (StatusCode::FORBIDDEN, "only by kubectl port-forward\n");
+        return (StatusCode::FORBIDDEN, "only by kubectl port-forward\n".to_owned());
     }
     match log_level.set(level.trim()) {
         Ok(()) => {
             info!("the log level was changed");
-            (StatusCode::OK, "ok\n")
+            (StatusCode::OK, "ok\n".to_owned())
         }
-        Err(_) => (
-            StatusCode::BAD_REQUEST,
-            "neither a level nor a list of directives\n",
-        ),
+        Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")),
     }
 }
 
@@ -160,5 +206,88 @@ impl fmt::Write for Chunks {
         } else {
             self.flush()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, io::Write as _, net::TcpStream};
+
+    use super::*;
+
+    /// What is bound, one after the other, where binding IPv6 fails like this.
+    fn bound(address: &str, ipv6: Option<io::ErrorKind>) -> (Vec<String>, Result<String, io::ErrorKind>) {
+        let tried = RefCell::new(Vec::new());
+        let bind = |address: SocketAddr| {
+            tried.borrow_mut().push(address.to_string());
+            match ipv6.filter(|_| address.is_ipv6()) {
+                Some(kind) => Err(io::Error::from(kind)),
+                None => Ok(address.to_string()),
+            }
+        };
+        let result = listen_by(address.parse().unwrap(), bind).map_err(|error| error.kind());
+        (tried.into_inner(), result)
+    }
+
+    #[test]
+    fn ipv4_alone_where_there_is_no_ipv6() {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied, Unsupported};
+        let (v6, v4) = ("[::]:8080", "0.0.0.0:8080");
+        for (address, ipv6, tried, result) in [
+            (":8080", None, &[v6][..], Ok(v6)),
+            (v6, None, &[v6], Ok(v6)),
+            (":8080", Some(Unsupported), &[v6, v4], Ok(v4)),
+            (v6, Some(AddrNotAvailable), &[v6, v4], Ok(v4)),
+            // The port is taken, or not ours: so it would be by IPv4.
+            (":8080", Some(AddrInUse), &[v6], Err(AddrInUse)),
+            (":80", Some(PermissionDenied), &["[::]:80"], Err(PermissionDenied)),
+            // One address is that address.
+            (v4, Some(Unsupported), &[v4], Ok(v4)),
+            (
+                "[::1]:8080",
+                Some(AddrNotAvailable),
+                &["[::1]:8080"],
+                Err(AddrNotAvailable),
+            ),
+        ] {
+            let expected = (
+                tried.iter().map(|tried| (*tried).to_owned()).collect(),
+                result.map(str::to_owned),
+            );
+            assert_eq!(bound(address, ipv6), expected, "{address} {ipv6:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_is_of_both_families() {
+        let listener = listen(AdminAddress::Every(0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+        // Whether the machine has it at all is seen by binding it.
+        match std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
+            Ok(_) => addresses.push((Ipv6Addr::LOCALHOST, port).into()),
+            Err(error) => writeln!(
+                io::stderr(),
+                "IPv6 was not tried: this machine has no ::1 ({error})"
+            )
+            .unwrap(),
+        }
+        for address in addresses {
+            let client = TcpStream::connect(address).unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(
+                peer.ip().to_canonical(),
+                client.local_addr().unwrap().ip(),
+                "{address}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_an_error() {
+        let taken = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let error = listen(AdminAddress::Every(port)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 }

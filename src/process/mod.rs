@@ -20,11 +20,7 @@ mod memory;
 mod needs;
 mod preflight;
 
-use std::{
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{future::Future, net::IpAddr, sync::Arc};
 
 use kube::{Client, Config};
 use tokio::{
@@ -42,16 +38,10 @@ use self::{
     needs::{Finding, LeaseName, Needs, watch_over},
 };
 
-#[cfg(feature = "otlp")]
-use crate::{
-    args::ServerUrl,
-    traces::export::{Export, ExportError},
-};
 use crate::{
     args::{Addresses, RunArguments},
     bridge::{
-        HttpProber, OnePerOrigin, address::AddressPolicy, proxy::BridgeProxy, stages::Observer,
-        trust::system_roots,
+        HttpProber, Lanes, address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots,
     },
     clock::{Clock, SystemClock},
     controller::{
@@ -61,8 +51,14 @@ use crate::{
         drive,
     },
     metrics::Metrics,
+    settings::{AdminAddress, LabelSelector},
     tenure::Tenure,
     traces::TraceLayer,
+};
+#[cfg(feature = "otlp")]
+use crate::{
+    settings::ServerUrl,
+    traces::export::{Export, ExportError},
 };
 
 /// Why the process cannot go on.
@@ -78,16 +74,13 @@ pub enum ProcessError {
     #[error("cannot listen on {address} (--admin-addr)")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: AdminAddress,
         /// Why.
         source: std::io::Error,
     },
     /// Signals cannot be received, or a server failed.
     #[error("the operating system refused")]
     System(#[from] std::io::Error),
-    /// `--log-level` is no filter.
-    #[error("--log-level is neither a level nor a list of directives")]
-    LogLevel(#[from] tracing_subscriber::filter::ParseError),
     /// Traces cannot be sent.
     #[cfg(feature = "otlp")]
     #[error("traces cannot be sent (--otlp-endpoint)")]
@@ -165,7 +158,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         #[cfg(feature = "otlp")]
             otlp_endpoint: _,
     } = arguments;
-    let log_level = telemetry::install(log_format, &log_level, traces.layer)?;
+    let log_level = telemetry::install(log_format, &log_level, traces.layer);
     let config = cluster::config().await?;
     let policy = Arc::new(AddressPolicy {
         denied: deny_cidrs,
@@ -186,7 +179,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     let identity = identity.unwrap_or_else(leader::make_identity);
     let settings = Settings {
         scopes: needs.scopes.clone(),
-        label_selector: watch_label_selector.filter(|selector| !selector.is_empty()),
+        label_selector: watch_label_selector.and_then(LabelSelector::narrowing),
         concurrency: usize::from(concurrency),
         heartbeat,
         require_consent: require_secret_consent,
@@ -204,7 +197,8 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         settings,
     );
 
-    let listener = listen(admin_addr).await?;
+    let listener = listen(admin_addr)?;
+    let admin_addr = listener.local_addr()?;
     let (readiness, synced) = watch::channel(Readiness::Starting);
     let (standby, stands_by) = watch::channel(needs.lease.is_some());
     let (findings, found) = watch::channel(None);
@@ -244,10 +238,8 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ProcessError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ProcessError::Listen { address, source })
+fn listen(address: AdminAddress) -> Result<TcpListener, ProcessError> {
+    admin::listen(address).map_err(|source| ProcessError::Listen { address, source })
 }
 
 /// Runs the controller in this process's turn.
@@ -306,7 +298,7 @@ fn context(
     }
     Context {
         client,
-        prober: Arc::new(OnePerOrigin::new(prober)),
+        lanes: Lanes::new(prober),
         policy,
         authorities: Authorities::default(),
         places: Arc::default(),

@@ -122,12 +122,10 @@ impl Needs {
             lease_name,
             lease_namespace,
         } = footing;
-        let named: Vec<_> = namespaces
-            .iter()
-            .filter(|namespace| !namespace.is_empty())
-            .cloned()
-            .map(Some)
-            .collect();
+        let mut named: Vec<_> = namespaces.iter().cloned().map(Some).collect();
+        // One that is named twice is watched once.
+        named.sort();
+        named.dedup();
         Self {
             scopes: if named.is_empty() { vec![None] } else { named },
             lease: leader_elect.then(|| LeaseName {

@@ -9,7 +9,7 @@ use super::{
     ProcessError, cluster,
     needs::{Finding, Needs, examine_access, examine_amenities, examine_definition},
 };
-use crate::args::{PreflightArguments, ServerUrl};
+use crate::{args::PreflightArguments, settings::ServerUrl};
 
 /// Pause between two looks at what is not there yet.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -3,14 +3,14 @@
 use std::{fmt, io::IsTerminal as _, sync::Arc};
 
 use tracing_subscriber::{
-    EnvFilter,
-    filter::{FilterExt as _, LevelFilter, ParseError, Targets},
+    filter::{FilterExt as _, LevelFilter, Targets},
     prelude::*,
     reload,
 };
 
 use crate::{
     args::LogFormat,
+    settings::{InvalidDirectives, LogDirectives},
     traces::{self, TraceLayer},
 };
 
@@ -29,15 +29,16 @@ fn own_words() -> Targets {
 #[derive(Clone)]
 pub struct LogLevel(Arc<Set>);
 
-type Set = dyn Fn(&str) -> Result<(), ParseError> + Send + Sync;
+type Set = dyn Fn(&LogDirectives) + Send + Sync;
 
 impl LogLevel {
     /// Logs this from now on: a level, or directives by module.
     ///
     /// # Errors
-    /// Where `level` is no filter; then all stays as it is.
-    pub fn set(&self, level: &str) -> Result<(), ParseError> {
-        (self.0)(level)
+    /// Where `level` is neither; then all stays as it is.
+    pub fn set(&self, level: &str) -> Result<(), InvalidDirectives> {
+        (self.0)(&level.parse()?);
+        Ok(())
     }
 }
 
@@ -48,11 +49,8 @@ impl fmt::Debug for LogLevel {
 }
 
 /// Sends the log to standard error, and spans to `traces`; keeps panics short.
-///
-/// # Errors
-/// Where `level` is no filter.
-pub fn install(format: LogFormat, level: &str, traces: Option<TraceLayer>) -> Result<LogLevel, ParseError> {
-    let filter = EnvFilter::try_new(level)?.and(own_words());
+pub fn install(format: LogFormat, level: &LogDirectives, traces: Option<TraceLayer>) -> LogLevel {
+    let filter = level.filter().and(own_words());
     let (filter, handle) = reload::Layer::new(filter);
     let json = match format {
         LogFormat::Json => true,
@@ -75,10 +73,9 @@ pub fn install(format: LogFormat, level: &str, traces: Option<TraceLayer>) -> Re
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic");
     }));
-    Ok(LogLevel(Arc::new(move |level| {
-        let next = EnvFilter::try_new(level)?.and(own_words());
+    LogLevel(Arc::new(move |level| {
+        let next = level.filter().and(own_words());
         // `modify`, for a filter of one layer cannot be replaced as a whole. It fails only where the log is gone.
         let _ = handle.modify(|filter| *filter = next);
-        Ok(())
-    })))
+    }))
 }

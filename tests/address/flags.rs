@@ -98,8 +98,12 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("--allowed-host *.example.com", "a.b.example.com", "no"),
     ("--allowed-host *.example.com", "example.com", "no"),
     ("--allowed-host *.example.com", "a.example.com.evil.test", "no"),
-    ("--allowed-host *", "localhost", "yes"),
-    ("--allowed-host *", "example.com", "no"),
+    ("--allowed-host .example.com", "a.example.com", "yes"),
+    ("--allowed-host .example.com", "a.b.example.com", "yes"),
+    ("--allowed-host .example.com", "example.com", "no"),
+    ("--allowed-host .example.com", "evil-example.com", "no"),
+    ("--allowed-host .localhost", "bridge.localhost", "yes"),
+    ("--allowed-host .localhost", "localhost", "no"),
     (
         "--allowed-host b\u{fc}cher.example",
         "",
@@ -114,7 +118,10 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("--allowed-host 10.0.0.*", "0xa.0.0.7", "yes"),
     ("--allowed-host 10.0.0.*", "10.0.1.7", "no"),
     ("--allowed-host 127.0.0.1", "127.0.0.1", "no"),
+    ("--allowed-host 10.0.0.*", "10.0.0.evil.test", "no"),
+    ("--allowed-host 10.0.0.7", "[::ffff:10.0.0.7]", "yes"),
     ("--allowed-host [fd12:3456::1]", "[fd12:3456:0::1]", "yes"),
+    ("--allowed-host fd12:3456:0:0::1", "[fd12:3456::1]", "yes"),
     ("--allowed-host a.test,b.test", "b.test", "yes"),
     ("--allowed-host a.test --allowed-host b.test", "b.test", "yes"),
     // What is no network or host stops the program: it must not run with less than was asked for.
@@ -150,6 +157,27 @@ const ROWS: &[(&str, &str, &str)] = &[
     ),
     (
         "--allowed-host a.test/x",
+        "",
+        "invalid value for one of the arguments",
+    ),
+    ("--allowed-host *", "", "invalid value for one of the arguments"),
+    (
+        "--allowed-host a.test,,b.test",
+        "",
+        "invalid value for one of the arguments",
+    ),
+    (
+        "--allowed-host a.test:443",
+        "",
+        "invalid value for one of the arguments",
+    ),
+    (
+        "--allowed-host 10.0.0.0/8",
+        "",
+        "invalid value for one of the arguments",
+    ),
+    (
+        "--deny-cidr ::ffff:10.0.0.0/8",
         "",
         "invalid value for one of the arguments",
     ),

@@ -9,11 +9,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use bridge_front::Front;
-use scim_bridge_operator::bridge::{HttpProber, OnePerOrigin, ProbeOrder, Prober, address::AddressPolicy};
+use scim_bridge_operator::bridge::{HttpProber, Lanes, ProbeOrder, address::AddressPolicy};
 use testbed::{Dice, budget, seed};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -67,13 +66,11 @@ async fn front() -> Front {
     bridge().names([NAME]).start().await.unwrap()
 }
 
-fn order(front: &Front, interval: Duration) -> ProbeOrder {
-    let mut order = order_for(
+fn order(front: &Front) -> ProbeOrder {
+    order_for(
         &format!("https://{NAME}:{}", front.port()),
         only(front.ca_pem().unwrap()),
-    );
-    order.target.interval = interval;
-    order
+    )
 }
 
 /// The bridge's own address, and nothing else of loopback.
@@ -121,7 +118,7 @@ async fn an_answer_that_changes_is_judged_each_time() {
     let mut outcomes = [0, 0];
     for round in 0..rounds {
         let asked = server.questions();
-        let exchange = probe_by(&prober(&server), &order(&front, Duration::from_hours(1))).await;
+        let exchange = probe_by(&prober(&server), &order(&front)).await;
         // A look-up is two questions, for A and AAAA. There are more where neither brought an address, and where the
         // probe needed a second connection.
         let is_repeated = server.questions() > asked + 2;
@@ -155,7 +152,7 @@ async fn one_look_up_for_a_probe() {
         Reply::Addresses(vec![if questions <= 2 { ALLOWED } else { DENIED }])
     })
     .await;
-    let (prober, order) = (prober(&server), order(&front, Duration::from_secs(30)));
+    let (prober, order) = (prober(&server), order(&front));
     for (probe, expected) in ["Connected", "HostDenied (GET /ping)"].into_iter().enumerate() {
         assert_eq!(
             told(None, &probe_by(&prober, &order).await),
@@ -221,8 +218,8 @@ async fn whatever_a_server_says() {
     ] {
         let unreadable = matches!(reply, Reply::Garbage(_));
         let server = NameServer::start(move |_, _| reply.clone()).await;
-        let mut order = order(&front, Duration::from_hours(1));
-        order.target.timeout = AMPLE;
+        let mut order = order(&front);
+        order.budget = AMPLE;
         let outcome = told(None, &probe_by(&prober(&server), &order).await);
         // What cannot be read may be waited out as long as silence.
         let outcomes = [
@@ -253,15 +250,15 @@ async fn look_ups_that_hang_hold_up_no_other() {
         }
     })
     .await;
-    let prober = Arc::new(OnePerOrigin::new(prober(&server)));
+    let lanes = Lanes::new(prober(&server));
     let hanging: Vec<_> = (0..600)
         .map(|number| {
             let order = order_for(
                 &format!("https://hangs-{number}.test"),
                 only(front.ca_pem().unwrap()),
             );
-            let prober = Arc::clone(&prober);
-            tokio::spawn(async move { prober.probe(order).await })
+            let lanes = lanes.clone();
+            tokio::spawn(async move { lanes.probe(order).await })
         })
         .collect();
     let all_asked = async {
@@ -270,8 +267,8 @@ async fn look_ups_that_hang_hold_up_no_other() {
         }
     };
     ends("six hundred look-ups begin", all_asked).await;
-    let exchange = probe_by(&*prober, &order(&front, Duration::from_hours(1))).await;
-    assert_eq!(told(None, &exchange), "Connected");
+    let exchange = ends("a probe beside them", lanes.probe(order(&front))).await;
+    assert_eq!(told(None, &exchange.unwrap()), "Connected");
     assert!(
         hanging.iter().all(|probe| !probe.is_finished()),
         "they hang still, and were not in the way"

@@ -10,7 +10,7 @@ use rustls::{
 use scim_bridge_operator::{
     bridge::{HttpProber, trust::Trust},
     clock::{Clock, SystemClock},
-    domain::evidence::Certificate,
+    domain::evidence::{Certificate, Member},
 };
 
 use crate::{
@@ -19,6 +19,9 @@ use crate::{
         Differences, KEY, bridge, front, log, loopback, only, order, order_for, probe, probe_by, told,
     },
 };
+
+const ENDED: &str = "CertificateExpired (GET /ping: the server's certificate has ended)";
+const STRANGER: &str = "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate)";
 
 async fn presenting(profile: Profile) -> Front {
     bridge().certificate(profile).start().await.unwrap()
@@ -29,24 +32,24 @@ async fn bad_certificates() {
     let mut differences = Differences::default();
     for (profile, expected) in [
         (Profile::default(), "Connected"),
-        (Profile::Expired, "CertificateExpired (GET /ping)"),
-        (Profile::NotYetValid, "CertificateExpired (GET /ping)"),
+        (Profile::Expired, ENDED),
+        (
+            Profile::NotYetValid,
+            "CertificateExpired (GET /ping: it begins later than now, by the operator's clock)",
+        ),
         (Profile::OtherName, "CertificateNameMismatch (GET /ping)"),
         (
             Profile::SelfSigned,
-            "CertificateUntrusted (GET /ping: no trusted authority has issued it)",
+            "CertificateUntrusted (GET /ping: it is self-signed and not in spec.tls.caRef)",
         ),
-        (
-            Profile::OtherAuthority,
-            "CertificateUntrusted (GET /ping: no trusted authority has issued it)",
-        ),
+        (Profile::OtherAuthority, STRANGER),
     ] {
         let front = presenting(profile).await;
         for host in ["127.0.0.1", "localhost"] {
             front.clear_requests();
             let mut order = order(&front);
-            order.target.origin = order_for(&format!("https://{host}:{}", front.port()), Trust::System)
-                .target
+            order.route.origin = order_for(&format!("https://{host}:{}", front.port()), Trust::System)
+                .route
                 .origin;
             let exchange = probe(&order).await;
             let row = format!("{profile:?} at {host}");
@@ -77,11 +80,7 @@ async fn whose_roots_count() {
     for (name, trust, expected) in [
         ("the operator's own", Trust::System, "Connected"),
         // The operator's own roots do not count beside those of an object.
-        (
-            "another",
-            only(other.ca_pem()),
-            "CertificateUntrusted (GET /ping: no trusted authority has issued it)",
-        ),
+        ("another", only(other.ca_pem()), STRANGER),
         ("the right one among two", only(&both), "Connected"),
         ("the operator's own again", Trust::System, "Connected"),
     ] {
@@ -90,7 +89,8 @@ async fn whose_roots_count() {
     }
     let seen = told(None, &probe(&order_for(&front.url(), Trust::System)).await);
     assert_eq!(
-        seen, "CertificateUntrusted (GET /ping: no trusted authority has issued it)",
+        seen,
+        "CertificateUntrusted (GET /ping: its issuer is not among the operator's roots, and the server did not send the issuer's certificate)",
         "without any roots"
     );
 }
@@ -103,12 +103,9 @@ async fn a_certificate_is_judged_each_time() {
     let authority = front.authority().unwrap();
     for (profile, expected) in [
         (Profile::default(), "Connected"),
-        (Profile::Expired, "CertificateExpired (GET /ping)"),
+        (Profile::Expired, ENDED),
         (Profile::Valid { days: 1 }, "Connected"),
-        (
-            Profile::OtherAuthority,
-            "CertificateUntrusted (GET /ping: no trusted authority has issued it)",
-        ),
+        (Profile::OtherAuthority, STRANGER),
     ] {
         front.present(authority.issue(profile, &[]).unwrap()).unwrap();
         let seen = told(None, &probe_by(&prober, &order(&front)).await);
@@ -144,7 +141,7 @@ async fn a_server_name_instead_of_the_host() {
             &format!("https://{host}:{}", front.port()),
             only(front.ca_pem().unwrap()),
         );
-        order.target.server_name = Some(server_name.to_owned());
+        order.route.server_name = Some(server_name.to_owned());
         let exchange = probe(&order).await;
         let row = format!("{host} as {server_name}");
         differences.compare(&row, expected, &told(None, &exchange));
@@ -160,7 +157,7 @@ async fn a_server_name_instead_of_the_host() {
 async fn what_a_peer_hears() {
     let peer = Peer::start_tls("scim.example.test", "Test CA", healthy);
     let mut order = order_for(&peer.url(), only(peer.ca_pem()));
-    order.target.server_name = Some("scim.example.test".to_owned());
+    order.route.server_name = Some("scim.example.test".to_owned());
     assert_eq!(told(None, &probe(&order).await), "Connected");
     // As a browser does it: what is asked for in the handshake is asked for in the request.
     let host = format!("scim.example.test:{}", peer.port());
@@ -204,6 +201,7 @@ async fn what_is_learned_of_a_certificate() {
     let exchange = probe(&order).await;
     let expected = Certificate {
         not_after: "2099-01-02T00:00:00Z".parse().unwrap(),
+        ends: Member::Server,
         issuer: Some("Corp script31m CA 1X y".to_owned()),
     };
     assert_eq!(exchange.certificate, Some(expected), "{exchange:?}");
@@ -221,13 +219,15 @@ async fn what_is_learned_of_a_certificate() {
 async fn a_certificate_is_learned_whatever_the_answer() {
     let front = presenting(Profile::Valid { days: 30 }).await;
     let prober = crate::support::prober();
-    let mut order = order(&front);
-    order.target.interval = Duration::from_secs(30);
+    let order = order(&front);
     for key in [KEY, "another", KEY] {
         front.set(|state| state.key = key.into());
         let exchange = probe_by(&prober, &order).await;
         let (now, day) = (SystemClock.now(), Duration::from_hours(24));
-        let Some(Certificate { not_after, issuer }) = exchange.certificate else {
+        let Some(Certificate {
+            not_after, issuer, ..
+        }) = exchange.certificate
+        else {
             panic!("no certificate in {exchange:?}");
         };
         let days = [29, 31].map(|days| now + day * days);
@@ -266,12 +266,7 @@ async fn a_certificate_that_the_bundle_holds_itself() {
             2999,
             "CertificateNameMismatch (GET /ping)",
         ),
-        (
-            "past its end",
-            "localhost",
-            2021,
-            "CertificateExpired (GET /ping)",
-        ),
+        ("past its end", "localhost", 2021, ENDED),
     ] {
         let (identity, pem) = self_made(name, ends);
         let front = bridge().identity(identity).start().await.unwrap();

@@ -171,7 +171,7 @@ async fn closed_wherever_the_probe_ends() {
         front.set(change);
         let relay = Relay::to(&front).await;
         let mut order = order_for(&relay.url, only(front.ca_pem().unwrap()));
-        order.target.timeout = if what.starts_with("silence") { AMPLE } else { LIMIT };
+        order.budget = if what.starts_with("silence") { AMPLE } else { LIMIT };
         // A key to rehearse adds requests, and each may be the last.
         for next_key in [None, Some(Ok(key("the-next")))] {
             order.next_key = next_key;
@@ -233,9 +233,9 @@ async fn not_shared_with_another_trust() {
     let mut order = order(&front);
     assert_eq!(told(None, &probe_by(&prober, &order).await), "Connected");
     let other = Authority::new().unwrap();
-    order.trust = only(other.ca_pem());
+    order.route.trust = only(other.ca_pem());
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "CertificateUntrusted (GET /ping: no trusted authority has issued it)"
+        "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate)"
     );
 }

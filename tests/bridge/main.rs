@@ -12,9 +12,10 @@
 
 mod answers;
 mod certificates;
+mod chains;
 mod connections;
-mod flights;
 mod fronts;
+mod lanes;
 mod peer;
 mod policy;
 mod proxy;

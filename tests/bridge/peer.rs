@@ -8,7 +8,12 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 
 /// Gives each request, by its path, the bytes that answer it; an empty answer ends the connection.
 type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
@@ -39,6 +44,27 @@ impl Peer {
         script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         Self::start_with(Some(Tls::new(name, authority)), Arc::new(script))
+    }
+
+    /// Speaks TLS with this chain, whatever is in it, and its key.
+    pub(crate) fn start_showing(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(shown));
+        let tls = Tls {
+            config: Arc::new(config),
+            ca_pem: String::new(),
+        };
+        Self::start_with(Some(tls), Arc::new(script))
     }
 
     /// The same in plain HTTP or TLS, but the connection ends after an answer to `path`: over TLS without a `close_notify`.

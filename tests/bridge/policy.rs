@@ -1,7 +1,7 @@
 //! Where the operator connects to, judged when it connects.
 
 use bridge_front::Front;
-use scim_bridge_operator::bridge::address::{AddressPolicy, HostPattern};
+use scim_bridge_operator::bridge::address::AddressPolicy;
 
 use crate::support::{Differences, front, loopback, only, order_for, probe_by, prober_under, told};
 
@@ -12,7 +12,7 @@ async fn reach(policy: &AddressPolicy, host: &str, server_name: Option<&str>, fr
         &format!("https://{host}:{}", front.port()),
         only(front.ca_pem().unwrap()),
     );
-    order.target.server_name = server_name.map(str::to_owned);
+    order.route.server_name = server_name.map(str::to_owned);
     let exchange = probe_by(&prober_under(policy.clone()), &order).await;
     let connections = front.traffic().connections;
     format!("{}, {connections} connections", told(None, &exchange))
@@ -40,7 +40,7 @@ async fn names_are_judged_by_what_they_resolve_to() {
         (
             "loopback allowed, another host",
             AddressPolicy {
-                allowed_hosts: HostPattern::parse_list("*.example.com"),
+                allowed_hosts: vec!["*.example.com".parse().unwrap()],
                 ..loopback()
             },
             DENIED,
@@ -48,7 +48,7 @@ async fn names_are_judged_by_what_they_resolve_to() {
         (
             "loopback allowed, this host",
             AddressPolicy {
-                allowed_hosts: HostPattern::parse_list("localhost"),
+                allowed_hosts: vec!["localhost".parse().unwrap()],
                 ..loopback()
             },
             CONNECTED,
@@ -93,7 +93,7 @@ async fn a_server_name_leads_nowhere() {
             &format!("https://127.0.0.1:{}", front.port()),
             only(bystander.ca_pem().unwrap()),
         );
-        order.target.server_name = Some(server_name.to_owned());
+        order.route.server_name = Some(server_name.to_owned());
         let exchange = probe_by(&prober_under(loopback()), &order).await;
         differences.compare(server_name, "HostDenied (GET /ping)", &told(None, &exchange));
     }

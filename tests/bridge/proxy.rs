@@ -109,10 +109,26 @@ async fn which_targets_go_by_the_proxy() {
         (
             "an excepted pattern",
             loopback(),
-            &["*"][..],
+            &["local*"][..],
             "localhost",
             None,
             "Connected, 0 tunnel",
+        ),
+        (
+            "all names below one, but not the name",
+            AddressPolicy::default(),
+            &[".scim.example.invalid"][..],
+            NAME,
+            None,
+            "Connected, 1 tunnel",
+        ),
+        (
+            "all names below one",
+            AddressPolicy::default(),
+            &[".example.invalid"][..],
+            NAME,
+            None,
+            "DnsFailed (GET /ping: the name servers know no address for the name), 0 tunnel",
         ),
         (
             "an excepted name still meets the policy",
@@ -150,7 +166,7 @@ async fn which_targets_go_by_the_proxy() {
         let proxy = Proxy::new(&front, TUNNEL).await;
         let url = format!("https://{host}:{}", front.port());
         let mut order = order_for(&url, only(front.ca_pem().unwrap()));
-        order.target.server_name = server_name.map(str::to_owned);
+        order.route.server_name = server_name.map(str::to_owned);
         let exchange = probe_by(&prober(policy, &proxy, exceptions), &order).await;
         let tunnels = proxy.heard().len();
         differences.compare(
@@ -279,7 +295,7 @@ async fn a_proxy_that_is_not_there() {
         }));
         let mut order = order_for(&format!("{scheme}://{NAME}"), Trust::System);
         if row == "silent" {
-            order.target.timeout = SHORT;
+            order.budget = SHORT;
         }
         let exchange = probe_by(&prober, &order).await;
         differences.compare(format_args!("{row} {scheme}"), expected, &told(None, &exchange));

@@ -5,17 +5,18 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use bridge_front::{Builder, Front, RequestRecord, State};
 use rustls::RootCertStore;
 use scim_bridge_operator::{
-    api::v1alpha1::{ApiKeySecretRef, IdentityProvider},
+    api::v1alpha1::IdentityProvider,
     bridge::{
         HttpProber, ProbeOrder, Prober,
         address::AddressPolicy,
         key::ApiKey,
+        route::Route,
         trust::{Bundle, Trust},
     },
     clock::SystemClock,
     domain::{
         evidence::{Evidence, Exchange},
-        target::{Origin, Target},
+        target::Origin,
         verdict::diagnose,
     },
 };
@@ -74,23 +75,15 @@ pub(crate) fn only(ca_pem: &str) -> Trust {
 /// An order for what is at this URL. Nothing in it hurries.
 pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeOrder {
     ProbeOrder {
-        target: Target {
+        route: Route {
             origin: Origin::parse(url).unwrap(),
-            identity_provider: None,
-            api_key: ApiKeySecretRef {
-                name: "corp-scim".to_owned(),
-                key: "apiKey".to_owned(),
-            },
-            next_api_key: None,
-            ca: None,
+            trust,
             server_name: None,
-            interval: Duration::from_mins(5),
-            timeout: LIMIT,
-            failure_threshold: 3,
         },
-        trust,
         key: key(KEY),
         next_key: None,
+        budget: LIMIT,
+        requested: false,
     }
 }
 
@@ -101,7 +94,7 @@ pub(crate) fn order(front: &Front) -> ProbeOrder {
 
 pub(crate) fn order_within(front: &Front, budget: Duration) -> ProbeOrder {
     let mut order = order(front);
-    order.target.timeout = budget;
+    order.budget = budget;
     order
 }
 
@@ -119,7 +112,7 @@ pub(crate) async fn probe(order: &ProbeOrder) -> Exchange {
 
 pub(crate) async fn probe_by(prober: &impl Prober, order: &ProbeOrder) -> Exchange {
     ends(
-        format_args!("a probe with a budget of {:?}", order.target.timeout),
+        format_args!("a probe with a budget of {:?}", order.budget),
         prober.probe(order.clone()),
     )
     .await

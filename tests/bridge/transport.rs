@@ -57,13 +57,16 @@ async fn peers_that_do_not_speak_tls() {
     front.set(|state| state.connection_fault = Some(ConnectionFault::Reset));
     assert_eq!(
         told(None, &probe(&order(&front)).await),
-        "ConnectFailed (GET /ping)",
+        "TlsFailed (GET /ping: the peer closed the connection in the middle of it)",
         "a reset"
     );
 
     for (greeting, expected) in [
         // The end in the middle of the handshake.
-        (&b""[..], "TlsFailed (GET /ping)"),
+        (
+            &b""[..],
+            "TlsFailed (GET /ping: the peer closed the connection in the middle of it)",
+        ),
         (
             b"SSH-2.0-OpenSSH_9.9\r\n",
             "TlsFailed (GET /ping: the peer does not speak TLS)",
@@ -75,7 +78,7 @@ async fn peers_that_do_not_speak_tls() {
         // Alert handshake_failure.
         (
             b"\x15\x03\x01\0\x02\x02\x28",
-            "TlsFailed (GET /ping: the server accepts none of the operator's cipher suites and groups)",
+            "TlsFailed (GET /ping: the server finds no cipher suite, group or signature in common)",
         ),
     ] {
         let url = format!("https://127.0.0.1:{}", start_closing(greeting));
@@ -228,7 +231,7 @@ async fn peers_that_never_come_to_an_end() {
     ];
     let seen = join_all(peers.iter().map(|(_, peer)| {
         let mut order = order_for(&peer.url(), Trust::System);
-        order.target.timeout = SHORT;
+        order.budget = SHORT;
         async move { probe(&order).await.ping }
     }))
     .await;

@@ -153,7 +153,13 @@ const BRIDGES: &[(&str, &str, Play, &str)] = &[
 /// Certificates, and the reason.
 const CERTIFICATES: &[(&str, Profile, &str)] = &[
     ("soon", Profile::Valid { days: 20 }, "Connected"),
+    ("chain-soon", Profile::Intermediate { days: 20 }, "Connected"),
     ("expired", Profile::Expired, "CertificateExpired"),
+    (
+        "chain-expired",
+        Profile::Intermediate { days: -1 },
+        "CertificateExpired",
+    ),
     ("early", Profile::NotYetValid, "CertificateExpired"),
     ("other-name", Profile::OtherName, "CertificateNameMismatch"),
     ("self-signed", Profile::SelfSigned, "CertificateUntrusted"),
@@ -204,6 +210,12 @@ fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Value, 
             json!({"apiKeySecretRef": {"name": "bound"}}),
             "ConsentMissing",
         ),
+        (
+            "no-pattern",
+            url(),
+            json!({"apiKeySecretRef": {"name": "garbled"}}),
+            "ConsentMissing",
+        ),
         ("no-ca", url(), ca("none", "ca.crt"), "CaNotFound"),
         ("no-ca-entry", url(), ca("not-a-ca", "x"), "CaNotFound"),
         ("bad-ca", url(), ca("not-a-ca", "ca.crt"), "CaInvalid"),
@@ -247,10 +259,11 @@ async fn check_and_the_operator_say_the_same() {
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
     bed.secret("blank", "canary key").await;
-    bed.secret("bound", KEY).await;
-    let elsewhere =
-        json!({"metadata": {"annotations": {"scimbridge.dev/allowed-hosts": "elsewhere.example.com"}}});
-    bed.patch::<Secret>("bound", elsewhere).await;
+    for (name, hosts) in [("bound", "elsewhere.example.com"), ("garbled", "127.0.0.1:8443")] {
+        bed.secret(name, KEY).await;
+        let annotations = json!({"metadata": {"annotations": {"scimbridge.dev/allowed-hosts": hosts}}});
+        bed.patch::<Secret>(name, annotations).await;
+    }
     bed.config_map("not-a-ca", "canary").await;
     let mut expected = Vec::new();
     let mut bridges = Vec::new();

@@ -1,9 +1,10 @@
 //! Bridges that hang cost nobody else anything.
 
+use scim_bridge_operator::{api::vocabulary::ConditionType, domain::conditions::find};
 use serde_json::json;
 
 use crate::{
-    bed::{Bed, DEADLINE, LOOPBACK, line},
+    bed::{Bed, DEADLINE, KEY, LOOPBACK, WRONG_KEY, line, status},
     gate::Gate,
 };
 
@@ -49,4 +50,36 @@ async fn a_namespace_of_bridges_that_hang_holds_up_no_other() {
     for number in 0..10 {
         hostile.expect(&format!("hangs-{number}"), "True Connected").await;
     }
+}
+
+/// A bridge is asked for one connection at a time. One that gets no turn within its timeout is not told of a bridge that
+/// does not answer: nobody has asked for it. It says what it waits for, and has its turn later.
+#[tokio::test]
+async fn a_bridge_that_is_busy_with_another_key() {
+    let bed = Bed::new("busy-bridge").await;
+    let (gate, bridge) = Gate::new(&bed).await;
+    let operator = bed.operator(&[]).await;
+    bed.secret("patient", KEY).await;
+    bed.connect("patient", &bridge, json!({"timeout": "60s"})).await;
+    gate.reached(&bridge).await;
+    bed.secret("hasty", WRONG_KEY).await;
+    bed.connect("hasty", &bridge, json!({"timeout": "1s"})).await;
+    bed.until("hasty", "the wait for the bridge", |object| {
+        line(object) == "Unknown Progressing Reconciling"
+            && find(&status(object).conditions, ConditionType::Ready).is_some_and(|ready| {
+                ready
+                    .message
+                    .contains("probes of other connections to this bridge")
+            })
+    })
+    .await;
+    assert_eq!(
+        operator.count("pass_failures_total", "").await,
+        0,
+        "nothing has failed"
+    );
+    gate.open();
+    bed.expect("patient", "True Connected").await;
+    bed.expect("hasty", "False AuthFailed Stalled").await;
+    assert_eq!(bridge.traffic().max_in_flight, 1, "requests at once");
 }

@@ -45,6 +45,37 @@ async fn a_restart_keeps_verdicts_and_sees_what_has_changed() {
     }
 }
 
+/// What has taken the refusal's place in `Ready` is no reason to send the key again, nor is a restart.
+#[tokio::test]
+async fn a_refusal_outlives_the_reason_that_replaces_it() {
+    let bed = Bed::new("outlives").await;
+    let (bridge, marker) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
+    let operator = bed.operator(&[]).await;
+    bed.secret("corp", WRONG_KEY).await;
+    bed.connect("corp", &bridge, json!({"interval": "60s"})).await;
+    let refused = status(&bed.expect("corp", "False AuthFailed Stalled").await).refused_key_retry_time;
+    assert!(refused.is_some());
+    bridge.set(|state| state.fault("/ping", bridge_front::Fault::Html));
+    let connection = bed.probe("corp").await;
+    assert_eq!(line(&connection), "False NotABridge Stalled");
+    let replaced = status(&connection);
+    assert_eq!(replaced.refused_key_retry_time, refused, "the key was not sent");
+    assert!(replaced.next_probe_time >= refused, "{replaced:?}");
+    operator.stop().await;
+
+    bridge.set(|state| state.faults.clear());
+    let operator = bed.operator(&[]).await;
+    bed.connect_well("marker", &marker).await;
+    bed.expect("marker", "True Connected").await;
+    assert_eq!(operator.probes().await, 1);
+    let connection = bed.probe("corp").await;
+    assert_eq!(line(&connection), "False AuthFailed Stalled");
+    assert!(
+        status(&connection).refused_key_retry_time > refused,
+        "it was sent again"
+    );
+}
+
 /// Thresholds count across restarts: the count is in the status.
 #[tokio::test]
 async fn a_restart_does_not_forget_failures() {

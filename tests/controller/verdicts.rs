@@ -310,7 +310,17 @@ async fn certificates_are_told_apart() {
             Profile::Valid { days: 20 },
             "True Connected CertificateExpiring",
         ),
+        (
+            "chain-soon",
+            Profile::Intermediate { days: 20 },
+            "True Connected CertificateExpiring",
+        ),
         ("expired", Profile::Expired, "False CertificateExpired Stalled"),
+        (
+            "chain-expired",
+            Profile::Intermediate { days: -1 },
+            "False CertificateExpired Stalled",
+        ),
         ("early", Profile::NotYetValid, "False CertificateExpired Stalled"),
         (
             "other-name",

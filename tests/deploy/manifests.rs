@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::render::{
-    EVERYWHERE, Name, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, WAYS, objects, objects_of,
+    EVERYWHERE, Name, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, WAYS, objects, objects_of, read,
 };
 
 /// Every object, in the order in which they are applied: what others need comes first.
@@ -413,6 +413,37 @@ async fn monitoring_finds_the_operator() {
             let expression = rule["expr"].as_str().unwrap();
             assert!(!expression.contains("{namespace="), "{way}: {expression}");
         }
+    }
+}
+
+/// docs/openshift.md, With the manifests.
+#[tokio::test]
+async fn openshift_assigns_the_uid() {
+    let page = read("docs/openshift.md");
+    let section = page.split("\n## With the manifests\n").nth(1).unwrap();
+    let block = section
+        .split("```yaml\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let objects = objects_of(&block.replace("scim-bridge-operator/deploy", "DEPLOY")).await;
+    assert_eq!(
+        objects.one("Deployment")["spec"]["template"]["spec"]["securityContext"],
+        json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}})
+    );
+}
+
+/// Every address of the Pod, by IPv6 and IPv4: nothing says otherwise.
+#[tokio::test]
+async fn the_admin_server_is_for_both_families() {
+    for way in WAYS {
+        let container = objects(way).await.container().to_string();
+        assert!(
+            !container.contains("ADMIN_ADDR") && !container.contains("admin-addr"),
+            "{way}: {container}"
+        );
     }
 }
 

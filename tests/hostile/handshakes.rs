@@ -2,23 +2,37 @@
 
 use std::time::Duration;
 
-use crate::peer::{Act, Certificate, Row};
+use crate::peer::{Act, Asking, Certificate, Row, response};
 
 const TLS: &str = "TlsFailed (GET /ping)";
+const VERSION: &str = "TlsFailed (GET /ping: the server offers no TLS version from 1.2 on)";
+const SUITES: &str = "TlsFailed (GET /ping: the server finds no cipher suite, group or signature in common)";
+const CLIENT: &str = "TlsFailed (GET /ping: the server asks for a client certificate)";
+const NAME: &str = "TlsFailed (GET /ping: the server does not know the name it was asked for)";
+const NOT_TLS: &str = "TlsFailed (GET /ping: the peer does not speak TLS)";
+const INTERNAL: &str = "TlsFailed (GET /ping: the server reports an internal error)";
+const CLOSED: &str = "TlsFailed (GET /ping: the peer closed the connection in the middle of it)";
 
-/// The answer of a server that speaks nothing newer than this: a `ServerHello` (RFC 5246, section 7.4.1.3), followed by
-/// the end of its flight.
-fn server_hello(version: u8) -> Vec<u8> {
+/// The answer of a server of this version and cipher suite: a `ServerHello` (RFC 5246, section 7.4.1.3), followed by the
+/// end of its flight.
+fn server_hello(version: u8, suite: [u8; 2]) -> Vec<u8> {
     let mut hello = vec![3, version];
     hello.extend([7; 32]);
-    // No session, TLS_RSA_WITH_AES_128_CBC_SHA, no compression.
-    hello.extend([0, 0x00, 0x2f, 0]);
+    // No session; no compression.
+    hello.extend([0, suite[0], suite[1], 0]);
     let mut handshake = vec![2, 0, 0, u8::try_from(hello.len()).unwrap()];
     handshake.extend(hello);
     // ServerHelloDone.
     handshake.extend([14, 0, 0, 0]);
     record(22, version, &handshake)
 }
+
+/// `TLS_RSA_WITH_AES_128_CBC_SHA`: static RSA.
+const STATIC_RSA: [u8; 2] = [0x00, 0x2f];
+/// `TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA`
+const CBC: [u8; 2] = [0xc0, 0x13];
+/// `TLS_DHE_RSA_WITH_AES_128_GCM_SHA256`
+const DHE: [u8; 2] = [0x00, 0x9e];
 
 /// A TLS record.
 fn record(kind: u8, version: u8, content: &[u8]) -> Vec<u8> {
@@ -67,19 +81,86 @@ pub(crate) fn rows() -> Vec<Row> {
             "CertificateUntrusted (GET /ping)",
         ),
         Row::shows("a certificate of ten megabytes", Certificate::Huge, TLS),
-        Row::shows("a certificate is asked for", Certificate::Mutual, TLS),
-        Row::shows("HTTP/2 and nothing else", Certificate::OnlyHttp2, "Connected"),
-        Row::tcp("TLS 1.0 only", hang(server_hello(1)), TLS),
-        Row::tcp("TLS 1.1 only", hang(server_hello(2)), TLS),
-        Row::tcp("SSL 3 only", hang(server_hello(0)), TLS),
-        Row::tcp(
-            "TLS 1.2 with a cipher that nobody wants",
-            hang(server_hello(3)),
-            TLS,
+        Row::shows(
+            "a certificate is asked for by TLS 1.3",
+            Certificate::Mutual(Asking::Tls13),
+            CLIENT,
         ),
-        Row::tcp("alert: protocol version", Act::SayAndClose(alert(70)), TLS),
-        Row::tcp("alert: unrecognized name", Act::SayAndClose(alert(112)), TLS),
-        Row::tcp("alert: internal error", Act::SayAndClose(alert(80)), TLS),
+        Row::shows(
+            "a certificate is asked for: certificate_required",
+            Certificate::Mutual(Asking::Tls12(116)),
+            CLIENT,
+        ),
+        Row::shows(
+            "a certificate is asked for: handshake_failure",
+            Certificate::Mutual(Asking::Tls12(40)),
+            CLIENT,
+        ),
+        Row::shows(
+            "a certificate is asked for: bad_certificate",
+            Certificate::Mutual(Asking::Tls12(42)),
+            CLIENT,
+        ),
+        Row::shows(
+            "a certificate is asked for, and not missed",
+            Certificate::Mutual(Asking::Optional),
+            "Connected",
+        ),
+        Row::asking(
+            "a certificate is missed: nginx",
+            Act::SayAndClose(response(
+                "400 Bad Request",
+                &["Content-Type: text/html"],
+                b"<html><head><title>400 No required SSL certificate was sent</title></head></html>",
+            )),
+            CLIENT,
+        ),
+        Row::asking(
+            "a certificate is missed: an end",
+            Act::SayAndClose(Vec::new()),
+            CLIENT,
+        ),
+        Row::asking(
+            "a certificate is missed: a reset",
+            Act::SayAndReset(Vec::new()),
+            CLIENT,
+        ),
+        Row::asking(
+            "a certificate is asked for, and something else is missed",
+            Act::Say(response("503 Service Unavailable", &[], b"")),
+            "Connected",
+        ),
+        Row::shows("HTTP/2 and nothing else", Certificate::OnlyHttp2, "Connected"),
+        Row::tcp("TLS 1.0 only", hang(server_hello(1, STATIC_RSA)), VERSION),
+        Row::tcp("TLS 1.1 only", hang(server_hello(2, STATIC_RSA)), VERSION),
+        Row::tcp("SSL 3 only", hang(server_hello(0, STATIC_RSA)), VERSION),
+        Row::tcp(
+            "TLS 1.2 with static RSA",
+            hang(server_hello(3, STATIC_RSA)),
+            SUITES,
+        ),
+        Row::tcp("TLS 1.2 with CBC", hang(server_hello(3, CBC)), SUITES),
+        Row::tcp("TLS 1.2 with DHE", hang(server_hello(3, DHE)), SUITES),
+        Row::tcp("alert: handshake failure", Act::SayAndClose(alert(40)), SUITES),
+        Row::tcp(
+            "alert: insufficient security",
+            Act::SayAndClose(alert(71)),
+            SUITES,
+        ),
+        Row::tcp("alert: protocol version", Act::SayAndClose(alert(70)), VERSION),
+        Row::tcp("alert: unrecognized name", Act::SayAndClose(alert(112)), NAME),
+        Row::tcp("alert: internal error", Act::SayAndClose(alert(80)), INTERNAL),
+        Row::tcp(
+            "alert: certificate required",
+            Act::SayAndClose(alert(116)),
+            CLIENT,
+        ),
+        Row::tcp("alert: access denied", Act::SayAndClose(alert(49)), TLS),
+        Row::tcp(
+            "alert: and then a reset",
+            Act::SayAndReset(alert(40)),
+            "TlsFailed (GET /ping)",
+        ),
         Row::tcp(
             "alerts for ever",
             Act::Repeat(Vec::new(), record(21, 3, &[1, 90]).repeat(100)),
@@ -131,27 +212,42 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::tcp(
             "an end in place of a handshake",
             Act::SayAndClose(Vec::new()),
-            TLS,
+            CLOSED,
         ),
         Row::tcp(
             "a reset in place of a handshake",
             Act::SayAndReset(Vec::new()),
-            "ConnectFailed (GET /ping) or TlsFailed (GET /ping)",
+            CLOSED,
         ),
         Row::tcp(
             "plain HTTP on the port of TLS",
             Act::SayAndClose(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npong".to_vec()),
-            TLS,
+            NOT_TLS,
         ),
         Row::tcp(
             "plain HTTP for ever",
             Act::Repeat(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; 16 * 1024]),
-            TLS,
+            NOT_TLS,
         ),
         Row::tcp(
             "a greeting of SSH",
             Act::SayAndHang(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
-            TLS,
+            NOT_TLS,
+        ),
+        Row::tcp(
+            "a greeting of SMTP",
+            Act::SayAndHang(b"220 mail.example.com ESMTP\r\n".to_vec()),
+            NOT_TLS,
+        ),
+        Row::tcp(
+            "a greeting of MySQL",
+            Act::SayAndHang([&[0x4a, 0, 0, 0, 0x0a][..], b"8.4.0\0"].concat()),
+            NOT_TLS,
+        ),
+        Row::tcp(
+            "an error of Redis",
+            Act::SayAndClose(b"-ERR unknown command\r\n".to_vec()),
+            NOT_TLS,
         ),
     ]
 }

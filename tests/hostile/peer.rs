@@ -1,7 +1,7 @@
 //! A peer that sends any bytes, at any pace, before TLS or within it.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, LazyLock, Mutex, PoisonError},
     thread,
@@ -13,6 +13,7 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+    version::{TLS12, TLS13},
 };
 
 /// What a peer does where its row says so.
@@ -65,10 +66,21 @@ pub(crate) enum Certificate {
     Chain(usize),
     /// Behind an authority whose certificate takes ten megabytes.
     Huge,
-    /// Asks for one of the client.
-    Mutual,
+    /// Asks for one of the client, which has none.
+    Mutual(Asking),
     /// Speaks HTTP/2 and nothing else.
     OnlyHttp2,
+}
+
+/// How a server asks for a certificate of the client, and says that there was none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Asking {
+    /// By TLS 1.3.
+    Tls13,
+    /// By TLS 1.2, with this alert.
+    Tls12(u8),
+    /// It goes on without one.
+    Optional,
 }
 
 impl Row {
@@ -88,6 +100,14 @@ impl Row {
         Self {
             stage: Stage::Tcp,
             ..Self::answer(name, "", act, expected)
+        }
+    }
+
+    /// In answer to `/ping`, where a certificate of the client was asked for.
+    pub(crate) fn asking(name: &'static str, act: Act, expected: &'static str) -> Self {
+        Self {
+            certificate: Certificate::Mutual(Asking::Optional),
+            ..Self::answer(name, "/ping", act, expected)
         }
     }
 
@@ -141,7 +161,7 @@ impl Certificate {
             | Self::OtherAuthority
             | Self::Chain(_)
             | Self::Huge
-            | Self::Mutual
+            | Self::Mutual(_)
             | Self::OnlyHttp2 => (date_time_ymd(2020, 1, 1), date_time_ymd(2099, 1, 1)),
         };
         let key = KeyPair::generate().unwrap();
@@ -170,7 +190,7 @@ impl Certificate {
             | Self::NotYetValid
             | Self::OtherName
             | Self::Huge
-            | Self::Mutual
+            | Self::Mutual(_)
             | Self::OnlyHttp2 => leaf.signed_by(&key, &CA.issuer).unwrap(),
         };
         if self == Self::Huge {
@@ -178,14 +198,23 @@ impl Certificate {
         }
         chain.insert(0, certificate.der().clone());
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let versions: &[_] = match self {
+            Self::Mutual(Asking::Tls12(_)) => &[&TLS12],
+            _ => &[&TLS13, &TLS12],
+        };
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap();
-        let builder = if self == Self::Mutual {
+        let builder = if let Self::Mutual(asking) = self {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(CA.issuer.der().clone()).unwrap();
             let verifier =
                 rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if asking == Asking::Optional {
+                verifier.allow_unauthenticated()
+            } else {
+                verifier
+            };
             builder.with_client_cert_verifier(verifier.build().unwrap())
         } else {
             builder.with_no_client_auth()
@@ -227,7 +256,11 @@ impl Peer {
                         // A certificate of ten megabytes does not fit into what is usually buffered.
                         session.set_buffer_limit(None);
                         let raw = socket.try_clone().unwrap();
-                        let stream = StreamOwned::new(session, socket);
+                        let alert = match row.certificate {
+                            Certificate::Mutual(Asking::Tls12(alert)) => Some(alert),
+                            _ => None,
+                        };
+                        let stream = StreamOwned::new(session, Alerting { socket, alert });
                         converse(stream, &raw, path, &row.act, &heard);
                     }
                 });
@@ -242,6 +275,34 @@ impl Peer {
 
     pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A connection whose `certificate_required` is another alert: rustls has only this one, other servers have others.
+struct Alerting {
+    socket: TcpStream,
+    alert: Option<u8>,
+}
+
+impl Read for Alerting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Alerting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (bytes.strip_suffix(&[21, 3, 3, 0, 2, 2, 116]), self.alert) {
+            (Some(before), Some(alert)) => {
+                let bytes = [before, &[21, 3, 3, 0, 2, 2, alert]].concat();
+                self.socket.write_all(&bytes).map(|()| bytes.len())
+            }
+            _ => self.socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 
@@ -276,7 +337,7 @@ fn perform(act: &Act, stream: &mut impl Write, socket: &TcpStream) -> bool {
         Act::SayAndClose(bytes) => {
             if say(bytes) && socket.shutdown(Shutdown::Write).is_ok() {
                 // Bytes that are left unread would make the end a reset.
-                let _ = std::io::copy(&mut &*socket, &mut std::io::sink());
+                let _ = io::copy(&mut &*socket, &mut io::sink());
             }
             false
         }
@@ -289,7 +350,7 @@ fn perform(act: &Act, stream: &mut impl Write, socket: &TcpStream) -> bool {
         Act::SayAndHang(bytes) => {
             say(bytes);
             // Until the client goes.
-            let _ = std::io::copy(&mut &*socket, &mut std::io::sink());
+            let _ = io::copy(&mut &*socket, &mut io::sink());
             false
         }
         Act::Repeat(first, then) => {

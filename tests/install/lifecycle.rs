@@ -1,6 +1,7 @@
 //! Install, work, upgrade, uninstall, install again.
 
 use serde_json::Value;
+use testbed::workspace;
 
 use crate::installation::{HOME, Site, Way, probes, strings};
 
@@ -139,4 +140,41 @@ async fn the_namespace_admits_restricted_pods_only() {
         .unwrap_err()
         .to_string();
     assert!(refused.contains("violates PodSecurity \"restricted"), "{refused}");
+}
+
+/// Names of releases that no Service may have: with the version in it, and with a digit in front.
+#[tokio::test]
+async fn a_release_may_be_named_as_no_service_may_be() {
+    let site = Site::new(Way::Chart).await;
+    let chart = workspace::root().join("charts/scim-bridge-operator");
+    let chart = chart.display().to_string();
+    // Nothing runs: this is about what the API server takes. The first release brings the CRD.
+    for (release, crd, name) in [
+        ("scim-bridge-operator-0.1.0", "true", "scim-bridge-operator-0-1-0"),
+        ("7.corp", "false", "r7-corp-scim-bridge-operator"),
+    ] {
+        let crd = format!("crds.install={crd}");
+        let install = [
+            "install",
+            release,
+            &chart,
+            "--namespace",
+            HOME,
+            "--set",
+            "replicas=0,shards={a}",
+            "--set",
+            &crd,
+        ];
+        site.helm().run(&install).await.unwrap();
+        let selector = format!("--selector=app.kubernetes.io/instance={release}");
+        let kinds = "services,deployments,serviceaccounts";
+        let get = ["get", kinds, "--namespace", HOME, &selector, "--output=name"];
+        let found = site.cluster.kubectl().run(&get).await.unwrap();
+        let found: Vec<_> = found
+            .lines()
+            .filter_map(|line| line.split('/').next_back())
+            .collect();
+        let shard = format!("{name}-a");
+        assert_eq!(found, [name, &shard, name, &shard, name], "{release}");
+    }
 }

@@ -14,7 +14,7 @@ use std::{
 use futures::future::BoxFuture;
 use scim_bridge_operator::{
     args::LogFormat,
-    bridge::{OnePerOrigin, ProbeOrder, Prober, address::AddressPolicy},
+    bridge::{Lanes, ProbeOrder, Prober, address::AddressPolicy},
     clock::SystemClock,
     controller::{
         Readiness,
@@ -115,7 +115,7 @@ async fn a_panic_says_where_and_nothing_else() {
 #[tokio::test]
 #[ignore = "a_panic_says_where_and_nothing_else runs it"]
 async fn in_a_process_of_its_own() {
-    telemetry::install(LogFormat::Json, "trace", None).unwrap();
+    telemetry::install(LogFormat::Json, &"trace".parse().unwrap(), None);
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let policy = AddressPolicy {
         allowed: vec!["127.0.0.0/8".parse().unwrap()],
@@ -124,10 +124,10 @@ async fn in_a_process_of_its_own() {
     let metrics = Arc::new(Metrics::default());
     let context = Context {
         client: kube::Client::try_default().await.unwrap(),
-        prober: Arc::new(OnePerOrigin::new(Panicking {
+        lanes: Lanes::new(Panicking {
             said: env::var(CANARY).unwrap(),
             times: AtomicU32::new(0),
-        })),
+        }),
         policy: Arc::new(policy),
         authorities: Authorities::default(),
         places: Arc::default(),

@@ -77,7 +77,7 @@ impl Stage<'_> {
                 // A key where a certificate should be.
                 row.spec = json!({"tls": {"caRef": {"kind": "Secret", "name": row.name, "key": "apiKey"}}});
             }
-            Reason::InvalidSpec => row.url.push_str("https://scim..example.com"),
+            Reason::InvalidSpec => row.url.push_str("https://xn--zzzzzz.example"),
             Reason::HostDenied => row.url.push_str("https://169.254.169.254"),
             Reason::ConsentMissing => {
                 let host = self

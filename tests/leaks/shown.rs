@@ -5,19 +5,19 @@ use std::{collections::BTreeMap, fmt::Debug, sync::Arc, time::Duration};
 use clap::Parser as _;
 use rustls::RootCertStore;
 use scim_bridge_operator::{
-    api::v1alpha1::ApiKeySecretRef,
     args::Arguments,
     bridge::{
-        HttpProber, OnePerOrigin, ProbeOrder, Prober as _,
+        HttpProber, Lanes, ProbeOrder,
         address::AddressPolicy,
         key::ApiKey,
         proxy::BridgeProxy,
+        route::Route,
         trust::{Bundle, Trust},
     },
     clock::SystemClock,
     domain::{
         evidence::{Evidence, Obstacle},
-        target::{Origin, Target},
+        target::Origin,
         verdict::diagnose,
     },
 };
@@ -31,24 +31,6 @@ use crate::{
 /// Both forms of `Debug`.
 fn debug(value: &impl Debug) -> String {
     format!("{value:?}\n{value:#?}\n")
-}
-
-fn target(url: &str) -> Target {
-    let api_key = ApiKeySecretRef {
-        name: "corp".to_owned(),
-        key: "apiKey".to_owned(),
-    };
-    Target {
-        origin: Origin::parse(url).unwrap(),
-        identity_provider: None,
-        api_key,
-        next_api_key: None,
-        ca: None,
-        server_name: None,
-        interval: Duration::from_mins(5),
-        timeout: Duration::from_mins(1),
-        failure_threshold: 3,
-    }
 }
 
 fn policy() -> Arc<AddressPolicy> {
@@ -73,7 +55,8 @@ async fn a_probe_from_its_order_to_its_verdict() {
     };
     let roots = Arc::new(RootCertStore::empty());
     let prober = HttpProber::new(policy(), roots, Arc::new(SystemClock)).through(Some(proxy.clone()));
-    let prober = OnePerOrigin::new(prober);
+    outputs.add("a prober", debug(&prober), "HttpProber");
+    let lanes = Lanes::new(prober);
     outputs.add("the proxy", debug(&proxy) + &debug(&proxy.url), "127.0.0.1");
     outputs.add("a key", debug(&read(&key)), "ApiKey");
     outputs.add(
@@ -94,13 +77,18 @@ async fn a_probe_from_its_order_to_its_verdict() {
             }),
         );
         let order = ProbeOrder {
-            target: target(&format!("https://{}", peer.address())),
-            trust: Trust::Only(Bundle::read(pem.as_bytes()).unwrap()),
+            route: Route {
+                origin: Origin::parse(&format!("https://{}", peer.address())).unwrap(),
+                trust: Trust::Only(Bundle::read(pem.as_bytes()).unwrap()),
+                server_name: None,
+            },
             key: read(&key),
             next_key: Some(Ok(read(&next))),
+            budget: Duration::from_mins(1),
+            requested: false,
         };
         outputs.add(format!("{status}: the order"), debug(&order), "ProbeOrder");
-        let exchange = prober.probe(order).await;
+        let exchange = lanes.probe(order).await.unwrap();
         assert!(
             peer.heard().contains(&key) && peer.heard().contains(&next),
             "{status}"
@@ -118,7 +106,7 @@ async fn a_probe_from_its_order_to_its_verdict() {
             debug(&verdict) + &verdict.to_string(),
             "Verdict",
         );
-        outputs.add(format!("{status}: the prober"), debug(&prober), "");
+        outputs.add(format!("{status}: the prober"), debug(&lanes), "");
     }
     outputs.assert_clean(&canaries);
 }

@@ -71,12 +71,14 @@ pub(crate) struct Proof {
 pub(crate) struct Refusal {
     /// What the key was sent for last.
     pub(crate) subject: Subject,
-    /// Which process has seen it.
+    /// Which probe and process have seen it.
+    pub(crate) seen: u64,
     pub(crate) seen_by: u32,
-    /// Whether it stands in the status.
+    /// Whether the status tells of it.
     pub(crate) stands: bool,
-    /// When the key was sent last, and by which process.
+    /// When the key was sent last, and by which probe and process.
     pub(crate) sent: Instant,
+    pub(crate) sent_with: u64,
     pub(crate) sent_by: u32,
     /// Whether the status tells of that.
     pub(crate) told: bool,
@@ -126,24 +128,24 @@ impl History {
         self.quiet = Quiet::since(instant);
     }
 
-    /// The status tells of a probe with this subject, for which the key was sent or not.
-    pub(crate) fn tells(&mut self, subject: &Subject, sent: bool) {
-        let Some(refusal) = &mut self.refusal else {
+    /// The status tells of a probe, for which the key was sent or not.
+    pub(crate) fn tells(&mut self, probe: u64, subject: &Subject, sent: bool) {
+        let is_later = |refusal: &&mut Refusal| probe >= refusal.seen && refusal.subject.is_same_key(subject);
+        let Some(refusal) = self.refusal.as_mut().filter(is_later) else {
             return;
         };
-        if sent && refusal.subject == *subject {
-            refusal.stands = true;
-            refusal.told = true;
-        } else if !sent && refusal.stands && refusal.subject.is_same_key(subject) {
+        refusal.stands = true;
+        refusal.told |= probe >= refusal.sent_with;
+        if !sent {
             // Who asked for it was answered without the key.
             refusal.subject.clone_from(subject);
         }
     }
 
-    /// A pass that has seen a refusal was overtaken: its status is not written.
-    pub(crate) fn forgets(&mut self, subject: &Subject) {
+    /// A probe was overtaken: its status is not written.
+    pub(crate) fn forgets(&mut self, probe: u64) {
         self.refusal
-            .take_if(|refusal| refusal.subject == *subject && !refusal.stands);
+            .take_if(|refusal| refusal.seen == probe && !refusal.stands);
     }
 
     /// Whether the status tells when a refused key was sent last.
@@ -155,6 +157,7 @@ impl History {
     /// before when it began. What a former process writes after that comes too late.
     pub(crate) fn sends(
         &mut self,
+        probe: u64,
         subject: &Subject,
         instant: Instant,
         was_told: bool,
@@ -180,6 +183,7 @@ impl History {
         })?;
         refusal.subject.clone_from(subject);
         refusal.sent = instant;
+        refusal.sent_with = probe;
         refusal.sent_by = process;
         refusal.told = false;
         refusal.clock_was_set = false;

@@ -18,7 +18,7 @@ use scim_bridge_operator::{
     },
     controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
     domain::{
-        evidence::{Evidence, Obstacle},
+        evidence::{CaFault, Evidence, Obstacle},
         schedule::{Cause, Due, Seen},
         status::{Change, Outcome, Pass, Versions, next_status, progressing, version as known_version},
         target::{InvalidSpec, Target},
@@ -263,10 +263,11 @@ impl World {
     }
 
     fn set_clock(&mut self, seconds: i64) {
-        if seconds < 0 && self.history.set_back.last() != Some(&self.probes) {
+        let before = self.now;
+        self.now = Timestamp::from_second(before.as_second() + seconds).unwrap();
+        if self.now < before && self.history.set_back.last() != Some(&self.probes) {
             self.history.set_back.push(self.probes);
         }
-        self.now = Timestamp::from_second(self.now.as_second() + seconds).unwrap();
         if let Some(refusal) = &mut self.history.refusal {
             refusal.clock_was_set = true;
         }
@@ -557,7 +558,8 @@ impl World {
             }
         };
         if reception != Reception::NotAsked {
-            self.history.sends(&subject, self.instant, pass.was_told)?;
+            self.history
+                .sends(pass.number, &subject, self.instant, pass.was_told)?;
         }
         let previous = pass.job.unwritten.as_deref().unwrap_or(&pass.connection.status);
         let outcome = next_status(
@@ -604,9 +606,11 @@ impl World {
             Reception::Refused => {
                 self.history.refusal = Some(Refusal {
                     subject,
+                    seen: pass.number,
                     seen_by: self.history.process,
                     stands: false,
                     sent: self.instant,
+                    sent_with: pass.number,
                     sent_by: self.history.process,
                     told: false,
                     clock_was_set: false,
@@ -650,7 +654,7 @@ impl World {
         };
         let (delay, failures) = (outcome.delay, outcome.status.consecutive_failures);
         if outcome.change == Change::Unchanged && pass.job.unwritten.is_none() {
-            self.history.tells(&pass.subject(), sent);
+            self.history.tells(pass.number, &pass.subject(), sent);
             self.finish(Finished::Judged {
                 connection: pass.connection,
                 failures,
@@ -667,7 +671,7 @@ impl World {
                 delay,
             },
             Ok(Reported::Overtaken) => {
-                self.history.forgets(&pass.subject());
+                self.history.forgets(pass.number);
                 Finished::Overtaken(pass.connection)
             }
             Err(Failed) if kept => Finished::Failed,
@@ -762,22 +766,29 @@ impl World {
             .filter(|(uid, generation, _)| *uid == object.uid && *generation == object.generation)
             .map(|(_, _, number)| *number);
         let is_verdict = pass.judged.is_some();
+        let is_changed = before.is_none_or(|before| before.version != object.version);
         Law::NeverBackwards.unless(
             newest.is_none_or(|newest| {
                 let since = pass.number..newest;
-                is_verdict
-                    && (newest <= pass.number
-                        || self.history.set_back.iter().any(|mark| since.contains(mark)))
+                // What says the very same replaces nothing.
+                !is_changed
+                    || is_verdict
+                        && (newest <= pass.number
+                            || self.history.set_back.iter().any(|mark| since.contains(mark)))
             }),
             || format!("probe {newest:?} stood there, and then {}", pass.number),
         )?;
         if is_verdict {
-            self.history.newest = Some((object.uid.clone(), object.generation, pass.number));
+            let number = newest
+                .filter(|_| !is_changed)
+                .unwrap_or_default()
+                .max(pass.number);
+            self.history.newest = Some((object.uid.clone(), object.generation, number));
         }
         if let Some(judged) = &pass.judged {
-            self.history.tells(&pass.subject(), judged.sent);
+            self.history.tells(pass.number, &pass.subject(), judged.sent);
         }
-        if before.is_none_or(|before| before.version != object.version) {
+        if is_changed {
             self.history.quiet.writes += 1;
             self.history.own.push(object.version);
             self.process.tell(Event::of(Some(object)));
@@ -899,7 +910,7 @@ impl Running {
         };
         let trust = match (&target.ca, &cluster.ca) {
             (Some(_), None) => Err(Obstacle::CaNotFound),
-            (Some(_), Some(ca)) if ca.value == 0 => Err(Obstacle::CaInvalid),
+            (Some(_), Some(ca)) if ca.value == 0 => Err(Obstacle::CaInvalid(CaFault::Empty)),
             _ => Ok(()),
         };
         self.order = key(Named::Key).and_then(|value| {

@@ -7,7 +7,7 @@ use scim_bridge_operator::{
     api::v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
     bridge::stages::{Layer, Observer as _, Stage},
     domain::{
-        evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Reading},
+        evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading},
         status::{Change, Pass, Versions, next_status},
         target::Target,
         verdict::diagnose,
@@ -67,6 +67,7 @@ fn evidence() -> Evidence {
         groups: Some(9),
         certificate: Some(Certificate {
             not_after: Timestamp::from_second(NOW + 86_400).unwrap(),
+            ends: Member::Server,
             issuer: None,
         }),
         next_key: None,

@@ -4,19 +4,19 @@ of a shard, or nothing for the one that is always there.
 */}}
 
 {{- define "scim-bridge-operator.name" -}}
-{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Values.nameOverride | default .Chart.Name -}}
 {{- end -}}
 
+{{/* It is the name of a Service too, which has no dots and begins with a letter (RFC 1035). A release may be named
+otherwise. What is cut off leaves the release's name whole, which has at most 53 characters. */}}
 {{- define "scim-bridge-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride -}}
 {{- else -}}
 {{- $name := include "scim-bridge-operator.name" . -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
-{{- end -}}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- $full = regexMatch "^[0-9]" $full | ternary (printf "r%s" $full) $full -}}
+{{- regexReplaceAll "-+$" ($full | replace "." "-" | trunc 63) "" -}}
 {{- end -}}
 {{- end -}}
 
@@ -34,8 +34,8 @@ so that no two are the same. */}}
 {{/* What selects the Pods of a shard, and of no other. Takes `.Shard`. It can never change, and no value reaches it but
 the names. The component differs too, for the selector of the shard that is always there knows of no others. */}}
 {{- define "scim-bridge-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- if .Shard }}
 app.kubernetes.io/component: shard
 scimbridge.dev/shard: {{ .Shard | quote }}
@@ -68,8 +68,8 @@ none of their names is everything else, with and without the label. */}}
 
 {{/* The same for the Pod of `helm test`: the Service and the budget must not count it. */}}
 {{- define "scim-bridge-operator.preflightLabels" -}}
-app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: preflight
 {{- end -}}
 

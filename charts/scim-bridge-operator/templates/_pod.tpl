@@ -25,7 +25,7 @@ What the Pod of the operator and the Pod of `helm test` have in common.
 
 {{/* Fields of a Pod that do not depend on what runs in it. */}}
 {{- define "scim-bridge-operator.podSpec" -}}
-serviceAccountName: {{ include "scim-bridge-operator.serviceAccountName" . }}
+serviceAccountName: {{ include "scim-bridge-operator.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
 # The variables that Services of the namespace would add are nobody's business here.
 enableServiceLinks: false
@@ -38,10 +38,10 @@ securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -124,14 +124,14 @@ securityContext:
 {{- if .configMap.name }}
 - name: trust
   configMap:
-    name: {{ .configMap.name }}
+    name: {{ .configMap.name | quote }}
     items:
       - key: {{ .configMap.key | quote }}
         path: ca.crt
 {{- else if .secret.name }}
 - name: trust
   secret:
-    secretName: {{ .secret.name }}
+    secretName: {{ .secret.name | quote }}
     items:
       - key: {{ .secret.key | quote }}
         path: ca.crt

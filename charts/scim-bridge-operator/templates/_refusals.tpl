@@ -40,6 +40,16 @@ Values that are well-formed one by one, and make no sense together. Each ends in
 {{- if and $values.proxy.noProxy (not $values.proxy.url) (not $values.proxy.urlSecret.name) -}}
 {{- fail "proxy.noProxy is set, and there is no proxy: set proxy.url or proxy.urlSecret.name" -}}
 {{- end -}}
+{{- if gt (include "scim-bridge-operator.seconds" $values.heartbeat | int) 86400 -}}
+{{- fail (printf "heartbeat is %s: set 24h at most" $values.heartbeat) -}}
+{{- end -}}
+{{- $settable := dict "admin-addr" "adminAddress" "bridge-proxy" "proxy.url" "concurrency" "concurrency" "drain-timeout" "drainTimeout" "heartbeat" "heartbeat" "leader-elect" "leaderElection.enabled" "lease-name" "fullnameOverride" "lease-namespace" "the namespace of the release" "log-format" "logging.format" "log-level" "logging.level" "namespaces" "watchNamespaces" "require-secret-consent" "addressPolicy.requireSecretConsent" "watch-label-selector" "watchLabelSelector" -}}
+{{- range $values.extraArgs -}}
+{{- $flag := regexFind "^--[a-z-]+" . | trimPrefix "--" -}}
+{{- with get $settable $flag -}}
+{{- fail (printf "extraArgs has --%s, which the operator takes once: set %s instead" $flag .) -}}
+{{- end -}}
+{{- end -}}
 {{- with $values.networkPolicy -}}
 {{- if and .enabled .egress.restrict -}}
 {{- if not .egress.apiServer.cidrs -}}

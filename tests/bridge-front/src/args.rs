@@ -139,6 +139,8 @@ struct Transport {
 enum Kind {
     /// nothing is wrong
     Valid,
+    /// the intermediate authority behind it ended yesterday
+    OldIntermediate,
     /// it ended yesterday
     Expired,
     /// it begins tomorrow
@@ -332,6 +334,7 @@ impl Transport {
             Kind::Valid => Profile::Valid {
                 days: self.certificate_days,
             },
+            Kind::OldIntermediate => Profile::Intermediate { days: -1 },
             Kind::Expired => Profile::Expired,
             Kind::NotYetValid => Profile::NotYetValid,
             Kind::OtherName => Profile::OtherName,

@@ -15,8 +15,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
@@ -142,15 +142,19 @@ impl Authority {
     pub fn issue(&self, profile: Profile, names: &[String]) -> Result<Identity, AuthorityError> {
         let key = KeyPair::generate()?;
         let parameters = leaf(profile, names)?;
-        let certificate = match profile {
+        let (certificate, behind) = match profile {
             Profile::Valid { .. } | Profile::Expired | Profile::NotYetValid | Profile::OtherName => {
-                parameters.signed_by(&key, &self.issuer)?
+                (parameters.signed_by(&key, &self.issuer)?, None)
             }
-            Profile::SelfSigned => parameters.self_signed(&key)?,
-            Profile::OtherAuthority => parameters.signed_by(&key, &Self::new()?.issuer)?,
+            Profile::Intermediate { days } => {
+                let below = intermediate(days, &self.issuer)?;
+                (parameters.signed_by(&key, &below)?, Some(below.der().clone()))
+            }
+            Profile::SelfSigned => (parameters.self_signed(&key)?, None),
+            Profile::OtherAuthority => (parameters.signed_by(&key, &Self::new()?.issuer)?, None),
         };
         Ok(Identity {
-            chain: vec![certificate.der().clone()],
+            chain: std::iter::once(certificate.der().clone()).chain(behind).collect(),
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         })
     }
@@ -163,6 +167,11 @@ pub enum Profile {
     Valid {
         /// Days from now to its end.
         days: u16,
+    },
+    /// It is fine, but the intermediate authority that it leads over is so for so many days, or was.
+    Intermediate {
+        /// Days from now to the end of the authority's certificate.
+        days: i16,
     },
     /// It ended yesterday.
     Expired,
@@ -234,7 +243,8 @@ impl Bundle {
         parameters
             .distinguished_name
             .push(DnType::CommonName, format!("bridge-front CA {}", mark(&key)));
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // One, for a chain.
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let now = OffsetDateTime::now_utc();
         parameters.not_before = now - LEEWAY;
@@ -242,6 +252,29 @@ impl Bundle {
         let certificate = parameters.self_signed(&key)?;
         Ok(Self(format!("{}{}", key.serialize_pem(), certificate.pem())))
     }
+}
+
+/// An authority below `issuer`, for servers alone.
+fn intermediate(
+    days: i16,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<CertifiedIssuer<'static, KeyPair>, AuthorityError> {
+    let key = KeyPair::generate()?;
+    let mut parameters = CertificateParams::default();
+    parameters
+        .distinguished_name
+        .push(DnType::OrganizationName, "bridge-front");
+    parameters.distinguished_name.push(
+        DnType::CommonName,
+        format!("bridge-front intermediate CA {}", mark(&key)),
+    );
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    parameters.use_authority_key_identifier_extension = true;
+    let now = OffsetDateTime::now_utc();
+    parameters.not_before = now - Duration::days(91);
+    parameters.not_after = now + Duration::days(days.into());
+    Ok(CertifiedIssuer::signed_by(parameters, key, issuer)?)
 }
 
 /// A short mark by which to tell keys apart.
@@ -279,7 +312,7 @@ fn leaf(profile: Profile, names: &[String]) -> Result<CertificateParams, Authori
         Profile::Valid { days } => (now - LEEWAY, now + Duration::days(days.into())),
         Profile::Expired => (now - Duration::days(91), now - Duration::days(1)),
         Profile::NotYetValid => (now + Duration::days(1), now + Duration::days(91)),
-        Profile::OtherName | Profile::SelfSigned | Profile::OtherAuthority => {
+        Profile::Intermediate { .. } | Profile::OtherName | Profile::SelfSigned | Profile::OtherAuthority => {
             (now - LEEWAY, now + Duration::days(90))
         }
     };

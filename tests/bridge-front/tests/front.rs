@@ -306,6 +306,7 @@ async fn the_hosted_service_has_scim_alone() {
 async fn certificates_are_wrong_in_the_way_that_was_asked_for() {
     let wrong = [
         (Profile::Expired, "Expired"),
+        (Profile::Intermediate { days: -1 }, "Expired"),
         (Profile::NotYetValid, "NotValidYet"),
         (Profile::OtherName, "NotValidForName"),
         (Profile::OtherAuthority, "UnknownIssuer"),

@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use scim_bridge_operator::{
     api::v1alpha1::MAX_URL_LENGTH,
     bridge::address::{AddressPolicy, HostPattern},
-    domain::target::{Origin, Scheme},
+    controller::order::consent_to,
+    domain::{
+        evidence::Obstacle,
+        target::{Origin, Scheme},
+    },
 };
 use url::{Host, Url};
 
@@ -146,60 +150,130 @@ fn full_width(text: &str) -> String {
         .collect()
 }
 
-/// The annotation that names the hosts a key may go to, with a host to try: the annotation, a line break, a URL.
+/// The annotation that names the hosts a key may go to, with a host to try: a URL, a line break, the annotation.
 pub(crate) fn allowed_hosts(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let (url, list) = text.split_once('\n').unwrap_or((text, text));
-    let patterns = HostPattern::parse_list(list);
-    let parts: Vec<_> = list
+    let (url, annotation) = text.split_once('\n').unwrap_or((text, text));
+    let entries: Vec<_> = annotation
         .split(|c: char| c == ',' || c.is_whitespace())
-        .filter(|part| !part.is_empty())
+        .filter(|entry| !entry.is_empty())
         .collect();
-    assert!(patterns.len() <= parts.len(), "no pattern comes from nothing");
-    let mut hosts = vec![
-        Host::Domain("scim.example.com".to_owned()),
-        Host::Ipv4(Ipv4Addr::new(10, 0, 0, 7)),
+    let fixed = [
+        "https://scim.example.com",
+        "https://10.0.0.7",
+        "http://localhost:3002",
     ];
-    hosts.extend(Origin::parse(url).map(|origin| origin.host));
-    for host in hosts {
-        let consented = patterns.iter().any(|pattern| pattern.matches(&host));
-        let name = match &host {
+    let origins = fixed
+        .into_iter()
+        .chain([url])
+        .filter_map(|url| Origin::parse(url).ok());
+    for origin in origins {
+        let name = match &origin.host {
             Host::Domain(name) => name.clone(),
             Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_canonical().to_string(),
         };
+        let mut expected = Err(Obstacle::ConsentMissing);
+        for entry in &entries {
+            let lower = entry.to_ascii_lowercase();
+            let (scheme, host) = match lower.strip_prefix("http://") {
+                Some(host) => (Scheme::Http, host),
+                None => (Scheme::Https, lower.as_str()),
+            };
+            match meant(host) {
+                None if expected.is_err() => expected = Err(Obstacle::ConsentMalformed),
+                Some(meant) if scheme == origin.scheme && fits(&meant, &name) => expected = Ok(()),
+                _ => {}
+            }
+        }
         assert_eq!(
-            consented,
-            parts.iter().any(|part| may_mean(part, &name)),
-            "{host} and {list:?}"
+            consent_to(&origin, annotation),
+            expected,
+            "{origin} and {annotation:?}"
         );
         // A host that is named as it is fits.
         let own: Result<HostPattern, _> = name.parse();
         assert!(
-            own.is_ok_and(|own| own.matches(&host)),
+            own.is_ok_and(|own| own.matches(&origin.host)),
             "{name} does not fit itself"
         );
     }
 }
 
-/// Whether a part of the annotation covers a host, by a slower way: label by label, and each by trying all lengths.
-fn may_mean(part: &str, name: &str) -> bool {
-    let part = part
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .trim_end_matches('.')
-        .to_ascii_lowercase();
-    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.*:".contains(c);
-    if part.is_empty() || part.len() > 253 || !part.chars().all(legal) || part.contains("**") {
-        return false;
+/// What an entry covers, by a slower way: the labels of a pattern, and how many may stand before them.
+struct Meant {
+    labels: Vec<String>,
+    is_suffix: bool,
+    is_address: bool,
+}
+
+/// Reads an entry, if some host can fit it.
+fn meant(entry: &str) -> Option<Meant> {
+    let address = match entry.strip_prefix('[') {
+        Some(inside) => Some(IpAddr::V6(inside.strip_suffix(']')?.parse().ok()?)),
+        None => entry.strip_suffix('.').unwrap_or(entry).parse().ok(),
+    };
+    if let Some(address) = address {
+        return Some(Meant {
+            labels: labels(&address.to_canonical().to_string()),
+            is_suffix: false,
+            is_address: true,
+        });
     }
-    let (pattern, name): (Vec<_>, Vec<_>) = (part.split('.').collect(), name.split('.').collect());
-    pattern.len() == name.len()
-        && pattern
+    let name = entry.strip_suffix('.').unwrap_or(entry);
+    let (name, is_suffix) = match name.strip_prefix('.') {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    let labels = labels(name);
+    let is_label = |label: &String| {
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_*".contains(c);
+        let ends = [label.chars().next(), label.chars().next_back()];
+        (1..=63).contains(&label.len())
+            && label.chars().all(legal)
+            && !label.contains("**")
+            && ends.iter().all(|end| end.is_some_and(|end| end != '-'))
+    };
+    let has = |wanted: fn(char) -> bool| name.contains(wanted);
+    let is_of_numbers = name.chars().all(|c| c.is_ascii_digit() || "*.".contains(c));
+    let is_address = is_of_numbers
+        && has(|c| c.is_ascii_digit())
+        && !is_suffix
+        && labels.len() == 4
+        && labels
             .iter()
-            .zip(&name)
+            .all(|label| (0..256).any(|n| covers(label.as_bytes(), n.to_string().as_bytes())));
+    // A name as a URL would have it, with some label where there is a `*`.
+    let url = labels.iter().fold("https://".to_owned(), |url, label| {
+        url + if label.contains('*') { "x" } else { label } + "."
+    });
+    let has_no_form = is_of_numbers || is_suffix && has(|c| c == '*');
+    let is_name = !has_no_form
+        && Origin::parse(url.trim_end_matches('.'))
+            .is_ok_and(|origin| matches!(origin.host, Host::Domain(_)));
+    ((is_address || is_name) && labels.iter().all(is_label) && name.len() <= 253).then_some(Meant {
+        labels,
+        is_suffix,
+        is_address,
+    })
+}
+
+fn labels(name: &str) -> Vec<String> {
+    name.split('.').map(str::to_owned).collect()
+}
+
+fn fits(meant: &Meant, name: &str) -> bool {
+    let given = labels(name);
+    let before = given.len().checked_sub(meant.labels.len());
+    meant.is_address == name.parse::<IpAddr>().is_ok()
+        && before.is_some_and(|before| (before > 0) == meant.is_suffix)
+        && meant
+            .labels
+            .iter()
+            .rev()
+            .zip(given.iter().rev())
             .all(|(pattern, label)| covers(pattern.as_bytes(), label.as_bytes()))
 }
 

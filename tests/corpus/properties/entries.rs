@@ -35,19 +35,16 @@ pub(crate) fn pem_bundle(pem: &[u8]) {
         return;
     };
     assert!(pem.len() <= MAX_BUNDLE);
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .expect("one that cannot be read spoils the bundle");
+    let certificates = bundle.certificates();
     assert!(
         (1..=MAX_CERTIFICATES).contains(&certificates.len()),
         "{} certificates",
         certificates.len()
     );
-    for certificate in &certificates {
-        assert!(bundle.holds(certificate), "a certificate was dropped");
+    // Another reader of PEM finds no more.
+    for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
+        assert!(certificates.contains(&certificate), "a certificate was dropped");
     }
-    let roots = bundle.roots().expect("what was accepted can be trusted");
-    assert_eq!(roots.len(), certificates.len(), "every certificate is a root");
     assert!(
         format!("{bundle:?}").len() <= 64,
         "a log is no place for certificates"

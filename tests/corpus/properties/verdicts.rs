@@ -11,8 +11,8 @@ use scim_bridge_operator::{
     domain::{
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Reading,
-            TransportFailure,
+            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
+            Obstacle, Reading, TransportFailure,
         },
         schedule::{REFUSED_KEY_INTERVAL, pace_of},
         status::{Change, Outcome, Pass, Versions, next_status, progressing},
@@ -81,6 +81,7 @@ impl Choices<'_> {
     }
 
     fn obstacle(&mut self) -> Obstacle {
+        let fault = self.one(&CaFault::ALL);
         self.one(&[
             Obstacle::InvalidSpec(InvalidSpec::Form),
             Obstacle::HostDenied,
@@ -88,8 +89,9 @@ impl Choices<'_> {
             Obstacle::SecretKeyMissing,
             Obstacle::ApiKeyMalformed,
             Obstacle::ConsentMissing,
+            Obstacle::ConsentMalformed,
             Obstacle::CaNotFound,
-            Obstacle::CaInvalid,
+            Obstacle::CaInvalid(fault),
         ])
     }
 
@@ -124,6 +126,7 @@ impl Choices<'_> {
             certificate: self.maybe(|choices| Certificate {
                 not_after: Timestamp::from_second(i64::try_from(choices.number()).unwrap_or(i64::MAX))
                     .unwrap_or(Timestamp::MAX),
+                ends: choices.one(&[Member::Server, Member::Intermediate, Member::Authority]),
                 issuer: Some(ISSUER.to_owned()),
             }),
             next_key: self.maybe(|choices| {
@@ -178,7 +181,12 @@ pub(crate) fn verdict(bytes: &[u8]) {
             2 => time += Duration::from_secs(60 * u64::from(choices.byte())),
             3 => time -= Duration::from_secs(60 * u64::from(choices.byte())),
             4 => {
-                let hindrance = choices.one(&[None, Some(Hindrance::Forbidden), Some(Hindrance::ApiServer)]);
+                let hindrance = choices.one(&[
+                    None,
+                    Some(Hindrance::Forbidden),
+                    Some(Hindrance::ApiServer),
+                    Some(Hindrance::BridgeBusy),
+                ]);
                 status = progressing(&status, hindrance, generation, time);
                 assert_eq!(reason_of(&status.conditions), Some(Reason::Progressing));
                 assert_sound(&status, generation);

@@ -1,0 +1,531 @@
+//! Every flag of `run` and `check`, tried on the program itself: what cannot work is refused at start, in one line that
+//! says what is allowed and repeats nothing; everything else is taken.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is missing fails the test, with its place"
+)]
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Output},
+};
+
+use clap::CommandFactory as _;
+use scim_bridge_operator::args::Arguments;
+
+/// A flag, what its values are, the beginning of what is said of others, and such.
+struct Row(
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+    &'static [&'static str],
+);
+
+const HOST: &str = "write an address, scim.example.com, *.example.com (one label)";
+const NETWORK: &str = "write a network (10.0.0.0/8";
+const NAMESPACE: &str = "write the name of a namespace";
+const SERVER: &str = "write http://HOST:PORT or https://HOST:PORT";
+
+const RUN: &[Row] = &[
+    Row(
+        "--namespaces",
+        &["team-a", "team-a,team-b", "team-a, team-b", "team-a,team-a"],
+        NAMESPACE,
+        &[
+            "",
+            ",",
+            "team-a,,team-b",
+            "team-a,",
+            "Team-A",
+            "team_a",
+            "team.a",
+            "../team",
+            "*",
+        ],
+    ),
+    Row(
+        "--leader-elect",
+        &["true", "false"],
+        "write one of true, false",
+        &["", "yes", "TRUE", "0"],
+    ),
+    Row(
+        "--lease-name",
+        &["scim-bridge-operator", "a.b"],
+        "write the name of an object",
+        &["", "A", "a_b", "a/b", "a b", "-a"],
+    ),
+    Row(
+        "--lease-namespace",
+        &["team-a"],
+        NAMESPACE,
+        &["", "Team-A", "a.b", "a/b"],
+    ),
+    Row(
+        "--watch-label-selector",
+        &["", "tier=gold", "scimbridge.dev/shard notin (a,b)", "!tier"],
+        "write a label selector",
+        &[
+            "tier=gold=",
+            "tier in gold",
+            "tier in (gold",
+            "=gold",
+            "tier=,,",
+            "tier gold",
+            "tier: gold",
+        ],
+    ),
+    Row(
+        "--allow-cidr",
+        &["127.0.0.0/8", "::1/128", "127.0.0.1", "127.0.0.0/8, ::1/128"],
+        NETWORK,
+        &[
+            "",
+            "127.0.0.0/33",
+            "127.0.0/8",
+            "127.0.0.0/8,",
+            "010.0.0.0/8",
+            "10.0.0.0/+8",
+            "[::1]",
+            "localhost",
+            "fe80::1%1/64",
+        ],
+    ),
+    Row(
+        "--deny-cidr",
+        &["10.0.0.0/8", "0.0.0.0/0", "10.0.0.0/8,10.0.0.0/8"],
+        NETWORK,
+        &[
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "example.com",
+            "*",
+            "::ffff:10.0.0.0/8",
+        ],
+    ),
+    Row(
+        "--allowed-host",
+        &[
+            "scim.example.com",
+            "*.example.com",
+            ".localhost",
+            "SCIM.example.com.",
+            "10.0.0.7",
+            "10.0.0.*",
+            "[fd12:3456::1]",
+            "a.example, b.example",
+        ],
+        HOST,
+        &[
+            "",
+            "*",
+            "**.example.com",
+            "a..b",
+            ".",
+            ".*.example.com",
+            "a.example,,b.example",
+            "https://scim.example.com",
+            "scim.example.com:443",
+            "scim.example.com/scim",
+            "user@scim.example.com",
+            "10.0.0.0/8",
+            "256.1.1.1",
+            "010.0.0.7",
+            "127.1",
+            "fe80::1%eth0",
+            "[10.0.0.7]",
+            "bücher.example",
+            "scim example.com",
+            "-scim.example.com",
+        ],
+    ),
+    Row(
+        "--bridge-proxy",
+        &[
+            "http://proxy.example.com:3128",
+            "http://user:obviously-fake@proxy.example.com",
+            "http://[::1]:3128",
+        ],
+        "write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT",
+        &[
+            "",
+            "proxy.example.com:3128",
+            "https://proxy.example.com",
+            "socks5://proxy.example.com",
+            "http://proxy.example.com:0",
+            "http://proxy.example.com:65536",
+            "http://proxy..example.com",
+            "http://proxy.example.com/path",
+            "http://256.1.1.1:3128",
+        ],
+    ),
+    Row(
+        "--bridge-no-proxy",
+        &[
+            ".localhost",
+            "localhost",
+            "10.0.0.0/8",
+            "*.svc.cluster.local",
+            "[::1]",
+            "fd00::/8",
+            ".Corp.Example.",
+        ],
+        "write a network (10.0.0.0/8) or a host. For a host, write an address",
+        &[
+            "",
+            "*",
+            "a..b",
+            "http://localhost",
+            "localhost:443",
+            "10.0.0.0/33",
+            "localhost,,127.0.0.1",
+        ],
+    ),
+    Row(
+        "--concurrency",
+        &["1", "65535"],
+        "write a whole number from 1 to 65535",
+        &["", "0", "-1", "65536", "many"],
+    ),
+    Row(
+        "--heartbeat",
+        &["0s", "5m", "24h"],
+        "write a duration from 0s to 24h",
+        &["25h", "99999h"],
+    ),
+    Row(
+        "--heartbeat",
+        &["1h30m"],
+        "not a duration: write whole numbers",
+        &["", "5", "5d", "-5m", "1.5h", "5 m"],
+    ),
+    Row(
+        "--drain-timeout",
+        &["0s", "1m"],
+        "not a duration: write whole numbers",
+        &["", "20", "20 s", "forever"],
+    ),
+    Row(
+        "--identity",
+        &["replica-1"],
+        "write 1 to 253 visible ASCII characters",
+        &["", "replica 1", "réplica"],
+    ),
+    Row(
+        "--admin-addr",
+        &[":8080", "127.0.0.1:8080", "[::]:8080", "[::1]:8080"],
+        "write :PORT for every address, or ADDRESS:PORT",
+        &[
+            "",
+            ":",
+            "8080",
+            ":65536",
+            "localhost:8080",
+            "0.0.0.0",
+            "*:8080",
+            "http://0.0.0.0:8080",
+            "::1",
+        ],
+    ),
+    Row(
+        "--log-format",
+        &["auto", "json", "text"],
+        "write one of auto, json, text",
+        &["", "JSON", "xml"],
+    ),
+    Row(
+        "--log-level",
+        &["info", "trace", "info,scim_bridge_operator::controller=debug"],
+        "write error, warn, info, debug, trace or off",
+        &["", "inof", "info,", "hyper=debug", "verbose", "=,=,"],
+    ),
+    Row(
+        "--otlp-endpoint",
+        &["http://collector:4318", "https://collector.example.com/otlp"],
+        SERVER,
+        &[
+            "",
+            "collector:4318",
+            "grpc://collector:4317",
+            "http://collector:0",
+            "http://user@collector",
+            "http://collector/?x=y",
+        ],
+    ),
+];
+
+/// Those that `run` has not.
+const CHECK: &[Row] = &[
+    Row(
+        "--identity-provider",
+        &["Okta", "GoogleWorkspace"],
+        "one of GoogleWorkspace, EntraID, Okta",
+        &["", "okta", "PingOne"],
+    ),
+    Row(
+        "--server-name",
+        &["scim.example.com"],
+        "write a DNS name in lower case, and no address",
+        &[
+            "",
+            "Scim.example.com",
+            "scim..example.com",
+            "10.0.0.7",
+            "2130706433",
+            "*.example.com",
+            "scim.example.com:443",
+        ],
+    ),
+    Row(
+        "--timeout",
+        &["1s", "1m"],
+        "write a duration from 1s to 1m",
+        &["0s", "61s", "1h"],
+    ),
+    Row(
+        "--timeout",
+        &["10s"],
+        "not a duration: write whole numbers",
+        &["", "10", "ten"],
+    ),
+    Row(
+        "--output",
+        &["text", "json", "yaml", "junit"],
+        "write one of text, json, yaml, junit",
+        &["", "JSON", "xml"],
+    ),
+    Row("--watch", &[], "write a duration from 1s to 24h", &["0s", "25h"]),
+    Row("--namespace", &[], NAMESPACE, &["", "Team-A", "../team"]),
+];
+
+/// Those of `preflight` that `run` has not.
+const PREFLIGHT: &[Row] = &[
+    Row(
+        "--operator-url",
+        &["http://scim-bridge-operator.home.svc:8080"],
+        SERVER,
+        &[
+            "",
+            "scim-bridge-operator:8080",
+            "http://user@operator",
+            "http://operator:0",
+        ],
+    ),
+    Row(
+        "--timeout",
+        &["0s", "1m"],
+        "not a duration: write whole numbers",
+        &["", "30", "soon"],
+    ),
+];
+
+/// Flags that take any text, or nothing: a file, a name in a kubeconfig, an address that is the matter of the check.
+const ANY: &[&str] = &[
+    "--require-secret-consent",
+    "--url",
+    "--api-key-file",
+    "--api-key-env",
+    "--ca-file",
+    "--allow-plaintext",
+    "--file",
+    "--secret-file",
+    "--kubeconfig",
+    "--context",
+    "--help",
+];
+
+fn run(command: &[&str], environment: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_scim-bridge-operator"))
+        .args(command)
+        .env_clear()
+        .env("KEY", "not-a-real-key")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+/// What a command with this flag ends with, where the flag is taken: there is no cluster, and nobody at the address.
+const NO_CLUSTER: (i32, &str) = (1, "no cluster: ");
+const NOBODY: (i32, &str) = (3, "ConnectFailed");
+const CHECK_NOBODY: [&str; 5] = ["check", "--url", "https://127.0.0.1:1", "--api-key-env", "KEY"];
+
+fn faults(command: &[&str], taken: (i32, &str), rows: &[Row]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for Row(flag, good, allowed, bad) in rows {
+        for value in *good {
+            let output = run(&[command, &[&format!("{flag}={value}")]].concat(), &[]);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            if output.status.code() != Some(taken.0) || !said.contains(taken.1) {
+                faults.push(format!(
+                    "{flag}={value} is to be taken, and ends with {}: {said}",
+                    output.status
+                ));
+            }
+        }
+        for value in *bad {
+            let output = run(&[command, &[&format!("{flag}={value}")]].concat(), &[]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            let expected = format!("scim-bridge-operator: invalid value for {flag}: {allowed}");
+            // Short ones may be part of any sentence.
+            let is_repeated = value.len() > 5 && said.replace(&expected, "").contains(value);
+            if output.status.code() != Some(1)
+                || !output.stdout.is_empty()
+                || !said.starts_with(&expected)
+                || said.lines().count() != 1
+                || is_repeated
+            {
+                faults.push(format!(
+                    "{flag}={value} is to be refused, and ends with {}: {said}",
+                    output.status
+                ));
+            }
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_flag_of_run() {
+    let faults = faults(&["run"], NO_CLUSTER, RUN);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_flag_of_preflight() {
+    let faults = faults(&["preflight"], NO_CLUSTER, PREFLIGHT);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_flag_of_check() {
+    let faults = faults(&CHECK_NOBODY, NOBODY, CHECK);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// A flag that is new needs a row.
+#[test]
+fn no_flag_is_left_out() {
+    let command = Arguments::command();
+    for (name, rows) in [
+        ("run", &[RUN][..]),
+        ("preflight", &[RUN, PREFLIGHT]),
+        ("check", &[RUN, CHECK]),
+    ] {
+        let tried = rows
+            .iter()
+            .flat_map(|rows| rows.iter())
+            .map(|Row(flag, ..)| *flag);
+        let known: BTreeSet<_> = tried.chain(ANY.iter().copied()).collect();
+        let flags = command.find_subcommand(name).unwrap().get_arguments();
+        let unknown: Vec<_> = flags
+            .filter_map(|flag| flag.get_long())
+            .map(|flag| format!("--{flag}"))
+            .filter(|flag| !known.contains(flag.as_str()))
+            .collect();
+        assert!(
+            unknown.is_empty(),
+            "{name}: give {unknown:?} a row in tests/flags.rs"
+        );
+    }
+}
+
+/// Variables are read as flags are; what is set to nothing is not left out in silence, for that might allow more.
+#[test]
+fn variables() {
+    for (variable, value, expected) in [
+        ("ALLOWED_HOST", ".localhost,10.0.0.7", "no cluster: "),
+        (
+            "ALLOWED_HOST",
+            "",
+            "invalid value for --allowed-host: write an address",
+        ),
+        ("DENY_CIDR", "", "invalid value for --deny-cidr: write a network"),
+        (
+            "NAMESPACES",
+            "",
+            "invalid value for --namespaces: write the name of a namespace",
+        ),
+        ("REQUIRE_SECRET_CONSENT", "true", "no cluster: "),
+        (
+            "REQUIRE_SECRET_CONSENT",
+            "yes",
+            "invalid value for --require-secret-consent: write one of true, false",
+        ),
+        (
+            "BRIDGE_PROXY",
+            "https://user:obviously-fake@proxy",
+            "invalid value for --bridge-proxy: write http://",
+        ),
+        ("POD_NAME", "", "invalid value for --identity: write 1 to 253"),
+        // A variable of many programs: OpenTelemetry says what nothing means.
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "", "no cluster: "),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "collector",
+            "invalid value for --otlp-endpoint: write http://",
+        ),
+    ] {
+        let output = run(&["run"], &[(variable, value)]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{variable}={value}: {said}");
+        assert!(
+            said.starts_with(&format!("scim-bridge-operator: {expected}")),
+            "{variable}={value}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{variable}={value}: {said}");
+        assert!(!said.contains("obviously-fake"), "{said}");
+    }
+}
+
+/// Flags that are well-formed one by one, and leave nothing to do together; and mistakes that are about no value.
+#[test]
+fn flags_together() {
+    for (line, code, expected) in [
+        (
+            "run --deny-cidr 0.0.0.0/0 --deny-cidr ::/0",
+            1,
+            "--deny-cidr denies every address: leave out a network, or set --bridge-proxy",
+        ),
+        (
+            "run --deny-cidr 0.0.0.0/0,::/0 --bridge-proxy http://proxy:3128",
+            1,
+            "no cluster: ",
+        ),
+        (
+            "check --url https://127.0.0.1:1 --api-key-env KEY --deny-cidr 0.0.0.0/0,::/0",
+            1,
+            "--deny-cidr denies every address",
+        ),
+        (
+            "run --admin-addr :1 --admin-addr :2",
+            1,
+            "the argument '--admin-addr <ADMIN_ADDR>' cannot be used multiple times",
+        ),
+        ("run --namespaces a --namespaces b", 1, "no cluster: "),
+        (
+            "run --allowed-hosts a.example",
+            1,
+            "there is no --allowed-hosts, did you mean --allowed-host?",
+        ),
+        ("run surplus", 1, "there is a value too many"),
+        (
+            "check --url https://127.0.0.1:1 --api-key-file /no/such/key",
+            1,
+            "cannot read the file that --api-key-file names: ",
+        ),
+    ] {
+        let output = run(&line.split(' ').collect::<Vec<_>>(), &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{line}: {said}");
+        assert!(
+            said.starts_with(&format!("scim-bridge-operator: {expected}")),
+            "{line}: {said}"
+        );
+        assert_eq!(said.lines().count(), 1, "{line}: {said}");
+        assert!(!said.contains("/no/such/key"), "{said}");
+    }
+}
