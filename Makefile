@@ -79,8 +79,9 @@ e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=
 	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e
 
 .PHONY: test-fast
-test-fast: ## Run what needs no cluster: unit tests, tables, properties, TLS peers
-	cargo test $(CARGO_FLAGS) --lib --test diagnosis --test invariants --test architecture --test crd --test bridge
+test-fast: ## Run what needs no cluster: unit tests, tables, properties, TLS peers, name servers
+	cargo test $(CARGO_FLAGS) --lib --test diagnosis --test invariants --test architecture --test crd --test bridge \
+	  --test resolver
 
 .PHONY: lint
 lint: prerequisites ## Check format, lints and documentation

@@ -26,15 +26,18 @@ pub(super) fn classify(error: &reqwest::Error, by_plain_proxy: bool) -> Transpor
     let connecting = error.is_connect();
     let failure = links(error)
         .find_map(|link| definite(link, connecting))
-        .unwrap_or(if error.is_timeout() {
-            TransportFailure::TimedOut(phase(connecting))
-        } else {
-            TransportFailure::Connect
+        .unwrap_or_else(|| {
+            if error.is_timeout() {
+                TransportFailure::TimedOut(phase(connecting))
+            } else {
+                TransportFailure::Connect
+            }
         });
-    if connecting && by_plain_proxy && failure == TransportFailure::Connect {
-        TransportFailure::Proxy(ProxyFault::Unreachable)
-    } else {
-        failure
+    match failure {
+        TransportFailure::Dns(_) | TransportFailure::Connect if connecting && by_plain_proxy => {
+            TransportFailure::Proxy(ProxyFault::Unreachable)
+        }
+        failure => failure,
     }
 }
 
@@ -82,6 +85,8 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
     if let Some(error) = error.downcast_ref::<ResolveError>() {
         return Some(match error {
             ResolveError::NotFound => TransportFailure::Dns(DnsFault::NoAddress),
+            ResolveError::TimedOut => TransportFailure::Dns(DnsFault::TimedOut),
+            ResolveError::Failed => TransportFailure::Dns(DnsFault::ServerError),
             ResolveError::Denied => TransportFailure::AddressDenied,
         });
     }

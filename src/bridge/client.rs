@@ -22,7 +22,8 @@ use url::Host;
 use super::{
     address::AddressPolicy,
     proxy::BridgeProxy,
-    resolver::{GuardedResolver, Names},
+    race::Attempt,
+    resolver::{GuardedResolver, Names, ProxyResolver},
     route::Route,
     stages::{NoSessions, pass_connection},
     trust::Trust,
@@ -119,9 +120,10 @@ impl Clients {
             return Err(ClientError::Denied);
         }
         let way = match (server_name, self.is_proxied(origin)) {
-            (None, false) => Way::Direct,
+            (None, false) if !origin.is_absolute => Way::Direct,
             (None, true) => Way::Proxy,
-            (Some(_), false) => Way::Instead(origin.host.clone()),
+            // The request has the name without its dot.
+            (None | Some(_), false) => Way::Instead(origin.host_to_look_up()),
             // The proxy would be asked for the name that is to be verified, which need not lead to the host.
             (Some(_), true) => return Err(ClientError::Denied),
         };
@@ -173,8 +175,10 @@ impl Clients {
         };
         let client = match (way, &self.proxy) {
             (Way::Instead(host), _) => client.dns_resolver(guarded(Some(host.clone()))),
-            // The only name that is resolved here is the proxy's, and its place is the administrator's choice.
-            (Way::Proxy, Some(proxy)) => client.proxy(reqwest::Proxy::all(proxy.url.expose())?),
+            // The only name that is resolved here is the proxy's.
+            (Way::Proxy, Some(proxy)) => client
+                .proxy(reqwest::Proxy::all(proxy.url.expose())?)
+                .dns_resolver(ProxyResolver(self.names.clone())),
             (Way::Direct, _) | (Way::Proxy, None) => client.dns_resolver(guarded(None)),
         };
         let client = client
@@ -193,7 +197,8 @@ impl Clients {
     }
 }
 
-/// Ends a connection that took so long to be made that the tenure ended meanwhile: its first request would leave at once.
+/// Ends a connection that another address has overtaken, and one that took so long to be made that the tenure ended
+/// meanwhile: its first request would leave at once.
 #[derive(Clone)]
 struct Fence(Tenure);
 
@@ -230,9 +235,13 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let tenure = self.tenure.clone();
+        let attempt = Attempt::current();
         let connecting = self.connector.call(request);
         Box::pin(async move {
             let connection = connecting.await?;
+            if !attempt.is_none_or(|attempt| attempt.wins()) {
+                return Err("another address was faster".into());
+            }
             pass_connection();
             if tenure.holds() {
                 Ok(connection)

@@ -22,6 +22,7 @@ mod classify;
 mod client;
 mod lanes;
 mod prober;
+mod race;
 mod refusal;
 mod resolver;
 mod verify;
@@ -34,7 +35,7 @@ pub use self::{
     documents::read_health,
     lanes::{Lanes, Postponed},
     prober::HttpProber,
-    resolver::Names,
+    resolver::{Names, ResolveError, read_dns_answer},
 };
 use self::{key::ApiKey, route::Route};
 use crate::domain::evidence::{Exchange, Obstacle};

@@ -26,6 +26,7 @@ use super::{
     front,
     key::{ApiKey, untried},
     proxy::BridgeProxy,
+    race::race,
     resolver::Names,
     route::Route,
     stages::{Course, Layer, Observer, Stage, chain_of, connected_until, is_certificate_asked_for, pass},
@@ -358,22 +359,32 @@ impl Conversation<'_> {
         let mut url = self.base.clone();
         url.set_path(path.unwrap_or(question.path));
         url.set_query(query);
-        let mut request = self.client.get(url).header(ACCEPT, accept).header(
-            // Without this header a server may compress (RFC 9110, section 12.5.3).
-            ACCEPT_ENCODING,
-            HeaderValue::from_static("identity"),
-        );
-        if let Some(key) = key {
-            // The key was checked when it was read; a value that is none is not sent.
-            let value = key.authorization().map_err(|_| TransportFailure::Http)?;
-            request = request.header(AUTHORIZATION, value);
-        }
-        if last {
-            request = request.header(CONNECTION, HeaderValue::from_static("close"));
-        }
+        // The key was checked when it was read; a value that is none is not sent.
+        let authorization = key.map(ApiKey::authorization).transpose();
+        let authorization = authorization.map_err(|_| TransportFailure::Http)?;
+        let request = || {
+            let mut request = self.client.get(url.clone()).header(ACCEPT, accept).header(
+                // Without this header a server may compress (RFC 9110, section 12.5.3).
+                ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            );
+            if let Some(value) = &authorization {
+                request = request.header(AUTHORIZATION, value);
+            }
+            if last {
+                request = request.header(CONNECTION, HeaderValue::from_static("close"));
+            }
+            request.send()
+        };
         let by_plain_proxy = self.is_proxied && origin.scheme == Scheme::Http;
-        let mut response = request
-            .send()
+        let is_of_the_address = |error: &reqwest::Error| {
+            let failure = classify(error, by_plain_proxy);
+            matches!(
+                failure,
+                TransportFailure::Connect | TransportFailure::TimedOut(Phase::Connection)
+            )
+        };
+        let mut response = race(self.deadline, request, is_of_the_address)
             .await
             .map_err(|error| refused_without_certificate(classify(&error, by_plain_proxy), key))?;
         self.note(&response);
@@ -484,7 +495,12 @@ fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) 
 /// The URL of a bridge, without a path. The name that its certificate must be for stands in the place of the host, also in
 /// the request: a front asks for one name in the handshake and in `Host` (RFC 9110, section 7.4).
 fn base(route: &Route) -> Result<Url, url::ParseError> {
-    let Origin { scheme, host, port } = &route.origin;
+    let Origin {
+        scheme,
+        host,
+        port,
+        is_absolute: _,
+    } = &route.origin;
     let scheme = scheme.as_str();
     match &route.server_name {
         None => Url::parse(&format!("{scheme}://{host}:{port}")),

@@ -17,6 +17,7 @@ use rustls::{
 };
 use tokio::{task_local, time::Instant};
 
+use super::race::Attempt;
 use crate::domain::evidence::{Certificate, Exchange};
 
 /// The layers of a probe, from the outside to the inside.
@@ -250,7 +251,10 @@ impl ClientSessionStore for NoSessions {
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        pass(Stage::Connected);
+        // Addresses that are tried beside each other connect once.
+        if Attempt::current().is_none_or(|attempt| attempt.connected()) {
+            pass(Stage::Connected);
+        }
         None
     }
 

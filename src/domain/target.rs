@@ -51,6 +51,8 @@ pub struct Origin {
     pub host: Host<String>,
     /// The port; the scheme's own where the url has none.
     pub port: u16,
+    /// Whether the url's host has a trailing dot: then no search domain of the resolver is tried for it.
+    pub is_absolute: bool,
 }
 
 /// How to speak to the bridge.
@@ -235,8 +237,10 @@ impl Origin {
         ) {
             return Err(InvalidSpec::Path);
         }
+        let mut is_absolute = false;
         let host = match url.host().ok_or(InvalidSpec::Url)? {
             Host::Domain(name) => {
+                is_absolute = name.ends_with('.');
                 let name = name.strip_suffix('.').unwrap_or(name);
                 if !is_dns_name(name) {
                     return Err(InvalidSpec::Url);
@@ -250,7 +254,21 @@ impl Origin {
             .port_or_known_default()
             .filter(|port| *port != 0)
             .ok_or(InvalidSpec::Url)?;
-        Ok(Self { scheme, host, port })
+        Ok(Self {
+            scheme,
+            host,
+            port,
+            is_absolute,
+        })
+    }
+
+    /// The host as a resolver takes it: an absolute name with its dot.
+    #[must_use]
+    pub fn host_to_look_up(&self) -> Host<String> {
+        match &self.host {
+            Host::Domain(name) if self.is_absolute => Host::Domain(format!("{name}.")),
+            Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => self.host.clone(),
+        }
     }
 
     /// The address, where the host is one.
@@ -274,9 +292,15 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// As the serialization of an origin: the scheme's own port is left out.
+    /// As the serialization of an origin: the scheme's own port is left out, as is the dot of an absolute name, which
+    /// concerns nobody but this machine's resolver.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port } = self;
+        let Self {
+            scheme,
+            host,
+            port,
+            is_absolute: _,
+        } = self;
         write!(f, "{}://{host}", scheme.as_str())?;
         if *port != scheme.default_port() {
             write!(f, ":{port}")?;
@@ -432,8 +456,9 @@ mod tests {
         #[test]
         fn any_text_parses_or_is_refused(text in "(https?://)?.{0,64}") {
             if let Ok(origin) = Origin::parse(&text) {
-                // What was accepted means the same when it is read again.
-                prop_assert_eq!(Origin::parse(&origin.to_string()), Ok(origin));
+                // What was accepted means the same when it is read again, but for the dot, which is not shown.
+                let shown = origin.to_string();
+                prop_assert_eq!(Origin::parse(&shown), Ok(Origin { is_absolute: false, ..origin }));
             }
         }
     }

@@ -68,9 +68,10 @@ async fn server(
     for last in 1..=254 {
         let address = Ipv4Addr::new(127, 0, 53, last);
         let reply = reply.clone();
-        match NameServer::at(SocketAddr::from((address, 53)), move |_, _| {
-            Reply::Addresses(reply())
-        })
+        match NameServer::at(
+            SocketAddr::from((address, 53)),
+            move |_| Reply::Addresses(reply()),
+        )
         .await
         {
             Ok(server) => return Ok((server, address.into())),

@@ -22,6 +22,7 @@ mod tape;
 mod end_to_end;
 mod flags;
 mod literals;
+#[allow(dead_code, reason = "each test program uses its part")]
 mod name_server;
 mod rebinding;
 mod spellings;

@@ -124,7 +124,7 @@ async fn what_makes_orders_differ() {
         seen,
         [
             "Connected None",
-            "CertificateUntrusted (GET /ping: no trusted authority has issued it) None",
+            "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate) None",
             "Connected None",
             "CertificateNameMismatch (GET /ping) None",
             "Connected Some(Refused)",

@@ -1,10 +1,13 @@
-//! Addresses: what the author of an object, and the owner of a Secret, say of hosts.
+//! Addresses: what the author of an object, the owner of a Secret, and a DNS server say of hosts.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use scim_bridge_operator::{
     api::v1alpha1::MAX_URL_LENGTH,
-    bridge::address::{AddressPolicy, HostPattern},
+    bridge::{
+        address::{AddressPolicy, HostPattern},
+        read_dns_answer,
+    },
     controller::order::consent_to,
     domain::{
         evidence::Obstacle,
@@ -38,7 +41,12 @@ pub(crate) fn url(bytes: &[u8]) {
     assert_ne!(origin.port, 0);
     for path in ["", "/", "/scim", "/scim/", "/scim/v2", "/scim/v2/"] {
         let again = Origin::parse(&format!("{printed}{path}"));
-        assert_eq!(again.as_ref(), Ok(&origin), "printed, it means the same");
+        let origin = Origin {
+            // The dot that says so is not printed.
+            is_absolute: false,
+            ..origin.clone()
+        };
+        assert_eq!(again, Ok(origin), "printed, it means the same");
     }
     // What the HTTP client is given leads to the host that the policy judges.
     let asked = Url::parse(&format!("{printed}/ping")).expect("what was accepted is a URL");
@@ -57,6 +65,36 @@ pub(crate) fn url(bytes: &[u8]) {
         assert!(!name.ends_with('.') && !name.is_empty());
     }
     assert_judged_by_its_address(&origin);
+}
+
+/// What a DNS server sent.
+pub(crate) fn dns_answer(message: &[u8]) {
+    for is_v6 in [false, true] {
+        let found = read_dns_answer("scim.test", is_v6, message);
+        let Some(addresses) = &found else {
+            continue;
+        };
+        assert!(
+            (1..=512).contains(&addresses.len()),
+            "{} addresses",
+            addresses.len()
+        );
+        assert!(
+            addresses.iter().all(|address| address.is_ipv6() == is_v6),
+            "of the other family: {addresses:?}"
+        );
+        let question = message.get(12..23).unwrap_or_default();
+        assert!(
+            question.eq_ignore_ascii_case(b"\x04scim\x04test\x00"),
+            "the answer to another question: {question:?}"
+        );
+        let more = [message, &[0xff; 3]].concat();
+        assert_eq!(
+            read_dns_answer("scim.test", is_v6, &more),
+            found,
+            "what follows the answers counts"
+        );
+    }
 }
 
 /// A denied address never comes out allowed by another spelling.

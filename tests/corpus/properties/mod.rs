@@ -14,12 +14,14 @@ use k8s_openapi::jiff::Timestamp;
 /// A property, by the name of its fuzz target.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
-/// Every parser of foreign bytes, by who wrote the bytes: a bridge, the author of an object, the owner of a Secret.
-pub(crate) const TARGETS: [Target; 12] = [
+/// Every parser of foreign bytes, by who wrote the bytes: a bridge, a DNS server, the author of an object, the owner
+/// of a Secret.
+pub(crate) const TARGETS: [Target; 13] = [
     ("health", documents::health),
     ("list", documents::list),
     ("retry_after", documents::retry_after),
     ("certificate", documents::certificate),
+    ("dns_answer", addresses::dns_answer),
     ("url", addresses::url),
     ("allowed_hosts", addresses::allowed_hosts),
     ("duration", objects::duration),
