@@ -42,7 +42,7 @@ async fn install(stage: &Stage) -> Result<(), Failure> {
     say("ok  helm test")
 }
 
-/// One connection of each class, and a key that is rotated.
+/// Connections that are Ready, with SCIM and for Google Workspace, and a key that is refused and then rotated.
 async fn main_job(stage: &Stage) -> Result<Front, Failure> {
     let (bridge, google) = (stage.bridges.healthy().await?, stage.bridges.google().await?);
     stage
