@@ -302,7 +302,7 @@ impl Validity {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     use rustls::crypto::aws_lc_rs;
 
@@ -336,6 +336,12 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(testbed::seed()),
+            ..ProptestConfig::default()
+        })]
+
         /// Each byte of both certificates is signed, a part of a signature, or a length around them.
         #[test]
         fn no_changed_chain_is_accepted(place in any::<prop::sample::Index>(), change in 1..=u8::MAX, first: bool) {
