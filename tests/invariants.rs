@@ -531,6 +531,13 @@ proptest! {
         prop_assert_eq!(order, way::Step::ALL);
         let failed: Vec<_> = steps.iter().filter(|footprint| footprint.mark == Mark::Failed).collect();
         prop_assert_eq!(failed.len(), usize::from(verdict.class != Class::Ok), "{:?}", verdict);
+        let is_open = reached.layers.contains(&Layer::Address);
+        prop_assert!(!(is_open && failed.iter().any(|failed| failed.step == way::Step::Address)), "it accepted");
+        if let Evidence::Probed(exchange) = &evidence {
+            let key_passed = steps.iter().any(|step| step.step == way::Step::Key && step.mark == Mark::Passed);
+            let is_proven = exchange.health.document().is_some() || exchange.users.document().is_some();
+            prop_assert!(is_proven || !key_passed, "nothing has proven the key: {:?}", exchange);
+        }
         let Some(failed) = failed.first() else { return Ok(()) };
         prop_assert!(failed.note.starts_with(verdict.reason.message()));
         for behind in steps.iter().filter(|footprint| footprint.step > failed.step) {

@@ -171,7 +171,7 @@ reasons! {
     /// this is as declared: the class is ok, and `Ready` is True.
     ScimDisabled: Action,
         "The bridge works, and its SCIM API is off.",
-        "If you use Google Workspace, set spec.identityProvider to GoogleWorkspace. If not, remove the Google Workspace files from the bridge.";
+        "If you use Google Workspace, set spec.identityProvider to GoogleWorkspace. If not, check that the ingress forwards /scim, or remove the Google Workspace files from the bridge.";
     /// Neither a bridge's health report nor its SCIM API is at this address.
     PathNotFound: Action,
         "Something answers at this address, but neither /health nor /scim/Users is there.",
@@ -251,7 +251,7 @@ reasons! {
     /// Too many requests.
     RateLimited: Transient,
         "The bridge, or a proxy before it, asks for fewer requests.",
-        "Raise spec.interval, or the limit.";
+        "Raise spec.interval, or the limit of the bridge or proxy.";
     /// The answer is a redirect.
     RedirectRefused: Action,
         "The answer is a redirect; the key is never sent along one.",

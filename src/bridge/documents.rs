@@ -73,7 +73,8 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
         reports,
         retrieved_at,
     }) = serde_json::from_slice(body).ok()?;
-    if version.is_none() && reports.is_none() {
+    // Many services report a version, 1Password's Connect server among them. A bridge reports its build or its components.
+    if build.is_none() && reports.is_none() {
         return None;
     }
     let clock = retrieved_at
@@ -281,7 +282,11 @@ mod tests {
             ),
             // What a server could say in a version is not passed on.
             (r#"{"version":"<script>","build":"x1"}"#, "  "),
-            (r#"{"version":"2.9.16 sk-fake-canary"}"#, "  "),
+            (r#"{"version":"2.9.16 sk-fake-canary","build":"x"}"#, "  "),
+            (
+                r#"{"name":"another service","version":"1.7.2","dependencies":[]}"#,
+                "none",
+            ),
             ("{}", "none"),
             (r#"{"status":"ok"}"#, "none"),
             ("[]", "none"),

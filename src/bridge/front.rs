@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Headers that a front adds to an answer of its own, and to no other.
-const HEADERS: [HeaderName; 6] = [
+const HEADERS: [HeaderName; 8] = [
     // Cloudflare: the answer is a challenge. <https://developers.cloudflare.com/cloudflare-challenges/challenge-types/challenge-pages/detect-response/>
     HeaderName::from_static("cf-mitigated"),
     // AWS WAF: the answer is a challenge or a CAPTCHA. <https://docs.aws.amazon.com/waf/latest/developerguide/waf-captcha-and-challenge-actions.html>
@@ -19,6 +19,9 @@ const HEADERS: [HeaderName; 6] = [
     HeaderName::from_static("x-goog-iap-generated-response"),
     // Kong: the answer was made without the upstream. <https://developer.konghq.com/gateway/configuration/#headers>
     HeaderName::from_static("x-kong-response-latency"),
+    // Cloudflare Access: the login of an application. <https://developers.cloudflare.com/cloudflare-one/access-controls/>
+    HeaderName::from_static("cf-access-aud"),
+    HeaderName::from_static("cf-access-domain"),
     // Squid, also as a reverse proxy.
     HeaderName::from_static("x-squid-error"),
 ];
@@ -115,8 +118,8 @@ fn is_for_browsers(headers: &HeaderMap, body: &[u8]) -> bool {
     says_html || body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// Whether the body is the error document of a gateway: a problem (RFC 9457), or the error object of Google's, Azure's
-/// and other clouds' APIs. A SCIM error names its schema (RFC 7644, section 3.12) and is never one of these.
+/// Whether the body is the error document of a gateway: a problem (RFC 9457), or the error of Google's, Azure's and
+/// other clouds' gateways. `{"status":401,"message":...}` is none of them: services of 1Password answer like that. A SCIM error names its schema (RFC 7644, section 3.12) and is never one of these.
 fn is_error_of_a_gateway(headers: &HeaderMap, body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Document<'a> {
@@ -130,6 +133,10 @@ fn is_error_of_a_gateway(headers: &HeaderMap, body: &[u8]) -> bool {
         error: Option<&'a RawValue>,
         #[serde(borrow, rename = "statusCode")]
         status_code: Option<&'a RawValue>,
+        #[serde(borrow)]
+        code: Option<&'a RawValue>,
+        #[serde(borrow)]
+        fault: Option<&'a RawValue>,
         #[serde(borrow)]
         message: Option<&'a RawValue>,
     }
@@ -145,10 +152,12 @@ fn is_error_of_a_gateway(headers: &HeaderMap, body: &[u8]) -> bool {
         return false;
     }
     let is_object = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('{'));
+    let is_number = |value: Option<&RawValue>| value.is_some_and(|value| value.get().parse::<u16>().is_ok());
     is_problem
         || (document.type_.is_some() && document.title.is_some())
         || is_object(document.error)
-        || (document.status_code.is_some() && document.message.is_some())
+        || is_object(document.fault)
+        || ((document.status_code.is_some() || is_number(document.code)) && document.message.is_some())
 }
 
 /// The text by which Envoy's JWT filter refuses a bearer token that it does not know: `Jwt verification fails` and such.

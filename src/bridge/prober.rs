@@ -418,7 +418,7 @@ impl Conversation<'_> {
         }
         if self.route.origin.scheme == Scheme::Https && self.certificate.is_none() {
             let info = response.extensions().get::<TlsInfo>();
-            self.certificate = info.and_then(TlsInfo::peer_certificate).and_then(chain_of);
+            self.certificate = chain_of(info.and_then(TlsInfo::peer_certificate));
         }
     }
 }

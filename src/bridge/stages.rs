@@ -123,13 +123,14 @@ pub(super) fn note_chain(server: &CertificateDer<'_>, chain: Option<Certificate>
     let _ = COURSE.try_with(note);
 }
 
-/// The chain that this certificate of a server was verified with.
-pub(super) fn chain_of(server: &[u8]) -> Option<Certificate> {
+/// The chain that this certificate of a server was verified with; of the last handshake, where the certificate is not
+/// known, as through a tunnel.
+pub(super) fn chain_of(server: Option<&[u8]>) -> Option<Certificate> {
     let chain = |course: &Course| {
         let handshakes = course.handshakes();
         let mut chains = handshakes.chains.iter().rev();
         chains
-            .find(|(verified, _)| verified == server)
+            .find(|(verified, _)| server.is_none_or(|server| verified == server))
             .map(|(_, chain)| chain.clone())
     };
     COURSE.try_with(chain).ok().flatten()

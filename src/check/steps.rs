@@ -89,7 +89,7 @@ pub fn walk(
         Evidence::Probed(exchange) => exchange,
         Evidence::Blocked(_) => &nothing,
     };
-    let end = end_of(verdict);
+    let end = end_of(verdict).map(|end| reached.beyond(end, target));
     let walked = Step::ALL.into_iter().map(|step| {
         if end == Some(step) {
             return Footprint::new(step, Mark::Failed, why(verdict));
@@ -142,7 +142,10 @@ pub fn passed(
                 (Mark::Warned, "not as expected, which does not decide".to_owned())
             }
         },
-        Step::Key => (Mark::Passed, "accepted".to_owned()),
+        Step::Key if exchange.health.document().is_some() || exchange.users.document().is_some() => {
+            (Mark::Passed, "accepted".to_owned())
+        }
+        Step::Key => (Mark::Skipped, "not proven".to_owned()),
         Step::Scim => match (exchange.users.document(), exchange.groups) {
             (Some(users), Some(groups)) => (Mark::Passed, format!("{users} users, {groups} groups")),
             (Some(users), None) => (Mark::Passed, format!("{users} users")),
@@ -334,5 +337,28 @@ impl Mark {
 impl Footprint {
     const fn new(step: Step, mark: Mark, note: String) -> Self {
         Self { step, mark, note }
+    }
+}
+
+// === impl Reached ===
+
+impl Reached {
+    /// The step at which a probe ended that ended at `step` or after it: what is behind the probe has not failed. A peer
+    /// that accepts the connection and then closes it fails where it closes it.
+    fn beyond(&self, step: Step, target: Option<&Target>) -> Step {
+        let has = |layer| self.layers.contains(&layer);
+        let is_secure = target.is_none_or(|target| target.origin.scheme == Scheme::Https);
+        let open = if has(Layer::Tls) || (has(Layer::Address) && !is_secure) {
+            Step::Ping
+        } else if has(Layer::Address) {
+            Step::Tls
+        } else {
+            step
+        };
+        if matches!(step, Step::Name | Step::Address | Step::Tls) {
+            step.max(open)
+        } else {
+            step
+        }
     }
 }

@@ -177,6 +177,7 @@ async fn from_manifest(
     };
     let metadata = connection.get("metadata").cloned().unwrap_or_default();
     let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
+    objects.keep_those_of(metadata.namespace.as_deref().or(where_else.namespace.as_deref()));
     let spec = connection
         .get("spec")
         .cloned()
@@ -271,6 +272,17 @@ impl Objects {
         self.connections.extend(other.connections);
         self.secrets.extend(other.secrets);
         self.config_maps.extend(other.config_maps);
+    }
+
+    /// Leaves out what is in another namespace than the connection: nothing there is ever read. A manifest without a
+    /// namespace is for any.
+    fn keep_those_of(&mut self, namespace: Option<&str>) {
+        let is_kept = |metadata: &ObjectMeta| match (namespace, metadata.namespace.as_deref()) {
+            (Some(wanted), Some(namespace)) => wanted == namespace,
+            (None, _) | (_, None) => true,
+        };
+        self.secrets.retain(|secret| is_kept(&secret.metadata));
+        self.config_maps.retain(|map| is_kept(&map.metadata));
     }
 
     fn secret(&self, name: &str) -> Option<&Secret> {
@@ -394,5 +406,33 @@ impl Subject {
     #[must_use]
     pub fn declared(&self) -> Option<IdentityProvider> {
         self.spec.as_ref().and_then(|spec| spec.identity_provider)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_of_another_namespace_are_not_read() {
+        for (wanted, namespace, is_read) in [
+            (Some("identity"), Some("identity"), true),
+            (Some("identity"), Some("other"), false),
+            (Some("identity"), None, true),
+            (None, Some("other"), true),
+        ] {
+            let secret = serde_json::json!({
+                "kind": "Secret",
+                "metadata": {"name": "okta", "namespace": namespace},
+            });
+            let mut objects = Objects::default();
+            objects.take(secret).unwrap();
+            objects.keep_those_of(wanted);
+            assert_eq!(
+                objects.secret("okta").is_some(),
+                is_read,
+                "{wanted:?} and {namespace:?}"
+            );
+        }
     }
 }

@@ -13,10 +13,19 @@ pub enum Words {
 }
 
 /// What to say instead of a field, in this order: a longer name comes before one that it holds.
-const FLAGS: [(&str, &str); 16] = [
+const FLAGS: [(&str, &str); 19] = [
     (
         "The entry that spec.tls.caRef names",
         "The file that --ca-file names",
+    ),
+    (
+        "Store the token alone, without quotes or line break, and encode it in base64 once only.",
+        "Write the token alone, without quotes, blanks or line breaks.",
+    ),
+    ("under that key", "in that file"),
+    (
+        "Raise spec.interval",
+        "Wait, and check again. If it lasts, raise the pause of --watch",
     ),
     ("spec.tls.caRef", "--ca-file"),
     ("spec.tls.serverName", "--server-name"),

@@ -104,6 +104,10 @@ pub fn interval_of(target: Option<&Target>) -> Duration {
     target.map_or(FALLBACK_INTERVAL, |target| target.interval)
 }
 
+fn timeout_of(target: Option<&Target>) -> Duration {
+    target.map_or(FALLBACK_TIMEOUT, |target| target.timeout)
+}
+
 /// The status after a pass.
 pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Outcome {
     let verdict = diagnose(pass.declared, pass.evidence);
@@ -128,7 +132,7 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> Ou
         rest: refused_key.as_ref().map_or(Duration::ZERO, |(_, rest)| *rest),
         retry_after: exchange(pass.evidence).and_then(|exchange| exchange.retry_after),
     };
-    let timeout = pass.target.map_or(FALLBACK_TIMEOUT, |target| target.timeout);
+    let timeout = timeout_of(pass.target);
 
     let mut status = if held {
         previous.clone()
@@ -280,9 +284,8 @@ fn is_about_the_same(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> 
 
 /// Whether the verdict that stands is kept in spite of a transient failure.
 ///
-/// It must be one about the same specification and the same key and CA, and still valid. A refused key stays refused
-/// through any number of failures: they say nothing about the key, and withdrawing the verdict would have it sent
-/// again.
+/// It must be one about the same specification and the same key and CA, and still valid. As long as it is valid, a
+/// refusal is held through any number of failures: they say nothing about the key.
 fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) -> bool {
     let Some(standing) = reason_of(&previous.conditions) else {
         return false;
@@ -290,8 +293,12 @@ fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) 
     if !is_about_the_same(previous, pass) {
         return false;
     }
+    let valid = previous
+        .valid_until
+        .as_ref()
+        .is_some_and(|until| pass.now < until.0);
     if standing == Reason::AuthFailed {
-        return true;
+        return valid && !is_beyond_a_refusal(previous, pass);
     }
     if previous.refused_key_retry_time.is_some() {
         // The next probe may be an hour away: what took the refusal's place is not held for so long.
@@ -301,12 +308,25 @@ fn holds(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>, failures: u32) 
         Class::Ok | Class::Action => true,
         Class::Transient | Class::Pending => false,
     };
-    let valid = previous
-        .valid_until
-        .as_ref()
-        .is_some_and(|until| pass.now < until.0);
     let threshold = pass.target.map_or(1, |target| target.failure_threshold);
     settled && valid && failures < threshold
+}
+
+/// Whether the verdict's end is further away than that of a refusal in this pass: then the clock was set back since.
+fn is_beyond_a_refusal(previous: &ScimBridgeConnectionStatus, pass: &Pass<'_>) -> bool {
+    let (interval, timeout) = (interval_of(pass.target), timeout_of(pass.target));
+    let pace = Pace {
+        uid: pass.uid,
+        interval,
+        failures: 0,
+        rest: rest_of_refused_key(pass.uid, interval),
+        retry_after: None,
+    };
+    let longest = pass.now + pace.validity(timeout, pass.heartbeat);
+    previous
+        .valid_until
+        .as_ref()
+        .is_some_and(|until| longest < until.0)
 }
 
 /// The status with a verdict of this pass in it.

@@ -235,7 +235,11 @@ pub(crate) fn answer(status: &str, content_type: &str, body: &str) -> Vec<u8> {
 pub(crate) fn healthy(path: &str) -> Vec<u8> {
     match path {
         "/ping" => answer("200 OK", "text/plain", "pong"),
-        "/health" => answer("200 OK", "application/json", r#"{"version":"2.9.16"}"#),
+        "/health" => answer(
+            "200 OK",
+            "application/json",
+            r#"{"version":"2.9.16","build":"209163"}"#,
+        ),
         _ => answer(
             "200 OK",
             "application/scim+json",

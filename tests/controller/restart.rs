@@ -45,9 +45,9 @@ async fn a_restart_keeps_verdicts_and_sees_what_has_changed() {
     }
 }
 
-/// What has taken the refusal's place in `Ready` is no reason to send the key again, nor is a restart.
+/// What stands in the bridge's place is no reason to send a refused key again, nor is a restart.
 #[tokio::test]
-async fn a_refusal_outlives_the_reason_that_replaces_it() {
+async fn a_refusal_outlives_a_front_and_a_restart() {
     let bed = Bed::new("outlives").await;
     let (bridge, marker) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
     let operator = bed.operator(&[]).await;
@@ -57,10 +57,11 @@ async fn a_refusal_outlives_the_reason_that_replaces_it() {
     assert!(refused.is_some());
     bridge.set(|state| state.fault("/ping", bridge_front::Fault::Html));
     let connection = bed.probe("corp").await;
-    assert_eq!(line(&connection), "False NotABridge Stalled");
-    let replaced = status(&connection);
-    assert_eq!(replaced.refused_key_retry_time, refused, "the key was not sent");
-    assert!(replaced.next_probe_time >= refused, "{replaced:?}");
+    assert_eq!(line(&connection), "False AuthFailed Stalled", "a front is held");
+    let held = status(&connection);
+    assert_eq!(held.consecutive_failures, 1);
+    assert_eq!(held.refused_key_retry_time, refused, "the key was not sent");
+    assert!(held.next_probe_time >= refused, "{held:?}");
     operator.stop().await;
 
     bridge.set(|state| state.faults.clear());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use scim_bridge_operator::{
     api::vocabulary::Reason,
     domain::evidence::{
-        Answer, Exchange, HealthReport, KeyTrial, Obstacle, Phase, Reading, TransportFailure,
+        Answer, Exchange, HealthReport, KeyTrial, NameFault, Obstacle, Phase, Reading, TransportFailure,
     },
 };
 
@@ -29,6 +29,23 @@ pub(crate) enum Mode {
     Silent,
     /// Something else is at its address.
     Stranger,
+    /// A router without a way to it: 404 to everything.
+    Unrouted,
+    /// The edge cannot reach it, and says so with a status that only edges use.
+    Edge,
+    /// A firewall in front of it refuses everything with a page.
+    Firewall,
+    /// A front leads everything elsewhere.
+    Redirecting,
+    /// A front presents its own certificate.
+    DefaultCertificate,
+}
+
+impl Mode {
+    /// Whether a bridge answers, in a way that says something of the key.
+    pub(crate) const fn is_heard(self) -> bool {
+        matches!(self, Self::Up | Self::ScimOff)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +123,18 @@ impl Bridge {
                 },
                 Reception::NotAsked,
             ),
+            Mode::DefaultCertificate => (
+                Exchange {
+                    ping: Reading::Failed(TransportFailure::CertificateNameMismatch(NameFault::Other)),
+                    ..Exchange::default()
+                },
+                Reception::NotAsked,
+            ),
             Mode::Unavailable => (failing(&Answer::Unavailable(503)), Reception::Unclear),
+            Mode::Unrouted => (failing(&Answer::NotFound), Reception::Unclear),
+            Mode::Edge => (failing(&Answer::Unavailable(530)), Reception::Unclear),
+            Mode::Firewall => (failing(&Answer::Blocked(403)), Reception::Unclear),
+            Mode::Redirecting => (failing(&Answer::Redirect(302)), Reception::Unclear),
             Mode::Busy => (
                 Exchange {
                     retry_after: Some(RETRY_AFTER),
@@ -125,13 +153,9 @@ impl Bridge {
         };
         exchange.next_key = next_key.map(|next| match next {
             Err(obstacle) => KeyTrial::Unusable(obstacle),
-            Ok(next) => match self.mode {
-                Mode::Up | Mode::ScimOff if self.accepts == next => KeyTrial::Accepted,
-                Mode::Up | Mode::ScimOff => KeyTrial::Refused,
-                Mode::Away | Mode::Unavailable | Mode::Busy | Mode::Silent | Mode::Stranger => {
-                    KeyTrial::Undecided
-                }
-            },
+            Ok(_) if !self.mode.is_heard() => KeyTrial::Undecided,
+            Ok(next) if self.accepts == next => KeyTrial::Accepted,
+            Ok(_) => KeyTrial::Refused,
         });
         (exchange, reception)
     }
@@ -144,10 +168,14 @@ impl Bridge {
             Mode::Up => Reason::Connected,
             Mode::ScimOff => Reason::ScimDisabled,
             Mode::Away => Reason::ConnectFailed,
-            Mode::Unavailable => Reason::BridgeUnavailable,
+            Mode::Unavailable | Mode::Edge => Reason::BridgeUnavailable,
             Mode::Busy => Reason::RateLimited,
             Mode::Silent => Reason::TimedOut,
             Mode::Stranger => Reason::NotABridge,
+            Mode::Unrouted => Reason::PathNotFound,
+            Mode::Firewall => Reason::BlockedByProxy,
+            Mode::Redirecting => Reason::RedirectRefused,
+            Mode::DefaultCertificate => Reason::CertificateNameMismatch,
         }
     }
 }
@@ -157,12 +185,12 @@ fn rename<T>(answer: &Answer<()>) -> Answer<T> {
     match answer {
         Answer::Unavailable(status) => Answer::Unavailable(*status),
         Answer::RateLimited => Answer::RateLimited,
+        Answer::NotFound => Answer::NotFound,
+        Answer::Blocked(status) => Answer::Blocked(*status),
+        Answer::Redirect(status) => Answer::Redirect(*status),
         Answer::Document(())
         | Answer::Unauthorized
         | Answer::Forbidden
-        | Answer::Blocked(_)
-        | Answer::NotFound
-        | Answer::Redirect(_)
         | Answer::ServerError(_)
         | Answer::Foreign
         | Answer::TooLarge

@@ -110,7 +110,15 @@ impl World {
     fn class_of(&self, truth: Reason) -> Class {
         let object = self.cluster.object.as_ref();
         let has_answered = object.is_some_and(|object| object.status.last_answer_time.is_some());
-        if truth == Reason::NotABridge && has_answered {
+        let is_of_a_front = matches!(
+            truth,
+            Reason::NotABridge
+                | Reason::PathNotFound
+                | Reason::BlockedByProxy
+                | Reason::RedirectRefused
+                | Reason::CertificateNameMismatch
+        );
+        if is_of_a_front && has_answered {
             Class::Transient
         } else {
             truth.class()
@@ -125,9 +133,7 @@ impl World {
         let object = self.cluster.object.as_ref().ok_or("no object")?;
         let status = &object.status;
         let standing = self.standing();
-        // A refusal stands until the bridge is heard again: failures in passing say nothing of the key.
-        let held = self.class_of(truth) == Class::Transient && standing == Some(Reason::AuthFailed);
-        if standing != Some(truth) && !held {
+        if standing != Some(truth) {
             return Err(format!(
                 "the status says {standing:?}, and the truth is {truth:?}"
             ));
@@ -155,7 +161,7 @@ impl World {
             .valid_until
             .as_ref()
             .is_some_and(|until| until.0 > self.now);
-        if !valid && !held {
+        if !valid {
             return Err(format!("{:?} is past: {}", status.valid_until, self.now));
         }
         Ok(())
@@ -178,7 +184,9 @@ impl World {
             .object
             .as_ref()
             .map_or(1, |object| u32::from(object.spec.failure_threshold));
-        let retries = match self.truth().map(Reason::class) {
+        let retries = match self.truth().map(|truth| self.class_of(truth)) {
+            // A refusal is held until its end, two hours after it, and withdrawn by the next probe.
+            Some(Class::Transient) if refused => regular * 33 / 10,
             Some(Class::Transient) => (interval.max(RETRY_AFTER) + minute) * (threshold + 1),
             _ => Duration::ZERO,
         };

@@ -76,6 +76,13 @@ const OBJECT: &[Step] = &[
 
 const BRIDGE_FAILS: &[Step] = &[Step::Turn(Mode::Up), Step::Turn(Mode::Unavailable)];
 
+/// Fronts that answer in the bridge's place: one that the key is sent to, and one that it is not.
+const FRONTS: &[Step] = &[
+    Step::Turn(Mode::Up),
+    Step::Turn(Mode::Unrouted),
+    Step::Turn(Mode::Stranger),
+];
+
 const TIME: &[Step] = &[
     Step::UntilDue,
     Step::UntilStale,
@@ -113,6 +120,11 @@ const BEGINNINGS: &[Beginning] = &[
     Beginning {
         name: "a verdict that is held through a failure",
         steps: &[Step::Label, Step::Turn(Mode::Unavailable), Step::Request],
+        work: Duration::from_secs(3),
+    },
+    Beginning {
+        name: "a verdict that is held through the answer of a front",
+        steps: &[Step::Label, Step::Turn(Mode::Unrouted), Step::Request],
         work: Duration::from_secs(3),
     },
     Beginning {
@@ -247,6 +259,12 @@ fn search(name: &str, alphabet: &[&[Step]], small: usize, full: usize) {
 #[test]
 fn whole_passes_and_all_that_goes_wrong() {
     search("whole passes", &[PASSES, KEYS, BRIDGE_FAILS, TIME], 150, 3_000);
+}
+
+/// Fronts come and go.
+#[test]
+fn fronts_that_come_and_go() {
+    search("fronts", &[PASSES, FRONTS, &KEYS[3..], TIME], 150, 3_000);
 }
 
 /// The connection and its key change while a pass is at any point.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
+        v1alpha1::{IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType, Reason},
     },
     domain::{
@@ -57,10 +57,12 @@ impl Subject {
     }
 }
 
-/// A SCIM request that was answered.
+/// A SCIM request that was answered, or a health report where the SCIM API is off.
 #[derive(Clone, Debug)]
 pub(crate) struct Proof {
     pub(crate) subject: Subject,
+    /// Whether the SCIM API answered.
+    pub(crate) has_scim: bool,
     pub(crate) at: Timestamp,
     /// How long it may be believed.
     pub(crate) good_for: Duration,
@@ -86,6 +88,15 @@ pub(crate) struct Refusal {
     pub(crate) clock_was_set: bool,
 }
 
+/// Probes in a row at which no bridge was heard: nobody was there, or a front answered in its place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unheard {
+    /// Since a status was written that tells of another probe.
+    pub(crate) by_all: u32,
+    /// Of these, what the present process must know of.
+    pub(crate) by_process: u32,
+}
+
 /// What happened since something came from outside.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Quiet {
@@ -100,6 +111,7 @@ pub(crate) struct History {
     pub(crate) process: u32,
     pub(crate) proofs: Vec<Proof>,
     pub(crate) refusal: Option<Refusal>,
+    pub(crate) unheard: Unheard,
     /// The newest probe whose verdict stands: its object, generation and number.
     pub(crate) newest: Option<(String, i64, u64)>,
     /// The newest probes before the clock was set back, each time: by the clock, some of them are later than others that
@@ -116,6 +128,7 @@ impl History {
             process: 0,
             proofs: Vec::new(),
             refusal: None,
+            unheard: Unheard::default(),
             newest: None,
             set_back: Vec::new(),
             quiet: Quiet::since(instant),
@@ -146,6 +159,15 @@ impl History {
     pub(crate) fn forgets(&mut self, probe: u64) {
         self.refusal
             .take_if(|refusal| refusal.seen == probe && !refusal.stands);
+    }
+
+    /// A probe has ended at which no bridge was heard, or another one, and the status tells of it or does not.
+    pub(crate) fn counts(&mut self, unheard: bool, is_told: bool) {
+        let Unheard { by_all, by_process } = &mut self.unheard;
+        *by_process = if unheard { (*by_process + 1).min(4) } else { 0 };
+        if !unheard && is_told {
+            *by_all = 0;
+        }
     }
 
     /// Whether the status tells when a refused key was sent last.
@@ -194,19 +216,22 @@ impl History {
     pub(crate) fn proven(&mut self, mut proof: Proof) {
         proof.subject.heard = None;
         // One that the clock calls later, for it was set back since, may still be on its way into the status.
-        self.proofs
-            .retain(|known| known.subject != proof.subject || known.at > proof.at);
+        self.proofs.retain(|known| {
+            known.subject != proof.subject || known.has_scim != proof.has_scim || known.at > proof.at
+        });
         self.proofs.push(proof);
     }
 
-    /// `Connected=True` is written for this object and generation.
+    /// A status is written for this object and generation: what it calls good was proven.
     pub(crate) fn check_proof(
         &self,
         uid: &str,
         generation: i64,
         status: &ScimBridgeConnectionStatus,
     ) -> Result<(), Broken> {
-        if !is_true(status, ConditionType::Connected) || status.observed_generation != generation {
+        let is_connected = is_true(status, ConditionType::Connected);
+        let is_good = is_connected || is_true(status, ConditionType::Ready);
+        if !is_good || status.observed_generation != generation {
             return Ok(());
         }
         let is_about = |proof: &&Proof| {
@@ -217,7 +242,8 @@ impl History {
                 requested: _,
                 heard: _,
             } = &proof.subject;
-            proven_uid == uid
+            proof.has_scim == is_connected
+                && proven_uid == uid
                 && *proven_generation == generation
                 && versions.credential == version(status.credential.as_ref())
                 && versions.ca == status.ca
@@ -272,6 +298,7 @@ pub(crate) fn is_true(status: &ScimBridgeConnectionStatus, type_: ConditionType)
 pub(crate) fn check_status(
     before: &ScimBridgeConnectionStatus,
     status: &ScimBridgeConnectionStatus,
+    declared: Option<IdentityProvider>,
     generation: i64,
     now: Timestamp,
 ) -> Result<(), Broken> {
@@ -292,13 +319,17 @@ pub(crate) fn check_status(
     let is = |type_| is_true(status, type_);
     let reason = reason_of(conditions);
     law.unless(reason.is_some(), || "the reason of Ready is unknown".to_owned())?;
-    let class = reason.map(Reason::class);
-    law.unless(is(ConditionType::Ready) == (class == Some(Class::Ok)), || {
-        format!("Ready with reason {reason:?}")
+    let is_off = find(conditions, ConditionType::AuthFailed).is_some_and(|known| known.status == "False")
+        && is(ConditionType::ScimDisabled);
+    let as_declared = declared == Some(IdentityProvider::GoogleWorkspace) && is_off;
+    let is_good = reason.map(Reason::class) == Some(Class::Ok) || as_declared;
+    law.unless(is(ConditionType::Ready) == is_good, || {
+        format!("Ready is {} with reason {reason:?}", is(ConditionType::Ready))
     })?;
-    law.unless(!is(ConditionType::Ready) || is(ConditionType::Connected), || {
-        "Ready without Connected".to_owned()
-    })?;
+    law.unless(
+        !is(ConditionType::Ready) || is(ConditionType::Connected) || as_declared,
+        || "Ready without Connected, and not as declared".to_owned(),
+    )?;
     law.unless(
         !(is(ConditionType::AuthFailed) && is(ConditionType::ScimDisabled)),
         || "AuthFailed and ScimDisabled at once".to_owned(),

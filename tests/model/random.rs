@@ -38,13 +38,15 @@ fn edit() -> impl Strategy<Value = Edit> {
 
 fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![
-        4 => Just(Mode::Up),
+        5 => Just(Mode::Up),
         1 => Just(Mode::ScimOff),
         1 => Just(Mode::Away),
         2 => Just(Mode::Unavailable),
         1 => Just(Mode::Busy),
         1 => Just(Mode::Silent),
         1 => Just(Mode::Stranger),
+        1 => Just(Mode::Unrouted),
+        1 => select(vec![Mode::Edge, Mode::Firewall, Mode::Redirecting, Mode::DefaultCertificate]),
     ]
 }
 

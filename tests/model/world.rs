@@ -29,7 +29,7 @@ use scim_bridge_operator::{
 use crate::{
     bridge::{Bridge, Mode, Reception},
     cluster::{BRIDGE, Cluster, Edit, Event, Named, Object, Refused, name},
-    history::{HEARTBEAT, History, Proof, Refusal, Subject, check_status, is_about, is_true},
+    history::{HEARTBEAT, History, Proof, Refusal, Subject, Unheard, check_status, is_about, is_true},
     law::{Broken, Law},
 };
 
@@ -133,6 +133,8 @@ struct Judged {
     outcome: Outcome,
     /// Whether the key was sent.
     sent: bool,
+    /// Whether no bridge was heard.
+    unheard: bool,
 }
 
 /// A process of the operator.
@@ -354,6 +356,7 @@ impl World {
         });
         self.late.extend(on_their_way);
         self.history.process += 1;
+        self.history.unheard.by_process = 0;
         self.history.own.clear();
         self.history.disturb(self.instant);
     }
@@ -538,7 +541,8 @@ impl World {
         if status.conditions == connection.status.conditions {
             return Ok(None);
         }
-        check_status(&connection.status, &status, generation, self.now)?;
+        let declared = connection.declared();
+        check_status(&connection.status, &status, declared, generation, self.now)?;
         self.write(pass, &status, fate).map(Some)
     }
 
@@ -579,11 +583,20 @@ impl World {
                 heartbeat: HEARTBEAT,
             },
         );
-        check_status(previous, &outcome.status, subject.generation, self.now)?;
+        let declared = pass.connection.declared();
+        check_status(previous, &outcome.status, declared, subject.generation, self.now)?;
         self.check_holding(&pass, &outcome)?;
+        let unheard = pass.order.is_ok() && !self.bridge.mode.is_heard();
+        if unheard {
+            // More than any threshold makes no difference.
+            let by_all = &mut self.history.unheard.by_all;
+            *by_all = (*by_all + 1).min(4);
+            self.check_proof_is_held(&pass, &outcome)?;
+        }
         self.remember(&pass, subject, reception);
         pass.judged = Some(Judged {
             sent: reception != Reception::NotAsked,
+            unheard,
             outcome,
         });
         self.process.passes.push(pass);
@@ -593,11 +606,12 @@ impl World {
     /// Notes what the bridge knows of a probe.
     fn remember(&mut self, pass: &Running, subject: Subject, reception: Reception) {
         let target = pass.target.as_ref();
-        if reception == Reception::Accepted {
+        if matches!(reception, Reception::Accepted | Reception::AcceptedWithoutScim) {
             let interval = target.map_or(Duration::ZERO, |target| target.interval);
             let timeout = target.map_or(Duration::ZERO, |target| target.timeout);
             self.history.proven(Proof {
                 subject: subject.clone(),
+                has_scim: reception == Reception::Accepted,
                 at: self.now,
                 good_for: interval * 2 + timeout + HEARTBEAT,
             });
@@ -643,18 +657,53 @@ impl World {
         })
     }
 
+    /// A pass at which no bridge was heard, before what it does to the count of its process.
+    fn check_proof_is_held(&self, pass: &Running, outcome: &Outcome) -> Result<(), Broken> {
+        let is_good = |status: &ScimBridgeConnectionStatus| {
+            is_true(status, ConditionType::Ready) || is_true(status, ConditionType::Connected)
+        };
+        let previous = pass.job.unwritten.as_deref().unwrap_or(&pass.connection.status);
+        let (credential, ca) = (pass.versions.credential.as_ref(), pass.versions.ca.as_ref());
+        let generation = pass.connection.metadata.generation.unwrap_or_default();
+        let until = previous.valid_until.as_ref().map(|until| until.0);
+        let must_be_held = is_good(previous)
+            && is_about(previous, generation, credential, ca)
+            && until.is_some_and(|until| self.now < until);
+        let is_held = is_good(&outcome.status);
+        let threshold = pass.target.as_ref().map_or(1, |target| target.failure_threshold);
+        let Unheard { by_all, by_process } = self.history.unheard;
+        Law::ProofIsHeld.unless(is_held || !must_be_held || by_all >= threshold, || {
+            format!(
+                "{:?} has withdrawn it at probe {by_all} of {threshold}",
+                outcome.verdict
+            )
+        })?;
+        Law::ProofIsHeld.unless(!is_held || by_process + 1 < threshold, || {
+            format!(
+                "it stands after {} probes, and {threshold} are the threshold",
+                by_process + 1
+            )
+        })
+    }
+
     /// Writes the verdict, if it is worth it, and ends the pass.
     fn report(&mut self, fate: Fate) -> Result<bool, Broken> {
         let Some(at) = self.process.passes.iter().position(|pass| pass.judged.is_some()) else {
             return Ok(false);
         };
         let pass = self.process.passes.remove(at);
-        let Some(Judged { outcome, sent }) = pass.judged.clone() else {
+        let Some(Judged {
+            outcome,
+            sent,
+            unheard,
+        }) = pass.judged.clone()
+        else {
             return Ok(false);
         };
         let (delay, failures) = (outcome.delay, outcome.status.consecutive_failures);
         if outcome.change == Change::Unchanged && pass.job.unwritten.is_none() {
             self.history.tells(pass.number, &pass.subject(), sent);
+            self.history.counts(unheard, true);
             self.finish(Finished::Judged {
                 connection: pass.connection,
                 failures,
@@ -665,11 +714,14 @@ impl World {
         let kept = pass.job.cause == Cause::Unwritten;
         let finished = match self.write(&pass, &outcome.status, fate)? {
             Ok(Reported::Written(written)) if kept => Finished::Written(written),
-            Ok(Reported::Written(connection)) => Finished::Judged {
-                connection,
-                failures,
-                delay,
-            },
+            Ok(Reported::Written(connection)) => {
+                self.history.counts(unheard, true);
+                Finished::Judged {
+                    connection,
+                    failures,
+                    delay,
+                }
+            }
             Ok(Reported::Overtaken) => {
                 self.history.forgets(pass.number);
                 Finished::Overtaken(pass.connection)
@@ -677,6 +729,7 @@ impl World {
             Err(Failed) if kept => Finished::Failed,
             Err(Failed) => {
                 self.process.kept = Some(pass.clone());
+                self.history.counts(unheard, false);
                 Finished::Unwritten {
                     connection: pass.connection,
                     status: Box::new(outcome.status),
@@ -703,6 +756,8 @@ impl World {
         if !fits && object.is_none_or(|object| !object.readable) {
             return Ok(true);
         }
+        // What it says may be less than this process has counted.
+        self.history.unheard.by_process = 0;
         let own = std::mem::take(&mut self.history.own);
         let _ = self.write(&pass, &judged.outcome.status, Fate::Answered)?;
         self.history.own = own;
