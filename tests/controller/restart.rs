@@ -52,7 +52,8 @@ async fn a_refusal_outlives_a_front_and_a_restart() {
     let (bridge, marker) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
     let operator = bed.operator(&[]).await;
     bed.secret("corp", WRONG_KEY).await;
-    bed.connect("corp", &bridge, json!({"interval": "60s"})).await;
+    bed.connect("corp", &bridge, json!({"interval": "60s", "timeout": "60s"}))
+        .await;
     let refused = status(&bed.expect("corp", "False AuthFailed Stalled").await).refused_key_retry_time;
     assert!(refused.is_some());
     bridge.set(|state| state.fault("/ping", bridge_front::Fault::Html));
@@ -73,7 +74,8 @@ async fn a_refusal_outlives_a_front_and_a_restart() {
     assert_eq!(line(&connection), "False AuthFailed Stalled");
     assert!(
         status(&connection).refused_key_retry_time > refused,
-        "it was sent again"
+        "the key was not sent again after {refused:?}: {:?}",
+        status(&connection)
     );
 }
 

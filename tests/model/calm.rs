@@ -109,7 +109,10 @@ impl World {
     /// The class of this truth: a front in place of a bridge that has answered before is transient.
     fn class_of(&self, truth: Reason) -> Class {
         let object = self.cluster.object.as_ref();
-        let has_answered = object.is_some_and(|object| object.status.last_answer_time.is_some());
+        // The operator may know of an answer that could not be written yet.
+        let has_answered = object.is_some_and(|object| object.status.last_answer_time.is_some())
+            || self.history.refusal.is_some()
+            || !self.history.proofs.is_empty();
         let is_of_a_front = matches!(
             truth,
             Reason::NotABridge
