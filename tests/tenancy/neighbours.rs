@@ -137,7 +137,10 @@ async fn what_may_not_be_read_is_not_told_from_what_is_not_there() {
     }
     assert_eq!(told[0], told[1]);
     let text = told[0].to_string();
-    assert!(text.contains("may not read"), "it is said what to do: {text}");
+    assert!(
+        text.contains("RBAC does not allow the operator to read"),
+        "it is said what to do: {text}"
+    );
     assert_eq!(pings(&bridge), 1);
     drop(operator);
 }
