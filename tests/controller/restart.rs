@@ -72,11 +72,9 @@ async fn a_refusal_outlives_a_front_and_a_restart() {
     assert_eq!(operator.probes().await, 1);
     let connection = bed.probe("corp").await;
     assert_eq!(line(&connection), "False AuthFailed Stalled");
-    assert!(
-        status(&connection).refused_key_retry_time > refused,
-        "the key was not sent again after {refused:?}: {:?}",
-        status(&connection)
-    );
+    // Times have whole seconds, and all of this may take less than one.
+    assert!(status(&connection).refused_key_retry_time >= refused);
+    assert_eq!(pings(&bridge), 3, "somebody asked for this one");
 }
 
 /// Thresholds count across restarts: the count is in the status.
