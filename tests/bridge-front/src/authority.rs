@@ -28,6 +28,8 @@ const CERTIFICATE: &str = "ca.crt";
 const CA_DAYS: i64 = 3650;
 /// Clocks of machines that share a demo may differ; a certificate made just now has to hold everywhere.
 const LEEWAY: Duration = Duration::hours(1);
+/// An end lies so much beyond its days: the days that are left are then the same for as long as a test takes.
+const MARGIN: Duration = Duration::hours(12);
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
@@ -273,7 +275,7 @@ fn intermediate(
     parameters.use_authority_key_identifier_extension = true;
     let now = OffsetDateTime::now_utc();
     parameters.not_before = now - Duration::days(91);
-    parameters.not_after = now + Duration::days(days.into());
+    parameters.not_after = now + Duration::days(days.into()) + MARGIN;
     Ok(CertifiedIssuer::signed_by(parameters, key, issuer)?)
 }
 
@@ -309,7 +311,7 @@ fn leaf(profile: Profile, names: &[String]) -> Result<CertificateParams, Authori
     parameters.use_authority_key_identifier_extension = profile != Profile::SelfSigned;
     let now = OffsetDateTime::now_utc();
     (parameters.not_before, parameters.not_after) = match profile {
-        Profile::Valid { days } => (now - LEEWAY, now + Duration::days(days.into())),
+        Profile::Valid { days } => (now - LEEWAY, now + Duration::days(days.into()) + MARGIN),
         Profile::Expired => (now - Duration::days(91), now - Duration::days(1)),
         Profile::NotYetValid => (now + Duration::days(1), now + Duration::days(91)),
         Profile::Intermediate { .. } | Profile::OtherName | Profile::SelfSigned | Profile::OtherAuthority => {
