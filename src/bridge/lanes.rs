@@ -1,4 +1,4 @@
-//! Lanes: one probe at a time to one origin.
+//! Lanes: one probe at a time to one host and port.
 //!
 //! A bridge is a single process with one small cache. However many connections name it, at most one probe of ours is
 //! on its way to it. The others wait in its lane, first come, first served. Four rules hold:
@@ -33,21 +33,18 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use super::{ProbeOrder, Prober, key::untried};
-use crate::domain::{
-    evidence::{Exchange, Reading},
-    target::Origin,
-};
+use super::{ProbeOrder, Prober, key::untried, route::Place};
+use crate::domain::evidence::{Exchange, Reading};
 
 /// A turn that comes this much after a budget is still in time: a probe that uses up an equal budget ends a moment after
 /// it.
 const HANDOVER: Duration = Duration::from_millis(250);
 
-/// Asks bridges, one probe at a time to one origin. Clones share the lanes.
+/// Asks bridges, one probe at a time to one host and port. Clones share the lanes.
 #[derive(Clone)]
 pub struct Lanes {
     prober: Arc<dyn Prober>,
-    lanes: Arc<Mutex<HashMap<Origin, Lane>>>,
+    lanes: Arc<Mutex<HashMap<Place, Lane>>>,
 }
 
 /// Other orders used the lane for as long as this one could wait. The bridge was not asked.
@@ -55,7 +52,7 @@ pub struct Lanes {
 #[error("probes of other connections took the bridge's whole time")]
 pub struct Postponed;
 
-/// The probes of one origin in the order of their turns. The first has its turn.
+/// The probes of one host and port in the order of their turns. The first has its turn.
 type Lane = VecDeque<SharedProbe>;
 
 /// A probe on its way, or waiting for its turn.
@@ -85,8 +82,8 @@ struct Answer<'a> {
 
 /// Takes a probe out of its lane when it ends, in whatever way, and gives the turn to the next.
 struct Guard {
-    lanes: Arc<Mutex<HashMap<Origin, Lane>>>,
-    origin: Origin,
+    lanes: Arc<Mutex<HashMap<Place, Lane>>>,
+    place: Place,
     turn: Arc<SetOnce<Turn>>,
 }
 
@@ -129,7 +126,7 @@ impl Lanes {
     /// Joins the probe of an equal order, or the end of the lane.
     fn join(&self, order: &ProbeOrder) -> (Arc<SetOnce<Turn>>, Shared<Answering>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(order.route.origin.clone()).or_default();
+        let lane = lanes.entry(order.route.place()).or_default();
         let equal = lane
             .iter()
             .filter(|probe| probe.order == *order && !(order.requested && probe.turn.initialized()))
@@ -140,7 +137,7 @@ impl Lanes {
         let turn = Arc::new(SetOnce::new());
         let guard = Guard {
             lanes: Arc::clone(&self.lanes),
-            origin: order.route.origin.clone(),
+            place: order.route.place(),
             turn: Arc::clone(&turn),
         };
         // A task of its own: a panic ends it for all who wait for it. It is stopped when nobody does any more.
@@ -238,7 +235,7 @@ impl Guard {
     /// Takes those whom the answer serves out of the lane.
     fn answer(&self, answer: &Answer<'_>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = lanes.get_mut(&self.origin) {
+        if let Some(lane) = lanes.get_mut(&self.place) {
             lane.retain(|probe| {
                 let waits = !probe.turn.initialized();
                 let served = waits.then(|| answer.serve(&probe.order)).flatten();
@@ -251,12 +248,12 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lane) = lanes.get_mut(&self.origin) else {
+        let Some(lane) = lanes.get_mut(&self.place) else {
             return;
         };
         lane.retain(|probe| !Arc::ptr_eq(&probe.turn, &self.turn));
         if lane.is_empty() {
-            lanes.remove(&self.origin);
+            lanes.remove(&self.place);
         } else {
             begin_first(lane);
         }

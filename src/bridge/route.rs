@@ -1,5 +1,7 @@
 //! The route to a bridge.
 
+use url::Host;
+
 use super::trust::Trust;
 use crate::domain::target::Origin;
 
@@ -12,4 +14,28 @@ pub struct Route {
     pub trust: Trust,
     /// The name that the certificate must be for, where it is not the host's.
     pub server_name: Option<String>,
+}
+
+/// Where a bridge is, however a URL says it: neither a dot at the end of the host nor the scheme makes another bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    host: Host<String>,
+    port: u16,
+}
+
+// === impl Route ===
+
+impl Route {
+    pub(super) fn place(&self) -> Place {
+        let Origin {
+            scheme: _,
+            host,
+            port,
+            is_absolute: _,
+        } = &self.origin;
+        Place {
+            host: host.clone(),
+            port: *port,
+        }
+    }
 }

@@ -16,6 +16,7 @@ use scim_bridge_operator::{
         evidence::{
             Answer, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Phase, Reading, TransportFailure,
         },
+        target::Origin,
         verdict::diagnose,
     },
 };
@@ -303,6 +304,8 @@ async fn who_shares_and_who_waits() {
         order.route.trust = only(authority.ca_pem());
         order
     };
+    let mut dotted = wish("a", 2);
+    dotted.route.origin = Origin::parse("https://scim.example.com.").unwrap();
     let authorities = [
         bridge_front::Authority::new().unwrap(),
         bridge_front::Authority::new().unwrap(),
@@ -391,6 +394,13 @@ async fn who_shares_and_who_waits() {
             ],
             "Connected at 1.0, Connected at 2.0, Connected at 3.0, Connected at 2.0",
             3,
+        ),
+        (
+            "the same host, written with a dot at its end",
+            quick,
+            vec![wish("a", 2), dotted],
+            "Connected at 1.0, Connected at 2.0",
+            2,
         ),
         (
             "silent, another name to verify",
