@@ -10,6 +10,7 @@ use scim_bridge_operator::{
     },
     domain::{
         conditions::{find, reason_of},
+        schedule::Seen,
         status::{Versions, version},
     },
 };
@@ -29,7 +30,7 @@ pub(crate) struct Subject {
     pub(crate) versions: Versions,
     pub(crate) requested: Option<String>,
     /// What the watch had told of the next key's Secret: that leads to a probe, which may find it gone again.
-    pub(crate) heard: Option<ObjectVersion>,
+    pub(crate) heard: Seen,
 }
 
 impl Subject {
@@ -41,7 +42,7 @@ impl Subject {
                 ..subject.versions.clone()
             },
             requested: None,
-            heard: None,
+            heard: Seen::Unknown,
             ..subject.clone()
         };
         of(self) == of(other)
@@ -49,11 +50,11 @@ impl Subject {
 
     /// Whether somebody asks for a check of the same key since `before`, or its next key's Secret has changed.
     fn is_asked_since(&self, before: &Self) -> bool {
-        let is_known = [&before.heard, &before.versions.next_credential, &None].contains(&&self.heard);
         // Values of the annotation may come back, and each change of it is a request.
         self.requested != before.requested
             || self.versions.next_credential != before.versions.next_credential
-            || !is_known
+            // What was read already under a verdict that was held is not judged yet.
+            || (self.heard != Seen::Unknown && self.heard != before.heard)
     }
 }
 
@@ -214,7 +215,7 @@ impl History {
 
     /// The bridge has answered a SCIM request with this key.
     pub(crate) fn proven(&mut self, mut proof: Proof) {
-        proof.subject.heard = None;
+        proof.subject.heard = Seen::Unknown;
         // One that the clock calls later, for it was set back since, may still be on its way into the status.
         self.proofs.retain(|known| {
             known.subject != proof.subject || known.has_scim != proof.has_scim || known.at > proof.at

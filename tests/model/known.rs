@@ -108,6 +108,28 @@ fn a_refused_key_rests() {
             &[rehearses, REFUSED, STRANGER, next_key_changes, CHECK, UP],
         ),
         (
+            "the next key changes when its hour is over, and is read before that is heard",
+            &[
+                rehearses,
+                REFUSED,
+                seventy_minutes,
+                next_key_changes,
+                &[Step::Begin(Fate::Answered)],
+                UNAVAILABLE,
+            ],
+        ),
+        (
+            "the next key goes when its hour is over, and that is read before it is heard",
+            &[
+                rehearses,
+                REFUSED,
+                seventy_minutes,
+                next_key_goes,
+                &[Step::Begin(Fate::Answered)],
+                UNAVAILABLE,
+            ],
+        ),
+        (
             "the next key comes, and goes before it is read",
             &[
                 REFUSED,

@@ -13,7 +13,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ObjectVersion, ScimBridgeConnectionStatus},
+        v1alpha1::ScimBridgeConnectionStatus,
         vocabulary::{Class, ConditionType, Reason},
     },
     controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
@@ -119,6 +119,8 @@ struct Running {
     judged: Option<Judged>,
     /// Whether the process had heard, when the pass began, of a status that tells when a refused key was sent last.
     was_told: bool,
+    /// What the process had heard of the next key's Secret when the pass began.
+    heard: Seen,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +147,8 @@ struct Process {
     listed: bool,
     connections: VecDeque<Event>,
     others: VecDeque<(Named, Seen)>,
+    /// What was heard last of the next key's Secret.
+    next_key: Seen,
     passes: Vec<Running>,
     /// The pass whose verdict could not be written.
     kept: Option<Running>,
@@ -398,39 +402,35 @@ impl World {
         let Some((named, seen)) = self.process.others.pop_front() else {
             return false;
         };
-        self.process.registry.see(&named.reference(), seen);
+        self.process.see(named, seen);
         self.history.disturb(self.instant);
         true
     }
 
     fn relist(&mut self) -> bool {
-        let Process {
-            registry,
-            listed,
-            connections,
-            others,
-            ..
-        } = &mut self.process;
-        if !*listed {
+        let process = &mut self.process;
+        if !process.listed {
             return false;
         }
-        connections.clear();
-        others.clear();
+        process.connections.clear();
+        process.others.clear();
         let mut keys = HashSet::new();
         if let Some(object) = &self.cluster.object {
-            registry.apply(&name(), object.read(), self.now, self.instant);
+            process
+                .registry
+                .apply(&name(), object.read(), self.now, self.instant);
             keys.insert(name());
         }
-        registry.retain(None, &keys);
+        process.registry.retain(None, &keys);
         let mut references = HashSet::new();
         for named in Named::ALL {
             if let seen @ Seen::Present(_) = self.cluster.seen(named) {
-                registry.see(&named.reference(), seen);
+                process.see(named, seen);
                 references.insert(named.reference());
             }
         }
         for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
-            registry.see_no_others(kind, None, &references);
+            process.registry.see_no_others(kind, None, &references);
         }
         self.history.disturb(self.instant);
         true
@@ -472,6 +472,7 @@ impl World {
             order: Err(Obstacle::InvalidSpec(InvalidSpec::Form)),
             judged: None,
             was_told: self.history.is_told() && self.process.connections.is_empty(),
+            heard: self.process.next_key.clone(),
             job,
         };
         let current = self.cluster.object.as_ref().map(Object::read);
@@ -985,7 +986,7 @@ impl Running {
             generation: metadata.generation.unwrap_or_default(),
             versions: self.versions.clone(),
             requested: self.job.connection.requested(),
-            heard: self.job.seen[2].as_ref().map(ObjectVersion::from),
+            heard: self.heard.clone(),
         }
     }
 }
@@ -999,6 +1000,7 @@ impl Process {
             listed: false,
             connections: VecDeque::new(),
             others: VecDeque::new(),
+            next_key: Seen::Unknown,
             passes: Vec::new(),
             kept: None,
         };
@@ -1016,6 +1018,13 @@ impl Process {
             self.others
                 .extend(Named::ALL.map(|named| (named, cluster.seen(named))));
         }
+    }
+
+    fn see(&mut self, named: Named, seen: Seen) {
+        if named == Named::NextKey {
+            self.next_key = seen.clone();
+        }
+        self.registry.see(&named.reference(), seen);
     }
 
     fn tell(&mut self, event: Event) {
