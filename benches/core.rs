@@ -7,18 +7,21 @@ use std::{hint::black_box, time::Duration};
 use criterion::{Criterion, criterion_group, criterion_main};
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
-    api::v1alpha1::{
+    api::connection::{
         ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus,
     },
     domain::{
-        evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Obstacle, Reading,
-            TransportFailure,
+        connection::{
+            evidence::{
+                Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading,
+                TransportFailure,
+            },
+            status::{Observation, Versions, next_status},
+            target::Target,
+            verdict::diagnose,
         },
-        schedule::{Dependency, Seen, Situation, due},
-        status::{Pass, Versions, next_status},
-        target::Target,
-        verdict::diagnose,
+        schedule::{Situation, due},
+        watched::{Dependency, Seen},
     },
 };
 use serde_json::json;
@@ -92,7 +95,7 @@ fn representative() -> [Evidence; 6] {
             ..Exchange::default()
         }),
         of(healthy(), Reading::Answered(Answer::ServerError(500))),
-        Evidence::Blocked(Obstacle::SecretNotFound),
+        Evidence::Blocked(Blocker::SecretNotFound),
     ]
 }
 
@@ -103,8 +106,8 @@ fn version(number: u32) -> ObjectVersion {
     }
 }
 
-fn pass<'a>(target: &'a Target, evidence: &'a Evidence, now: Timestamp) -> Pass<'a> {
-    Pass {
+fn pass<'a>(target: &'a Target, evidence: &'a Evidence, now: Timestamp) -> Observation<'a> {
+    Observation {
         uid: "2a6d1c1e-0000-4000-8000-000000000001",
         generation: 1,
         declared: Some(IdentityProvider::Okta),

@@ -8,8 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use scim_bridge_operator::{
-    api::v1alpha1::ScimBridgeConnection,
-    bridge::documents::{read_health, read_list},
+    api::connection::ScimBridgeConnection,
+    bridge::probe::documents::{read_health, read_list},
 };
 use serde_json::{Value, json};
 

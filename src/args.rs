@@ -11,8 +11,8 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use crate::{
-    api::{duration::HumanDuration, v1alpha1::IdentityProvider},
-    bridge::{
+    api::{connection::IdentityProvider, duration::HumanDuration},
+    bridge::wire::{
         address::{HostPattern, covers_everything, parse_network},
         proxy::{Exception, ProxyUrl},
     },
@@ -243,7 +243,7 @@ pub enum OutputFormat {
 
 /// Where the program works, and what it needs there: `run` stands on it, `preflight` examines it.
 #[derive(Clone, Debug, Args)]
-pub struct Footing {
+pub struct Scope {
     /// Namespaces to watch, separated by commas; all where none is given.
     #[arg(long, env = "NAMESPACES", value_parser = namespace, value_delimiter = ',', help_heading = "Scope")]
     pub namespaces: Vec<String>,
@@ -272,7 +272,7 @@ pub struct Footing {
 pub struct PreflightArguments {
     /// What is examined.
     #[command(flatten)]
-    pub footing: Footing,
+    pub scope: Scope,
 
     /// Address of a running operator's admin server, for instance `http://scim-bridge-operator.NAMESPACE.svc:8080`:
     /// it has to be ready.
@@ -361,7 +361,7 @@ impl Addresses {
 pub struct RunArguments {
     /// Where it works.
     #[command(flatten)]
-    pub footing: Footing,
+    pub scope: Scope,
 
     /// Watch only connections with these labels (for instance `scimbridge.dev/shard=a`).
     #[arg(long, env = "WATCH_LABEL_SELECTOR", help_heading = "Scope")]
@@ -563,9 +563,9 @@ mod tests {
         let Command::Run(run) = Arguments::parse_from(line.split_whitespace()).command else {
             panic!()
         };
-        assert_eq!(run.footing.namespaces, ["a", "b"]);
+        assert_eq!(run.scope.namespaces, ["a", "b"]);
         assert_eq!(run.addresses.allow_cidrs.len(), 2);
-        assert!(!run.footing.leader_elect);
+        assert!(!run.scope.leader_elect);
         assert_eq!(run.admin_addr, AdminAddress::Every(9090));
         assert_eq!(run.heartbeat, Duration::from_mins(1));
     }

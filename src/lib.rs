@@ -4,22 +4,26 @@
 //!              resolve            probe              diagnose            report
 //! connection ──────────▶ order ──────────▶ evidence ──────────▶ verdict ──────────▶ status
 //!   (watch)    Secret,     │     bridge       │       pure         │     one apply
-//!              CA object   └── or obstacle ───┘     conditions     └── and the next time
+//!              CA object   └── or blocker ───┘     conditions     └── and the next time
 //! ```
 //!
 //! A pass runs only where [`domain::schedule::due`] says so. Imports go one way:
 //! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]; [`clock`], [`metrics`]
-//! and [`tenure`] stand beside.
+//! and [`leadership`] stand beside.
 
 pub mod api;
 pub mod args;
 pub mod bridge;
 pub mod check;
 pub mod clock;
+pub mod cluster;
 pub mod controller;
 pub mod domain;
+pub mod leadership;
 pub mod metrics;
 pub mod process;
 pub mod settings;
-pub mod tenure;
 pub mod traces;
+
+mod limiter;
+mod report;

@@ -16,8 +16,8 @@ use url::Url;
 
 use crate::{
     api::duration::{HumanDuration, InvalidDuration},
-    bridge::proxy::server_url,
-    domain::target,
+    bridge::wire::proxy::server_url,
+    domain::connection::target,
 };
 
 // === Names ===

@@ -19,9 +19,9 @@ use proptest::{prelude::*, sample, strategy::ValueTree as _, test_runner::TestRu
 use scim_bridge_operator::{
     api::{
         FIELD_MANAGER, REQUESTED_AT_ANNOTATION,
-        v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionSpec},
+        connection::{ScimBridgeConnection, ScimBridgeConnectionSpec},
     },
-    domain::target::{InvalidSpec, Origin, Target},
+    domain::connection::target::{InvalidSpec, Origin, Target},
 };
 use serde_json::{Map, Value, json};
 use testbed::{Cluster, Failure, cluster::Namespace, wait};

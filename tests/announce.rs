@@ -11,19 +11,19 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
-        vocabulary::{Class, ConditionType, Reason},
+        connection::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
+        vocabulary::{Class, ConditionType, EventType, Reason},
     },
-    domain::{
-        announce::{Action, Announcement, News, Subject, Tone, announcements},
+    domain::connection::{
+        announce::{Announcement, EventAction, EventReason, Subject, announcements},
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Obstacle, Phase, Reading, TransportFailure,
+            Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
+            Member, Phase, Reading, TransportFailure,
         },
-        status::{Pass, Versions, next_status, progressing},
+        status::{Observation, Versions, next_status, progressing},
         target::InvalidSpec,
-        verdict::Hindrance,
+        verdict::PendingCause,
     },
 };
 
@@ -34,9 +34,9 @@ const DAY: i64 = 86_400;
 #[derive(Clone, Debug)]
 enum Step {
     /// A pass finds this.
-    Pass(Box<Evidence>),
+    Reconcile(Box<Evidence>),
     /// A new specification whose first probe takes long, or cannot be done.
-    Announced(Option<Hindrance>),
+    Announced(Option<PendingCause>),
     /// The operator starts anew: all that it knows is what was written.
     Restart,
     /// The clock is set by so many seconds.
@@ -66,12 +66,12 @@ impl Life {
     fn take(&mut self, step: &Step) -> Vec<Announcement> {
         self.now += Duration::from_mins(1);
         let next = match step {
-            Step::Pass(evidence) => {
+            Step::Reconcile(evidence) => {
                 let key = ObjectVersion {
                     uid: "secret".to_owned(),
                     resource_version: "1".to_owned(),
                 };
-                let pass = Pass {
+                let pass = Observation {
                     uid: "9f0c",
                     generation: self.generation,
                     declared: Some(IdentityProvider::Okta),
@@ -90,9 +90,9 @@ impl Life {
                 };
                 next_status(&self.status, &pass).status
             }
-            Step::Announced(hindrance) => {
+            Step::Announced(pending_cause) => {
                 self.generation += 1;
-                progressing(&self.status, *hindrance, self.generation, self.now)
+                progressing(&self.status, *pending_cause, self.generation, self.now)
             }
             Step::Restart => {
                 let written = serde_json::to_string(&self.status).unwrap();
@@ -144,11 +144,11 @@ fn certificate(days: i64) -> Certificate {
 }
 
 fn pass(exchange: Exchange) -> Step {
-    Step::Pass(Box::new(Evidence::Probed(exchange)))
+    Step::Reconcile(Box::new(Evidence::Probed(exchange)))
 }
 
-fn blocked(obstacle: Obstacle) -> Step {
-    Step::Pass(Box::new(Evidence::Blocked(obstacle)))
+fn blocked(blocker: Blocker) -> Step {
+    Step::Reconcile(Box::new(Evidence::Blocked(blocker)))
 }
 
 fn well() -> Step {
@@ -217,8 +217,8 @@ fn rehearsed(trial: KeyTrial) -> Step {
 /// `Warning AuthFailed Probe ApiKeySecret`: type, reason, action, and what it is about.
 fn line(announcement: &Announcement) -> String {
     let Announcement {
-        tone,
-        news,
+        type_,
+        reason,
         action,
         note,
         subject,
@@ -228,8 +228,8 @@ fn line(announcement: &Announcement) -> String {
         "the API's limit: {note:?}"
     );
     let subject = subject.map(|subject| format!(" {subject:?}"));
-    let (tone, news, action) = (tone.as_str(), news.as_str(), action.as_str());
-    format!("{tone} {news} {action}{}", subject.unwrap_or_default())
+    let (type_, reason, action) = (type_.as_str(), reason.as_str(), action.as_str());
+    format!("{type_} {reason} {action}{}", subject.unwrap_or_default())
 }
 
 /// Each row: what has happened before, the step, and what it announces.
@@ -253,8 +253,8 @@ fn assert_rows(rows: impl IntoIterator<Item = (&'static str, Vec<Step>, Step, &'
 fn verdicts() {
     let connected = "Normal Connected Probe";
     let refusal = "Warning AuthFailed Probe ApiKeySecret";
-    let absent = blocked(Obstacle::SecretNotFound);
-    let invalid = |why| blocked(Obstacle::InvalidSpec(why));
+    let absent = blocked(Blocker::SecretNotFound);
+    let invalid = |why| blocked(Blocker::InvalidSpec(why));
     assert_rows([
         ("first, good", vec![], well(), ""),
         ("first, good at last", vec![Step::Announced(None)], well(), ""),
@@ -284,13 +284,13 @@ fn verdicts() {
         (
             "no rights",
             vec![],
-            Step::Announced(Some(Hindrance::Forbidden)),
+            Step::Announced(Some(PendingCause::Forbidden)),
             "Warning Progressing Resolve",
         ),
         (
             "no rights, seen late",
             vec![Step::Announced(None)],
-            Step::Announced(Some(Hindrance::Forbidden)),
+            Step::Announced(Some(PendingCause::Forbidden)),
             "Warning Progressing Resolve",
         ),
         (
@@ -326,13 +326,13 @@ fn verdicts() {
         (
             "a CA",
             vec![well()],
-            blocked(Obstacle::CaInvalid(CaFault::Empty)),
+            blocked(Blocker::CaInvalid(CaFault::Empty)),
             "Warning CaInvalid Resolve CaObject",
         ),
         (
             "consent",
             vec![well()],
-            blocked(Obstacle::ConsentMissing),
+            blocked(Blocker::ConsentMissing),
             "Warning ConsentMissing Resolve ApiKeySecret",
         ),
     ]);
@@ -428,7 +428,7 @@ fn certificates() {
 fn rehearsals() {
     let accepted = "Normal KeyAccepted Rehearse NextApiKeySecret";
     let refusal = "Warning KeyRefused Rehearse NextApiKeySecret";
-    let absent = KeyTrial::Unusable(Obstacle::SecretNotFound);
+    let absent = KeyTrial::Unusable(Blocker::SecretNotFound);
     assert_rows([
         ("accepted", vec![well()], rehearsed(KeyTrial::Accepted), accepted),
         ("refused", vec![well()], rehearsed(KeyTrial::Refused), refusal),
@@ -439,9 +439,9 @@ fn rehearsals() {
             "Warning SecretNotFound Rehearse NextApiKeySecret",
         ),
         (
-            "another obstacle",
+            "another blocker",
             vec![rehearsed(absent)],
-            rehearsed(KeyTrial::Unusable(Obstacle::ConsentMissing)),
+            rehearsed(KeyTrial::Unusable(Blocker::ConsentMissing)),
             "Warning ConsentMissing Rehearse NextApiKeySecret",
         ),
         (
@@ -490,12 +490,12 @@ fn step() -> impl Strategy<Value = Step> {
         rehearsed(KeyTrial::Accepted),
         rehearsed(KeyTrial::Refused),
         rehearsed(KeyTrial::Undecided),
-        rehearsed(KeyTrial::Unusable(Obstacle::ApiKeyMalformed)),
-        blocked(Obstacle::SecretNotFound),
-        blocked(Obstacle::CaNotFound),
-        blocked(Obstacle::InvalidSpec(InvalidSpec::Path)),
+        rehearsed(KeyTrial::Unusable(Blocker::ApiKeyMalformed)),
+        blocked(Blocker::SecretNotFound),
+        blocked(Blocker::CaNotFound),
+        blocked(Blocker::InvalidSpec(InvalidSpec::Path)),
         Step::Announced(None),
-        Step::Announced(Some(Hindrance::ApiServer)),
+        Step::Announced(Some(PendingCause::ApiServer)),
         Step::Restart,
         Step::Clock(-3600),
         Step::Clock(30 * DAY),
@@ -538,7 +538,7 @@ proptest! {
                 find(&status.conditions, ConditionType::Ready).map(|ready| (ready.status.clone(), ready.reason.clone()))
             };
             let of_ready = told.iter().filter(|a| {
-                matches!(a.news, News::Verdict(_)) && a.subject != Some(Subject::NextApiKeySecret)
+                matches!(a.reason, EventReason::Verdict(_)) && a.subject != Some(Subject::NextApiKeySecret)
             });
             let of_ready: Vec<_> = of_ready.collect();
             prop_assert!(of_ready.len() <= 1);
@@ -550,16 +550,16 @@ proptest! {
             }
             if let Some(announced) = of_ready.first() {
                 let reason = reason_of(&after.conditions).unwrap();
-                prop_assert_eq!(announced.news, News::Verdict(reason));
+                prop_assert_eq!(announced.reason, EventReason::Verdict(reason));
                 if reason != Reason::Progressing {
-                    prop_assert_eq!(announced.tone == Tone::Normal, class_of(&after.conditions) == Class::Ok);
+                    prop_assert_eq!(announced.type_ == EventType::Normal, class_of(&after.conditions) == Class::Ok);
                 }
             }
             for announcement in &told {
                 line(announcement);
                 let again = told.iter().filter(|other| *other == announcement);
                 prop_assert_eq!(again.count(), 1, "told twice");
-                prop_assert_eq!(announcement.action == Action::Rehearse,
+                prop_assert_eq!(announcement.action == EventAction::Rehearse,
                     announcement.subject == Some(Subject::NextApiKeySecret));
             }
         }
@@ -578,7 +578,7 @@ proptest! {
             life.take(step);
         }
         // A new specification each time is no routine, nor is a clock that is set.
-        prop_assume!(matches!(last, Step::Pass(_)));
+        prop_assume!(matches!(last, Step::Reconcile(_)));
         life.take(&last);
         for round in 0..1000 {
             let told = life.take(&last);

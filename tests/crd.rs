@@ -15,7 +15,7 @@ use std::{
 
 use scim_bridge_operator::api::{
     self,
-    v1alpha1::ScimBridgeConnectionStatus,
+    connection::ScimBridgeConnectionStatus,
     vocabulary::{Class, Reason},
 };
 use serde_json::{Value, json};

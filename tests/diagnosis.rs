@@ -12,17 +12,17 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
+        connection::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{ConditionType, Reason},
     },
-    domain::{
+    domain::connection::{
         conditions::find,
         evidence::{
-            Answer, CaFault, Certificate, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
-            HealthReport, KeyTrial, Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault,
+            Answer, Blocker, CaFault, Certificate, ChainFault, Component, DateFault, DnsFault, Evidence,
+            Exchange, HealthReport, KeyTrial, Member, NameFault, Phase, Reading, Roots, TlsFault,
             TransportFailure,
         },
-        status::{Pass, Versions, next_status},
+        status::{Observation, Versions, next_status},
         target::{InvalidSpec, Target},
     },
 };
@@ -47,7 +47,7 @@ fn seen(declared: Option<IdentityProvider>, evidence: &Evidence) -> String {
             observed_generation: -1,
             ..Default::default()
         },
-        &Pass {
+        &Observation {
             uid: "uid",
             generation: 1,
             declared,
@@ -111,7 +111,7 @@ fn changing_life(probes: &[(i64, &str, Evidence)]) -> Vec<String> {
         };
         let outcome = next_status(
             &status,
-            &Pass {
+            &Observation {
                 uid: "uid",
                 generation: *generation,
                 declared: OKTA,
@@ -336,16 +336,16 @@ fn scim_is_not_there() {
 #[test]
 fn a_declaration_proves_nothing() {
     let failures = TransportFailure::ALL.map(|failure| pinged(Reading::Failed(failure)));
-    let obstacles = [
-        Obstacle::SecretNotFound,
-        Obstacle::SecretKeyMissing,
-        Obstacle::HostDenied,
-        Obstacle::CaInvalid(CaFault::Frame),
+    let blockers = [
+        Blocker::SecretNotFound,
+        Blocker::SecretKeyMissing,
+        Blocker::HostDenied,
+        Blocker::CaInvalid(CaFault::Frame),
     ];
     let refused = probed(answered(Unauthorized), answered(Unauthorized));
     for evidence in failures
         .into_iter()
-        .chain(obstacles.map(Evidence::Blocked))
+        .chain(blockers.map(Evidence::Blocked))
         .chain([pinged(Reading::NotSent), pinged(answered(Foreign)), refused])
     {
         let line = seen(GOOGLE, &evidence);
@@ -452,47 +452,47 @@ fn something_is_missing_on_our_side() {
     let rows = [
         // Objects of the same apply may still be on their way.
         (
-            Obstacle::SecretNotFound,
+            Blocker::SecretNotFound,
             "False SecretNotFound False Unknown Unknown + Reconciling",
         ),
         (
-            Obstacle::CaNotFound,
+            Blocker::CaNotFound,
             "False CaNotFound False Unknown Unknown + Reconciling",
         ),
         (
-            Obstacle::SecretKeyMissing,
+            Blocker::SecretKeyMissing,
             "False SecretKeyMissing False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::ApiKeyMalformed,
+            Blocker::ApiKeyMalformed,
             "False ApiKeyMalformed False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::CaInvalid(CaFault::Frame),
+            Blocker::CaInvalid(CaFault::Frame),
             "False CaInvalid False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::InvalidSpec(InvalidSpec::Url),
+            Blocker::InvalidSpec(InvalidSpec::Url),
             "False InvalidSpec False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::HostDenied,
+            Blocker::HostDenied,
             "False HostDenied False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::ConsentMissing,
+            Blocker::ConsentMissing,
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::ConsentMalformed,
+            Blocker::ConsentMalformed,
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
     ];
-    assert_rows(rows.map(|(obstacle, expected)| (OKTA, Evidence::Blocked(obstacle), expected)));
+    assert_rows(rows.map(|(blocker, expected)| (OKTA, Evidence::Blocked(blocker), expected)));
     // A declaration is no evidence.
     assert_rows([(
         GOOGLE,
-        Evidence::Blocked(Obstacle::ApiKeyMalformed),
+        Evidence::Blocked(Blocker::ApiKeyMalformed),
         "False ApiKeyMalformed False Unknown Unknown + Stalled",
     )]);
 }

@@ -26,15 +26,15 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{
+        connection::{
             ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
         },
         vocabulary::Reason,
     },
-    domain::{
+    domain::connection::{
         evidence::{
-            Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, HealthReport,
-            Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault, TransportFailure as Failure,
+            Answer, Blocker, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
+            HealthReport, Member, NameFault, Phase, Reading, Roots, TlsFault, TransportFailure as Failure,
         },
         status::{Pass, Versions, next_status},
         target::{InvalidSpec, Origin, Target},
@@ -177,7 +177,7 @@ fn rows() -> Vec<Row> {
         });
     };
     let blocked = Evidence::Blocked;
-    let twice = |obstacle| [blocked(obstacle), blocked(obstacle)];
+    let twice = |blocker| [blocked(blocker), blocked(blocker)];
 
     add("connected", OKTA, &[connected()], GOOD);
     add("connected-again", OKTA, &[connected(), connected()], GOOD);
@@ -223,46 +223,46 @@ fn rows() -> Vec<Row> {
     add(
         "secret-not-found-in-grace",
         OKTA,
-        &[blocked(Obstacle::SecretNotFound)],
+        &[blocked(Blocker::SecretNotFound)],
         TRANSIENT,
     );
-    add("secret-not-found", OKTA, &twice(Obstacle::SecretNotFound), ACTION);
+    add("secret-not-found", OKTA, &twice(Blocker::SecretNotFound), ACTION);
     add(
         "secret-key-missing",
         OKTA,
-        &[blocked(Obstacle::SecretKeyMissing)],
+        &[blocked(Blocker::SecretKeyMissing)],
         ACTION,
     );
     add(
         "api-key-malformed",
         OKTA,
-        &[blocked(Obstacle::ApiKeyMalformed)],
+        &[blocked(Blocker::ApiKeyMalformed)],
         ACTION,
     );
     add(
         "ca-not-found-in-grace",
         OKTA,
-        &[blocked(Obstacle::CaNotFound)],
+        &[blocked(Blocker::CaNotFound)],
         TRANSIENT,
     );
-    add("ca-not-found", OKTA, &twice(Obstacle::CaNotFound), ACTION);
+    add("ca-not-found", OKTA, &twice(Blocker::CaNotFound), ACTION);
     add(
         "ca-invalid",
         OKTA,
-        &[blocked(Obstacle::CaInvalid(CaFault::Frame))],
+        &[blocked(Blocker::CaInvalid(CaFault::Frame))],
         ACTION,
     );
     add(
         "invalid-spec",
         OKTA,
-        &[blocked(Obstacle::InvalidSpec(InvalidSpec::Url))],
+        &[blocked(Blocker::InvalidSpec(InvalidSpec::Url))],
         ACTION,
     );
-    add("host-denied", OKTA, &[blocked(Obstacle::HostDenied)], ACTION);
+    add("host-denied", OKTA, &[blocked(Blocker::HostDenied)], ACTION);
     add(
         "consent-missing",
         OKTA,
-        &[blocked(Obstacle::ConsentMissing)],
+        &[blocked(Blocker::ConsentMissing)],
         ACTION,
     );
     add(
@@ -346,7 +346,7 @@ fn rows() -> Vec<Row> {
         ("google-connect-failed", vec![failure()], TRANSIENT),
         (
             "google-secret-not-found",
-            twice(Obstacle::SecretNotFound).to_vec(),
+            twice(Blocker::SecretNotFound).to_vec(),
             ACTION,
         ),
     ] {

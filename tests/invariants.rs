@@ -17,28 +17,30 @@ use proptest::{
 };
 use scim_bridge_operator::{
     api::{
-        duration::HumanDuration,
-        v1alpha1::{
+        connection::{
             ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus,
         },
+        duration::HumanDuration,
         vocabulary::{Class, ConditionType, Truth},
     },
-    bridge::stages::Layer,
+    bridge::wire::stages::Layer,
     check::steps::{self as way, Mark, Reached, walk},
     domain::{
-        conditions::{class_of, find, reason_of},
-        evidence::{
-            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Obstacle, Reading, TransportFailure,
+        connection::{
+            conditions::{class_of, find, reason_of},
+            evidence::{
+                Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
+                Member, Reading, TransportFailure,
+            },
+            status::{Change, Observation, Versions, next_status, progressing},
+            target::{InvalidSpec, Target},
+            verdict::diagnose,
         },
         schedule::{
-            Cause, Dependency, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Seen, Situation,
-            due, pace_of,
+            Cause, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Situation, due, pace_of,
         },
-        status::{Change, Pass, Versions, next_status, progressing},
-        target::{InvalidSpec, Target},
-        verdict::diagnose,
+        watched::{Dependency, Seen},
     },
 };
 
@@ -125,19 +127,19 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 retry_after: retry_after.map(Duration::from_secs),
             },
         );
-    let mut obstacles = CaFault::ALL.map(Obstacle::CaInvalid).to_vec();
-    obstacles.extend([
-        Obstacle::InvalidSpec(InvalidSpec::Path),
-        Obstacle::HostDenied,
-        Obstacle::SecretNotFound,
-        Obstacle::SecretKeyMissing,
-        Obstacle::ApiKeyMalformed,
-        Obstacle::ConsentMissing,
-        Obstacle::ConsentMalformed,
-        Obstacle::CaNotFound,
+    let mut blockers = CaFault::ALL.map(Blocker::CaInvalid).to_vec();
+    blockers.extend([
+        Blocker::InvalidSpec(InvalidSpec::Path),
+        Blocker::HostDenied,
+        Blocker::SecretNotFound,
+        Blocker::SecretKeyMissing,
+        Blocker::ApiKeyMalformed,
+        Blocker::ConsentMissing,
+        Blocker::ConsentMalformed,
+        Blocker::CaNotFound,
     ]);
-    let obstacle = select(obstacles);
-    prop_oneof![1 => obstacle.prop_map(Evidence::Blocked), 3 => exchange.prop_map(Evidence::Probed)]
+    let blocker = select(blockers);
+    prop_oneof![1 => blocker.prop_map(Evidence::Blocked), 3 => exchange.prop_map(Evidence::Probed)]
 }
 
 fn identity_provider() -> impl Strategy<Value = Option<IdentityProvider>> {
@@ -307,7 +309,7 @@ proptest! {
                     }
                 }
                 Step::Probe(evidence) => {
-                    let pass = Pass {
+                    let pass = Observation {
                         uid: "9f0c",
                         generation,
                         declared,
@@ -366,7 +368,7 @@ proptest! {
         let target = target(declared, 300, 3);
         let fresh = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
         let start = Timestamp::from_second(START).unwrap();
-        let pass = |now, failures_before| Pass {
+        let pass = |now, failures_before| Observation {
             uid: "9f0c", generation: 1, declared, target: Some(&target), versions: Versions::default(),
             requested: None, failures_before, evidence: &evidence, now, late: Duration::ZERO, early: Duration::ZERO, heartbeat: HEARTBEAT,
         };
@@ -409,7 +411,7 @@ proptest! {
                 let rested = Duration::try_from(now.duration_since(sent)).unwrap();
                 prop_assert!(rested + Duration::from_secs(1) >= REFUSED_KEY_INTERVAL * 9 / 10, "{:?}", rested);
             }
-            let outcome = next_status(&status, &Pass {
+            let outcome = next_status(&status, &Observation {
                 uid: "9f0c", generation: 1, declared: None, target: Some(&target),
                 versions: Versions { credential: Some(version(1)), ..Versions::default() },
                 requested: None, failures_before: status.consecutive_failures, evidence, now,
@@ -591,7 +593,7 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
     let target = target(None, 300, 1);
     let start = Timestamp::from_second(START).unwrap();
     let minutes = Duration::from_mins;
-    let pass = |evidence, now| Pass {
+    let pass = |evidence, now| Observation {
         uid: "9f0c",
         generation: 1,
         declared: None,
@@ -640,11 +642,11 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
     };
     let now = start + minutes(10);
     let (kept, renewed, gone) = (Some(first), Some(first + minutes(10)), None);
-    let of = |evidence| Pass {
+    let of = |evidence| Observation {
         early: Duration::try_from(first.duration_since(now)).unwrap(),
         ..pass(evidence, now)
     };
-    let with = |versions: Versions| Pass {
+    let with = |versions: Versions| Observation {
         versions,
         ..of(&unavailable)
     };
@@ -657,7 +659,7 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
     let lost = answers(Answer::NotFound, Answer::NotFound);
     let off = answers(Answer::Document(HealthReport::default()), Answer::NotFound);
     let accepted = answers(Answer::Document(HealthReport::default()), Answer::Document(3));
-    let denied = Evidence::Blocked(Obstacle::HostDenied);
+    let denied = Evidence::Blocked(Blocker::HostDenied);
     for (what, previous, pass, expected) in [
         ("refused again", &before.status, of(&refused), renewed),
         ("sent to a proxy", &before.status, of(&unavailable), renewed),
@@ -671,7 +673,7 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
         (
             "another specification",
             &before.status,
-            Pass {
+            Observation {
                 generation: 2,
                 ..of(&unavailable)
             },
@@ -735,7 +737,7 @@ fn a_grace_ends_whatever_came_before() {
         ping: Reading::Failed(TransportFailure::Connect),
         ..Exchange::default()
     });
-    let missing = Evidence::Blocked(Obstacle::SecretNotFound);
+    let missing = Evidence::Blocked(Blocker::SecretNotFound);
     let seconds = Duration::from_secs;
     for (evidence, after, expected) in [
         (&unreachable, seconds(0), "Reconciling"),
@@ -746,7 +748,7 @@ fn a_grace_ends_whatever_came_before() {
         let now = start + after;
         let outcome = next_status(
             &status,
-            &Pass {
+            &Observation {
                 uid: "9f0c",
                 generation: 1,
                 declared: None,

@@ -15,16 +15,18 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+        connection::{
+            ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
+        },
         vocabulary::{ConditionType, Reason},
     },
-    bridge::stages::{Layer, Observer as _, Stage},
-    domain::{
+    bridge::wire::stages::{Layer, Observer as _, Stage},
+    domain::connection::{
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member, Obstacle,
+            Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
             Reading,
         },
-        status::{Change, Pass, Versions, next_status},
+        status::{Change, Observation, Versions, next_status},
         target::Target,
         verdict::{Verdict, diagnose},
     },
@@ -67,7 +69,7 @@ fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
     }))
     .unwrap();
     let target = Target::parse(&spec).unwrap();
-    let pass = Pass {
+    let pass = Observation {
         uid: "u-1",
         generation: 1,
         declared: Some(IdentityProvider::Okta),
@@ -172,16 +174,16 @@ fn a_connection_costs_so_many_series_and_no_more() {
         );
     }
     // Whatever happens to it: no series stays that is not of now.
-    let obstacles = [
-        Obstacle::SecretNotFound,
-        Obstacle::HostDenied,
-        Obstacle::ApiKeyMalformed,
+    let blockers = [
+        Blocker::SecretNotFound,
+        Blocker::HostDenied,
+        Blocker::ApiKeyMalformed,
     ];
-    for obstacle in obstacles {
+    for blocker in blockers {
         metrics.read(
             &"identity".into(),
             &"corp".into(),
-            row(&Evidence::Blocked(obstacle)),
+            row(&Evidence::Blocked(blocker)),
         );
         let samples = samples(&metrics);
         assert!(samples.len() <= SERIES, "{samples:#?}");
@@ -199,7 +201,7 @@ fn a_connection_that_is_gone_has_no_series() {
     for (namespace, name) in [("a", "1"), ("a", "2"), ("b", "1"), ("c", "1")] {
         let row = row(&Evidence::Probed(exchange()));
         metrics.read(&namespace.into(), &name.into(), row);
-        metrics.judged((namespace, name), row, &connected(), Change::News, true);
+        metrics.judged((namespace, name), row, &connected(), Change::Changed, true);
     }
     metrics.forget("a", "1");
     metrics.forget("a", "no such name");
@@ -252,7 +254,7 @@ fn a_verdict_about_a_connection_that_is_gone_brings_no_series_back() {
     metrics.read(&"a".into(), &"1".into(), row);
     metrics.forget("a", "1");
     // Its probe was under way.
-    metrics.judged(("a", "1"), row, &connected(), Change::News, true);
+    metrics.judged(("a", "1"), row, &connected(), Change::Changed, true);
     assert!(!text(&metrics).contains(r#"name="1""#), "{}", text(&metrics));
 }
 
@@ -269,7 +271,7 @@ fn labels_are_from_closed_sets() {
                 reason: *reason,
                 ..connected()
             },
-            Change::News,
+            Change::Changed,
             false,
         );
     }

@@ -15,12 +15,12 @@ use std::{
 
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider},
+        connection::{ComponentState, IdentityProvider},
         vocabulary::{Class, ConditionType, Reason},
     },
-    domain::{
+    domain::connection::{
         evidence::{
-            Answer, CaFault, Component, Evidence, Exchange, HealthReport, Obstacle, Reading, TransportFailure,
+            Answer, Blocker, CaFault, Component, Evidence, Exchange, HealthReport, Reading, TransportFailure,
         },
         target::InvalidSpec,
         verdict::{Verdict, diagnose},
@@ -169,19 +169,19 @@ fn readings<T: Clone>(documents: &[T]) -> Vec<Reading<T>> {
 
 /// Every verdict that evidence leads to, at an address that was never proven.
 fn verdicts() -> Vec<Verdict> {
-    let mut obstacles = CaFault::ALL.map(Obstacle::CaInvalid).to_vec();
-    obstacles.extend([
-        Obstacle::InvalidSpec(InvalidSpec::Url),
-        Obstacle::HostDenied,
-        Obstacle::SecretNotFound,
-        Obstacle::SecretKeyMissing,
-        Obstacle::ApiKeyMalformed,
-        Obstacle::ConsentMissing,
-        Obstacle::CaNotFound,
+    let mut blockers = CaFault::ALL.map(Blocker::CaInvalid).to_vec();
+    blockers.extend([
+        Blocker::InvalidSpec(InvalidSpec::Url),
+        Blocker::HostDenied,
+        Blocker::SecretNotFound,
+        Blocker::SecretKeyMissing,
+        Blocker::ApiKeyMalformed,
+        Blocker::ConsentMissing,
+        Blocker::CaNotFound,
     ]);
-    let blocked = obstacles
+    let blocked = blockers
         .into_iter()
-        .map(|obstacle| diagnose(None, &Evidence::Blocked(obstacle)));
+        .map(|blocker| diagnose(None, &Evidence::Blocked(blocker)));
     let mut verdicts: Vec<Verdict> = blocked.collect();
     let locked = HealthReport {
         components: vec![(Component::ConfirmationWatcher, ComponentState::Unhealthy)],

@@ -18,14 +18,21 @@ use k8s_openapi::{
 use scim_bridge_operator::{
     api::{
         REQUESTED_AT_ANNOTATION,
-        duration::HumanDuration,
-        v1alpha1::{
+        connection::{
             ApiKeySecretRef, CredentialStatus, ObjectVersion, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus,
         },
+        duration::HumanDuration,
     },
-    controller::registry::{Connection, Finished, Job, Key, Reference, ReferenceKind, Registry},
-    domain::schedule::{Cause, Due, Seen},
+    controller::{
+        connection::{Connection, Key, Reference, ReferenceKind},
+        job::{Job, Outcome},
+        registry::Registry,
+    },
+    domain::{
+        schedule::{Cause, Due},
+        watched::Seen,
+    },
 };
 
 const START: i64 = 1_772_546_816;
@@ -77,7 +84,7 @@ impl World {
     }
 
     fn finish(&mut self, connection: Connection) {
-        let finished = Finished::Judged {
+        let finished = Outcome::Judged {
             connection: Arc::new(connection),
             failures: 0,
             delay: Duration::from_mins(1),
@@ -89,7 +96,7 @@ impl World {
         let seen = version.map_or(Seen::Absent, |version| {
             Seen::Present(object_version(version).into())
         });
-        self.registry.see(&secret("key"), seen)
+        self.registry.observe(&secret("key"), seen)
     }
 }
 
@@ -247,7 +254,7 @@ fn only_what_is_referred_to_is_kept() {
     assert!(
         world
             .registry
-            .see(&secret("other"), Seen::Present(object_version("1").into()))
+            .observe(&secret("other"), Seen::Present(object_version("1").into()))
             .is_empty()
     );
     assert!(world.registry.referred(&secret("other")).is_none());
@@ -271,8 +278,9 @@ fn a_list_that_lacks_an_object_says_that_it_is_gone() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("7"));
-    let affected =
-        |world: &mut World, kind, namespace| world.registry.see_no_others(kind, namespace, &HashSet::new());
+    let affected = |world: &mut World, kind, namespace| {
+        world.registry.observe_no_others(kind, namespace, &HashSet::new())
+    };
     assert!(affected(&mut world, ReferenceKind::ConfigMap, None).is_empty());
     assert!(affected(&mut world, ReferenceKind::Secret, Some("elsewhere")).is_empty());
     assert_eq!(world.due(), "120s");
@@ -308,7 +316,7 @@ fn an_overtaken_pass_waits_for_the_watch() {
     let job = world.begin(Cause::NewGeneration).unwrap();
     world
         .registry
-        .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
+        .finish(&key("corp"), Outcome::Superseded(job.connection), world.instant);
     assert_eq!(
         world.due(),
         "5s",
@@ -321,7 +329,7 @@ fn an_overtaken_pass_waits_for_the_watch() {
     world.apply(connection(3, 12, -1, None));
     world
         .registry
-        .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
+        .finish(&key("corp"), Outcome::Superseded(job.connection), world.instant);
     assert_eq!(world.due(), "NewGeneration");
 }
 
@@ -332,19 +340,19 @@ fn an_overtaken_pass_is_not_repeated_on_what_may_be_gone() {
     let mut doubts = Vec::new();
     for expected in ["5s", "10s", "20s", "40s", "80s", "120s", "120s"] {
         let job = world.begin(Cause::NewGeneration).unwrap();
-        doubts.push(job.doubtful);
+        doubts.push(job.must_reread);
         world
             .registry
-            .finish(&key("corp"), Finished::Overtaken(job.connection), world.instant);
+            .finish(&key("corp"), Outcome::Superseded(job.connection), world.instant);
         assert_eq!(world.due(), expected);
         world.apply(connection(1, 11, -1, None));
-        assert_eq!(world.due(), expected, "a label is not what it was overtaken by");
+        assert_eq!(world.due(), expected, "a label is not what it was superseded by");
         world.pass(Duration::from_mins(2));
     }
     assert_eq!(doubts, [false, true, true, true, true, true, true]);
     world.apply(connection(2, 12, -1, None));
     let job = world.begin(Cause::NewGeneration).unwrap();
-    assert!(!job.doubtful, "the watch has told");
+    assert!(!job.must_reread, "the watch has told");
 }
 
 #[test]
@@ -359,7 +367,7 @@ fn a_pass_that_outlives_its_object_is_waited_for() {
     assert_eq!(world.due(), "-", "one pass at a time under one name");
     world
         .registry
-        .finish(&key("corp"), Finished::Failed, world.instant);
+        .finish(&key("corp"), Outcome::Failed, world.instant);
     assert_eq!(
         world.due(),
         "NewGeneration",
@@ -376,7 +384,7 @@ fn unwritten() -> (World, Connection) {
     world.pass(Duration::from_secs(10));
     let mut judged = connection(1, 11, 1, Some("8"));
     judged.status.last_probe_time = Some(Time(world.now));
-    let finished = Finished::Unwritten {
+    let finished = Outcome::Unwritten {
         connection: job.connection,
         status: Box::new(judged.status.clone()),
         delay: Duration::from_mins(1),
@@ -396,14 +404,14 @@ fn a_verdict_that_could_not_be_written_is_written_later() {
         assert_eq!(job.unwritten.as_deref(), Some(&judged.status));
         world
             .registry
-            .finish(&key("corp"), Finished::Failed, world.instant);
+            .finish(&key("corp"), Outcome::Failed, world.instant);
         assert_eq!(world.due(), expected);
     }
     world.pass(Duration::from_secs(5));
     world.begin(Cause::Unwritten).unwrap();
     world
         .registry
-        .finish(&key("corp"), Finished::Written(Arc::new(judged)), world.instant);
+        .finish(&key("corp"), Outcome::Written(Arc::new(judged)), world.instant);
     assert_eq!(world.due(), "45s", "as planned by the probe");
 }
 
@@ -450,7 +458,7 @@ fn a_cause_outlives_a_pass_that_could_not_read() {
     world.begin(Cause::CredentialChanged).unwrap();
     world
         .registry
-        .finish(&key("corp"), Finished::Failed, world.instant);
+        .finish(&key("corp"), Outcome::Failed, world.instant);
     assert_eq!(world.due(), "1s");
     world.pass(Duration::from_secs(1));
     assert_eq!(world.due(), "CredentialChanged");
@@ -464,7 +472,7 @@ fn failures_of_our_own_back_off() {
         world.begin(Cause::NewGeneration).unwrap();
         world
             .registry
-            .finish(&key("corp"), Finished::Failed, world.instant);
+            .finish(&key("corp"), Outcome::Failed, world.instant);
         assert_eq!(world.due(), expected);
         world.pass(Duration::from_mins(2));
         assert_eq!(world.due(), "NewGeneration");
@@ -482,7 +490,7 @@ fn a_postponed_probe_comes_soon_and_for_the_same_cause() {
         assert_eq!(job.seen[0], Some(object_version("8").into()));
         world
             .registry
-            .finish(&key("corp"), Finished::Postponed, world.instant);
+            .finish(&key("corp"), Outcome::Postponed, world.instant);
         let wait: u64 = world.due().trim_end_matches('s').parse().unwrap();
         assert!((5..=10).contains(&wait), "{wait} s");
         world.pass(Duration::from_secs(10));
@@ -491,7 +499,7 @@ fn a_postponed_probe_comes_soon_and_for_the_same_cause() {
     world.begin(Cause::CredentialChanged).unwrap();
     world
         .registry
-        .finish(&key("corp"), Finished::Postponed, world.instant);
+        .finish(&key("corp"), Outcome::Postponed, world.instant);
     world.apply(connection(2, 11, 1, Some("7")));
     assert_eq!(world.due(), "NewGeneration", "it may be another bridge now");
 }

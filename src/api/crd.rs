@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
-use super::v1alpha1::ScimBridgeConnection;
+use super::connection::ScimBridgeConnection;
 
 /// The definition that `scim-bridge-operator crd` prints and `deploy/crd.yaml` holds.
 ///

@@ -3,9 +3,9 @@
 //! Everything here is API: names, reasons and fields keep their meaning once released. The module knows nothing of
 //! how a verdict comes about.
 
+pub mod connection;
 pub mod duration;
 pub mod schema;
-pub mod v1alpha1;
 pub mod vocabulary;
 
 mod address;

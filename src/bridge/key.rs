@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 
-use crate::domain::evidence::{KeyTrial, Obstacle};
+use crate::domain::connection::evidence::{Blocker, KeyTrial};
 
 /// Longest accepted key, in bytes.
 pub const MAX_LENGTH: usize = 8 * 1024;
@@ -21,13 +21,13 @@ impl ApiKey {
     /// would send it as it is, and the mistake belongs out in the open.
     ///
     /// # Errors
-    /// [`Obstacle::ApiKeyMalformed`] unless the value is 1 to 8,192 visible ASCII characters: less than that no bearer
+    /// [`Blocker::ApiKeyMalformed`] unless the value is 1 to 8,192 visible ASCII characters: less than that no bearer
     /// token has (RFC 6750, section 2.1), and more would let a value leave its header (RFC 9110, section 5.5).
-    pub fn read(mut value: Vec<u8>) -> Result<Self, Obstacle> {
+    pub fn read(mut value: Vec<u8>) -> Result<Self, Blocker> {
         let fits = (1..=MAX_LENGTH).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         let key = match std::str::from_utf8(&value) {
             Ok(text) if fits => Ok(Self(SecretString::from(text))),
-            _ => Err(Obstacle::ApiKeyMalformed),
+            _ => Err(Blocker::ApiKeyMalformed),
         };
         value.zeroize();
         key
@@ -36,12 +36,12 @@ impl ApiKey {
     /// The value of the `Authorization` header, marked as sensitive.
     ///
     /// # Errors
-    /// [`Obstacle::ApiKeyMalformed`] where it would be no header value; [`Self::read`] lets none such through.
-    pub fn authorization(&self) -> Result<HeaderValue, Obstacle> {
+    /// [`Blocker::ApiKeyMalformed`] where it would be no header value; [`Self::read`] lets none such through.
+    pub fn authorization(&self) -> Result<HeaderValue, Blocker> {
         let mut text = format!("Bearer {}", self.0.expose_secret());
         let value = HeaderValue::from_str(&text);
         text.zeroize();
-        let mut value = value.map_err(|_| Obstacle::ApiKeyMalformed)?;
+        let mut value = value.map_err(|_| Blocker::ApiKeyMalformed)?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -63,10 +63,10 @@ impl fmt::Debug for ApiKey {
 }
 
 /// What is known of a key that was to be rehearsed, where it was not sent.
-pub(super) fn untried(next_key: Option<&Result<ApiKey, Obstacle>>) -> Option<KeyTrial> {
+pub(super) fn untried(next_key: Option<&Result<ApiKey, Blocker>>) -> Option<KeyTrial> {
     Some(match next_key? {
         Ok(_) => KeyTrial::Undecided,
-        Err(obstacle) => KeyTrial::Unusable(*obstacle),
+        Err(blocker) => KeyTrial::Unusable(*blocker),
     })
 }
 
@@ -77,7 +77,7 @@ mod tests {
     fn read(value: &[u8]) -> &'static str {
         match ApiKey::read(value.to_vec()) {
             Ok(_) => "ok",
-            Err(obstacle) => obstacle.reason().as_str(),
+            Err(blocker) => blocker.reason().as_str(),
         }
     }
 

@@ -33,8 +33,8 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use super::{ProbeOrder, Prober, key::untried, route::Place};
-use crate::domain::evidence::{Exchange, Reading};
+use super::{ProbeRequest, Prober, key::untried, route::Place};
+use crate::domain::connection::evidence::{Exchange, Reading};
 
 /// A turn that comes this much after a budget is still in time: a probe that uses up an equal budget ends a moment after
 /// it.
@@ -57,7 +57,7 @@ type Lane = VecDeque<SharedProbe>;
 
 /// A probe on its way, or waiting for its turn.
 struct SharedProbe {
-    order: ProbeOrder,
+    order: ProbeRequest,
     turn: Arc<SetOnce<Turn>>,
     answer: WeakShared<Answering>,
 }
@@ -75,7 +75,7 @@ enum Turn {
 
 /// An answer, and what is needed to know whom it serves.
 struct Answer<'a> {
-    order: &'a ProbeOrder,
+    order: &'a ProbeRequest,
     exchange: &'a Exchange,
     took: Duration,
 }
@@ -103,7 +103,7 @@ impl Lanes {
     ///
     /// # Errors
     /// [`Postponed`] where the lane was not free for as long as the order's budget. The bridge was not asked.
-    pub async fn probe(&self, order: ProbeOrder) -> Result<Exchange, Postponed> {
+    pub async fn probe(&self, order: ProbeRequest) -> Result<Exchange, Postponed> {
         let patience = Instant::now() + order.budget + HANDOVER;
         let (turn, answer) = self.join(&order);
         drop(order);
@@ -124,7 +124,7 @@ impl Lanes {
     }
 
     /// Joins the probe of an equal order, or the end of the lane.
-    fn join(&self, order: &ProbeOrder) -> (Arc<SetOnce<Turn>>, Shared<Answering>) {
+    fn join(&self, order: &ProbeRequest) -> (Arc<SetOnce<Turn>>, Shared<Answering>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(order.route.place()).or_default();
         let equal = lane
@@ -163,7 +163,7 @@ impl fmt::Debug for Lanes {
 }
 
 /// Waits for the turn, probes, and answers those whom the answer serves.
-async fn full_probe(prober: Arc<dyn Prober>, order: ProbeOrder, guard: Guard) -> Exchange {
+async fn full_probe(prober: Arc<dyn Prober>, order: ProbeRequest, guard: Guard) -> Exchange {
     if let Turn::Answered(exchange) = guard.turn.wait().await {
         return exchange.clone();
     }
@@ -188,9 +188,9 @@ fn begin_first(lane: &Lane) {
 
 impl Answer<'_> {
     /// What `other` would be answered, where that is sure.
-    fn serve(&self, other: &ProbeOrder) -> Option<Exchange> {
+    fn serve(&self, other: &ProbeRequest) -> Option<Exchange> {
         // Destructured in full: of a new field has to be said whether it makes a difference.
-        let ProbeOrder {
+        let ProbeRequest {
             route,
             key,
             next_key,

@@ -2,8 +2,8 @@
 
 use url::Host;
 
-use super::trust::Trust;
-use crate::domain::target::Origin;
+use super::wire::trust::Trust;
+use crate::domain::connection::target::Origin;
 
 /// Where a bridge is, and who it must prove to be there: what decides about an answer before a key is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

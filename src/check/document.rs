@@ -16,10 +16,10 @@ use super::{
 };
 use crate::{
     api::{
-        v1alpha1::{ComponentState, ScimApi},
+        connection::{ComponentState, ScimApi},
         vocabulary::{Class, ConditionType, Truth},
     },
-    domain::{
+    domain::connection::{
         conditions::{find, readiness},
         evidence::{Component, Evidence, Exchange, KeyTrial},
     },
@@ -320,7 +320,7 @@ const fn told(trial: KeyTrial) -> &'static str {
     match trial {
         KeyTrial::Accepted => "accepted",
         KeyTrial::Refused => "refused",
-        KeyTrial::Unusable(obstacle) => obstacle.reason().as_str(),
+        KeyTrial::Unusable(blocker) => blocker.reason().as_str(),
         KeyTrial::Undecided => "undecided",
     }
 }

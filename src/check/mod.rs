@@ -27,23 +27,25 @@ use self::{
     words::Words,
 };
 use crate::{
-    api::{v1alpha1::ScimBridgeConnectionStatus, vocabulary::Class},
+    api::{connection::ScimBridgeConnectionStatus, vocabulary::Class},
     args::{Addresses, CheckArguments, OutputFormat, Show},
     bridge::{
         HttpProber, Prober as _,
-        address::AddressPolicy,
-        proxy::BridgeProxy,
-        stages::{Layer, Observer, Stage},
-        trust::system_roots,
+        credential::KeyPolicy,
+        wire::{
+            address::AddressPolicy,
+            proxy::BridgeProxy,
+            stages::{Layer, Observer, Stage},
+            trust::system_roots,
+        },
     },
     clock::{Clock, SystemClock},
-    controller::order::Grounds,
-    domain::{
+    cluster::ClusterError,
+    domain::connection::{
         evidence::{Evidence, Exchange},
         target::{InvalidSpec, Target},
         verdict::{Verdict, diagnose},
     },
-    process::ProcessError,
 };
 
 /// Why nothing could be checked. Nothing of a file's or a server's content is part of it.
@@ -105,7 +107,7 @@ pub enum CheckError {
     Output(#[source] io::Error),
     /// There is no way to a cluster.
     #[error(transparent)]
-    Cluster(#[from] ProcessError),
+    Cluster(#[from] ClusterError),
 }
 
 /// A check that was made.
@@ -258,13 +260,13 @@ impl Checker {
             words,
         } = subject;
         let parsed = spec.as_ref().ok_or(InvalidSpec::Form).and_then(Target::parse);
-        let grounds = Grounds {
+        let policy = KeyPolicy {
             policy: &self.policy,
             require_consent: false,
         };
         let order = match &parsed {
-            Ok(target) => grounds.order(target, key, ca.map(Into::into), next_key),
-            Err(why) => Err(crate::domain::evidence::Obstacle::InvalidSpec(*why)),
+            Ok(target) => policy.probe_request(target, key, ca.map(Into::into), next_key),
+            Err(why) => Err(crate::domain::connection::evidence::Blocker::InvalidSpec(*why)),
         };
         let target = parsed.ok();
         // One that cannot be used may hold a password.
@@ -276,7 +278,7 @@ impl Checker {
         }
         let mut reached = Reached::default();
         let evidence = match order {
-            Err(obstacle) => Evidence::Blocked(obstacle),
+            Err(blocker) => Evidence::Blocked(blocker),
             Ok(order) => {
                 let mut probe = self.prober.probe(order);
                 loop {

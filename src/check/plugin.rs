@@ -17,13 +17,13 @@ use super::{
 use crate::{
     api::{
         REQUESTED_AT_ANNOTATION,
-        v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionStatus},
+        connection::{ScimBridgeConnection, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType},
     },
     args::{Named, PluginCheckArguments},
     clock::{Clock as _, SystemClock},
-    domain::conditions::{class_of, find},
-    process::cluster,
+    cluster,
+    domain::connection::conditions::{class_of, find},
 };
 
 /// Who has changed a connection, in its `managedFields`.

@@ -9,11 +9,11 @@ use url::Host;
 
 use crate::{
     api::{
-        v1alpha1::ComponentState,
+        connection::ComponentState,
         vocabulary::{Class, Reason},
     },
-    bridge::stages::Layer,
-    domain::{
+    bridge::wire::stages::Layer,
+    domain::connection::{
         evidence::{Answer, Component, Evidence, Exchange, Member, Phase, Reading, TransportFailure},
         target::{Scheme, Target},
         verdict::{Detail, Request, Verdict},

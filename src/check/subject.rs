@@ -14,16 +14,16 @@ use serde_json::Value;
 use super::{CheckError, words::Words};
 use crate::{
     api::{
-        duration::HumanDuration,
-        v1alpha1::{
+        connection::{
             ApiKeySecretRef, CaKind, CaRef, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus, TlsSpec,
         },
+        duration::HumanDuration,
     },
     args::{CheckArguments, Cluster, KeySource},
-    controller::order::{Entry, config_map_entry, secret_entry},
-    domain::evidence::Obstacle,
-    process::cluster,
+    bridge::credential::{Entry, config_map_entry, secret_entry},
+    cluster,
+    domain::connection::evidence::Blocker,
 };
 
 /// More than this of a file is not read: no manifest, key or bundle is larger.
@@ -322,7 +322,7 @@ impl Source {
         let mut subject = Subject {
             name,
             spec: None,
-            key: Entry::bare(Err(Obstacle::SecretNotFound)),
+            key: Entry::bare(Err(Blocker::SecretNotFound)),
             ca: None,
             next_key: None,
             status: None,
@@ -345,8 +345,8 @@ impl Source {
         Ok(secret_entry(
             secret,
             &reference.key,
-            Obstacle::SecretNotFound,
-            Obstacle::SecretKeyMissing,
+            Blocker::SecretNotFound,
+            Blocker::SecretKeyMissing,
         ))
     }
 
@@ -354,7 +354,7 @@ impl Source {
         match reference.kind {
             CaKind::Secret => {
                 let secret = self.secret(&reference.name).await?;
-                let missing = Obstacle::CaNotFound;
+                let missing = Blocker::CaNotFound;
                 Ok(secret_entry(secret, &reference.key, missing, missing))
             }
             CaKind::ConfigMap => {

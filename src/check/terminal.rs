@@ -13,11 +13,11 @@ use super::{
 };
 use crate::{
     api::{
-        v1alpha1::{IdentityProvider, ScimBridgeConnectionStatus},
+        connection::{IdentityProvider, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType},
     },
-    bridge::stages::Layer,
-    domain::{
+    bridge::wire::stages::Layer,
+    domain::connection::{
         conditions::{find, readiness},
         evidence::{Answer, Exchange, Reading},
         target::Target,

@@ -72,8 +72,8 @@ mod tests {
     use super::*;
     use crate::{
         api::vocabulary::Reason,
-        domain::{
-            evidence::{CaFault, Evidence, Exchange, Obstacle, Reading, TransportFailure},
+        domain::connection::{
+            evidence::{Blocker, CaFault, Evidence, Exchange, Reading, TransportFailure},
             target::InvalidSpec,
             verdict::{Verdict, diagnose},
         },
@@ -87,12 +87,10 @@ mod tests {
                 ..Exchange::default()
             })
         });
-        let obstacles = CaFault::ALL
+        let blockers = CaFault::ALL
             .into_iter()
-            .map(|fault| Evidence::Blocked(Obstacle::CaInvalid(fault)));
-        failures
-            .chain(obstacles)
-            .map(|evidence| diagnose(None, &evidence))
+            .map(|fault| Evidence::Blocked(Blocker::CaInvalid(fault)));
+        failures.chain(blockers).map(|evidence| diagnose(None, &evidence))
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::registry::Reference;
-use crate::{bridge::trust::Bundle, domain::schedule::Version};
+use super::connection::Reference;
+use crate::{bridge::wire::trust::Bundle, domain::watched::Version};
 
 /// So many bytes of certificates are kept. A namespace has one authority or two; where there are more than fit, they are
 /// read again.

@@ -2,31 +2,25 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::Client;
-
-use super::{api::Places, authorities::Authorities};
+use super::authorities::Authorities;
 use crate::{
-    bridge::{Lanes, address::AddressPolicy},
+    bridge::{Lanes, wire::address::AddressPolicy},
     clock::Clock,
+    cluster::call::ApiServer,
     metrics::Metrics,
-    tenure::Tenure,
 };
 
 /// Dependencies and settings of the controller, made once.
 #[derive(Clone)]
 pub struct Context {
     /// The API server.
-    pub client: Client,
-    /// Places for calls to it.
-    pub places: Arc<Places>,
+    pub server: ApiServer,
     /// Asks bridges.
     pub lanes: Lanes,
     /// Which hosts may be asked.
     pub policy: Arc<AddressPolicy>,
     /// Certificate authorities that need not be read again.
     pub authorities: Authorities,
-    /// Whether this process may act.
-    pub tenure: Tenure,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.

@@ -4,28 +4,27 @@
 //! as are labels, annotations of others, and whatever a Secret's metadata may hold. An object that does not have the form
 //! of the resource does not keep others from being read: it is a connection without a specification.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::Secret,
-    apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
-};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::registry::Connection;
-use crate::api::{
-    ALLOWED_HOSTS_ANNOTATION, REQUESTED_AT_ANNOTATION,
-    v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+use super::connection::Connection;
+use crate::{
+    api::{
+        ALLOWED_HOSTS_ANNOTATION,
+        connection::{ScimBridgeConnection, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+    },
+    cluster::metadata::{Trimmed, addressed_as},
 };
 
 /// A connection, as it is listed, watched and answered. Of most of them no more is needed than the version: they are the
 /// echo of what this process has written. An event of a watch can be read so only because its type comes before its
 /// object, which the API server's own structure (`metav1.WatchEvent`) sees to.
 #[derive(Clone)]
-pub(super) struct Decoded {
+pub(super) struct RawConnection {
     pub(super) metadata: ObjectMeta,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
@@ -33,13 +32,7 @@ pub(super) struct Decoded {
 
 /// A Secret, as a pass reads it.
 #[derive(Clone)]
-pub(super) struct Opened(pub(super) Secret);
-
-/// The metadata of an object of kind `K`. Nothing else of it is asked for.
-pub(super) struct Metadata<K> {
-    pub(super) metadata: ObjectMeta,
-    kind: PhantomData<K>,
-}
+pub(super) struct SecretData(pub(super) Secret);
 
 #[derive(Deserialize)]
 struct Whole {
@@ -47,12 +40,6 @@ struct Whole {
     metadata: Trimmed,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default)]
-    metadata: Trimmed,
 }
 
 #[derive(Deserialize)]
@@ -79,29 +66,9 @@ struct SecretAnnotations {
     allowed_hosts: Option<String>,
 }
 
-/// Of the metadata what is read here.
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct Trimmed {
-    name: Option<String>,
-    namespace: Option<String>,
-    uid: Option<String>,
-    generation: Option<i64>,
-    resource_version: Option<String>,
-    deletion_timestamp: Option<Time>,
-    annotations: Option<Annotations>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Annotations {
-    #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
-    requested_at: Option<String>,
-}
-
-impl From<Decoded> for Connection {
-    fn from(decoded: Decoded) -> Self {
-        let Decoded {
+impl From<RawConnection> for Connection {
+    fn from(decoded: RawConnection) -> Self {
+        let RawConnection {
             metadata,
             spec,
             status,
@@ -117,7 +84,7 @@ impl From<Decoded> for Connection {
     }
 }
 
-impl<'de> Deserialize<'de> for Decoded {
+impl<'de> Deserialize<'de> for RawConnection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Whole {
             metadata,
@@ -132,13 +99,13 @@ impl<'de> Deserialize<'de> for Decoded {
     }
 }
 
-impl fmt::Debug for Decoded {
+impl fmt::Debug for RawConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Decoded(..)")
+        f.write_str("RawConnection(..)")
     }
 }
 
-impl<'de> Deserialize<'de> for Opened {
+impl<'de> Deserialize<'de> for SecretData {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let SecretParts {
             metadata:
@@ -165,87 +132,13 @@ impl<'de> Deserialize<'de> for Opened {
     }
 }
 
-impl fmt::Debug for Opened {
+impl fmt::Debug for SecretData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Opened(..)")
+        f.write_str("SecretData(..)")
     }
 }
 
-impl<'de, K> Deserialize<'de> for Metadata<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Part { metadata } = Part::deserialize(deserializer)?;
-        Ok(Self {
-            metadata: metadata.into(),
-            kind: PhantomData,
-        })
-    }
-}
-
-impl From<Trimmed> for ObjectMeta {
-    fn from(metadata: Trimmed) -> Self {
-        let Trimmed {
-            name,
-            namespace,
-            uid,
-            generation,
-            resource_version,
-            deletion_timestamp,
-            annotations,
-        } = metadata;
-        let requested_at = annotations.and_then(|annotations| annotations.requested_at);
-        Self {
-            name,
-            namespace,
-            uid,
-            generation,
-            resource_version,
-            deletion_timestamp,
-            annotations: requested_at.map(|value| [(REQUESTED_AT_ANNOTATION.to_owned(), value)].into()),
-            ..Self::default()
-        }
-    }
-}
-
-impl<K> Clone for Metadata<K> {
-    fn clone(&self) -> Self {
-        Self {
-            metadata: self.metadata.clone(),
-            kind: PhantomData,
-        }
-    }
-}
-
-impl<K> fmt::Debug for Metadata<K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metadata(..)")
-    }
-}
-
-/// Each is asked for by the address of the kind that it is of.
-macro_rules! addressed_as {
-    ($kind:ty) => {
-        type DynamicType = ();
-        type Scope = NamespaceResourceScope;
-
-        fn kind(_: &()) -> Cow<'_, str> {
-            <$kind>::kind(&())
-        }
-
-        fn group(_: &()) -> Cow<'_, str> {
-            <$kind>::group(&())
-        }
-
-        fn version(_: &()) -> Cow<'_, str> {
-            <$kind>::version(&())
-        }
-
-        fn plural(_: &()) -> Cow<'_, str> {
-            <$kind>::plural(&())
-        }
-    };
-}
-
-impl Resource for Decoded {
+impl Resource for RawConnection {
     addressed_as!(ScimBridgeConnection);
 
     fn meta(&self) -> &ObjectMeta {
@@ -257,7 +150,7 @@ impl Resource for Decoded {
     }
 }
 
-impl Resource for Opened {
+impl Resource for SecretData {
     addressed_as!(Secret);
 
     fn meta(&self) -> &ObjectMeta {
@@ -269,29 +162,13 @@ impl Resource for Opened {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Resource for Metadata<K> {
-    addressed_as!(K);
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-
-    /// Values are not even asked for.
-    fn metadata_api() -> bool {
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::REQUESTED_AT_ANNOTATION;
 
     fn decode(json: &str) -> Connection {
-        serde_json::from_str::<Decoded>(json).unwrap().into()
+        serde_json::from_str::<RawConnection>(json).unwrap().into()
     }
 
     const METADATA: &str = r#""apiVersion":"scimbridge.dev/v1alpha1","kind":"ScimBridgeConnection","metadata":{"name":"a",

@@ -1,6 +1,6 @@
 //! The loop: takes in events, asks what is due, runs passes.
 //!
-//! One task owns the [`Registry`]; passes run in tasks of their own, as [`Turns`] has it. A pass that panics is contained: it is counted, and its connection tried again.
+//! One task owns the [`Registry`]; passes run in tasks of their own, as [`FairQueue`] has it. A pass that panics is contained: it is counted, and its connection tried again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,18 +22,25 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    announce::{Announcer, announcer},
+    connection::{Connection, Key, Reference, ReferenceKind},
     context::Context,
-    decode::Decoded,
+    decode::RawConnection,
     error::ControllerError,
-    order::object_version,
+    job::Outcome,
+    queue::FairQueue,
     reconcile::reconcile,
-    registry::{Connection, Finished, Key, Reference, ReferenceKind, Registry},
-    restraint::{PROBES, Restraint},
-    turns::Turns,
-    watch::{Sight, Watch, config_maps, connections, secrets},
+    registry::Registry,
+    watch::{Watch, WatchEvent, config_maps, connections, secrets},
 };
-use crate::domain::schedule::{Cause, Due, Seen};
+use crate::{
+    bridge::credential::object_version,
+    domain::{
+        schedule::{Cause, Due},
+        watched::Seen,
+    },
+    limiter::{Limit, RateLimiter},
+    report::events::{EventRecorder, record_events},
+};
 
 /// How far the controller has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +58,12 @@ pub enum Readiness {
 /// needs still in the processor's caches. An interval is a hundred times as long.
 const TICK: Duration = Duration::from_millis(250);
 
+/// Probes because of a change: more in a row than anybody makes by hand.
+const PROBES: Limit = Limit {
+    burst: 20,
+    pace: Duration::from_millis(500),
+};
+
 /// How often the loop goes round where nothing happens.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -65,19 +78,24 @@ pub async fn drive(
 ) -> Result<(), ControllerError> {
     let mut stop = pin!(stop.fuse());
     let mut beat = tokio::time::interval(BEAT);
-    let (announcer, publisher) = announcer(&context);
-    let mut driver = Driver::new(context, announcer, readiness);
+    let (recorder, publisher) = record_events(
+        context.server.clone(),
+        Arc::clone(&context.clock),
+        Arc::clone(&context.metrics),
+        &context.settings.instance,
+    );
+    let mut driver = Driver::new(context, recorder, readiness);
     loop {
-        let is_crowded = driver.context.places.are_crowded();
-        let place = driver.turns.next_place().filter(|_| !is_crowded);
+        let is_saturated = driver.context.server.is_saturated();
+        let place = driver.queue.next_place().filter(|_| !is_saturated);
         tokio::select! {
             // The order to stop comes first; results before news, so that news are judged by what is known.
             biased;
             () = &mut stop => break,
             Some(joined) = driver.passes.join_next_with_id() => driver.finish(joined),
-            sight = driver.watches.next() => match sight {
-                Some((scope, Sight::Connection(event))) => driver.take_connection(scope, event),
-                Some((scope, Sight::Object(kind, event))) => driver.take_object(scope, kind, event),
+            event = driver.watches.next() => match event {
+                Some((scope, WatchEvent::Connection(event))) => driver.take_connection(scope, event),
+                Some((scope, WatchEvent::Object(kind, event))) => driver.take_object(scope, kind, event),
                 None => return Err(ControllerError::WatchEnded),
             },
             Some(expired) = driver.timers.next() => driver.ring(&expired.into_inner()),
@@ -110,7 +128,7 @@ fn present(metadata: &ObjectMeta) -> Seen {
 
 struct Driver {
     context: Arc<Context>,
-    announcer: Arc<Announcer>,
+    recorder: Arc<EventRecorder>,
     readiness: watch::Sender<Readiness>,
     registry: Registry,
     watches: SelectAll<Watch>,
@@ -123,9 +141,9 @@ struct Driver {
     timers: DelayQueue<Key>,
     timer_of: HashMap<Key, delay_queue::Key>,
     /// Connections that are due, and those that are being probed.
-    turns: Turns<Id>,
-    restraint: Restraint,
-    passes: JoinSet<Finished>,
+    queue: FairQueue<Id>,
+    limiter: RateLimiter<Key>,
+    passes: JoinSet<Outcome>,
 }
 
 /// What a watch lists.
@@ -136,17 +154,17 @@ enum Listing {
 }
 
 impl Driver {
-    fn new(context: Context, announcer: Announcer, readiness: watch::Sender<Readiness>) -> Self {
+    fn new(context: Context, recorder: EventRecorder, readiness: watch::Sender<Readiness>) -> Self {
         let scopes = context.settings.scopes.clone();
-        let turns = Turns::new(context.settings.concurrency);
+        let queue = FairQueue::new(context.settings.concurrency);
         let labels = context.settings.label_selector.as_deref();
         let mut watches = SelectAll::new();
         for scope in &scopes {
-            watches.push(connections(&context.client, scope.as_deref(), labels));
+            watches.push(connections(context.server.client(), scope.as_deref(), labels));
         }
         Self {
             context: Arc::new(context),
-            announcer: Arc::new(announcer),
+            recorder: Arc::new(recorder),
             readiness,
             registry: Registry::default(),
             watches,
@@ -159,13 +177,13 @@ impl Driver {
             begun: Instant::now(),
             timers: DelayQueue::new(),
             timer_of: HashMap::new(),
-            turns,
-            restraint: Restraint::new(PROBES),
+            queue,
+            limiter: RateLimiter::new(PROBES),
             passes: JoinSet::new(),
         }
     }
 
-    fn take_connection(&mut self, scope: Option<String>, event: Event<(Key, Decoded)>) {
+    fn take_connection(&mut self, scope: Option<String>, event: Event<(Key, RawConnection)>) {
         match event {
             Event::Init => {
                 self.listed.insert(scope, HashSet::new());
@@ -194,7 +212,7 @@ impl Driver {
         self.context.metrics.known(self.registry.len());
     }
 
-    fn apply(&mut self, key: &Key, decoded: Decoded) -> Key {
+    fn apply(&mut self, key: &Key, decoded: RawConnection) -> Key {
         if let Some(known) = self.registry.has_version(key, &decoded.metadata) {
             return known;
         }
@@ -226,21 +244,21 @@ impl Driver {
                         .or_default()
                         .insert(known.clone());
                 }
-                self.registry.see(&reference, present(&metadata))
+                self.registry.observe(&reference, present(&metadata))
             }
             Event::InitDone => {
                 let listed = self
                     .listed_objects
                     .remove(&(kind, scope.clone()))
                     .unwrap_or_default();
-                let affected = self.registry.see_no_others(kind, scope.as_deref(), &listed);
+                let affected = self.registry.observe_no_others(kind, scope.as_deref(), &listed);
                 self.listing_ended(Listing::Objects(kind), scope);
                 affected
             }
-            Event::Apply((reference, metadata)) => self.registry.see(&reference, present(&metadata)),
+            Event::Apply((reference, metadata)) => self.registry.observe(&reference, present(&metadata)),
             Event::Delete((reference, metadata)) => {
                 let version = metadata.resource_version.unwrap_or_default();
-                self.registry.see(&reference, Seen::Deleted(version.into()))
+                self.registry.observe(&reference, Seen::Deleted(version.into()))
             }
         };
         for key in affected {
@@ -256,7 +274,7 @@ impl Driver {
             return;
         }
         if let (Listing::Connections, scope) = listing {
-            let (client, namespace) = (&self.context.client, scope.as_deref());
+            let (client, namespace) = (self.context.server.client(), scope.as_deref());
             self.watches.push(secrets(client, namespace));
             self.watches.push(config_maps(client, namespace));
             for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
@@ -275,7 +293,7 @@ impl Driver {
         let now = self.context.clock.now();
         match self.registry.due(key, now, Instant::now()) {
             None => {}
-            Some(Due::Now(_)) => self.turns.wait(key, Instant::now()),
+            Some(Due::Now(_)) => self.queue.wait(key, Instant::now()),
             Some(Due::At(time)) => {
                 let delay = Duration::try_from(time.duration_since(now)).unwrap_or_default();
                 self.set_timer(key, delay);
@@ -306,9 +324,9 @@ impl Driver {
 
     /// Shows that the loop goes round.
     fn beat(&mut self) {
-        self.restraint.forget(Instant::now());
-        self.announcer.forget(Instant::now());
-        self.context.metrics.loaded(self.turns.load(Instant::now()));
+        self.limiter.forget(Instant::now());
+        self.recorder.forget(Instant::now());
+        self.context.metrics.loaded(self.queue.load(Instant::now()));
         self.readiness.send_if_modified(|readiness| match readiness {
             Readiness::Starting => false,
             Readiness::Synced { beat } => {
@@ -326,8 +344,8 @@ impl Driver {
     fn start_passes(&mut self) {
         // What has begun comes to its end first. There is no need to look again at a time: whoever waits for the API
         // server belongs to a pass that runs, and its end leads back here.
-        while !self.context.places.are_crowded()
-            && let Some(key) = self.turns.next(Instant::now())
+        while !self.context.server.is_saturated()
+            && let Some(key) = self.queue.next(Instant::now())
         {
             // Much may have happened while it waited.
             let due = self.registry.due(&key, self.context.clock.now(), Instant::now());
@@ -338,7 +356,7 @@ impl Driver {
             let now = Instant::now();
             // The schedule has its own measure.
             if cause != Cause::Scheduled
-                && let Err(soonest) = self.restraint.admit(&key, now)
+                && let Err(soonest) = self.limiter.admit(&key, now)
             {
                 self.set_timer(&key, soonest.saturating_duration_since(now));
                 continue;
@@ -346,42 +364,38 @@ impl Driver {
             let Some(job) = self.registry.begin(&key, cause, now) else {
                 continue;
             };
-            let (context, announcer) = (Arc::clone(&self.context), Arc::clone(&self.announcer));
+            let (context, recorder) = (Arc::clone(&self.context), Arc::clone(&self.recorder));
             let handle = self.passes.spawn(async move {
-                match reconcile(&context, &announcer, &job).await {
+                match reconcile(&context, &recorder, &job).await {
                     Ok(finished) => finished,
                     Err(error @ ControllerError::Postponed(_)) => {
                         let (namespace, name) = job.key.names();
                         info!(namespace, name, %error, "probe postponed");
-                        Finished::Postponed
+                        Outcome::Postponed
                     }
-                    Err(
-                        error @ (ControllerError::Api { .. }
-                        | ControllerError::NotLeading
-                        | ControllerError::WatchEnded),
-                    ) => {
+                    Err(error @ (ControllerError::Call(_) | ControllerError::WatchEnded)) => {
                         context.metrics.failed();
                         let (namespace, name) = job.key.names();
                         warn!(namespace, name, %error, "pass failed; trying again");
-                        Finished::Failed
+                        Outcome::Failed
                     }
                 }
             });
-            self.turns.begin(handle.id(), key, Instant::now());
+            self.queue.begin(handle.id(), key, Instant::now());
         }
     }
 
-    fn finish(&mut self, joined: Result<(Id, Finished), JoinError>) {
+    fn finish(&mut self, joined: Result<(Id, Outcome), JoinError>) {
         let (id, finished) = match joined {
             Ok(finished) => finished,
             Err(failure) => {
                 // What a panic says is not repeated: it may quote anything.
                 error!("a pass panicked; its connection is tried again");
                 self.context.metrics.panicked();
-                (failure.id(), Finished::Failed)
+                (failure.id(), Outcome::Failed)
             }
         };
-        if let Some(key) = self.turns.end(id) {
+        if let Some(key) = self.queue.end(id) {
             self.registry.finish(&key, finished, Instant::now());
             self.consider(&key);
         }

@@ -8,21 +8,20 @@
 //! A pass is `reconcile`: resolve, probe, diagnose, report. What its write has changed is announced beside it.
 
 pub mod authorities;
+pub mod connection;
 pub mod context;
-pub mod order;
+pub mod job;
 pub mod registry;
 
 mod announce;
-mod api;
 mod decode;
 mod driver;
 mod error;
+mod queue;
 mod reconcile;
 mod report;
 mod resolve;
-mod rest;
-mod restraint;
-mod turns;
+mod store;
 mod watch;
 
 pub use self::{

@@ -6,22 +6,26 @@ use tokio::time::timeout;
 use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
-    announce::Announcer,
+    announce::announce,
+    connection::Connection,
     context::Context,
     error::ControllerError,
-    registry::{Connection, Finished, Job},
+    job::{Job, Outcome},
     report::{Reported, read, report},
     resolve::{Resolved, resolve},
 };
 use crate::{
-    api::{v1alpha1::ScimBridgeConnectionStatus, vocabulary::Class},
-    bridge::ProbeOrder,
+    api::{connection::ScimBridgeConnectionStatus, vocabulary::Class},
+    bridge::ProbeRequest,
     domain::{
-        evidence::Evidence,
+        connection::{
+            evidence::Evidence,
+            status::{Change, NextStatus, Observation, next_status, progressing},
+            verdict::PendingCause,
+        },
         schedule::Cause,
-        status::{Change, Outcome, Pass, next_status, progressing},
-        verdict::Hindrance,
     },
+    report::events::EventRecorder,
     traces::{Trace, step},
 };
 
@@ -38,21 +42,21 @@ const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 /// Where the API server refuses or does not answer, or other probes took the bridge's whole time.
 pub(super) async fn reconcile(
     context: &Context,
-    announcer: &Announcer,
+    recorder: &EventRecorder,
     job: &Job,
-) -> Result<Finished, ControllerError> {
+) -> Result<Outcome, ControllerError> {
     let trace = Trace::begin(&job.key.namespace, &job.key.name, &job.cause);
-    pass(context, announcer, job, &trace)
+    pass(context, recorder, job, &trace)
         .instrument(trace.span())
         .await
 }
 
 async fn pass(
     context: &Context,
-    announcer: &Announcer,
+    recorder: &EventRecorder,
     job: &Job,
     trace: &Trace,
-) -> Result<Finished, ControllerError> {
+) -> Result<Outcome, ControllerError> {
     let unwritten = job.unwritten.as_deref();
     if job.cause == Cause::Unwritten
         && let Some(status) = unwritten
@@ -60,26 +64,26 @@ async fn pass(
         // It was probed already.
         let connection = &job.connection;
         return Ok(
-            match Box::pin(write(context, announcer, job, connection, status)).await? {
-                Reported::Written(written) => Finished::Written(written),
-                Reported::Overtaken => Finished::Overtaken(Arc::clone(connection)),
+            match Box::pin(write(context, recorder, job, connection, status)).await? {
+                Reported::Written(written) => Outcome::Written(written),
+                Reported::Superseded => Outcome::Superseded(Arc::clone(connection)),
             },
         );
     }
-    if job.doubtful {
-        let current = Box::pin(read(context, &job.key)).await?;
+    if job.must_reread {
+        let current = Box::pin(read(&context.server, &job.key)).await?;
         if !current.is_some_and(|current| job.connection.is_still(&current)) {
-            return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
+            return Ok(Outcome::Superseded(Arc::clone(&job.connection)));
         }
     }
     // resolve and probe
-    let Some((connection, resolved, evidence)) = observe(context, announcer, job).await? else {
-        return Ok(Finished::Overtaken(Arc::clone(&job.connection)));
+    let Some((connection, resolved, evidence)) = observe(context, recorder, job).await? else {
+        return Ok(Outcome::Superseded(Arc::clone(&job.connection)));
     };
     // diagnose
     let outcome = next_status(
         unwritten.unwrap_or(&connection.status),
-        &Pass {
+        &Observation {
             uid: connection.metadata.uid.as_deref().unwrap_or_default(),
             generation: connection.metadata.generation.unwrap_or_default(),
             declared: connection.declared(),
@@ -96,7 +100,7 @@ async fn pass(
     );
     tell(context, job, &outcome, trace);
     // report
-    let Outcome {
+    let NextStatus {
         status,
         change,
         delay,
@@ -106,14 +110,14 @@ async fn pass(
     let connection = if change == Change::Unchanged && unwritten.is_none() {
         connection
     } else {
-        match Box::pin(write(context, announcer, job, &connection, &status)).await {
+        match Box::pin(write(context, recorder, job, &connection, &status)).await {
             Ok(Reported::Written(written)) => written,
-            Ok(Reported::Overtaken) => return Ok(Finished::Overtaken(connection)),
+            Ok(Reported::Superseded) => return Ok(Outcome::Superseded(connection)),
             Err(error) => {
                 context.metrics.failed();
                 let (namespace, name) = job.key.names();
                 warn!(namespace, name, %error, %trace, "pass failed at its end; the verdict is kept, to be written later");
-                return Ok(Finished::Unwritten {
+                return Ok(Outcome::Unwritten {
                     connection,
                     status: Box::new(status),
                     delay,
@@ -121,7 +125,7 @@ async fn pass(
             }
         }
     };
-    Ok(Finished::Judged {
+    Ok(Outcome::Judged {
         connection,
         failures,
         delay,
@@ -132,16 +136,16 @@ async fn pass(
 /// `None` where the object changed under it.
 async fn observe(
     context: &Context,
-    announcer: &Announcer,
+    recorder: &EventRecorder,
     job: &Job,
 ) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
     let mut connection = Arc::clone(&job.connection);
     let mut observing = pin!(async {
         let (resolved, order) = resolve(context, job).instrument(step!("resolve")).await?;
         let evidence = match order {
-            Err(obstacle) => Evidence::Blocked(obstacle),
+            Err(blocker) => Evidence::Blocked(blocker),
             Ok(order) => {
-                let order = ProbeOrder {
+                let order = ProbeRequest {
                     requested: job.cause == Cause::Requested,
                     ..order
                 };
@@ -153,10 +157,10 @@ async fn observe(
     let observed = if let Ok(observed) = timeout(PROGRESS_AFTER, &mut observing).await {
         observed
     } else {
-        match Box::pin(write_progress(context, announcer, job, None)).await? {
+        match Box::pin(write_progress(context, recorder, job, None)).await? {
             None => {}
             Some(Reported::Written(current)) => connection = current,
-            Some(Reported::Overtaken) => return Ok(None),
+            Some(Reported::Superseded) => return Ok(None),
         }
         observing.await
     };
@@ -164,7 +168,13 @@ async fn observe(
         Ok((resolved, evidence)) => Ok(Some((connection, resolved, evidence))),
         Err(error) => {
             // The same API server may refuse this too; the first error is the one to tell.
-            let _ = Box::pin(write_progress(context, announcer, job, Some(error.hindrance()))).await;
+            let _ = Box::pin(write_progress(
+                context,
+                recorder,
+                job,
+                Some(error.pending_cause()),
+            ))
+            .await;
             Err(error)
         }
     }
@@ -173,9 +183,9 @@ async fn observe(
 /// Writes that nothing is proven yet, where that is news.
 async fn write_progress(
     context: &Context,
-    announcer: &Announcer,
+    recorder: &EventRecorder,
     job: &Job,
-    hindrance: Option<Hindrance>,
+    pending_cause: Option<PendingCause>,
 ) -> Result<Option<Reported>, ControllerError> {
     if job.cause != Cause::NewGeneration {
         return Ok(None);
@@ -183,35 +193,39 @@ async fn write_progress(
     let connection = &job.connection;
     let generation = connection.metadata.generation.unwrap_or_default();
     let now = context.clock.now();
-    let status = progressing(&connection.status, hindrance, generation, now);
+    let status = progressing(&connection.status, pending_cause, generation, now);
     if status.conditions == connection.status.conditions {
         return Ok(None);
     }
-    write(context, announcer, job, connection, &status)
-        .await
-        .map(Some)
+    write(context, recorder, job, connection, &status).await.map(Some)
 }
 
 /// Writes a status, and announces what has changed with it.
 async fn write(
     context: &Context,
-    announcer: &Announcer,
+    recorder: &EventRecorder,
     job: &Job,
     connection: &Connection,
     status: &ScimBridgeConnectionStatus,
 ) -> Result<Reported, ControllerError> {
-    let reported = report(context, &job.key, connection, job.unwritten.as_deref(), status)
-        .instrument(step!("report"))
-        .await?;
+    let reported = report(
+        &context.server,
+        &job.key,
+        connection,
+        job.unwritten.as_deref(),
+        status,
+    )
+    .instrument(step!("report"))
+    .await?;
     if let Reported::Written(written) = &reported {
-        announcer.announce(&job.key, &connection.status, written);
+        announce(recorder, &job.key, &connection.status, written);
     }
     Ok(reported)
 }
 
 /// Counts and logs. One line where something changed, quiet where nothing did.
-fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
-    let Outcome {
+fn tell(context: &Context, job: &Job, outcome: &NextStatus, trace: &Trace) {
+    let NextStatus {
         verdict,
         status,
         change,
@@ -232,7 +246,7 @@ fn tell(context: &Context, job: &Job, outcome: &Outcome, trace: &Trace) {
             name, %trace, "the bridge was waiting for its key after a restart; the probe has unlocked it"
         );
     }
-    if *change != Change::News {
+    if *change != Change::Changed {
         debug!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "nothing new");
         return;
     }

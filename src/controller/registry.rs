@@ -11,126 +11,23 @@ use std::{
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 
-use super::rest::{Judged, Resting};
-use crate::{
-    api::{
-        REQUESTED_AT_ANNOTATION,
-        v1alpha1::{
-            CaKind, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
-            ScimBridgeConnectionStatus,
-        },
-    },
-    domain::{
-        schedule::{Cause, Dependency, Due, Seen, Situation, Version, due, pace_of, postponed},
-        status::{interval_of, is_same_verdict, is_superseded},
-        target::Target,
-    },
-    metrics::Row,
+use super::{
+    connection::{Connection, Key, Reference, ReferenceKind, References},
+    job::{Job, Outcome},
+    store::{Judged, StoredObject},
 };
-
-/// A connection, by name. The registry's own keys share their text with all their clones.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// Its namespace.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-}
-
-/// Kinds of objects that a connection may refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ReferenceKind {
-    /// `v1/Secret`
-    Secret,
-    /// `v1/ConfigMap`
-    ConfigMap,
-}
-
-/// An object that a connection refers to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reference {
-    /// What it is.
-    pub kind: ReferenceKind,
-    /// Its namespace: always the connection's.
-    pub namespace: Arc<str>,
-    /// Its name.
-    pub name: Arc<str>,
-}
-
-/// A connection as it was read from the API server.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Connection {
-    /// `metadata`, without what nobody here reads.
-    pub metadata: ObjectMeta,
-    /// `spec`; `None` where the object does not have the form of the resource.
-    pub spec: Option<ScimBridgeConnectionSpec>,
-    /// `status`.
-    pub status: ScimBridgeConnectionStatus,
-}
-
-/// A pass to be run.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Which connection.
-    pub key: Key,
-    /// The connection as it is now.
-    pub connection: Arc<Connection>,
-    /// A verdict that could not be written. It counts for the status, and something has to be written, whatever else
-    /// comes of the pass.
-    pub unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
-    /// Whether the pass before was overtaken, and the watch has yet to say by what: the connection has to be read again
-    /// before anything is sent, for it may be gone.
-    pub doubtful: bool,
-    /// Why.
-    pub cause: Cause,
-    /// Passing failures in a row so far.
-    pub failures: u32,
-    /// How long after its time it begins, where time is why.
-    pub late: Duration,
-    /// How long before the time by the schedule it begins, where something else is why.
-    pub early: Duration,
-    /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
-    /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
-    /// which may come of just that.
-    pub seen: [Option<Version>; 3],
-}
-
-/// How a pass ended.
-#[derive(Clone, Debug)]
-pub enum Finished {
-    /// It came to a verdict.
-    Judged {
-        /// The connection as it is after the pass: with the new status and version, where it was written.
-        connection: Arc<Connection>,
-        /// Passing failures in a row.
-        failures: u32,
-        /// Time until the next probe.
-        delay: Duration,
+use crate::{
+    api::connection::ScimBridgeConnectionStatus,
+    domain::{
+        connection::status::is_same_verdict,
+        schedule::{Cause, Due, Situation, due, postponed},
+        watched::{Dependency, Seen, Version},
     },
-    /// It came to a verdict that could not be written. The verdict is kept and written later: the bridge is not asked
-    /// again for what it has answered, least of all with a key that it has refused.
-    Unwritten {
-        /// The connection as the pass knew it.
-        connection: Arc<Connection>,
-        /// The status that could not be written.
-        status: Box<ScimBridgeConnectionStatus>,
-        /// Time until the next probe.
-        delay: Duration,
-    },
-    /// A verdict that was kept is written now. With the connection as it is after that.
-    Written(Arc<Connection>),
-    /// The object was replaced, changed or deleted while it was probed, or somebody else has written a later verdict:
-    /// what was seen is not about what is there now. With the connection as the pass knew it.
-    Overtaken(Arc<Connection>),
-    /// Probes of other connections to the same bridge took the time that this one could wait. The bridge was not asked.
-    Postponed,
-    /// We could not do our work.
-    Failed,
-}
+};
 
 #[derive(Clone, Debug)]
 struct Entry {
-    connection: Resting,
+    connection: StoredObject,
     references: References,
     /// What was known of the references when the last pass began, where that pass has not judged just that.
     seen_before: Option<Box<[Seen; 3]>>,
@@ -152,7 +49,7 @@ struct Trouble {
     /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
     outdated_until: Option<Instant>,
     /// How often in a row that was found.
-    overtaken: u32,
+    superseded: u32,
 }
 
 /// A pass that runs.
@@ -162,9 +59,6 @@ struct Running {
     /// The object that it is about.
     uid: Option<Box<str>>,
 }
-
-/// The Secret with the key, the CA object, the Secret with the next key.
-type References = [Option<Reference>; 3];
 
 #[derive(Clone, Debug)]
 struct Referenced {
@@ -219,7 +113,7 @@ impl Registry {
         if !entry.connection.is_followed_by(&connection) {
             return key;
         }
-        let known = entry.connection.wake();
+        let known = entry.connection.load();
         if connection.spec.is_none() {
             // Its status cannot be read either; what we wrote is what we know.
             connection.status.clone_from(&known.status);
@@ -229,10 +123,10 @@ impl Registry {
             return key;
         };
         if !known.is_still(&connection) {
-            // This is what a pass was overtaken by; a label, or an own write, is not.
+            // This is what a pass was superseded by; a label, or an own write, is not.
             entry.is_up_to_date();
         }
-        entry.connection = Resting::new(&connection);
+        entry.connection = StoredObject::new(&connection);
         let is = |status| is_same_verdict(&connection.status, status);
         let is_known = is(&known.status) || entry.unwritten.as_deref().is_some_and(is);
         if let Some(unwritten) = entry.unwritten.take() {
@@ -268,7 +162,7 @@ impl Registry {
         let entry = Entry {
             next: instant + delay,
             failures,
-            connection: Resting::new(connection),
+            connection: StoredObject::new(connection),
             references: self.link(&key, connection.references(&key.namespace)),
             seen_before: None,
             unwritten: None,
@@ -307,7 +201,7 @@ impl Registry {
     }
 
     /// Takes in what was seen of an object. Returns the connections that refer to it.
-    pub fn see(&mut self, reference: &Reference, seen: Seen) -> Vec<Key> {
+    pub fn observe(&mut self, reference: &Reference, seen: Seen) -> Vec<Key> {
         match self.references.get_mut(reference) {
             None => Vec::new(),
             Some(referenced) => {
@@ -319,7 +213,7 @@ impl Registry {
 
     /// Takes note that a complete list of a kind has ended: what it did not have does not exist. Returns the
     /// connections that refer to such objects.
-    pub fn see_no_others(
+    pub fn observe_no_others(
         &mut self,
         kind: ReferenceKind,
         namespace: Option<&str>,
@@ -407,7 +301,7 @@ impl Registry {
         self.running.insert(key.clone(), running);
         let trouble = entry.trouble.as_deref();
         let is_sound = trouble.is_none_or(|trouble| trouble.own_failures == 0);
-        let doubtful = trouble.is_some_and(|trouble| trouble.overtaken > 0);
+        let must_reread = trouble.is_some_and(|trouble| trouble.superseded > 0);
         let seen = entry.references.each_ref().map(|reference| {
             let referenced = self.references.get(reference.as_ref()?)?;
             match &referenced.seen {
@@ -418,9 +312,9 @@ impl Registry {
         Some(Job {
             seen,
             key: key.clone(),
-            connection: Arc::new(entry.connection.wake()),
+            connection: Arc::new(entry.connection.load()),
             unwritten: entry.unwritten.clone(),
-            doubtful,
+            must_reread,
             cause,
             failures: entry.failures,
             early: entry.next.saturating_duration_since(instant),
@@ -437,7 +331,7 @@ impl Registry {
     }
 
     /// Ends a pass.
-    pub fn finish(&mut self, key: &Key, finished: Finished, instant: Instant) {
+    pub fn finish(&mut self, key: &Key, finished: Outcome, instant: Instant) {
         let running = self.running.remove(key);
         let (Some(running), Some(entry)) = (running, self.connections.get_mut(key)) else {
             return;
@@ -446,7 +340,7 @@ impl Registry {
             return;
         }
         match finished {
-            Finished::Judged {
+            Outcome::Judged {
                 connection,
                 failures,
                 delay,
@@ -477,8 +371,8 @@ impl Registry {
                     entry.seen_before = None;
                 }
             }
-            Finished::Written(connection) => entry.written(&connection),
-            Finished::Unwritten {
+            Outcome::Written(connection) => entry.written(&connection),
+            Outcome::Unwritten {
                 connection,
                 status,
                 delay,
@@ -487,10 +381,10 @@ impl Registry {
                 entry.failures = status.consecutive_failures;
                 entry.next = instant + delay;
                 entry.advance(&connection);
-                let read = entry.connection.wake();
+                let read = entry.connection.load();
                 entry.keep(Arc::from(status), &connection, &read);
             }
-            Finished::Overtaken(connection) => {
+            Outcome::Superseded(connection) => {
                 entry.unwritten = None;
                 // What led to the pass leads to the next one too.
                 entry.seen_before = None;
@@ -498,17 +392,17 @@ impl Registry {
                 let trouble = entry.trouble.get_or_insert_default();
                 (trouble.own_failures, trouble.retry) = (0, None);
                 trouble.outdated_until =
-                    is_still_old.then(|| instant + doubled(OUTDATED_MIN, trouble.overtaken));
-                trouble.overtaken = trouble.overtaken.saturating_add(1);
+                    is_still_old.then(|| instant + doubled(OUTDATED_MIN, trouble.superseded));
+                trouble.superseded = trouble.superseded.saturating_add(1);
             }
-            Finished::Postponed => {
+            Outcome::Postponed => {
                 let uid = entry.connection.uid.as_deref().unwrap_or_default();
                 let retry = instant + postponed(uid);
                 let trouble = entry.trouble.get_or_insert_default();
                 (trouble.own_failures, trouble.retry) = (0, Some(retry));
                 entry.seen_before = None;
             }
-            Finished::Failed => {
+            Outcome::Failed => {
                 entry.fail(instant);
                 if running.cause != Cause::Unwritten {
                     entry.seen_before = None;
@@ -613,10 +507,10 @@ impl Entry {
         self.trouble = None;
     }
 
-    /// The watch has told by what a pass was overtaken. A probe that was postponed was of what the object said before.
+    /// The watch has told by what a pass was superseded. A probe that was postponed was of what the object said before.
     fn is_up_to_date(&mut self) {
         if let Some(trouble) = &mut self.trouble {
-            (trouble.outdated_until, trouble.overtaken) = (None, 0);
+            (trouble.outdated_until, trouble.superseded) = (None, 0);
             if trouble.own_failures == 0 {
                 trouble.retry = None;
             }
@@ -641,7 +535,7 @@ impl Entry {
     /// Takes the connection as a pass knew it, unless the watch has told of a newer one.
     fn advance(&mut self, connection: &Arc<Connection>) {
         if self.connection.is_followed_by(connection) {
-            self.connection = Resting::new(connection);
+            self.connection = StoredObject::new(connection);
         }
     }
 
@@ -653,202 +547,7 @@ impl Entry {
     }
 }
 
-// === impl Key ===
-
-impl Key {
-    /// The connection of this name.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-
-    /// Namespace and name.
-    #[must_use]
-    pub fn names(&self) -> (&str, &str) {
-        (&self.namespace, &self.name)
-    }
-}
-
-// === impl Reference ===
-
-impl Reference {
-    /// The object of this kind and name.
-    #[must_use]
-    pub fn new(kind: ReferenceKind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
-
-// === impl Connection ===
-
-impl Connection {
-    /// A connection of these parts.
-    #[must_use]
-    pub fn new(
-        metadata: ObjectMeta,
-        spec: ScimBridgeConnectionSpec,
-        status: Option<ScimBridgeConnectionStatus>,
-    ) -> Self {
-        Self {
-            metadata: trimmed(metadata),
-            spec: Some(spec),
-            status: status.unwrap_or_else(unobserved),
-        }
-    }
-
-    /// Whether both are versions of one object, and not two that had the same name.
-    #[must_use]
-    pub fn is_same_object(&self, other: &Self) -> bool {
-        self.metadata.uid == other.metadata.uid
-    }
-
-    /// The time until the next probe as the status has it, and the passing failures that it tells of.
-    fn resume(&self, now: Timestamp) -> (Duration, u32) {
-        let uid = self.metadata.uid.as_deref().unwrap_or_default();
-        // As the pass that wrote the status has measured it.
-        let target = self.spec.as_ref().and_then(|spec| Target::parse(spec).ok());
-        let interval = interval_of(target.as_ref());
-        let pace = pace_of(uid, interval, &self.status, now);
-        let resume = pace.resume(&self.status, now);
-        (duration_between(now, resume), pace.failures)
-    }
-
-    /// Whether a status that was made from this connection may be written to it as it is `read` now: it is still the
-    /// same object with the same specification, and nobody else has written a later verdict. `unwritten` is one that
-    /// may have been written meanwhile, by a write whose answer was lost.
-    #[must_use]
-    pub fn takes(
-        &self,
-        status: &ScimBridgeConnectionStatus,
-        unwritten: Option<&ScimBridgeConnectionStatus>,
-        read: &Self,
-    ) -> bool {
-        let generation = self.metadata.generation.unwrap_or_default();
-        // Where the object does not decode, its status cannot be read.
-        let superseded = read.spec.is_some()
-            && is_superseded(status, [Some(&self.status), unwritten], &read.status, generation);
-        self.is_still(read) && !superseded
-    }
-
-    /// Whether the object that was `read` now is the same one, with the same specification, and not being deleted.
-    #[must_use]
-    pub fn is_still(&self, read: &Self) -> bool {
-        self.is_same_object(read)
-            && read.metadata.generation == self.metadata.generation
-            && read.metadata.deletion_timestamp.is_none()
-    }
-
-    /// The declared identity provider.
-    #[must_use]
-    pub fn declared(&self) -> Option<IdentityProvider> {
-        self.spec.as_ref().and_then(|spec| spec.identity_provider)
-    }
-
-    /// The pending or handled request for a probe, cut to what a status may hold.
-    #[must_use]
-    pub fn requested(&self) -> Option<String> {
-        let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT_ANNOTATION)?;
-        Some(value.chars().take(256).collect())
-    }
-
-    /// What metrics show of it, with this status.
-    #[must_use]
-    pub fn row(&self, status: &ScimBridgeConnectionStatus) -> Row {
-        let is_suspended = self.spec.as_ref().is_some_and(|spec| spec.suspend);
-        Row::of(self.declared(), is_suspended, status)
-    }
-
-    pub(super) fn is_dormant(&self) -> bool {
-        self.metadata.deletion_timestamp.is_some() || self.spec.as_ref().is_some_and(|spec| spec.suspend)
-    }
-
-    fn references(&self, namespace: &Arc<str>) -> References {
-        let Some(spec) = &self.spec else {
-            return Default::default();
-        };
-        let reference = |kind, name: &str| Reference {
-            kind,
-            namespace: Arc::clone(namespace),
-            name: name.into(),
-        };
-        let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
-        [
-            Some(reference(ReferenceKind::Secret, &spec.api_key_secret_ref.name)),
-            ca.map(|ca| reference(ca.kind.into(), &ca.name)),
-            spec.next_api_key_secret_ref
-                .as_ref()
-                .map(|next| reference(ReferenceKind::Secret, &next.name)),
-        ]
-    }
-}
-
-impl From<ScimBridgeConnection> for Connection {
-    fn from(object: ScimBridgeConnection) -> Self {
-        let ScimBridgeConnection {
-            metadata,
-            spec,
-            status,
-        } = object;
-        Self::new(metadata, spec, status)
-    }
-}
-
-impl From<ObjectMeta> for Connection {
-    /// An object of which only the metadata could be read.
-    fn from(metadata: ObjectMeta) -> Self {
-        Self {
-            metadata: trimmed(metadata),
-            spec: None,
-            status: unobserved(),
-        }
-    }
-}
-
-impl From<CaKind> for ReferenceKind {
-    fn from(kind: CaKind) -> Self {
-        match kind {
-            CaKind::ConfigMap => Self::ConfigMap,
-            CaKind::Secret => Self::Secret,
-        }
-    }
-}
-
-/// Keeps of the metadata what is read here: thousands of objects lie in memory.
-fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
-    ObjectMeta {
-        name: metadata.name,
-        namespace: metadata.namespace,
-        uid: metadata.uid,
-        generation: metadata.generation,
-        resource_version: metadata.resource_version,
-        deletion_timestamp: metadata.deletion_timestamp,
-        annotations: metadata.annotations.and_then(|mut annotations| {
-            annotations.retain(|name, _| name == REQUESTED_AT_ANNOTATION);
-            (!annotations.is_empty()).then_some(annotations)
-        }),
-        ..ObjectMeta::default()
-    }
-}
-
-fn unobserved() -> ScimBridgeConnectionStatus {
-    ScimBridgeConnectionStatus {
-        observed_generation: -1,
-        ..ScimBridgeConnectionStatus::default()
-    }
-}
-
 /// A delay that doubles with each time before.
 fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(1 << times.min(10)).min(OWN_RETRY_MAX)
-}
-
-fn duration_between(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::try_from(to.duration_since(from)).unwrap_or_default()
 }

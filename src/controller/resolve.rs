@@ -10,21 +10,26 @@ use kube::{Api, Resource, api::GetParams, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
 use super::{
-    api::call,
+    connection::{Key, Reference},
     context::Context,
-    decode::Opened,
-    error::{Call, ControllerError},
-    order::{Authority, Entry, Grounds, config_map_entry, secret_entry},
-    registry::{Job, Key, Reference},
+    decode::SecretData,
+    error::ControllerError,
+    job::Job,
 };
 use crate::{
-    api::v1alpha1::{ApiKeySecretRef, CaKind, CaRef},
-    bridge::ProbeOrder,
+    api::connection::{ApiKeySecretRef, CaKind, CaRef},
+    bridge::{
+        ProbeRequest,
+        credential::{Authority, Entry, KeyPolicy, config_map_entry, secret_entry},
+    },
+    cluster::call::Call,
     domain::{
-        evidence::Obstacle,
-        schedule::Version,
-        status::Versions,
-        target::{InvalidSpec, Target},
+        connection::{
+            evidence::Blocker,
+            status::Versions,
+            target::{InvalidSpec, Target},
+        },
+        watched::Version,
     },
 };
 
@@ -40,11 +45,11 @@ pub(super) struct Resolved {
 /// Reads all that a connection names. The second part is the order for the prober, or what stands in its way.
 ///
 /// # Errors
-/// Where the API server does not answer. Objects that are not there are an [`Obstacle`].
+/// Where the API server does not answer. Objects that are not there are an [`Blocker`].
 pub(super) async fn resolve(
     context: &Context,
     job: &Job,
-) -> Result<(Resolved, Result<ProbeOrder, Obstacle>), ControllerError> {
+) -> Result<(Resolved, Result<ProbeRequest, Blocker>), ControllerError> {
     let key = &job.key;
     let [seen_secret, seen_ca, seen_next_secret] = &job.seen;
     let parsed = job
@@ -60,7 +65,7 @@ pub(super) async fn resolve(
                 target: None,
                 versions: Versions::default(),
             };
-            return Ok((nothing, Err(Obstacle::InvalidSpec(why))));
+            return Ok((nothing, Err(Blocker::InvalidSpec(why))));
         }
     };
     // All objects are read even where one is missing: the versions tell which change leads to the next probe.
@@ -78,11 +83,11 @@ pub(super) async fn resolve(
         ca: ca.as_ref().and_then(|ca| ca.version.clone()),
         next_credential: next_secret.as_ref().and_then(Entry::version).cloned(),
     };
-    let grounds = Grounds {
+    let policy = KeyPolicy {
         policy: &context.policy,
         require_consent: context.settings.require_consent,
     };
-    let order = grounds.order(&target, secret, ca, next_secret);
+    let order = policy.probe_request(&target, secret, ca, next_secret);
     Ok((
         Resolved {
             target: Some(target),
@@ -98,12 +103,12 @@ async fn read_secret(
     reference: &ApiKeySecretRef,
     seen: Option<&Version>,
 ) -> Result<Entry, ControllerError> {
-    let secret = get::<Opened>(context, Call::ReadSecret, key, &reference.name, seen).await?;
+    let secret = get::<SecretData>(context, Call::ReadSecret, key, &reference.name, seen).await?;
     Ok(secret_entry(
-        secret.map(|Opened(secret)| secret),
+        secret.map(|SecretData(secret)| secret),
         &reference.key,
-        Obstacle::SecretNotFound,
-        Obstacle::SecretKeyMissing,
+        Blocker::SecretNotFound,
+        Blocker::SecretKeyMissing,
     ))
 }
 
@@ -125,10 +130,10 @@ async fn read_ca(
     let (name, entry) = (&reference.name, &reference.key);
     let entry = match reference.kind {
         CaKind::Secret => {
-            let secret = get::<Opened>(context, Call::ReadSecret, key, name, seen).await?;
-            let secret = secret.map(|Opened(secret)| secret);
+            let secret = get::<SecretData>(context, Call::ReadSecret, key, name, seen).await?;
+            let secret = secret.map(|SecretData(secret)| secret);
             // One reason for a missing object and a missing entry: they ask for the same.
-            secret_entry(secret, entry, Obstacle::CaNotFound, Obstacle::CaNotFound)
+            secret_entry(secret, entry, Blocker::CaNotFound, Blocker::CaNotFound)
         }
         CaKind::ConfigMap => {
             let config_map = get::<ConfigMap>(context, Call::ReadConfigMap, key, name, seen).await?;
@@ -161,7 +166,7 @@ async fn get<K>(
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let api = Api::<K>::namespaced(context.client.clone(), &key.namespace);
+    let api = Api::<K>::namespaced(context.server.client().clone(), &key.namespace);
     let parameters = seen.map_or_else(GetParams::default, |seen| GetParams::at(seen.resource_version()));
-    call(context, why, api.get_with(name, &parameters)).await
+    Ok(context.server.call(why, api.get_with(name, &parameters)).await?)
 }

@@ -25,16 +25,17 @@ use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
 use super::{
-    decode::{Decoded, Metadata},
-    registry::{Key, Reference, ReferenceKind},
+    connection::{Key, Reference, ReferenceKind},
+    decode::RawConnection,
 };
+use crate::cluster::metadata::Metadata;
 
 /// So many objects of a list are asked for at a time. Metadata may be large: 256 KiB of annotations alone, of anybody who
 /// may create the object. A page of kube's usual 500 could take more memory than the operator is given.
 const PAGE: u32 = 20;
 
 /// A stream of what is seen, each with the namespace that its watch is confined to.
-pub(super) type Watch = BoxStream<'static, (Option<String>, Sight)>;
+pub(super) type Watch = BoxStream<'static, (Option<String>, WatchEvent)>;
 
 /// What is seen.
 #[derive(Debug)]
@@ -42,22 +43,22 @@ pub(super) type Watch = BoxStream<'static, (Option<String>, Sight)>;
     clippy::large_enum_variant,
     reason = "one at a time, taken in at once; a box for each would cost more"
 )]
-pub(super) enum Sight {
+pub(super) enum WatchEvent {
     /// Of connections.
-    Connection(Event<(Key, Decoded)>),
+    Connection(Event<(Key, RawConnection)>),
     /// Of objects that connections may refer to.
     Object(ReferenceKind, Event<(Reference, ObjectMeta)>),
 }
 
 /// Watches the connections of a namespace, or of all.
 pub(super) fn connections(client: &Client, namespace: Option<&str>, labels: Option<&str>) -> Watch {
-    let api = api::<Decoded>(client, namespace);
+    let api = api::<RawConnection>(client, namespace);
     let config = labels.map_or_else(watcher::Config::default, |labels| {
         watcher::Config::default().labels(labels)
     });
-    let take = |decoded: Decoded| (key(&decoded.metadata), decoded);
+    let take = |decoded: RawConnection| (key(&decoded.metadata), decoded);
     events(api, config, "connections", namespace, move |event| {
-        Sight::Connection(map(event, take))
+        WatchEvent::Connection(map(event, take))
     })
 }
 
@@ -65,7 +66,7 @@ pub(super) fn connections(client: &Client, namespace: Option<&str>, labels: Opti
 pub(super) fn secrets(client: &Client, namespace: Option<&str>) -> Watch {
     let api = api::<Metadata<Secret>>(client, namespace);
     events(api, watcher::Config::default(), "Secrets", namespace, |event| {
-        sight(ReferenceKind::Secret, event)
+        object_event(ReferenceKind::Secret, event)
     })
 }
 
@@ -77,12 +78,12 @@ pub(super) fn config_maps(client: &Client, namespace: Option<&str>) -> Watch {
         watcher::Config::default(),
         "ConfigMaps",
         namespace,
-        |event| sight(ReferenceKind::ConfigMap, event),
+        |event| object_event(ReferenceKind::ConfigMap, event),
     )
 }
 
-fn sight<K>(kind: ReferenceKind, event: Event<Metadata<K>>) -> Sight {
-    Sight::Object(
+fn object_event<K>(kind: ReferenceKind, event: Event<Metadata<K>>) -> WatchEvent {
+    WatchEvent::Object(
         kind,
         map(event, |object| {
             (reference(kind, &object.metadata), object.metadata)
@@ -106,7 +107,7 @@ fn events<K>(
     config: watcher::Config,
     what: &'static str,
     namespace: Option<&str>,
-    take: impl Fn(Event<K>) -> Sight + Send + 'static,
+    take: impl Fn(Event<K>) -> WatchEvent + Send + 'static,
 ) -> Watch
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,

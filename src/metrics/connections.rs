@@ -19,10 +19,10 @@ use prometheus_client::{
 
 use crate::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
+        connection::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
         vocabulary::{ConditionType, Reason, Truth},
     },
-    domain::{
+    domain::connection::{
         conditions::{find, reason_of},
         evidence::Component,
     },

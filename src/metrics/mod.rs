@@ -23,8 +23,8 @@ pub use self::connections::Row;
 use self::{connections::Connections, process::Process};
 use crate::{
     api::vocabulary::Reason,
-    bridge::stages::{Layer, Observer, Stage},
-    domain::{status::Change, verdict::Verdict},
+    bridge::wire::stages::{Layer, Observer, Stage},
+    domain::connection::{status::Change, verdict::Verdict},
 };
 
 /// The prefix of what is about the process and its work.
@@ -143,7 +143,7 @@ impl EncodeLabelValue for Label<Layer> {
 impl EncodeLabelValue for Label<Change> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         match self.0 {
-            Change::News => "news",
+            Change::Changed => "news",
             Change::Heartbeat => "heartbeat",
             Change::Unchanged => "unchanged",
         }

@@ -2,7 +2,7 @@
 //!
 //! The protocol is client-go's: a `Lease` that the leader renews, and that others take over once they have seen it
 //! unchanged for its duration. A leader that cannot renew stops before others may begin; one that was frozen meanwhile
-//! finds its [`Tenure`] at its end, and sends nothing more.
+//! finds its [`Leadership`] at its end, and sends nothing more.
 
 use std::{
     future::{Future, pending},
@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 use tracing::warn;
 
-use super::{ProcessError, cluster::unusable};
-use crate::{controller::ControllerError, tenure::Tenure};
+use super::ProcessError;
+use crate::{cluster::unusable, controller::ControllerError, leadership::Leadership};
 
 /// A Lease that was not renewed for so long may be taken over: client-go's default.
 const DURATION: Duration = Duration::from_secs(15);
@@ -37,14 +37,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Who holds which Lease, and what is known of it.
-pub(super) struct Candidacy {
+pub(super) struct Election {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) identity: String,
-    pub(super) tenure: Tenure,
+    pub(super) leadership: Leadership,
 }
 
-impl Candidacy {
+impl Election {
     /// Waits for the Lease, then runs `work` while renewing it, and releases it afterwards.
     pub(super) async fn lead(
         self,
@@ -52,7 +52,7 @@ impl Candidacy {
         stop: CancellationToken,
         work: impl Future<Output = Result<(), ControllerError>>,
     ) -> Result<(), ProcessError> {
-        let client = self.witnessed(config)?;
+        let client = self.observed_client(config)?;
         let election = LeaderElection::new(client, &self.namespace, &self.name, &self.identity)
             .with_lease_duration(DURATION)
             .with_renew_deadline(RENEW_DEADLINE);
@@ -61,7 +61,7 @@ impl Candidacy {
         tokio::select! {
             () = stop.cancelled() => {
                 // It may have been given the Lease a moment ago.
-                self.tenure.end();
+                self.leadership.end();
                 let _ = timeout(RELEASE_WITHIN, election.release()).await;
                 return Ok(());
             }
@@ -79,7 +79,7 @@ impl Candidacy {
             started.cancel();
             let result = work.await;
             // Whatever is still under way must not outlive the release.
-            self.tenure.end();
+            self.leadership.end();
             ended.cancel();
             result
         });
@@ -97,35 +97,37 @@ impl Candidacy {
         }
     }
 
-    /// A client that tells the tenure of each renewal.
-    fn witnessed(&self, config: Config) -> Result<Client, ProcessError> {
+    /// A client that tells the leadership of each renewal.
+    fn observed_client(&self, config: Config) -> Result<Client, ProcessError> {
         let client = ClientBuilder::try_from(config).map_err(|error| unusable(&error))?;
-        Ok(client.with_layer(&Witness(self.tenure.clone())).build())
+        Ok(client
+            .with_layer(&RenewalObserver(self.leadership.clone()))
+            .build())
     }
 }
 
 /// Sees the requests that write a Lease.
 #[derive(Clone)]
-struct Witness(Tenure);
+struct RenewalObserver(Leadership);
 
-/// A client under a [`Witness`].
-struct Witnessed<S> {
+/// A client under a [`RenewalObserver`].
+struct Observed<S> {
     client: S,
-    tenure: Tenure,
+    leadership: Leadership,
 }
 
-impl<S> Layer<S> for Witness {
-    type Service = Witnessed<S>;
+impl<S> Layer<S> for RenewalObserver {
+    type Service = Observed<S>;
 
-    fn layer(&self, client: S) -> Witnessed<S> {
-        Witnessed {
+    fn layer(&self, client: S) -> Observed<S> {
+        Observed {
             client,
-            tenure: self.0.clone(),
+            leadership: self.0.clone(),
         }
     }
 }
 
-impl<S, B, C> Service<Request<B>> for Witnessed<S>
+impl<S, B, C> Service<Request<B>> for Observed<S>
 where
     S: Service<Request<B>, Response = Response<C>>,
     S::Future: Send + 'static,
@@ -142,12 +144,12 @@ where
         // Others may see the new Lease as soon as it is written, long before its writer hears of it.
         let asked = Instant::now();
         let writes = matches!(*request.method(), Method::POST | Method::PUT);
-        let tenure = self.tenure.clone();
+        let leadership = self.leadership.clone();
         let answering = self.client.call(request);
         Box::pin(async move {
             let response = answering.await?;
             if writes && response.status().is_success() {
-                tenure.renew(asked);
+                leadership.renew(asked);
             }
             Ok(response)
         })

@@ -12,8 +12,6 @@
 
 pub mod telemetry;
 
-pub mod cluster;
-
 mod admin;
 mod leader;
 mod memory;
@@ -34,25 +32,27 @@ use tracing::{info, warn};
 pub use self::preflight::preflight;
 use self::{
     admin::Health,
-    leader::Candidacy,
-    needs::{Finding, LeaseName, Needs, watch_over},
+    leader::Election,
+    needs::{Finding, LeaseName, Requirements, watch_over},
 };
 
 use crate::{
     args::{Addresses, RunArguments},
     bridge::{
-        HttpProber, Lanes, address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots,
+        HttpProber, Lanes,
+        wire::{address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots},
     },
     clock::{Clock, SystemClock},
+    cluster::{self, ClusterError, call::ApiServer},
     controller::{
         ControllerError, Readiness,
         authorities::Authorities,
         context::{Context, Settings},
         drive,
     },
+    leadership::Leadership,
     metrics::Metrics,
     settings::{AdminAddress, LabelSelector},
-    tenure::Tenure,
     traces::TraceLayer,
 };
 #[cfg(feature = "otlp")]
@@ -65,11 +65,8 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// There is no way to an API server.
-    #[error("no cluster: neither a ServiceAccount's files nor a usable KUBECONFIG: {0}")]
-    NoCluster(&'static str),
-    /// The client for the API server could not be made.
-    #[error("cannot set up the client for the API server from the KUBECONFIG: {0}")]
-    Client(&'static str),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The admin address is taken, or not ours.
     #[error("cannot listen on {address} (--admin-addr)")]
     Listen {
@@ -137,7 +134,7 @@ struct TraceEnds {
 async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), ProcessError> {
     // Destructured in full: a flag that nobody reads is a compile error.
     let RunArguments {
-        footing,
+        scope,
         watch_label_selector,
         addresses:
             Addresses {
@@ -170,11 +167,11 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         url,
         exceptions: bridge_no_proxy,
     });
-    let needs = Needs::new(&footing, &config.default_namespace);
+    let needs = Requirements::new(&scope, &config.default_namespace);
     let client = cluster::client(config.clone())?;
-    let tenure = match needs.lease {
-        Some(_) => Tenure::limited(leader::RENEW_DEADLINE),
-        None => Tenure::unlimited(),
+    let leadership = match needs.lease {
+        Some(_) => Leadership::limited(leader::RENEW_DEADLINE),
+        None => Leadership::unlimited(),
     };
     let identity = identity.unwrap_or_else(leader::make_identity);
     let settings = Settings {
@@ -191,7 +188,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         client.clone(),
         policy,
         proxy,
-        tenure.clone(),
+        leadership.clone(),
         Arc::clone(&metrics),
         traces.observer,
         settings,
@@ -211,16 +208,13 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     let mut signals = Signals::new()?;
 
     let controller = Box::pin(control(context, standby, readiness, stop.clone()));
-    let candidacy = needs
-        .lease
-        .clone()
-        .map(|LeaseName { namespace, name }| Candidacy {
-            namespace,
-            name,
-            identity,
-            tenure,
-        });
-    let work = work(config, found, candidacy, stop.clone(), controller);
+    let election = needs.lease.clone().map(|LeaseName { namespace, name }| Election {
+        namespace,
+        name,
+        identity,
+        leadership,
+    });
+    let work = work(config, found, election, stop.clone(), controller);
     info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let orders = async {
         let name = signals.next().await;
@@ -258,7 +252,7 @@ async fn control(
 async fn work(
     config: Config,
     mut findings: watch::Receiver<Option<Vec<Finding>>>,
-    candidacy: Option<Candidacy>,
+    election: Option<Election>,
     stop: CancellationToken,
     controller: impl Future<Output = Result<(), ControllerError>>,
 ) -> Result<(), ProcessError> {
@@ -272,8 +266,8 @@ async fn work(
         // Whoever examines lives as long as the process.
         _ = possible => {}
     }
-    match candidacy {
-        Some(candidacy) => candidacy.lead(config, stop, controller).await,
+    match election {
+        Some(election) => election.lead(config, stop, controller).await,
         None => controller.await.map_err(ProcessError::from),
     }
 }
@@ -282,7 +276,7 @@ fn context(
     client: Client,
     policy: Arc<AddressPolicy>,
     proxy: Option<BridgeProxy>,
-    tenure: Tenure,
+    leadership: Leadership,
     metrics: Arc<Metrics>,
     traces: Option<Arc<dyn Observer>>,
     settings: Settings,
@@ -291,18 +285,16 @@ fn context(
     let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
     let mut prober = prober
         .through(proxy)
-        .during(tenure.clone())
+        .during(leadership.clone())
         .observed_by(Arc::<Metrics>::clone(&metrics));
     if let Some(traces) = traces {
         prober = prober.observed_by(traces);
     }
     Context {
-        client,
+        server: ApiServer::new(client, leadership, Arc::clone(&metrics)),
         lanes: Lanes::new(prober),
         policy,
         authorities: Authorities::default(),
-        places: Arc::default(),
-        tenure,
         clock,
         metrics,
         settings,

@@ -15,8 +15,8 @@ use tokio::{sync::watch, time::timeout};
 use tracing::{error, info};
 
 use crate::{
-    api::{self, GROUP, schema, v1alpha1::ScimBridgeConnection},
-    args::Footing,
+    api::{self, GROUP, connection::ScimBridgeConnection, schema},
+    args::Scope,
 };
 
 /// kube repeats 429, 503 and 504 by itself, and for long; this bounds each question.
@@ -37,11 +37,11 @@ const ACCESS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// What it can do without: then it tells nobody what has changed. The log says so, and `preflight`; it is ready anyway.
-const AMENITIES: &[(&str, &str, &[&str])] = &[("events.k8s.io", "events", &["create", "patch"])];
+const OPTIONAL_ACCESS: &[(&str, &str, &[&str])] = &[("events.k8s.io", "events", &["create", "patch"])];
 
 /// What the program needs.
 #[derive(Clone, Debug)]
-pub(super) struct Needs {
+pub(super) struct Requirements {
     /// Namespaces to work in; `None` stands for all.
     pub(super) scopes: Vec<Option<String>>,
     /// The Lease, where there is to be one.
@@ -111,17 +111,17 @@ pub(super) enum Place {
     Namespace(String),
 }
 
-// === impl Needs ===
+// === impl Requirements ===
 
-impl Needs {
-    /// What this footing stands on. `home` is the program's own namespace.
-    pub(super) fn new(footing: &Footing, home: &str) -> Self {
-        let Footing {
+impl Requirements {
+    /// What this scope stands on. `home` is the program's own namespace.
+    pub(super) fn new(scope: &Scope, home: &str) -> Self {
+        let Scope {
             namespaces,
             leader_elect,
             lease_name,
             lease_namespace,
-        } = footing;
+        } = scope;
         let mut named: Vec<_> = namespaces.iter().cloned().map(Some).collect();
         // One that is named twice is watched once.
         named.sort();
@@ -152,7 +152,11 @@ impl Finding {
 }
 
 /// Examines again and again until nothing is missing. What is found is logged when it changes.
-pub(super) async fn watch_over(client: Client, needs: Needs, findings: watch::Sender<Option<Vec<Finding>>>) {
+pub(super) async fn watch_over(
+    client: Client,
+    needs: Requirements,
+    findings: watch::Sender<Option<Vec<Finding>>>,
+) {
     loop {
         let found = examine(&client, &needs).await;
         let before = findings.send_replace(Some(found.clone()));
@@ -173,7 +177,7 @@ pub(super) async fn watch_over(client: Client, needs: Needs, findings: watch::Se
 }
 
 /// Asks once for everything.
-pub(super) async fn examine(client: &Client, needs: &Needs) -> Vec<Finding> {
+pub(super) async fn examine(client: &Client, needs: &Requirements) -> Vec<Finding> {
     let mut found = examine_definition(client).await;
     // Without an answer to the first question the others would only repeat it.
     if !matches!(found.as_slice(), [Finding::Unanswered(_)]) {
@@ -264,8 +268,8 @@ fn own_version() -> String {
 }
 
 /// Whether the ServiceAccount may do what it has to.
-pub(super) async fn examine_access(client: &Client, needs: &Needs) -> Vec<Finding> {
-    let Needs { scopes, lease } = needs;
+pub(super) async fn examine_access(client: &Client, needs: &Requirements) -> Vec<Finding> {
+    let Requirements { scopes, lease } = needs;
     let mut wanted = in_each(scopes, ACCESS);
     if let Some(LeaseName { namespace, name }) = lease {
         for (verbs, name) in [(&["create"][..], None), (&["get", "update"], Some(name.as_str()))] {
@@ -283,8 +287,8 @@ pub(super) async fn examine_access(client: &Client, needs: &Needs) -> Vec<Findin
 }
 
 /// What it could do with, and may not.
-pub(super) async fn examine_amenities(client: &Client, needs: &Needs) -> Vec<Finding> {
-    examine_all(client, in_each(&needs.scopes, AMENITIES)).await
+pub(super) async fn examine_optional_access(client: &Client, needs: &Requirements) -> Vec<Finding> {
+    examine_all(client, in_each(&needs.scopes, OPTIONAL_ACCESS)).await
 }
 
 /// These verbs on these resources, in each scope.

@@ -6,10 +6,10 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use super::{
-    ProcessError, cluster,
-    needs::{Finding, Needs, examine_access, examine_amenities, examine_definition},
+    ProcessError,
+    needs::{Finding, Requirements, examine_access, examine_definition, examine_optional_access},
 };
-use crate::{args::PreflightArguments, settings::ServerUrl};
+use crate::{args::PreflightArguments, cluster, settings::ServerUrl};
 
 /// Pause between two looks at what is not there yet.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -22,12 +22,12 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// [`ProcessError::Preflight`] where something is missing; others where nothing could be examined.
 pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Result<(), ProcessError> {
     let PreflightArguments {
-        footing,
+        scope,
         operator_url,
         timeout,
     } = arguments;
     let config = cluster::config().await?;
-    let needs = Needs::new(&footing, &config.default_namespace);
+    let needs = Requirements::new(&scope, &config.default_namespace);
     let client = cluster::client(config)?;
     let end = Instant::now() + timeout;
 
@@ -50,7 +50,7 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
         let found = until(end, async || Vec::from_iter(examine_operator(&url).await)).await;
         report("the operator is ready", &found)?;
     }
-    for finding in examine_amenities(&client, &needs).await {
+    for finding in examine_optional_access(&client, &needs).await {
         if let Finding::Denied { .. } = finding {
             writeln!(out, "note  {finding}; everything else goes on without it")?;
         }

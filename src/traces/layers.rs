@@ -11,8 +11,8 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
-    bridge::stages::{Layer, Observer, Stage},
-    domain::evidence::{Answer, Exchange, KeyTrial, Reading},
+    bridge::wire::stages::{Layer, Observer, Stage},
+    domain::connection::evidence::{Answer, Exchange, KeyTrial, Reading},
 };
 
 /// Makes a span of each layer, below the span in which the probe was begun.
@@ -79,7 +79,7 @@ impl Outcome {
             Layer::NextKey => match exchange.next_key {
                 None | Some(KeyTrial::Accepted) => Self::Passed,
                 Some(trial @ (KeyTrial::Refused | KeyTrial::Undecided)) => Self::Failed(format!("{trial:?}")),
-                Some(KeyTrial::Unusable(obstacle)) => Self::Failed(format!("{obstacle:?}")),
+                Some(KeyTrial::Unusable(blocker)) => Self::Failed(format!("{blocker:?}")),
             },
             Layer::Name | Layer::Address | Layer::Tls => Self::Passed,
         }

@@ -24,7 +24,7 @@ use std::{
 use tracing::{Span, field::Empty, info_span};
 use tracing_subscriber::{Layer, Registry};
 
-use crate::{api::vocabulary::Class, domain::verdict::Verdict};
+use crate::{api::vocabulary::Class, domain::connection::verdict::Verdict};
 
 /// What spans are told from lines of the log by. No module has this name, for filters go by its beginning.
 pub const TARGET: &str = "scim_bridge_operator::span";

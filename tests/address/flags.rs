@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use clap::Parser as _;
 use scim_bridge_operator::{
     args::{Arguments, Command},
-    bridge::address::AddressPolicy,
-    domain::target::Origin,
+    bridge::wire::address::AddressPolicy,
+    domain::connection::target::Origin,
 };
 
 use crate::support::Differences;

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use scim_bridge_operator::{
-    bridge::address::AddressPolicy,
-    domain::target::{InvalidSpec, Origin},
+    bridge::wire::address::AddressPolicy,
+    domain::connection::target::{InvalidSpec, Origin},
 };
 use url::Host;
 

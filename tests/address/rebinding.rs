@@ -12,7 +12,7 @@ use std::{
 };
 
 use bridge_front::Front;
-use scim_bridge_operator::bridge::{HttpProber, Lanes, ProbeOrder, address::AddressPolicy};
+use scim_bridge_operator::bridge::{HttpProber, Lanes, ProbeRequest, wire::address::AddressPolicy};
 use testbed::{Dice, budget, seed};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -66,7 +66,7 @@ async fn front() -> Front {
     bridge().names([NAME]).start().await.unwrap()
 }
 
-fn order(front: &Front) -> ProbeOrder {
+fn order(front: &Front) -> ProbeRequest {
     order_for(
         &format!("https://{NAME}:{}", front.port()),
         only(front.ca_pem().unwrap()),

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::{prelude::*, test_runner::RngSeed};
-use scim_bridge_operator::{bridge::address::AddressPolicy, domain::target::Origin};
+use scim_bridge_operator::{bridge::wire::address::AddressPolicy, domain::connection::target::Origin};
 use testbed::budget;
 
 /// Every way in which the URL standard writes an IPv4 address.

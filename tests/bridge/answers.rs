@@ -1,6 +1,6 @@
 //! What a peer answers, and what a user is told of it.
 
-use scim_bridge_operator::{api::v1alpha1::IdentityProvider, bridge::trust::Trust};
+use scim_bridge_operator::{api::connection::IdentityProvider, bridge::wire::trust::Trust};
 use serde_json::{Value, json};
 
 use crate::{

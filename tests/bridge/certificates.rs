@@ -8,9 +8,9 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use scim_bridge_operator::{
-    bridge::{HttpProber, trust::Trust},
+    bridge::{HttpProber, wire::trust::Trust},
     clock::{Clock, SystemClock},
-    domain::evidence::{Certificate, Member},
+    domain::connection::evidence::{Certificate, Member},
 };
 
 use crate::{

@@ -14,10 +14,10 @@ use rustls::{
 use scim_bridge_operator::{
     bridge::{
         HttpProber,
-        trust::{Bundle, Trust},
+        wire::trust::{Bundle, Trust},
     },
     clock::SystemClock,
-    domain::evidence::{
+    domain::connection::evidence::{
         ChainFault, DateFault, Exchange, Member, NameFault, Reading, Roots, TransportFailure,
     },
 };

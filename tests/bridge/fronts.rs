@@ -2,7 +2,7 @@
 //!
 //! The shapes are those that the makers of ingresses, load balancers, delivery networks, firewalls and gateways document.
 
-use scim_bridge_operator::bridge::trust::Trust;
+use scim_bridge_operator::bridge::wire::trust::Trust;
 
 use crate::{
     peer::{Peer, answer, healthy},

@@ -11,10 +11,10 @@ use futures::{
     future::{BoxFuture, join_all},
 };
 use scim_bridge_operator::{
-    bridge::{Lanes, Postponed, ProbeOrder, Prober, trust::Trust},
-    domain::{
+    bridge::{Lanes, Postponed, ProbeRequest, Prober, wire::trust::Trust},
+    domain::connection::{
         evidence::{
-            Answer, Evidence, Exchange, HealthReport, KeyTrial, Obstacle, Phase, Reading, TransportFailure,
+            Answer, Blocker, Evidence, Exchange, HealthReport, KeyTrial, Phase, Reading, TransportFailure,
         },
         target::Origin,
         verdict::diagnose,
@@ -27,7 +27,7 @@ use crate::support::{Differences, KEY, LIMIT, ends, front, key, log, only, order
 const WHOLE: &str = "/ping /health* /scim/Users* /scim/Groups*";
 
 /// Probes at once. All of them are under way before the first can end, since they share one task.
-async fn at_once(lanes: &Lanes, orders: impl IntoIterator<Item = ProbeOrder>) -> Vec<String> {
+async fn at_once(lanes: &Lanes, orders: impl IntoIterator<Item = ProbeRequest>) -> Vec<String> {
     let under_way = orders.into_iter().map(|order| lanes.probe(order));
     let exchanges = ends("probes at once", join_all(under_way)).await;
     exchanges.into_iter().map(outcome).collect()
@@ -113,7 +113,7 @@ async fn what_makes_orders_differ() {
     orders[2].route.server_name = Some("localhost".to_owned());
     orders[3].route.server_name = Some("scim.example.test".to_owned());
     orders[4].next_key = Some(Ok(key("the-next")));
-    orders[5].next_key = Some(Err(Obstacle::SecretNotFound));
+    orders[5].next_key = Some(Err(Blocker::SecretNotFound));
     let under_way = orders.into_iter().map(|order| lanes.probe(order));
     let seen: Vec<_> = ends("probes at once", join_all(under_way))
         .await
@@ -185,7 +185,7 @@ impl Paced {
         }
     }
 
-    fn run(&self, order: &ProbeOrder) -> (usize, Running) {
+    fn run(&self, order: &ProbeRequest) -> (usize, Running) {
         let mut log = self.log.lock().unwrap();
         log.running += 1;
         log.most = log.most.max(log.running);
@@ -209,7 +209,7 @@ impl Drop for Running {
 }
 
 impl Prober for Paced {
-    fn probe(&self, order: ProbeOrder) -> BoxFuture<'_, Exchange> {
+    fn probe(&self, order: ProbeRequest) -> BoxFuture<'_, Exchange> {
         async move {
             let end = Instant::now() + order.budget;
             let (number, _running) = self.run(&order);
@@ -222,7 +222,7 @@ impl Prober for Paced {
             let rehearsed = |trial| {
                 order.next_key.as_ref().map(|next| {
                     next.as_ref()
-                        .map_or_else(|obstacle| KeyTrial::Unusable(*obstacle), |_| trial)
+                        .map_or_else(|blocker| KeyTrial::Unusable(*blocker), |_| trial)
                 })
             };
             if timeout_at(end, sleep(self.ping)).await.is_err() {
@@ -250,8 +250,8 @@ impl Prober for Paced {
 }
 
 /// An order for a bridge that is only played.
-fn wish(text: &str, budget: u64) -> ProbeOrder {
-    ProbeOrder {
+fn wish(text: &str, budget: u64) -> ProbeRequest {
+    ProbeRequest {
         key: key(text),
         budget: Duration::from_secs(budget),
         ..order_for("https://scim.example.com", Trust::System)
@@ -259,7 +259,7 @@ fn wish(text: &str, budget: u64) -> ProbeOrder {
 }
 
 /// Orders that come a millisecond after each other. What each got, and after how many seconds of its own.
-async fn in_line(bridge: &Paced, orders: impl IntoIterator<Item = ProbeOrder>) -> Vec<String> {
+async fn in_line(bridge: &Paced, orders: impl IntoIterator<Item = ProbeRequest>) -> Vec<String> {
     let lanes = Lanes::new(bridge.clone());
     let under_way = orders.into_iter().zip(0..).map(|(order, number)| {
         let lanes = &lanes;
@@ -286,11 +286,11 @@ async fn in_line(bridge: &Paced, orders: impl IntoIterator<Item = ProbeOrder>) -
 /// A row: how long `/ping` and the rest take, the orders, what each gets, and how many probes that took.
 #[tokio::test(start_paused = true)]
 async fn who_shares_and_who_waits() {
-    let with_next = |next: Result<&str, Obstacle>| ProbeOrder {
+    let with_next = |next: Result<&str, Blocker>| ProbeRequest {
         next_key: Some(next.map(key)),
         ..wish("a", 2)
     };
-    let requested = |budget| ProbeOrder {
+    let requested = |budget| ProbeRequest {
         requested: true,
         ..wish("a", budget)
     };
@@ -433,7 +433,7 @@ async fn who_shares_and_who_waits() {
             vec![
                 wish("a", 2),
                 with_next(Ok("b")),
-                with_next(Err(Obstacle::SecretNotFound)),
+                with_next(Err(Blocker::SecretNotFound)),
             ],
             "TimedOut at 2.0, TimedOut Undecided at 2.0, TimedOut Unusable(SecretNotFound) at 2.0",
             1,

@@ -1,7 +1,7 @@
 //! Where the operator connects to, judged when it connects.
 
 use bridge_front::Front;
-use scim_bridge_operator::bridge::address::AddressPolicy;
+use scim_bridge_operator::bridge::wire::address::AddressPolicy;
 
 use crate::support::{Differences, front, loopback, only, order_for, probe_by, prober_under, told};
 

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use bridge_front::Front;
-use scim_bridge_operator::bridge::{HttpProber, address::AddressPolicy, proxy::BridgeProxy, trust::Trust};
+use scim_bridge_operator::bridge::{
+    HttpProber,
+    wire::{address::AddressPolicy, proxy::BridgeProxy, trust::Trust},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpSocket, TcpStream},

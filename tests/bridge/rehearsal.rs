@@ -1,6 +1,6 @@
 //! The next key is tried beside the current one, and decides nothing.
 
-use scim_bridge_operator::domain::evidence::Obstacle;
+use scim_bridge_operator::domain::connection::evidence::Blocker;
 use serde_json::{Value, json};
 
 use crate::support::{Differences, front, key, log, order, play, probe, told};
@@ -78,19 +78,19 @@ async fn a_next_key_that_cannot_be_tried() {
     for (next_key, expected) in [
         (None, "None"),
         (
-            Some(Err(Obstacle::SecretNotFound)),
+            Some(Err(Blocker::SecretNotFound)),
             "Some(Unusable(SecretNotFound))",
         ),
         (
-            Some(Err(Obstacle::SecretKeyMissing)),
+            Some(Err(Blocker::SecretKeyMissing)),
             "Some(Unusable(SecretKeyMissing))",
         ),
         (
-            Some(Err(Obstacle::ApiKeyMalformed)),
+            Some(Err(Blocker::ApiKeyMalformed)),
             "Some(Unusable(ApiKeyMalformed))",
         ),
         (
-            Some(Err(Obstacle::ConsentMissing)),
+            Some(Err(Blocker::ConsentMissing)),
             "Some(Unusable(ConsentMissing))",
         ),
     ] {

@@ -9,8 +9,8 @@ use std::{
 
 use bridge_front::Front;
 use scim_bridge_operator::{
-    bridge::{ProbeOrder, trust::Trust},
-    domain::{evidence::Evidence, verdict::diagnose},
+    bridge::{ProbeRequest, wire::trust::Trust},
+    domain::connection::{evidence::Evidence, verdict::diagnose},
 };
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
@@ -24,7 +24,7 @@ use crate::{
 const CANARY: &str = "canary";
 
 /// Everything that could be shown of a probe: its order, its evidence, its verdict.
-async fn shown(order: &ProbeOrder) -> String {
+async fn shown(order: &ProbeRequest) -> String {
     let prober = prober();
     let exchange = probe_by(&prober, order).await;
     let verdict = diagnose(None, &Evidence::Probed(exchange.clone()));

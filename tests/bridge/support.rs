@@ -5,16 +5,18 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use bridge_front::{Builder, Front, RequestRecord, State};
 use rustls::RootCertStore;
 use scim_bridge_operator::{
-    api::v1alpha1::IdentityProvider,
+    api::connection::IdentityProvider,
     bridge::{
-        HttpProber, ProbeOrder, Prober,
-        address::AddressPolicy,
+        HttpProber, ProbeRequest, Prober,
         key::ApiKey,
         route::Route,
-        trust::{Bundle, Trust},
+        wire::{
+            address::AddressPolicy,
+            trust::{Bundle, Trust},
+        },
     },
     clock::SystemClock,
-    domain::{
+    domain::connection::{
         evidence::{Evidence, Exchange},
         target::Origin,
         verdict::diagnose,
@@ -73,8 +75,8 @@ pub(crate) fn only(ca_pem: &str) -> Trust {
 }
 
 /// An order for what is at this URL. Nothing in it hurries.
-pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeOrder {
-    ProbeOrder {
+pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeRequest {
+    ProbeRequest {
         route: Route {
             origin: Origin::parse(url).unwrap(),
             trust,
@@ -88,11 +90,11 @@ pub(crate) fn order_for(url: &str, trust: Trust) -> ProbeOrder {
 }
 
 /// An order for a front whose certificate is trusted.
-pub(crate) fn order(front: &Front) -> ProbeOrder {
+pub(crate) fn order(front: &Front) -> ProbeRequest {
     order_for(&front.url(), front.ca_pem().map_or(Trust::System, only))
 }
 
-pub(crate) fn order_within(front: &Front, budget: Duration) -> ProbeOrder {
+pub(crate) fn order_within(front: &Front, budget: Duration) -> ProbeRequest {
     let mut order = order(front);
     order.budget = budget;
     order
@@ -106,11 +108,11 @@ pub(crate) async fn ends<T>(what: impl fmt::Display, future: impl Future<Output 
 }
 
 /// One probe by a prober of its own.
-pub(crate) async fn probe(order: &ProbeOrder) -> Exchange {
+pub(crate) async fn probe(order: &ProbeRequest) -> Exchange {
     probe_by(&prober(), order).await
 }
 
-pub(crate) async fn probe_by(prober: &impl Prober, order: &ProbeOrder) -> Exchange {
+pub(crate) async fn probe_by(prober: &impl Prober, order: &ProbeRequest) -> Exchange {
     ends(
         format_args!("a probe with a budget of {:?}", order.budget),
         prober.probe(order.clone()),

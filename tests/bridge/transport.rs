@@ -5,8 +5,8 @@ use std::time::Duration;
 use bridge_front::{ConnectionFault, Front};
 use futures::future::join_all;
 use scim_bridge_operator::{
-    bridge::trust::Trust,
-    domain::evidence::{Phase, Reading, TransportFailure},
+    bridge::wire::trust::Trust,
+    domain::connection::evidence::{Phase, Reading, TransportFailure},
 };
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use scim_bridge_operator::{
     api::vocabulary::{Class, Reason},
     check::exit_code,
-    domain::conditions::class_of,
+    domain::connection::conditions::class_of,
 };
 use serde_json::{Value, json};
 

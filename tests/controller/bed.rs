@@ -23,7 +23,7 @@ use kube::{
 };
 use scim_bridge_operator::api::{
     REQUESTED_AT_ANNOTATION,
-    v1alpha1::{ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
+    connection::{ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};

@@ -10,8 +10,8 @@ use k8s_openapi::api::{
 };
 use kube::api::{ListParams, Patch};
 use scim_bridge_operator::{
-    api::{v1alpha1::ScimBridgeConnection, vocabulary::ConditionType},
-    domain::conditions::find,
+    api::{connection::ScimBridgeConnection, vocabulary::ConditionType},
+    domain::connection::conditions::find,
 };
 use serde_json::json;
 use testbed::{budget, wait};

@@ -1,6 +1,6 @@
 //! Bridges that hang cost nobody else anything.
 
-use scim_bridge_operator::{api::vocabulary::ConditionType, domain::conditions::find};
+use scim_bridge_operator::{api::vocabulary::ConditionType, domain::connection::conditions::find};
 use serde_json::json;
 
 use crate::{

@@ -7,7 +7,7 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
-use scim_bridge_operator::api::{self, REQUESTED_AT_ANNOTATION, v1alpha1::ScimBridgeConnection};
+use scim_bridge_operator::api::{self, REQUESTED_AT_ANNOTATION, connection::ScimBridgeConnection};
 use serde_json::{Value, json};
 use testbed::wait;
 

@@ -1,7 +1,7 @@
 //! What happens to an object while it is probed: no verdict is written that is not about what is there.
 
 use k8s_openapi::api::core::v1::Secret;
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use serde_json::json;
 use testbed::wait;
 

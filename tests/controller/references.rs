@@ -155,12 +155,12 @@ async fn edits_that_change_nothing_lead_to_no_probe() {
 
     bed.label("corp", "one").await;
     bed.annotate("corp", "example.com/note", "two").await;
-    bed.patch::<scim_bridge_operator::api::v1alpha1::ScimBridgeConnection>(
+    bed.patch::<scim_bridge_operator::api::connection::ScimBridgeConnection>(
         "corp",
         json!({"metadata": {"finalizers": ["example.com/keep"]}}),
     )
     .await;
-    bed.patch::<scim_bridge_operator::api::v1alpha1::ScimBridgeConnection>(
+    bed.patch::<scim_bridge_operator::api::connection::ScimBridgeConnection>(
         "corp",
         json!({"metadata": {"finalizers": null}}),
     )
@@ -200,7 +200,7 @@ async fn a_shared_secret_concerns_all_who_share_it() {
         bed.expect(name, "False AuthFailed Stalled").await;
     }
     // One of them lets go of it: the other still is told.
-    bed.delete::<scim_bridge_operator::api::v1alpha1::ScimBridgeConnection>("one")
+    bed.delete::<scim_bridge_operator::api::connection::ScimBridgeConnection>("one")
         .await;
     wait::until_gone(DEADLINE, &bed.connections(), "one")
         .await

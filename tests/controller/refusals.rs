@@ -3,7 +3,7 @@
 use bridge_front::Front;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PostParams};
-use scim_bridge_operator::api::v1alpha1::ObjectVersion;
+use scim_bridge_operator::api::connection::ObjectVersion;
 use serde_json::json;
 
 use crate::bed::{Bed, KEY, connection, pings, spec, status, user, version};

@@ -40,7 +40,7 @@ async fn a_request_is_one_probe_and_is_echoed() {
     // The same value again is no request; nor is its removal.
     bed.annotate("corp", REQUESTED_AT_ANNOTATION, &long).await;
     bed.label("corp", "touched").await;
-    bed.patch::<scim_bridge_operator::api::v1alpha1::ScimBridgeConnection>(
+    bed.patch::<scim_bridge_operator::api::connection::ScimBridgeConnection>(
         "corp",
         json!({"metadata": {"annotations": {REQUESTED_AT_ANNOTATION: null}}}),
     )

@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{ListParams, WatchEvent, WatchParams},
 };
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use tokio::time::timeout;
 
 use crate::bed::{Bed, DEADLINE, line};

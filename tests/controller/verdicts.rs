@@ -1,7 +1,7 @@
 //! From what a bridge does to what tools read: `Ready`, and one of kstatus' `Reconciling` and `Stalled` where it is not.
 
 use bridge_front::{Content, Fault, Mode, Profile, State};
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use serde_json::json;
 
 use crate::bed::{Bed, KEY, line, status};

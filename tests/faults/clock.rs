@@ -65,7 +65,7 @@ fn operator(bed: &Bed<'_>, clock: &Clock) -> OperatorProcess {
 }
 
 /// When the next probe is planned, by the operator's own clock.
-fn planned(object: &scim_bridge_operator::api::v1alpha1::ScimBridgeConnection) -> (Timestamp, Timestamp) {
+fn planned(object: &scim_bridge_operator::api::connection::ScimBridgeConnection) -> (Timestamp, Timestamp) {
     let status = status(object);
     (
         status.last_probe_time.unwrap().0,

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{Api, api::DeleteParams};
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use serde_json::json;
 use testbed::{Cluster, wait, workspace};
 

@@ -8,7 +8,7 @@ use std::{
 
 use bridge_front::Front;
 use futures::future::join_all;
-use scim_bridge_operator::bridge::{Lanes, ProbeOrder};
+use scim_bridge_operator::bridge::{Lanes, ProbeRequest};
 use testbed::budget;
 
 use crate::{
@@ -47,7 +47,7 @@ fn order_of_requests(heard: &[String]) -> bool {
     })
 }
 
-fn order(url: &str) -> ProbeOrder {
+fn order(url: &str) -> ProbeRequest {
     let mut order = order_for(url, only(&CA.pem));
     order.budget = TIMEOUT;
     order

@@ -14,18 +14,19 @@ use std::{
 use futures::future::BoxFuture;
 use scim_bridge_operator::{
     args::LogFormat,
-    bridge::{Lanes, ProbeOrder, Prober, address::AddressPolicy},
+    bridge::{Lanes, ProbeRequest, Prober, wire::address::AddressPolicy},
     clock::SystemClock,
+    cluster::call::ApiServer,
     controller::{
         Readiness,
         authorities::Authorities,
         context::{Context, Settings},
         drive,
     },
-    domain::evidence::Exchange,
+    domain::connection::evidence::Exchange,
+    leadership::Leadership,
     metrics::Metrics,
     process::telemetry,
-    tenure::Tenure,
 };
 use serde_json::json;
 use testbed::wait;
@@ -61,7 +62,7 @@ impl FromStr for Never {
 }
 
 impl Prober for Panicking {
-    fn probe(&self, order: ProbeOrder) -> BoxFuture<'_, Exchange> {
+    fn probe(&self, order: ProbeRequest) -> BoxFuture<'_, Exchange> {
         Box::pin(async move {
             let said = &self.said;
             match self.times.fetch_add(1, Ordering::Relaxed) % WAYS {
@@ -122,16 +123,15 @@ async fn in_a_process_of_its_own() {
         ..AddressPolicy::default()
     };
     let metrics = Arc::new(Metrics::default());
+    let client = kube::Client::try_default().await.unwrap();
     let context = Context {
-        client: kube::Client::try_default().await.unwrap(),
+        server: ApiServer::new(client, Leadership::unlimited(), Arc::clone(&metrics)),
         lanes: Lanes::new(Panicking {
             said: env::var(CANARY).unwrap(),
             times: AtomicU32::new(0),
         }),
         policy: Arc::new(policy),
         authorities: Authorities::default(),
-        places: Arc::default(),
-        tenure: Tenure::unlimited(),
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&metrics),
         settings: Settings {

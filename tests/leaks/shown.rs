@@ -7,16 +7,18 @@ use rustls::RootCertStore;
 use scim_bridge_operator::{
     args::Arguments,
     bridge::{
-        HttpProber, Lanes, ProbeOrder,
-        address::AddressPolicy,
+        HttpProber, Lanes, ProbeRequest,
         key::ApiKey,
-        proxy::BridgeProxy,
         route::Route,
-        trust::{Bundle, Trust},
+        wire::{
+            address::AddressPolicy,
+            proxy::BridgeProxy,
+            trust::{Bundle, Trust},
+        },
     },
     clock::SystemClock,
-    domain::{
-        evidence::{Evidence, Obstacle},
+    domain::connection::{
+        evidence::{Blocker, Evidence},
         target::Origin,
         verdict::diagnose,
     },
@@ -76,7 +78,7 @@ async fn a_probe_from_its_order_to_its_verdict() {
                 _ => says.error(status),
             }),
         );
-        let order = ProbeOrder {
+        let order = ProbeRequest {
             route: Route {
                 origin: Origin::parse(&format!("https://{}", peer.address())).unwrap(),
                 trust: Trust::Only(Bundle::read(pem.as_bytes()).unwrap()),
@@ -87,7 +89,7 @@ async fn a_probe_from_its_order_to_its_verdict() {
             budget: Duration::from_mins(1),
             requested: false,
         };
-        outputs.add(format!("{status}: the order"), debug(&order), "ProbeOrder");
+        outputs.add(format!("{status}: the order"), debug(&order), "ProbeRequest");
         let exchange = lanes.probe(order).await.unwrap();
         assert!(
             peer.heard().contains(&key) && peer.heard().contains(&next),
@@ -138,10 +140,7 @@ fn what_cannot_be_read() {
                 .unwrap_err()
                 .to_string(),
         ),
-        (
-            "an obstacle",
-            debug(&Evidence::Blocked(Obstacle::ApiKeyMalformed)),
-        ),
+        ("an blocker", debug(&Evidence::Blocked(Blocker::ApiKeyMalformed))),
     ] {
         outputs.add(what, shown, "");
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use scim_bridge_operator::{
     api::vocabulary::Reason,
-    domain::evidence::{
-        Answer, Exchange, HealthReport, KeyTrial, NameFault, Obstacle, Phase, Reading, TransportFailure,
+    domain::connection::evidence::{
+        Answer, Blocker, Exchange, HealthReport, KeyTrial, NameFault, Phase, Reading, TransportFailure,
     },
 };
 
@@ -71,7 +71,7 @@ pub(crate) enum Reception {
 
 impl Bridge {
     /// The answer to a key, and what the bridge knows of it.
-    pub(crate) fn answer(self, key: u8, next_key: Option<Result<u8, Obstacle>>) -> (Exchange, Reception) {
+    pub(crate) fn answer(self, key: u8, next_key: Option<Result<u8, Blocker>>) -> (Exchange, Reception) {
         let accepts = self.accepts == key;
         let failing = |answer: &Answer<()>| Exchange {
             ping: Reading::Answered(answer.clone()),
@@ -152,7 +152,7 @@ impl Bridge {
             ),
         };
         exchange.next_key = next_key.map(|next| match next {
-            Err(obstacle) => KeyTrial::Unusable(obstacle),
+            Err(blocker) => KeyTrial::Unusable(blocker),
             Ok(_) if !self.mode.is_heard() => KeyTrial::Undecided,
             Ok(next) if self.accepts == next => KeyTrial::Accepted,
             Ok(_) => KeyTrial::Refused,

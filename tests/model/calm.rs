@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use scim_bridge_operator::{
     api::vocabulary::{Class, Reason},
     domain::{
-        conditions::reason_of,
+        connection::{conditions::reason_of, target::Target},
         schedule::{Due, REFUSED_KEY_INTERVAL},
-        target::Target,
     },
 };
 

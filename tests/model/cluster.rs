@@ -8,14 +8,14 @@ use k8s_openapi::{
 use scim_bridge_operator::{
     api::{
         REQUESTED_AT_ANNOTATION,
-        duration::HumanDuration,
-        v1alpha1::{
+        connection::{
             ApiKeySecretRef, CaKind, CaRef, IdentityProvider, ObjectVersion, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus, TlsSpec,
         },
+        duration::HumanDuration,
     },
-    controller::registry::{Connection, Key, Reference, ReferenceKind},
-    domain::schedule::Seen,
+    controller::connection::{Connection, Key, Reference, ReferenceKind},
+    domain::watched::Seen,
 };
 
 /// Versions, generations and probes count from numbers of their own, so that each can be told in a text.

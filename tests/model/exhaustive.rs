@@ -28,9 +28,9 @@ const THRESHOLD: u8 = 2;
 /// Whole passes, and how they may end.
 const PASSES: &[Step] = &[
     Step::HearAll,
-    Step::Pass(Fate::Answered),
-    Step::Pass(Fate::Lost),
-    Step::Pass(Fate::AnswerLost),
+    Step::Reconcile(Fate::Answered),
+    Step::Reconcile(Fate::Lost),
+    Step::Reconcile(Fate::AnswerLost),
     Step::Begin(Fate::Lost),
     Step::Restart,
     Step::ArriveLate,

@@ -5,13 +5,15 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
+        connection::{IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType, Reason},
     },
     domain::{
-        conditions::{find, reason_of},
-        schedule::Seen,
-        status::{Versions, version},
+        connection::{
+            conditions::{find, reason_of},
+            status::{Versions, version},
+        },
+        watched::Seen,
     },
 };
 
@@ -156,7 +158,7 @@ impl History {
         }
     }
 
-    /// A probe was overtaken: its status is not written.
+    /// A probe was superseded: its status is not written.
     pub(crate) fn forgets(&mut self, probe: u64) {
         self.refusal
             .take_if(|refusal| refusal.seen == probe && !refusal.stands);

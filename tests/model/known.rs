@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// The operator hears of all, and checks what is due.
-const CHECK: &[Step] = &[Step::HearAll, Step::Pass(Fate::Answered)];
+const CHECK: &[Step] = &[Step::HearAll, Step::Reconcile(Fate::Answered)];
 /// Somebody asks for a check.
-const ASK: &[Step] = &[Step::Request, Step::HearAll, Step::Pass(Fate::Answered)];
+const ASK: &[Step] = &[Step::Request, Step::HearAll, Step::Reconcile(Fate::Answered)];
 /// The next check by the schedule.
-const IN_TIME: &[Step] = &[Step::HearAll, Step::UntilDue, Step::Pass(Fate::Answered)];
+const IN_TIME: &[Step] = &[Step::HearAll, Step::UntilDue, Step::Reconcile(Fate::Answered)];
 /// The bridge refuses the key.
-const REFUSED: &[Step] = &[Step::Accept(2), Step::HearAll, Step::Pass(Fate::Answered)];
+const REFUSED: &[Step] = &[Step::Accept(2), Step::HearAll, Step::Reconcile(Fate::Answered)];
 
 const UP: &[Step] = &[Step::Turn(Mode::Up)];
 const STRANGER: &[Step] = &[Step::Turn(Mode::Stranger)];
@@ -139,7 +139,7 @@ fn a_refused_key_rests() {
                 CHECK,
                 rehearses_again,
                 next_key_goes,
-                &[Step::HearOther, Step::Pass(Fate::Answered), Step::HearOther],
+                &[Step::HearOther, Step::Reconcile(Fate::Answered), Step::HearOther],
             ],
         ),
         (

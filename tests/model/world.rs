@@ -13,16 +13,25 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::ScimBridgeConnectionStatus,
+        connection::ScimBridgeConnectionStatus,
         vocabulary::{Class, ConditionType, Reason},
     },
-    controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
+    controller::{
+        connection::{Connection, ReferenceKind},
+        job::{Job, Outcome},
+        registry::Registry,
+    },
     domain::{
-        evidence::{CaFault, Evidence, Obstacle},
-        schedule::{Cause, Due, Seen},
-        status::{Change, Outcome, Pass, Versions, next_status, progressing, version as known_version},
-        target::{InvalidSpec, Target},
-        verdict::Hindrance,
+        connection::{
+            evidence::{Blocker, CaFault, Evidence},
+            status::{
+                Change, NextStatus, Observation, Versions, next_status, progressing, version as known_version,
+            },
+            target::{InvalidSpec, Target},
+            verdict::PendingCause,
+        },
+        schedule::{Cause, Due},
+        watched::Seen,
     },
 };
 
@@ -103,7 +112,7 @@ pub(crate) enum Step {
     /// The operator hears of all that has changed.
     HearAll,
     /// A whole pass, if one is due; the fate is that of its write.
-    Pass(Fate),
+    Reconcile(Fate),
 }
 
 /// A pass on its way.
@@ -115,7 +124,7 @@ struct Running {
     connection: Arc<Connection>,
     target: Option<Target>,
     versions: Versions,
-    order: Result<Order, Obstacle>,
+    order: Result<Order, Blocker>,
     judged: Option<Judged>,
     /// Whether the process had heard, when the pass began, of a status that tells when a refused key was sent last.
     was_told: bool,
@@ -127,12 +136,12 @@ struct Running {
 struct Order {
     host: String,
     key: u8,
-    next_key: Option<Result<u8, Obstacle>>,
+    next_key: Option<Result<u8, Blocker>>,
 }
 
 #[derive(Clone, Debug)]
 struct Judged {
-    outcome: Outcome,
+    outcome: NextStatus,
     /// Whether the key was sent.
     sent: bool,
     /// Whether no bridge was heard.
@@ -157,7 +166,7 @@ struct Process {
 /// What became of a write.
 enum Reported {
     Written(Arc<Connection>),
-    Overtaken,
+    Superseded,
 }
 
 /// A call to the API server failed.
@@ -212,7 +221,7 @@ impl World {
                 }
                 heard
             }
-            Step::Pass(fate) => {
+            Step::Reconcile(fate) => {
                 self.begin(Fate::Answered)? && {
                     self.answer()?;
                     self.report(fate)?
@@ -402,7 +411,7 @@ impl World {
         let Some((named, seen)) = self.process.others.pop_front() else {
             return false;
         };
-        self.process.see(named, seen);
+        self.process.observe(named, seen);
         self.history.disturb(self.instant);
         true
     }
@@ -425,12 +434,12 @@ impl World {
         let mut references = HashSet::new();
         for named in Named::ALL {
             if let seen @ Seen::Present(_) = self.cluster.seen(named) {
-                process.see(named, seen);
+                process.observe(named, seen);
                 references.insert(named.reference());
             }
         }
         for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
-            process.registry.see_no_others(kind, None, &references);
+            process.registry.observe_no_others(kind, None, &references);
         }
         self.history.disturb(self.instant);
         true
@@ -469,21 +478,21 @@ impl World {
             connection: Arc::clone(&job.connection),
             target: None,
             versions: Versions::default(),
-            order: Err(Obstacle::InvalidSpec(InvalidSpec::Form)),
+            order: Err(Blocker::InvalidSpec(InvalidSpec::Form)),
             judged: None,
             was_told: self.history.is_told() && self.process.connections.is_empty(),
             heard: self.process.next_key.clone(),
             job,
         };
         let current = self.cluster.object.as_ref().map(Object::read);
-        if pass.job.doubtful {
+        if pass.job.must_reread {
             let is_still = current.is_some_and(|current| pass.connection.is_still(&current));
             if reads == Fate::Answered && !is_still {
-                self.finish(Finished::Overtaken(pass.connection));
+                self.finish(Outcome::Superseded(pass.connection));
                 return Ok(true);
             }
             if reads != Fate::Answered {
-                self.finish(Finished::Failed);
+                self.finish(Outcome::Failed);
                 return Ok(true);
             }
         }
@@ -494,8 +503,8 @@ impl World {
             self.process.passes.push(pass);
         } else {
             // The API server does not give what the connection names.
-            let _ = self.announce_progress(&pass, Some(Hindrance::ApiServer), Fate::Answered)?;
-            self.finish(Finished::Failed);
+            let _ = self.announce_progress(&pass, Some(PendingCause::ApiServer), Fate::Answered)?;
+            self.finish(Outcome::Failed);
         }
         Ok(true)
     }
@@ -506,7 +515,7 @@ impl World {
             pass.judged.is_none()
                 && Arc::ptr_eq(&pass.connection, &pass.job.connection)
                 // Where nothing is read and nobody asked, nothing takes long.
-                && !matches!(pass.order, Err(Obstacle::InvalidSpec(_)))
+                && !matches!(pass.order, Err(Blocker::InvalidSpec(_)))
         };
         let Some(at) = self.process.passes.iter().position(unjudged) else {
             return Ok(false);
@@ -521,8 +530,8 @@ impl World {
                 pass.connection = current;
                 self.process.passes.push(pass);
             }
-            Some(Ok(Reported::Overtaken)) => self.finish(Finished::Overtaken(pass.job.connection)),
-            Some(Err(Failed)) => self.finish(Finished::Failed),
+            Some(Ok(Reported::Superseded)) => self.finish(Outcome::Superseded(pass.job.connection)),
+            Some(Err(Failed)) => self.finish(Outcome::Failed),
         }
         Ok(true)
     }
@@ -530,7 +539,7 @@ impl World {
     fn announce_progress(
         &mut self,
         pass: &Running,
-        hindrance: Option<Hindrance>,
+        pending_cause: Option<PendingCause>,
         fate: Fate,
     ) -> Result<Option<Result<Reported, Failed>>, Broken> {
         if pass.job.cause != Cause::NewGeneration {
@@ -538,7 +547,7 @@ impl World {
         }
         let connection = &pass.job.connection;
         let generation = connection.metadata.generation.unwrap_or_default();
-        let status = progressing(&connection.status, hindrance, generation, self.now);
+        let status = progressing(&connection.status, pending_cause, generation, self.now);
         if status.conditions == connection.status.conditions {
             return Ok(None);
         }
@@ -555,7 +564,7 @@ impl World {
         let mut pass = self.process.passes.remove(at);
         let subject = pass.subject();
         let (evidence, reception) = match &pass.order {
-            Err(obstacle) => (Evidence::Blocked(*obstacle), Reception::NotAsked),
+            Err(blocker) => (Evidence::Blocked(*blocker), Reception::NotAsked),
             Ok(order) => {
                 let bridge = self.bridge_at(&order.host);
                 let (exchange, reception) = bridge.answer(order.key, order.next_key);
@@ -569,7 +578,7 @@ impl World {
         let previous = pass.job.unwritten.as_deref().unwrap_or(&pass.connection.status);
         let outcome = next_status(
             previous,
-            &Pass {
+            &Observation {
                 uid: &subject.uid,
                 generation: subject.generation,
                 declared: pass.connection.declared(),
@@ -636,7 +645,7 @@ impl World {
         }
     }
 
-    fn check_holding(&self, pass: &Running, outcome: &Outcome) -> Result<(), Broken> {
+    fn check_holding(&self, pass: &Running, outcome: &NextStatus) -> Result<(), Broken> {
         let status = &outcome.status;
         let failing = outcome.verdict.class == Class::Transient;
         if !failing || !is_true(status, ConditionType::Connected) {
@@ -659,7 +668,7 @@ impl World {
     }
 
     /// A pass at which no bridge was heard, before what it does to the count of its process.
-    fn check_proof_is_held(&self, pass: &Running, outcome: &Outcome) -> Result<(), Broken> {
+    fn check_proof_is_held(&self, pass: &Running, outcome: &NextStatus) -> Result<(), Broken> {
         let is_good = |status: &ScimBridgeConnectionStatus| {
             is_true(status, ConditionType::Ready) || is_true(status, ConditionType::Connected)
         };
@@ -705,7 +714,7 @@ impl World {
         if outcome.change == Change::Unchanged && pass.job.unwritten.is_none() {
             self.history.tells(pass.number, &pass.subject(), sent);
             self.history.counts(unheard, true);
-            self.finish(Finished::Judged {
+            self.finish(Outcome::Judged {
                 connection: pass.connection,
                 failures,
                 delay,
@@ -714,24 +723,24 @@ impl World {
         }
         let kept = pass.job.cause == Cause::Unwritten;
         let finished = match self.write(&pass, &outcome.status, fate)? {
-            Ok(Reported::Written(written)) if kept => Finished::Written(written),
+            Ok(Reported::Written(written)) if kept => Outcome::Written(written),
             Ok(Reported::Written(connection)) => {
                 self.history.counts(unheard, true);
-                Finished::Judged {
+                Outcome::Judged {
                     connection,
                     failures,
                     delay,
                 }
             }
-            Ok(Reported::Overtaken) => {
+            Ok(Reported::Superseded) => {
                 self.history.forgets(pass.number);
-                Finished::Overtaken(pass.connection)
+                Outcome::Superseded(pass.connection)
             }
-            Err(Failed) if kept => Finished::Failed,
+            Err(Failed) if kept => Outcome::Failed,
             Err(Failed) => {
                 self.process.kept = Some(pass.clone());
                 self.history.counts(unheard, false);
-                Finished::Unwritten {
+                Outcome::Unwritten {
                     connection: pass.connection,
                     status: Box::new(outcome.status),
                     delay,
@@ -766,7 +775,7 @@ impl World {
         Ok(true)
     }
 
-    fn finish(&mut self, finished: Finished) {
+    fn finish(&mut self, finished: Outcome) {
         self.process.registry.finish(&name(), finished, self.instant);
     }
 
@@ -790,15 +799,15 @@ impl World {
                     let object = object.clone();
                     return self.written(pass, before.as_ref(), &object, fate);
                 }
-                Err(Refused::NotFound) => return Ok(Ok(Reported::Overtaken)),
+                Err(Refused::NotFound) => return Ok(Ok(Reported::Superseded)),
                 Err(Refused::Conflict) => {}
             }
             let Some(current) = &self.cluster.object else {
-                return Ok(Ok(Reported::Overtaken));
+                return Ok(Ok(Reported::Superseded));
             };
             let current = current.read();
             if !connection.takes(status, pass.job.unwritten.as_deref(), &current) {
-                return Ok(Ok(Reported::Overtaken));
+                return Ok(Ok(Reported::Superseded));
             }
             version = current.metadata.resource_version;
         }
@@ -948,15 +957,15 @@ impl Running {
         let target = match known_target(&self.connection) {
             Ok(target) => target,
             Err(why) => {
-                self.order = Err(Obstacle::InvalidSpec(why));
+                self.order = Err(Blocker::InvalidSpec(why));
                 return;
             }
         };
         let version = |named: Named| cluster.slot(named).map(|stored| stored.version.clone());
         let key = |named: Named| match cluster.slot(named) {
-            None => Err(Obstacle::SecretNotFound),
-            Some(stored) if stored.value == 0 => Err(Obstacle::ApiKeyMalformed),
-            Some(stored) if !stored.consents => Err(Obstacle::ConsentMissing),
+            None => Err(Blocker::SecretNotFound),
+            Some(stored) if stored.value == 0 => Err(Blocker::ApiKeyMalformed),
+            Some(stored) if !stored.consents => Err(Blocker::ConsentMissing),
             Some(stored) => Ok(stored.value),
         };
         self.versions = Versions {
@@ -965,8 +974,8 @@ impl Running {
             next_credential: target.next_api_key.as_ref().and_then(|_| version(Named::NextKey)),
         };
         let trust = match (&target.ca, &cluster.ca) {
-            (Some(_), None) => Err(Obstacle::CaNotFound),
-            (Some(_), Some(ca)) if ca.value == 0 => Err(Obstacle::CaInvalid(CaFault::Empty)),
+            (Some(_), None) => Err(Blocker::CaNotFound),
+            (Some(_), Some(ca)) if ca.value == 0 => Err(Blocker::CaInvalid(CaFault::Empty)),
             _ => Ok(()),
         };
         self.order = key(Named::Key).and_then(|value| {
@@ -1020,11 +1029,11 @@ impl Process {
         }
     }
 
-    fn see(&mut self, named: Named, seen: Seen) {
+    fn observe(&mut self, named: Named, seen: Seen) {
         if named == Named::NextKey {
             self.next_key = seen.clone();
         }
-        self.registry.see(&named.reference(), seen);
+        self.registry.observe(&named.reference(), seen);
     }
 
     fn tell(&mut self, event: Event) {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
-    api::v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
-    bridge::stages::{Layer, Observer as _, Stage},
-    domain::{
+    api::connection::{
+        ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
+    },
+    bridge::wire::stages::{Layer, Observer as _, Stage},
+    domain::connection::{
         evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading},
-        status::{Change, Pass, Versions, next_status},
+        status::{Change, Observation, Versions, next_status},
         target::Target,
         verdict::diagnose,
     },
@@ -22,7 +24,7 @@ pub(crate) fn exposition() -> String {
     let metrics = Metrics::default();
     let verdict = diagnose(Some(IdentityProvider::Okta), &evidence());
     metrics.read(&"identity".into(), &"corp".into(), row());
-    metrics.judged(("identity", "corp"), row(), &verdict, Change::News, true);
+    metrics.judged(("identity", "corp"), row(), &verdict, Change::Changed, true);
     for layer in Layer::ALL {
         metrics.passed(
             Stage::Asked(layer, &Exchange::default()),
@@ -83,7 +85,7 @@ fn row() -> Row {
     .unwrap();
     let target = Target::parse(&spec).unwrap();
     let evidence = evidence();
-    let pass = Pass {
+    let pass = Observation {
         uid: "u-1",
         generation: 1,
         declared: Some(IdentityProvider::Okta),

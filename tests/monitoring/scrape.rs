@@ -206,7 +206,7 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     }
 
     // With its object, everything of it goes.
-    bed.delete::<scim_bridge_operator::api::v1alpha1::ScimBridgeConnection>("refused")
+    bed.delete::<scim_bridge_operator::api::connection::ScimBridgeConnection>("refused")
         .await;
     prometheus
         .until(r#"{__name__=~"scim_bridge_connection_.*",name="refused"}"#, 0)

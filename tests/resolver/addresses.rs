@@ -7,7 +7,7 @@ use std::{
 
 use bridge_front::{Front, Profile};
 use futures::future::join_all;
-use scim_bridge_operator::bridge::{HttpProber, ProbeOrder};
+use scim_bridge_operator::bridge::{HttpProber, ProbeRequest};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::{Instant, timeout},
@@ -110,7 +110,7 @@ impl Peers {
         prober().resolving_by(self.server.names())
     }
 
-    fn order(&self, timeout: Duration) -> ProbeOrder {
+    fn order(&self, timeout: Duration) -> ProbeRequest {
         let url = format!("https://{NAME}:{}", self.front.port());
         let mut order = order_for(&url, only(self.front.ca_pem().unwrap()));
         order.budget = timeout;

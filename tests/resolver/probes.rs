@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use bridge_front::Front;
 use futures::future::join_all;
-use scim_bridge_operator::bridge::{HttpProber, ProbeOrder, proxy::BridgeProxy};
+use scim_bridge_operator::bridge::{HttpProber, ProbeRequest, wire::proxy::BridgeProxy};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
@@ -24,7 +24,7 @@ async fn front(name: &str) -> Front {
     bridge().names([name]).start().await.unwrap()
 }
 
-fn order(front: &Front, name: &str, timeout: Duration) -> ProbeOrder {
+fn order(front: &Front, name: &str, timeout: Duration) -> ProbeRequest {
     let url = format!("https://{name}:{}", front.port());
     let mut order = order_for(&url, only(front.ca_pem().unwrap()));
     order.budget = timeout;
@@ -202,7 +202,7 @@ async fn the_bridge_sees_no_dot() {
     });
     let order = order_for(
         &format!("http://scim.test.:{port}"),
-        scim_bridge_operator::bridge::trust::Trust::System,
+        scim_bridge_operator::bridge::wire::trust::Trust::System,
     );
     let prober = place.prober();
     let (_, heard) = tokio::join!(probe_by(&prober, &order), heard);

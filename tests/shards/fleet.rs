@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bridge_front::Front;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::Patch};
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use serde_json::{Value, json};
 use testbed::{cluster::Helm, wait, workspace};
 

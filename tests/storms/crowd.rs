@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt as _, future::join_all, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use serde_json::json;
 use testbed::{budget, wait};
 

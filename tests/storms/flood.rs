@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use scim_bridge_operator::api::v1alpha1::ObjectVersion;
+use scim_bridge_operator::api::connection::ObjectVersion;
 use serde_json::{Value, json};
 use testbed::budget;
 use tokio::time::{MissedTickBehavior, interval};

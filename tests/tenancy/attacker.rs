@@ -6,7 +6,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     core::ApiResource,
 };
-use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
+use scim_bridge_operator::api::connection::ScimBridgeConnection;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, connection};

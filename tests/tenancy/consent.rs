@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use bridge_front::Front;
 use k8s_openapi::api::core::v1::Secret;
-use scim_bridge_operator::api::v1alpha1::{ObjectVersion, ScimBridgeConnection};
+use scim_bridge_operator::api::connection::{ObjectVersion, ScimBridgeConnection};
 use serde_json::json;
 
 use crate::{

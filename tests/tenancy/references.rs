@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject},
 };
-use scim_bridge_operator::api::{self, v1alpha1::ScimBridgeConnection};
+use scim_bridge_operator::api::{self, connection::ScimBridgeConnection};
 use serde_json::{Value, json};
 use testbed::wait;
 

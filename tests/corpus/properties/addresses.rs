@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use scim_bridge_operator::{
-    api::v1alpha1::MAX_URL_LENGTH,
+    api::connection::MAX_URL_LENGTH,
     bridge::{
-        address::{AddressPolicy, HostPattern},
+        credential::consent_to,
         read_dns_answer,
+        wire::address::{AddressPolicy, HostPattern},
     },
-    controller::order::consent_to,
-    domain::{
-        evidence::Obstacle,
+    domain::connection::{
+        evidence::Blocker,
         target::{Origin, Scheme},
     },
 };
@@ -213,7 +213,7 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_canonical().to_string(),
         };
-        let mut expected = Err(Obstacle::ConsentMissing);
+        let mut expected = Err(Blocker::ConsentMissing);
         for entry in &entries {
             let lower = entry.to_ascii_lowercase();
             let (scheme, host) = match lower.strip_prefix("http://") {
@@ -221,7 +221,7 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
                 None => (Scheme::Https, lower.as_str()),
             };
             match meant(host) {
-                None if expected.is_err() => expected = Err(Obstacle::ConsentMalformed),
+                None if expected.is_err() => expected = Err(Blocker::ConsentMalformed),
                 Some(meant) if scheme == origin.scheme && fits(&meant, &name) => expected = Ok(()),
                 _ => {}
             }

@@ -7,10 +7,13 @@ use k8s_openapi::{
     jiff::{Timestamp, fmt::rfc2822},
 };
 use scim_bridge_operator::{
-    api::v1alpha1::ComponentState,
-    bridge::documents::{looks_like_json, read_certificate, read_health, read_list, read_retry_after},
+    api::connection::ComponentState,
+    bridge::{
+        probe::documents::{looks_like_json, read_health, read_list, read_retry_after},
+        wire::certificate::read_certificate,
+    },
     domain::{
-        evidence::{Component, HealthReport},
+        connection::evidence::{Component, HealthReport},
         schedule::{Pace, RETRY_AFTER_MAX},
     },
 };

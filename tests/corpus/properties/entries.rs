@@ -4,9 +4,9 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use scim_bridge_operator::{
     bridge::{
         key::{ApiKey, MAX_LENGTH},
-        trust::{Bundle, MAX_BUNDLE, MAX_CERTIFICATES},
+        wire::trust::{Bundle, MAX_BUNDLE, MAX_CERTIFICATES},
     },
-    domain::evidence::Obstacle,
+    domain::connection::evidence::Blocker,
 };
 
 /// The entry with the key.
@@ -14,8 +14,8 @@ pub(crate) fn api_key(value: &[u8]) {
     let fits =
         !value.is_empty() && value.len() <= MAX_LENGTH && value.iter().all(|b| (0x21..=0x7e).contains(b));
     match ApiKey::read(value.to_vec()) {
-        Err(obstacle) => {
-            assert_eq!(obstacle, Obstacle::ApiKeyMalformed);
+        Err(blocker) => {
+            assert_eq!(blocker, Blocker::ApiKeyMalformed);
             assert!(!fits, "a key of visible characters is refused");
         }
         Ok(key) => {

@@ -10,15 +10,20 @@ use kube::core::DeserializeGuard;
 use scim_bridge_operator::{
     api::{
         REQUESTED_AT_ANNOTATION,
+        connection::{ScimBridgeConnection, ScimBridgeConnectionSpec},
         duration::{HumanDuration, MAX_LENGTH},
-        v1alpha1::{ScimBridgeConnection, ScimBridgeConnectionSpec},
     },
-    controller::registry::{Connection, Key, Registry},
+    controller::{
+        connection::{Connection, Key},
+        registry::Registry,
+    },
     domain::{
-        evidence::{Answer, Evidence, Exchange, Obstacle, Reading, TransportFailure},
+        connection::{
+            evidence::{Answer, Blocker, Evidence, Exchange, Reading, TransportFailure},
+            status::{Observation, Versions, next_status, progressing},
+            target::{Origin, Target},
+        },
         schedule::{Cause, Due, REFUSED_KEY_INTERVAL, pace_of},
-        status::{Pass, Versions, next_status, progressing},
-        target::{Origin, Target},
     },
 };
 
@@ -163,11 +168,11 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
     };
     let generation = metadata.generation.unwrap_or_default();
     for evidence in [
-        Evidence::Blocked(Obstacle::SecretNotFound),
+        Evidence::Blocked(Blocker::SecretNotFound),
         Evidence::Probed(unreachable),
         Evidence::Probed(connected),
     ] {
-        let pass = Pass {
+        let pass = Observation {
             uid,
             generation,
             declared: connection.declared(),

@@ -5,19 +5,21 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
+        connection::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType, Reason},
     },
     domain::{
-        conditions::{class_of, find, reason_of},
-        evidence::{
-            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Obstacle, Reading, TransportFailure,
+        connection::{
+            conditions::{class_of, find, reason_of},
+            evidence::{
+                Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
+                Member, Reading, TransportFailure,
+            },
+            status::{Change, NextStatus, Observation, Versions, next_status, progressing},
+            target::InvalidSpec,
+            verdict::{PendingCause, diagnose},
         },
         schedule::{REFUSED_KEY_INTERVAL, pace_of},
-        status::{Change, Outcome, Pass, Versions, next_status, progressing},
-        target::InvalidSpec,
-        verdict::{Hindrance, diagnose},
     },
 };
 
@@ -80,18 +82,18 @@ impl Choices<'_> {
         self.one(&TransportFailure::ALL)
     }
 
-    fn obstacle(&mut self) -> Obstacle {
+    fn blocker(&mut self) -> Blocker {
         let fault = self.one(&CaFault::ALL);
         self.one(&[
-            Obstacle::InvalidSpec(InvalidSpec::Form),
-            Obstacle::HostDenied,
-            Obstacle::SecretNotFound,
-            Obstacle::SecretKeyMissing,
-            Obstacle::ApiKeyMalformed,
-            Obstacle::ConsentMissing,
-            Obstacle::ConsentMalformed,
-            Obstacle::CaNotFound,
-            Obstacle::CaInvalid(fault),
+            Blocker::InvalidSpec(InvalidSpec::Form),
+            Blocker::HostDenied,
+            Blocker::SecretNotFound,
+            Blocker::SecretKeyMissing,
+            Blocker::ApiKeyMalformed,
+            Blocker::ConsentMissing,
+            Blocker::ConsentMalformed,
+            Blocker::CaNotFound,
+            Blocker::CaInvalid(fault),
         ])
     }
 
@@ -116,7 +118,7 @@ impl Choices<'_> {
 
     fn evidence(&mut self) -> Evidence {
         if self.byte().is_multiple_of(4) {
-            return Evidence::Blocked(self.obstacle());
+            return Evidence::Blocked(self.blocker());
         }
         Evidence::Probed(Exchange {
             ping: self.reading(|_| ()),
@@ -130,12 +132,12 @@ impl Choices<'_> {
                 issuer: Some(ISSUER.to_owned()),
             }),
             next_key: self.maybe(|choices| {
-                let obstacle = choices.obstacle();
+                let blocker = choices.blocker();
                 choices.one(&[
                     KeyTrial::Accepted,
                     KeyTrial::Refused,
                     KeyTrial::Undecided,
-                    KeyTrial::Unusable(obstacle),
+                    KeyTrial::Unusable(blocker),
                 ])
             }),
             retry_after: self.maybe(|choices| Duration::from_secs(choices.number())),
@@ -181,13 +183,13 @@ pub(crate) fn verdict(bytes: &[u8]) {
             2 => time += Duration::from_secs(60 * u64::from(choices.byte())),
             3 => time -= Duration::from_secs(60 * u64::from(choices.byte())),
             4 => {
-                let hindrance = choices.one(&[
+                let pending_cause = choices.one(&[
                     None,
-                    Some(Hindrance::Forbidden),
-                    Some(Hindrance::ApiServer),
-                    Some(Hindrance::BridgeBusy),
+                    Some(PendingCause::Forbidden),
+                    Some(PendingCause::ApiServer),
+                    Some(PendingCause::BridgeBusy),
                 ]);
-                status = progressing(&status, hindrance, generation, time);
+                status = progressing(&status, pending_cause, generation, time);
                 assert_eq!(reason_of(&status.conditions), Some(Reason::Progressing));
                 assert_sound(&status, generation);
             }
@@ -197,7 +199,7 @@ pub(crate) fn verdict(bytes: &[u8]) {
                     uid: "secret".to_owned(),
                     resource_version: key.to_string(),
                 };
-                let pass = Pass {
+                let pass = Observation {
                     uid: "9f0c",
                     generation,
                     declared,
@@ -223,8 +225,8 @@ pub(crate) fn verdict(bytes: &[u8]) {
 }
 
 /// What holds after each pass.
-fn assert_follows(before: &ScimBridgeConnectionStatus, pass: &Pass<'_>, outcome: &Outcome) {
-    let Outcome {
+fn assert_follows(before: &ScimBridgeConnectionStatus, pass: &Observation<'_>, outcome: &NextStatus) {
+    let NextStatus {
         verdict,
         status,
         change,

@@ -1,0 +1,18 @@
+//! One request on the wire: address, name, connection, TLS, answer, and what went wrong.
+
+pub mod address;
+pub mod certificate;
+pub mod proxy;
+pub mod stages;
+pub mod trust;
+
+pub(crate) mod body;
+pub(crate) mod classify;
+pub(crate) mod client;
+pub(crate) mod race;
+pub(crate) mod resolver;
+
+mod refusal;
+mod verify;
+
+pub use self::resolver::{Names, ResolveError, read_dns_answer};

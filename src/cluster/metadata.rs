@@ -1,0 +1,137 @@
+//! Metadata of objects, read as far as it is needed.
+//!
+//! Most of an object's metadata is `managedFields`, a tree that nobody here reads: serde skips it, as it skips labels
+//! and the annotations of others. kube's `PartialObjectMeta` would keep all of it.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::{Resource, core::NamespaceResourceScope};
+use serde::{Deserialize, Deserializer};
+
+use crate::api::REQUESTED_AT_ANNOTATION;
+
+/// Each is asked for by the address of the kind that it is of.
+macro_rules! addressed_as {
+    ($kind:ty) => {
+        type DynamicType = ();
+        type Scope = NamespaceResourceScope;
+
+        fn kind(_: &()) -> Cow<'_, str> {
+            <$kind>::kind(&())
+        }
+
+        fn group(_: &()) -> Cow<'_, str> {
+            <$kind>::group(&())
+        }
+
+        fn version(_: &()) -> Cow<'_, str> {
+            <$kind>::version(&())
+        }
+
+        fn plural(_: &()) -> Cow<'_, str> {
+            <$kind>::plural(&())
+        }
+    };
+}
+
+pub(crate) use addressed_as;
+
+/// The metadata of an object of kind `K`. Nothing else of it is asked for.
+pub(crate) struct Metadata<K> {
+    pub(crate) metadata: ObjectMeta,
+    kind: PhantomData<K>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    metadata: Trimmed,
+}
+
+/// Of the metadata what is read here.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Trimmed {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    generation: Option<i64>,
+    resource_version: Option<String>,
+    deletion_timestamp: Option<Time>,
+    annotations: Option<Annotations>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
+    requested_at: Option<String>,
+}
+
+impl<'de, K> Deserialize<'de> for Metadata<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Part { metadata } = Part::deserialize(deserializer)?;
+        Ok(Self {
+            metadata: metadata.into(),
+            kind: PhantomData,
+        })
+    }
+}
+
+impl From<Trimmed> for ObjectMeta {
+    fn from(metadata: Trimmed) -> Self {
+        let Trimmed {
+            name,
+            namespace,
+            uid,
+            generation,
+            resource_version,
+            deletion_timestamp,
+            annotations,
+        } = metadata;
+        let requested_at = annotations.and_then(|annotations| annotations.requested_at);
+        Self {
+            name,
+            namespace,
+            uid,
+            generation,
+            resource_version,
+            deletion_timestamp,
+            annotations: requested_at.map(|value| [(REQUESTED_AT_ANNOTATION.to_owned(), value)].into()),
+            ..Self::default()
+        }
+    }
+}
+
+impl<K> Clone for Metadata<K> {
+    fn clone(&self) -> Self {
+        Self {
+            metadata: self.metadata.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<K> fmt::Debug for Metadata<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metadata(..)")
+    }
+}
+
+impl<K: Resource<DynamicType = ()>> Resource for Metadata<K> {
+    addressed_as!(K);
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    /// Values are not even asked for.
+    fn metadata_api() -> bool {
+        true
+    }
+}

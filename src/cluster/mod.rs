@@ -1,0 +1,125 @@
+//! The way to the API server, or what is wrong with it.
+
+pub mod call;
+
+pub(crate) mod metadata;
+
+use std::error::Error as _;
+
+use kube::{
+    Client, Config,
+    config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+use crate::args::Cluster;
+
+/// There is no way to an API server. The words are our own: a kubeconfig may hold credentials.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// There is no configuration.
+    #[error("no cluster: neither a ServiceAccount's files nor a usable KUBECONFIG: {0}")]
+    NoCluster(&'static str),
+    /// The client could not be made.
+    #[error("cannot set up the client for the API server from the KUBECONFIG: {0}")]
+    Client(&'static str),
+}
+
+/// The configuration of the Pod's ServiceAccount, or of KUBECONFIG.
+///
+/// # Errors
+/// [`ClusterError::NoCluster`] where there is none.
+pub(crate) async fn config() -> Result<Config, ClusterError> {
+    Config::infer()
+        .await
+        .map_err(|error| ClusterError::NoCluster(defect(&error)))
+}
+
+/// The configuration that a command line chooses, and the namespace that it stands in.
+///
+/// # Errors
+/// [`ClusterError::NoCluster`] where there is none.
+pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), ClusterError> {
+    let Cluster {
+        namespace,
+        kubeconfig,
+        context,
+    } = chosen;
+    let mut config = if kubeconfig.is_none() && context.is_none() {
+        config().await?
+    } else {
+        let unusable = |error: KubeconfigError| ClusterError::NoCluster(explain(Some(&error)));
+        let file = match kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let options = KubeConfigOptions {
+            context: context.clone(),
+            ..KubeConfigOptions::default()
+        };
+        Config::from_custom_kubeconfig(file.map_err(unusable)?, &options)
+            .await
+            .map_err(unusable)?
+    };
+    if let Some(namespace) = namespace {
+        config.default_namespace.clone_from(namespace);
+    }
+    let namespace = config.default_namespace.clone();
+    Ok((config, namespace))
+}
+
+/// A client for the API server.
+///
+/// # Errors
+/// [`ClusterError::Client`] where its credentials cannot be used.
+pub fn client(config: Config) -> Result<Client, ClusterError> {
+    Client::try_from(config).map_err(|error| unusable(&error))
+}
+
+/// Why there is no client, in words of our own: a plugin's failure is quoted with its environment and with what it
+/// printed, and that may be a token.
+#[allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "only two kinds tell what somebody can mend"
+)]
+pub(crate) fn unusable(error: &kube::Error) -> ClusterError {
+    ClusterError::Client(match error {
+        kube::Error::Auth(_) => "the token, file or plugin that it names gives no credentials",
+        kube::Error::RustlsTls(_) => "its certificates or its key cannot be used",
+        _ => "it cannot be used",
+    })
+}
+
+/// What is wrong, in words of our own: whoever reads a kubeconfig quotes the place of an error, and that may be where a
+/// credential stands.
+fn defect(error: &InferConfigError) -> &'static str {
+    explain(error.source().and_then(|source| source.downcast_ref()))
+}
+
+fn explain(error: Option<&KubeconfigError>) -> &'static str {
+    match error {
+        Some(KubeconfigError::Parse(_)) => "it is not YAML in the form of a kubeconfig",
+        Some(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)) => {
+            "there is none, or it cannot be read"
+        }
+        Some(KubeconfigError::CurrentContextNotSet | KubeconfigError::LoadContext(_)) => {
+            "it has no current context, or not the one that it names"
+        }
+        Some(
+            KubeconfigError::LoadClusterOfContext(_)
+            | KubeconfigError::MissingClusterUrl
+            | KubeconfigError::ParseClusterUrl(_),
+        ) => "its context has no cluster with a usable address",
+        Some(KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_)) => {
+            "its certificate authority cannot be read"
+        }
+        Some(KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_)) => {
+            "its client certificate or key cannot be read"
+        }
+        Some(
+            KubeconfigError::KindMismatch
+            | KubeconfigError::ApiVersionMismatch
+            | KubeconfigError::ParseProxyUrl(_),
+        )
+        | None => "it cannot be used",
+    }
+}

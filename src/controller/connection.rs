@@ -1,0 +1,261 @@
+//! A connection, and the objects that it refers to, as the controller knows them.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+
+use crate::{
+    api::{
+        REQUESTED_AT_ANNOTATION,
+        connection::{
+            CaKind, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
+            ScimBridgeConnectionStatus,
+        },
+    },
+    domain::{
+        connection::{
+            status::{interval_of, is_superseded},
+            target::Target,
+        },
+        schedule::pace_of,
+    },
+    metrics::Row,
+};
+
+/// A connection, by name. The registry's own keys share their text with all their clones.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// Kinds of objects that a connection may refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReferenceKind {
+    /// `v1/Secret`
+    Secret,
+    /// `v1/ConfigMap`
+    ConfigMap,
+}
+
+/// An object that a connection refers to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference {
+    /// What it is.
+    pub kind: ReferenceKind,
+    /// Its namespace: always the connection's.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+/// A connection as it was read from the API server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// `metadata`, without what nobody here reads.
+    pub metadata: ObjectMeta,
+    /// `spec`; `None` where the object does not have the form of the resource.
+    pub spec: Option<ScimBridgeConnectionSpec>,
+    /// `status`.
+    pub status: ScimBridgeConnectionStatus,
+}
+
+/// The Secret with the key, the CA object, the Secret with the next key.
+pub(super) type References = [Option<Reference>; 3];
+
+// === impl Key ===
+
+impl Key {
+    /// The connection of this name.
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+
+    /// Namespace and name.
+    #[must_use]
+    pub fn names(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+// === impl Reference ===
+
+impl Reference {
+    /// The object of this kind and name.
+    #[must_use]
+    pub fn new(kind: ReferenceKind, namespace: &str, name: &str) -> Self {
+        Self {
+            kind,
+            namespace: namespace.into(),
+            name: name.into(),
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// A connection of these parts.
+    #[must_use]
+    pub fn new(
+        metadata: ObjectMeta,
+        spec: ScimBridgeConnectionSpec,
+        status: Option<ScimBridgeConnectionStatus>,
+    ) -> Self {
+        Self {
+            metadata: trimmed(metadata),
+            spec: Some(spec),
+            status: status.unwrap_or_else(unobserved),
+        }
+    }
+
+    /// Whether both are versions of one object, and not two that had the same name.
+    #[must_use]
+    pub fn is_same_object(&self, other: &Self) -> bool {
+        self.metadata.uid == other.metadata.uid
+    }
+
+    /// The time until the next probe as the status has it, and the passing failures that it tells of.
+    pub(super) fn resume(&self, now: Timestamp) -> (Duration, u32) {
+        let uid = self.metadata.uid.as_deref().unwrap_or_default();
+        // As the pass that wrote the status has measured it.
+        let target = self.spec.as_ref().and_then(|spec| Target::parse(spec).ok());
+        let interval = interval_of(target.as_ref());
+        let pace = pace_of(uid, interval, &self.status, now);
+        let resume = pace.resume(&self.status, now);
+        (duration_between(now, resume), pace.failures)
+    }
+
+    /// Whether a status that was made from this connection may be written to it as it is `read` now: it is still the
+    /// same object with the same specification, and nobody else has written a later verdict. `unwritten` is one that
+    /// may have been written meanwhile, by a write whose answer was lost.
+    #[must_use]
+    pub fn takes(
+        &self,
+        status: &ScimBridgeConnectionStatus,
+        unwritten: Option<&ScimBridgeConnectionStatus>,
+        read: &Self,
+    ) -> bool {
+        let generation = self.metadata.generation.unwrap_or_default();
+        // Where the object does not decode, its status cannot be read.
+        let superseded = read.spec.is_some()
+            && is_superseded(status, [Some(&self.status), unwritten], &read.status, generation);
+        self.is_still(read) && !superseded
+    }
+
+    /// Whether the object that was `read` now is the same one, with the same specification, and not being deleted.
+    #[must_use]
+    pub fn is_still(&self, read: &Self) -> bool {
+        self.is_same_object(read)
+            && read.metadata.generation == self.metadata.generation
+            && read.metadata.deletion_timestamp.is_none()
+    }
+
+    /// The declared identity provider.
+    #[must_use]
+    pub fn declared(&self) -> Option<IdentityProvider> {
+        self.spec.as_ref().and_then(|spec| spec.identity_provider)
+    }
+
+    /// The pending or handled request for a probe, cut to what a status may hold.
+    #[must_use]
+    pub fn requested(&self) -> Option<String> {
+        let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT_ANNOTATION)?;
+        Some(value.chars().take(256).collect())
+    }
+
+    /// What metrics show of it, with this status.
+    #[must_use]
+    pub fn row(&self, status: &ScimBridgeConnectionStatus) -> Row {
+        let is_suspended = self.spec.as_ref().is_some_and(|spec| spec.suspend);
+        Row::of(self.declared(), is_suspended, status)
+    }
+
+    pub(super) fn is_dormant(&self) -> bool {
+        self.metadata.deletion_timestamp.is_some() || self.spec.as_ref().is_some_and(|spec| spec.suspend)
+    }
+
+    pub(super) fn references(&self, namespace: &Arc<str>) -> References {
+        let Some(spec) = &self.spec else {
+            return Default::default();
+        };
+        let reference = |kind, name: &str| Reference {
+            kind,
+            namespace: Arc::clone(namespace),
+            name: name.into(),
+        };
+        let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
+        [
+            Some(reference(ReferenceKind::Secret, &spec.api_key_secret_ref.name)),
+            ca.map(|ca| reference(ca.kind.into(), &ca.name)),
+            spec.next_api_key_secret_ref
+                .as_ref()
+                .map(|next| reference(ReferenceKind::Secret, &next.name)),
+        ]
+    }
+}
+
+impl From<ScimBridgeConnection> for Connection {
+    fn from(object: ScimBridgeConnection) -> Self {
+        let ScimBridgeConnection {
+            metadata,
+            spec,
+            status,
+        } = object;
+        Self::new(metadata, spec, status)
+    }
+}
+
+impl From<ObjectMeta> for Connection {
+    /// An object of which only the metadata could be read.
+    fn from(metadata: ObjectMeta) -> Self {
+        Self {
+            metadata: trimmed(metadata),
+            spec: None,
+            status: unobserved(),
+        }
+    }
+}
+
+impl From<CaKind> for ReferenceKind {
+    fn from(kind: CaKind) -> Self {
+        match kind {
+            CaKind::ConfigMap => Self::ConfigMap,
+            CaKind::Secret => Self::Secret,
+        }
+    }
+}
+
+/// Keeps of the metadata what is read here: thousands of objects lie in memory.
+fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        uid: metadata.uid,
+        generation: metadata.generation,
+        resource_version: metadata.resource_version,
+        deletion_timestamp: metadata.deletion_timestamp,
+        annotations: metadata.annotations.and_then(|mut annotations| {
+            annotations.retain(|name, _| name == REQUESTED_AT_ANNOTATION);
+            (!annotations.is_empty()).then_some(annotations)
+        }),
+        ..ObjectMeta::default()
+    }
+}
+
+fn unobserved() -> ScimBridgeConnectionStatus {
+    ScimBridgeConnectionStatus {
+        observed_generation: -1,
+        ..ScimBridgeConnectionStatus::default()
+    }
+}
+
+fn duration_between(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}

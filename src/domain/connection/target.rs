@@ -1,0 +1,465 @@
+//! The specification, parsed once. Nothing after this module sees the raw spec.
+//!
+//! The CRD's rules refuse nearly everything that is refused here. They may be older than this program, though, so
+//! parsing stands on its own, and what it refuses is a verdict ([`InvalidSpec`]) and no error.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use url::{Host, Url};
+
+use crate::api::connection::{
+    ApiKeySecretRef, CaRef, IdentityProvider, MAX_URL_LENGTH, ScimBridgeConnectionSpec,
+};
+
+/// Hosts of 1Password's own, hosted provisioning. They serve SCIM below `/scim/v2` and nothing else.
+/// <https://support.1password.com/provisioning/>
+const HOSTED: [&str; 3] = [
+    "provisioning.1password.com",
+    "provisioning.1password.ca",
+    "provisioning.1password.eu",
+];
+
+/// What is to be probed, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Where the bridge is.
+    pub origin: Origin,
+    /// The identity provider that was declared.
+    pub identity_provider: Option<IdentityProvider>,
+    /// The entry that holds the key.
+    pub api_key: ApiKeySecretRef,
+    /// The entry that holds the key to rehearse.
+    pub next_api_key: Option<ApiKeySecretRef>,
+    /// The entry that holds the certificate authorities.
+    pub ca: Option<CaRef>,
+    /// The name that the certificate must be for, where it is not the host's.
+    pub server_name: Option<String>,
+    /// Time between two probes: 30 s to 24 h.
+    pub interval: Duration,
+    /// Budget of one probe: 1 s to 60 s.
+    pub timeout: Duration,
+    /// Passing failures in a row that withdraw a verdict: 1 to 10.
+    pub failure_threshold: u32,
+}
+
+/// Scheme, host and port: what the browsers call an origin, and all that an object says about the address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// How to speak.
+    pub scheme: Scheme,
+    /// The host, in lower case, in ASCII, without a trailing dot; addresses in their one canonical form.
+    pub host: Host<String>,
+    /// The port; the scheme's own where the url has none.
+    pub port: u16,
+    /// Whether the url's host has a trailing dot: then no search domain of the resolver is tried for it.
+    pub is_absolute: bool,
+}
+
+/// How to speak to the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scheme {
+    /// TLS, always verified.
+    Https,
+    /// In the clear; only with `spec.allowPlaintext`.
+    Http,
+}
+
+/// Why a specification cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum InvalidSpec {
+    /// `spec.url` is no URL with a host, is too long, or holds white space or control characters.
+    #[error("spec.url is not https://HOST or https://HOST:PORT")]
+    Url,
+    /// Another scheme than https or http.
+    #[error("spec.url must begin with https:// (http:// only with allowPlaintext)")]
+    Scheme,
+    /// `http://` without `allowPlaintext`.
+    #[error("an http:// url needs allowPlaintext: true")]
+    Plaintext,
+    /// User name or password in the URL.
+    #[error("spec.url must not hold a user name or password")]
+    UserInfo,
+    /// Query or fragment in the URL.
+    #[error("spec.url must not hold a query or fragment")]
+    QueryOrFragment,
+    /// A path that is not the SCIM API's.
+    #[error("spec.url must not hold a path other than /scim or /scim/v2")]
+    Path,
+    /// TLS settings on an `http://` url.
+    #[error("spec.tls has no meaning for an http:// url")]
+    TlsOnPlaintext,
+    /// Interval out of bounds.
+    #[error("spec.interval must be between 30s and 24h")]
+    Interval,
+    /// Timeout out of bounds.
+    #[error("spec.timeout must be between 1s and 60s, and not longer than spec.interval")]
+    Timeout,
+    /// Threshold out of bounds.
+    #[error("spec.failureThreshold must be between 1 and 10")]
+    FailureThreshold,
+    /// The server name is no DNS name.
+    #[error("spec.tls.serverName must be a DNS name, and no address")]
+    ServerName,
+    /// A referenced name or key cannot be one.
+    #[error("a name or key of a reference is not valid")]
+    Reference,
+    /// The object could not be read as this version of the resource at all.
+    #[error("the object does not have the form of scimbridge.dev/v1alpha1")]
+    Form,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Parses a specification.
+    ///
+    /// # Errors
+    /// [`InvalidSpec`] names the first field that cannot be used.
+    pub fn parse(spec: &ScimBridgeConnectionSpec) -> Result<Self, InvalidSpec> {
+        // Destructured in full: a new field has to be thought about here.
+        let ScimBridgeConnectionSpec {
+            url,
+            api_key_secret_ref,
+            identity_provider,
+            interval,
+            timeout,
+            failure_threshold,
+            suspend: _,
+            allow_plaintext,
+            tls,
+            next_api_key_secret_ref,
+        } = spec;
+        let origin = Origin::parse(url)?;
+        if origin.scheme == Scheme::Http {
+            if !allow_plaintext {
+                return Err(InvalidSpec::Plaintext);
+            }
+            if tls.is_some() {
+                return Err(InvalidSpec::TlsOnPlaintext);
+            }
+        }
+        let (interval, timeout) = (interval.0, timeout.0);
+        if !(Duration::from_secs(30)..=Duration::from_hours(24)).contains(&interval) {
+            return Err(InvalidSpec::Interval);
+        }
+        if !(Duration::from_secs(1)..=Duration::from_mins(1)).contains(&timeout) || timeout > interval {
+            return Err(InvalidSpec::Timeout);
+        }
+        if !(1..=10).contains(failure_threshold) {
+            return Err(InvalidSpec::FailureThreshold);
+        }
+        let server_name = tls.as_ref().and_then(|tls| tls.server_name.clone());
+        if server_name.as_deref().is_some_and(|name| !is_server_name(name)) {
+            return Err(InvalidSpec::ServerName);
+        }
+        let ca = tls.as_ref().and_then(|tls| tls.ca_ref.clone());
+        let references = [Some(api_key_secret_ref), next_api_key_secret_ref.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|reference| (&reference.name, &reference.key))
+            .chain(ca.as_ref().map(|reference| (&reference.name, &reference.key)));
+        for (name, key) in references {
+            if !is_object_name(name) || !is_data_key(key) {
+                return Err(InvalidSpec::Reference);
+            }
+        }
+        Ok(Self {
+            origin,
+            identity_provider: *identity_provider,
+            api_key: api_key_secret_ref.clone(),
+            next_api_key: next_api_key_secret_ref.clone(),
+            ca,
+            server_name,
+            interval,
+            timeout,
+            failure_threshold: u32::from(*failure_threshold),
+        })
+    }
+
+    /// Every origin that the key may reach: where the operator connects to, and the one that it names in handshake and
+    /// request where `spec.tls.serverName` is another. A front of many hosts hands the key to the host that is named.
+    pub fn origins(&self) -> impl Iterator<Item = Origin> {
+        let named = self.server_name.as_ref().map(|name| Origin {
+            host: Host::Domain(name.clone()),
+            ..self.origin.clone()
+        });
+        std::iter::once(self.origin.clone()).chain(named)
+    }
+
+    /// The base that an identity provider would be given.
+    #[must_use]
+    pub fn scim_endpoint(&self) -> String {
+        format!("{}{}", self.origin, self.origin.scim_path())
+    }
+}
+
+// === impl Origin ===
+
+impl Origin {
+    /// Parses `spec.url`.
+    ///
+    /// The `url` crate reads every spelling of an address (decimal, octal, hexadecimal, short forms, IDNA digits) into
+    /// the one it means, as a browser would, so that the address policy judges what would be connected to.
+    ///
+    /// # Errors
+    /// [`InvalidSpec`] says which part of the URL is not allowed.
+    pub fn parse(text: &str) -> Result<Self, InvalidSpec> {
+        // The parser drops tabs and line breaks and trims blanks; a URL that has any is no URL that somebody meant.
+        if text.len() > MAX_URL_LENGTH
+            || text
+                .chars()
+                .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+        {
+            return Err(InvalidSpec::Url);
+        }
+        let url = Url::parse(text).map_err(|_| InvalidSpec::Url)?;
+        let scheme = match url.scheme() {
+            "https" => Scheme::Https,
+            "http" => Scheme::Http,
+            _ => return Err(InvalidSpec::Scheme),
+        };
+        // `https:host` and `https:///host` also parse.
+        if !text
+            .get(url.scheme().len()..)
+            .is_some_and(|rest| rest.starts_with("://") && !rest.starts_with(":///"))
+        {
+            return Err(InvalidSpec::Url);
+        }
+        if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
+            return Err(InvalidSpec::UserInfo);
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidSpec::QueryOrFragment);
+        }
+        if !matches!(
+            url.path(),
+            "" | "/" | "/scim" | "/scim/" | "/scim/v2" | "/scim/v2/"
+        ) {
+            return Err(InvalidSpec::Path);
+        }
+        let mut is_absolute = false;
+        let host = match url.host().ok_or(InvalidSpec::Url)? {
+            Host::Domain(name) => {
+                is_absolute = name.ends_with('.');
+                let name = name.strip_suffix('.').unwrap_or(name);
+                if !is_dns_name(name) {
+                    return Err(InvalidSpec::Url);
+                }
+                Host::Domain(name.to_owned())
+            }
+            Host::Ipv4(address) => Host::Ipv4(address),
+            Host::Ipv6(address) => Host::Ipv6(address),
+        };
+        let port = url
+            .port_or_known_default()
+            .filter(|port| *port != 0)
+            .ok_or(InvalidSpec::Url)?;
+        Ok(Self {
+            scheme,
+            host,
+            port,
+            is_absolute,
+        })
+    }
+
+    /// The host as a resolver takes it: an absolute name with its dot.
+    #[must_use]
+    pub fn host_to_look_up(&self) -> Host<String> {
+        match &self.host {
+            Host::Domain(name) if self.is_absolute => Host::Domain(format!("{name}.")),
+            Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => self.host.clone(),
+        }
+    }
+
+    /// The address, where the host is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.host {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+        }
+    }
+
+    /// Where the SCIM API is below this origin.
+    #[must_use]
+    pub fn scim_path(&self) -> &'static str {
+        match &self.host {
+            Host::Domain(name) if HOSTED.contains(&name.as_str()) => "/scim/v2",
+            Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => "/scim",
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// As the serialization of an origin: the scheme's own port is left out, as is the dot of an absolute name, which
+    /// concerns nobody but this machine's resolver.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scheme,
+            host,
+            port,
+            is_absolute: _,
+        } = self;
+        write!(f, "{}://{host}", scheme.as_str())?;
+        if *port != scheme.default_port() {
+            write!(f, ":{port}")?;
+        }
+        Ok(())
+    }
+}
+
+// === impl Scheme ===
+
+impl Scheme {
+    /// The name in a URL.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Https => 443,
+            Self::Http => 80,
+        }
+    }
+}
+
+/// RFC 1123 subdomain, plus the underscore that some internal DNS names have.
+fn is_dns_name(name: &str) -> bool {
+    (1..=253).contains(&name.len())
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        })
+}
+
+/// Whether a certificate can be for this name. It takes the host's place in the request: an address, in any spelling,
+/// would lead there.
+#[must_use]
+pub fn is_server_name(name: &str) -> bool {
+    is_dns_name(name) && matches!(Host::parse(name), Ok(Host::Domain(_)))
+}
+
+/// Names of Secrets, ConfigMaps and most other objects. Kubernetes bounds the whole, and not each label.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    (1..=253).contains(&name.len())
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        })
+}
+
+/// Keys of Secrets and ConfigMaps.
+fn is_data_key(key: &str) -> bool {
+    (1..=253).contains(&key.len())
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{prelude::*, test_runner::RngSeed};
+
+    fn origin(url: &str) -> String {
+        match Origin::parse(url) {
+            Ok(origin) => format!("{origin} {}", origin.scim_path()),
+            Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn urls() {
+        for (url, expected) in [
+            ("https://scim.example.com", "https://scim.example.com /scim"),
+            ("https://scim.example.com/", "https://scim.example.com /scim"),
+            ("https://scim.example.com/scim", "https://scim.example.com /scim"),
+            (
+                "https://scim.example.com/scim/v2/",
+                "https://scim.example.com /scim",
+            ),
+            ("https://SCIM.Example.com:443", "https://scim.example.com /scim"),
+            (
+                "https://scim.example.com.:8443",
+                "https://scim.example.com:8443 /scim",
+            ),
+            (
+                "https://provisioning.1password.com/scim/v2",
+                "https://provisioning.1password.com /scim/v2",
+            ),
+            (
+                "http://op-scim-bridge.scim.svc:3002",
+                "http://op-scim-bridge.scim.svc:3002 /scim",
+            ),
+            ("https://bücher.example", "https://xn--bcher-kva.example /scim"),
+            // One address, however it is spelled.
+            ("https://127.1", "https://127.0.0.1 /scim"),
+            ("https://2130706433", "https://127.0.0.1 /scim"),
+            ("https://0x7f.0.0.1", "https://127.0.0.1 /scim"),
+            ("https://0177.0.0.01", "https://127.0.0.1 /scim"),
+            ("https://①②⑦.0.0.1", "https://127.0.0.1 /scim"),
+            (
+                "https://[::ffff:7f00:1]:8443",
+                "https://[::ffff:7f00:1]:8443 /scim",
+            ),
+            ("https://[::1%25eth0]", "Url"),
+            ("scim.example.com", "Url"),
+            ("https:scim.example.com", "Url"),
+            ("https:///scim.example.com", "Url"),
+            ("https://", "Url"),
+            ("https://scim.example.com:0", "Url"),
+            ("https://scim.example.com:65536", "Url"),
+            ("https://exa mple.com", "Url"),
+            ("https://scim.example.com\n", "Url"),
+            ("https://scim.example.com\\@evil.example", "Url"),
+            ("https://-scim.example.com", "Url"),
+            ("https://scim..example.com", "Url"),
+            ("file:///etc/passwd", "Scheme"),
+            ("ftp://scim.example.com", "Scheme"),
+            ("https://user@scim.example.com", "UserInfo"),
+            ("https://user:pass@scim.example.com", "UserInfo"),
+            ("https://@scim.example.com", "UserInfo"),
+            ("https://scim.example.com?x=1", "QueryOrFragment"),
+            ("https://scim.example.com/#top", "QueryOrFragment"),
+            ("https://scim.example.com/app", "Path"),
+            ("https://scim.example.com/scim/v1", "Path"),
+            ("https://scim.example.com//", "Path"),
+            ("https://scim.example.com/scim/Users", "Path"),
+        ] {
+            assert_eq!(origin(url), expected, "{url}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(testbed::seed()),
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn any_text_parses_or_is_refused(text in "(https?://)?.{0,64}") {
+            if let Ok(origin) = Origin::parse(&text) {
+                // What was accepted means the same when it is read again, but for the dot, which is not shown.
+                let shown = origin.to_string();
+                prop_assert_eq!(Origin::parse(&shown), Ok(Origin { is_absolute: false, ..origin }));
+            }
+        }
+    }
+}

@@ -1,0 +1,860 @@
+//! Evidence to verdict.
+//!
+//! [`diagnose`] is a table, read from the top: the first row that fits gives the reason. It is total over every
+//! combination of evidence, also over those that the prober never brings.
+//!
+//! What the SCIM request says of the key counts more than what the health report says of it: SCIM is what the identity
+//! provider uses.
+
+use std::fmt;
+
+use super::{
+    evidence::{
+        Answer, Blocker, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
+        HealthReport, Member, NameFault, Phase, ProxyFault, Reading, Roots, TlsFault, TransportFailure,
+    },
+    target::InvalidSpec,
+};
+use crate::api::{
+    connection::{ComponentState, IdentityProvider, ScimApi},
+    vocabulary::{Class, Reason, Truth},
+};
+
+/// What is true of a connection, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why `Ready` is as it is.
+    pub reason: Reason,
+    /// What the verdict asks for. It is the reason's own class, with two exceptions: [`Detail::AsDeclared`] is ok, and
+    /// [`Verdict::where_proven`] makes the answer of a front transient.
+    pub class: Class,
+    /// Where it was seen.
+    pub detail: Option<Detail>,
+    /// Status of condition `Connected`.
+    pub connected: Truth,
+    /// Status of condition `AuthFailed`.
+    pub auth_failed: Truth,
+    /// Status of condition `ScimDisabled`.
+    pub scim_disabled: Truth,
+    /// What was observed of the SCIM API.
+    pub scim_api: ScimApi,
+    /// Whether a front may have answered in place of the bridge, as fronts do while a bridge restarts.
+    pub may_be_a_front: bool,
+}
+
+/// Where a cause was seen: closed, so that no foreign text can be part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Which rule the specification breaks.
+    Spec(InvalidSpec),
+    /// An entry of the annotation that names the hosts a key may go to is no host pattern.
+    Consent,
+    /// What keeps the CA entry from being used.
+    Ca(CaFault),
+    /// Which request was answered with which HTTP status.
+    Answered(Request, u16),
+    /// Which request was answered with 200 and an unusable body.
+    Unusable(Request, Body),
+    /// Which request got no answer, and why.
+    Failed(Request, TransportFailure),
+    /// The bridge has shown that it is as declared.
+    AsDeclared,
+    /// The SCIM API is off, but no request could prove the key.
+    KeyUnproven,
+    /// What keeps the operator itself from its work.
+    Hindered(PendingCause),
+}
+
+/// Why the body of a 200 is unusable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It is of another kind than was asked for.
+    Foreign,
+    /// It is larger than the operator reads.
+    TooLarge,
+    /// It broke off.
+    Broken,
+    /// It has a content coding that was not asked for.
+    Encoded,
+}
+
+/// What keeps the operator itself from its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingCause {
+    /// RBAC does not let it read what the connection names.
+    Forbidden,
+    /// The API server does not answer it, or answers with an error.
+    ApiServer,
+    /// It asks a bridge for one connection at a time, and others took the time that this one could wait.
+    BridgeBusy,
+}
+
+/// The requests of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `GET /ping`
+    Ping,
+    /// `GET /health`
+    Health,
+    /// `GET /scim/Users`
+    Users,
+}
+
+/// Says what the evidence means for a connection that declares `declared`.
+#[must_use]
+pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verdict {
+    match evidence {
+        Evidence::Blocked(blocker) => blocked(*blocker),
+        Evidence::Probed(exchange) => probed(declared, exchange),
+    }
+}
+
+fn blocked(blocker: Blocker) -> Verdict {
+    Verdict::undecided(blocker.reason(), blocker.detail())
+}
+
+fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
+    let Exchange {
+        ping,
+        health,
+        users,
+        groups: _,
+        certificate: _,
+        next_key: _,
+        retry_after: _,
+    } = exchange;
+    let google = declared == Some(IdentityProvider::GoogleWorkspace);
+
+    if users.document().is_some() {
+        let reason = if google {
+            Reason::IdentityProviderMismatch
+        } else {
+            Reason::Connected
+        };
+        return Verdict {
+            connected: Truth::True,
+            auth_failed: Truth::False,
+            scim_disabled: Truth::False,
+            scim_api: ScimApi::Enabled,
+            ..Verdict::undecided(reason, None)
+        };
+    }
+    if let Some(refused) = refusal(Request::Users, users).or_else(|| refusal(Request::Health, health)) {
+        return refused_by(exchange, refused);
+    }
+    if *users == Reading::Answered(Answer::NotFound)
+        && let Some(verdict) = scim_not_found(google, ping, health)
+    {
+        return verdict;
+    }
+    if *users == Reading::Answered(Answer::ServerError(500))
+        && let Some(report) = health.document()
+        && report
+            .state_of(Component::ConfirmationWatcher)
+            .is_some_and(|state| state != ComponentState::Healthy)
+    {
+        return Verdict {
+            auth_failed: Truth::False,
+            scim_disabled: Truth::False,
+            ..Verdict::undecided(
+                Reason::ProvisioningOff,
+                Some(Detail::Answered(Request::Users, 500)),
+            )
+        };
+    }
+    let symptom = [symptom(Request::Users, users), symptom(Request::Health, health)]
+        .into_iter()
+        .flatten()
+        .min_by_key(|symptom| symptom.row)
+        // `/ping` alone decides only where nothing else was asked.
+        .or_else(|| symptom_of_ping(ping));
+    match symptom {
+        Some(Symptom {
+            row: _,
+            reason,
+            detail,
+        }) => Verdict {
+            may_be_a_front: may_be_a_front(reason, ping, detail),
+            ..Verdict::undecided(reason, Some(detail))
+        },
+        None => Verdict::undecided(Reason::Progressing, None),
+    }
+}
+
+/// The verdict about a refusal: of the key by the bridge, or of the request by a front.
+fn refused_by(exchange: &Exchange, refused: Detail) -> Verdict {
+    // A bridge answers `/ping` without a key: where that is refused too, a front refuses.
+    let front = refusal(Request::Ping, &exchange.ping)
+        .or_else(|| front_refusal(Request::Ping, &exchange.ping))
+        .or_else(|| front_refusal(Request::Users, &exchange.users))
+        .or_else(|| front_refusal(Request::Health, &exchange.health));
+    match front {
+        Some(detail) => Verdict {
+            may_be_a_front: true,
+            ..Verdict::undecided(Reason::BlockedByProxy, Some(detail))
+        },
+        None => Verdict {
+            auth_failed: Truth::True,
+            ..Verdict::undecided(Reason::AuthFailed, Some(refused))
+        },
+    }
+}
+
+/// The verdict where the SCIM API is not found. `None` where the health report fails otherwise.
+fn scim_not_found(google: bool, ping: &Reading<()>, health: &Reading<HealthReport>) -> Option<Verdict> {
+    if health.document().is_some() {
+        let (class, detail) = if google {
+            (Class::Ok, Detail::AsDeclared)
+        } else {
+            (
+                Reason::ScimDisabled.class(),
+                Detail::Answered(Request::Users, 404),
+            )
+        };
+        return Some(Verdict {
+            class,
+            auth_failed: Truth::False,
+            scim_disabled: Truth::True,
+            scim_api: ScimApi::Disabled,
+            ..Verdict::undecided(Reason::ScimDisabled, Some(detail))
+        });
+    }
+    if *health != Reading::Answered(Answer::NotFound) {
+        return None;
+    }
+    // Two 404 of a bridge have two readings: its SCIM API is off, or its paths are not routed. The declaration chooses.
+    // Without `pong` they are no bridge's, and there is nothing to choose.
+    Some(if google && ping.document().is_some() {
+        Verdict {
+            scim_disabled: Truth::True,
+            ..Verdict::undecided(Reason::ScimDisabled, Some(Detail::KeyUnproven))
+        }
+    } else {
+        Verdict {
+            may_be_a_front: ping.document().is_none(),
+            ..Verdict::undecided(Reason::PathNotFound, Some(Detail::Answered(Request::Users, 404)))
+        }
+    })
+}
+
+/// Whether a front may have given the answers that lead to `reason`. While a bridge restarts, fronts answer `/ping` in
+/// its place too, and present a certificate of their own. What follows a `pong` comes from a bridge that is there.
+fn may_be_a_front(reason: Reason, ping: &Reading<()>, detail: Detail) -> bool {
+    match reason {
+        Reason::BlockedByProxy => !matches!(detail, Detail::Failed(_, _)),
+        Reason::PathNotFound
+        | Reason::RedirectRefused
+        | Reason::NotABridge
+        | Reason::ProtocolError
+        | Reason::CertificateUntrusted
+        | Reason::CertificateNameMismatch => ping.document().is_none(),
+        Reason::IdentityProviderMismatch
+        | Reason::Connected
+        | Reason::AuthFailed
+        | Reason::ScimDisabled
+        | Reason::ProvisioningOff
+        | Reason::SecretNotFound
+        | Reason::SecretKeyMissing
+        | Reason::ApiKeyMalformed
+        | Reason::CaNotFound
+        | Reason::CaInvalid
+        | Reason::InvalidSpec
+        | Reason::HostDenied
+        | Reason::ConsentMissing
+        | Reason::CertificateExpired
+        | Reason::DnsFailed
+        | Reason::ConnectFailed
+        | Reason::TimedOut
+        | Reason::TlsFailed
+        | Reason::BridgeUnavailable
+        | Reason::BridgeError
+        | Reason::RateLimited
+        | Reason::Progressing => false,
+    }
+}
+
+/// A failure and the row of the table that it belongs to. Lower rows come first.
+struct Symptom {
+    row: u8,
+    reason: Reason,
+    detail: Detail,
+}
+
+fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
+    let answered = |status| Detail::Answered(request, status);
+    let unusable = |body| (3, Reason::ProtocolError, Detail::Unusable(request, body));
+    let (row, reason, detail) = match reading {
+        Reading::NotSent | Reading::Answered(Answer::Document(_)) => return None,
+        Reading::Failed(failure) => {
+            let (row, reason) = match failure {
+                TransportFailure::AddressDenied => (0, Reason::HostDenied),
+                TransportFailure::CertificateUntrusted(_) => (0, Reason::CertificateUntrusted),
+                TransportFailure::CertificateExpired(_) => (0, Reason::CertificateExpired),
+                TransportFailure::CertificateNameMismatch(_) => (0, Reason::CertificateNameMismatch),
+                TransportFailure::Proxy(ProxyFault::Login) => (0, Reason::BlockedByProxy),
+                TransportFailure::Dns(_) => (1, Reason::DnsFailed),
+                TransportFailure::Connect
+                | TransportFailure::Proxy(ProxyFault::Unreachable | ProxyFault::Tunnel) => {
+                    (1, Reason::ConnectFailed)
+                }
+                TransportFailure::TimedOut(_) | TransportFailure::Proxy(ProxyFault::TimedOut) => {
+                    (1, Reason::TimedOut)
+                }
+                TransportFailure::Tls(_) => (1, Reason::TlsFailed),
+                TransportFailure::Http => (3, Reason::ProtocolError),
+            };
+            (row, reason, Detail::Failed(request, *failure))
+        }
+        Reading::Answered(answer) => match answer {
+            Answer::Document(_) => return None,
+            Answer::Unavailable(status) => (2, Reason::BridgeUnavailable, answered(*status)),
+            Answer::ServerError(status) => (2, Reason::BridgeError, answered(*status)),
+            Answer::RateLimited => (2, Reason::RateLimited, answered(429)),
+            Answer::Redirect(status) => (3, Reason::RedirectRefused, answered(*status)),
+            Answer::Blocked(status) => (3, Reason::BlockedByProxy, answered(*status)),
+            Answer::Foreign => unusable(Body::Foreign),
+            Answer::TooLarge => unusable(Body::TooLarge),
+            Answer::Broken => unusable(Body::Broken),
+            Answer::Encoded => unusable(Body::Encoded),
+            Answer::Unexpected(status) => (3, Reason::ProtocolError, answered(*status)),
+            Answer::NotFound => (4, Reason::PathNotFound, answered(404)),
+            // Of `/ping` only: with a key these two are a refusal, which was looked for before.
+            Answer::Unauthorized => (3, Reason::BlockedByProxy, answered(401)),
+            Answer::Forbidden => (3, Reason::BlockedByProxy, answered(403)),
+        },
+    };
+    Some(Symptom { row, reason, detail })
+}
+
+fn symptom_of_ping(ping: &Reading<()>) -> Option<Symptom> {
+    let body = match ping {
+        Reading::Answered(Answer::Foreign) => Body::Foreign,
+        Reading::Answered(Answer::TooLarge) => Body::TooLarge,
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => return symptom(Request::Ping, ping),
+    };
+    Some(Symptom {
+        row: 3,
+        reason: Reason::NotABridge,
+        detail: Detail::Unusable(Request::Ping, body),
+    })
+}
+
+/// A refusal that a bridge may have sent.
+fn refusal<T>(request: Request, reading: &Reading<T>) -> Option<Detail> {
+    match reading {
+        Reading::Answered(Answer::Unauthorized) => Some(Detail::Answered(request, 401)),
+        Reading::Answered(Answer::Forbidden) => Some(Detail::Answered(request, 403)),
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => None,
+    }
+}
+
+/// A refusal that only a front sends.
+fn front_refusal<T>(request: Request, reading: &Reading<T>) -> Option<Detail> {
+    match reading {
+        Reading::Answered(Answer::Blocked(status)) => Some(Detail::Answered(request, *status)),
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => None,
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// A verdict that knows nothing of the key and of the SCIM API.
+    const fn undecided(reason: Reason, detail: Option<Detail>) -> Self {
+        Self {
+            reason,
+            class: reason.class(),
+            detail,
+            connected: if matches!(reason, Reason::Progressing) {
+                Truth::Unknown
+            } else {
+                Truth::False
+            },
+            auth_failed: Truth::Unknown,
+            scim_disabled: Truth::Unknown,
+            scim_api: ScimApi::Unknown,
+            may_be_a_front: false,
+        }
+    }
+
+    /// The verdict before anything was probed.
+    #[must_use]
+    pub const fn progressing(pending_cause: Option<PendingCause>) -> Self {
+        let detail = match pending_cause {
+            Some(pending_cause) => Some(Detail::Hindered(pending_cause)),
+            None => None,
+        };
+        Self::undecided(Reason::Progressing, detail)
+    }
+
+    /// The same verdict for an address at which a bridge has answered before: what a front may have said in its place
+    /// is transient there.
+    #[must_use]
+    pub fn where_proven(self) -> Self {
+        let class = match self.class {
+            Class::Action if self.may_be_a_front => Class::Transient,
+            class @ (Class::Ok | Class::Action | Class::Transient | Class::Pending) => class,
+        };
+        Self { class, ..self }
+    }
+
+    /// The layer at which the probe ended, for logs; `none` where it went all the way.
+    #[must_use]
+    pub const fn layer(&self) -> &'static str {
+        match self.detail {
+            Some(Detail::Failed(request, failure)) => match failure {
+                TransportFailure::Dns(_) => "name",
+                TransportFailure::AddressDenied
+                | TransportFailure::Connect
+                | TransportFailure::TimedOut(Phase::Connection) => "address",
+                TransportFailure::TimedOut(Phase::Handshake)
+                | TransportFailure::CertificateUntrusted(_)
+                | TransportFailure::CertificateExpired(_)
+                | TransportFailure::CertificateNameMismatch(_)
+                | TransportFailure::Tls(_) => "tls",
+                TransportFailure::Proxy(_) => "proxy",
+                TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => request.layer(),
+            },
+            Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
+            Some(Detail::KeyUnproven) => Request::Health.layer(),
+            Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
+            None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
+            None if matches!(self.reason, Reason::HostDenied) => "address",
+            None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
+            // The other reasons without a detail are blockers on our side.
+            Some(Detail::Spec(_) | Detail::Consent | Detail::Ca(_)) | None => "settings",
+        }
+    }
+
+    /// What to do next; empty where there is nothing to do.
+    #[must_use]
+    pub fn action(&self) -> &'static str {
+        self.detail
+            .and_then(Detail::action)
+            .unwrap_or_else(|| self.reason.action())
+    }
+
+    /// What is wrong, where it was seen, and what to do: the message of `Ready`.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut parts = vec![self.reason.message().to_owned()];
+        parts.extend(self.detail.as_ref().map(|detail| format!("({detail})")));
+        parts.extend(Some(self.action().to_owned()).filter(|action| !action.is_empty()));
+        parts.join(" ")
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+// === impl Detail ===
+
+impl Detail {
+    /// What to do next, where the detail knows better than the reason.
+    const fn action(self) -> Option<&'static str> {
+        match self {
+            Self::AsDeclared => Some(""),
+            Self::KeyUnproven => {
+                Some("Have the ingress forward /health to the bridge: with it the operator proves the key.")
+            }
+            Self::Unusable(_, Body::Encoded) => {
+                Some("Turn off compression for the bridge's paths in the front: the operator asks for none.")
+            }
+            Self::Unusable(_, Body::Broken) => Some(
+                "Look for the cut in the front's log: it or the bridge closed the connection in the middle of the answer.",
+            ),
+            Self::Failed(_, failure) => failure.action(),
+            Self::Ca(fault) => fault.action(),
+            Self::Consent => Some(
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it.",
+            ),
+            Self::Unusable(_, Body::Foreign | Body::TooLarge)
+            | Self::Spec(_)
+            | Self::Answered(_, _)
+            | Self::Hindered(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spec(rule) => rule.fmt(f),
+            Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
+            Self::Ca(fault) => f.write_str(fault.description()),
+            Self::Answered(request, status) => write!(f, "{request}: {status}"),
+            Self::Unusable(request, body) => write!(f, "{request}: 200, {body}"),
+            Self::Failed(request, failure) => match failure.description() {
+                "" => request.fmt(f),
+                description => write!(f, "{request}: {description}"),
+            },
+            Self::AsDeclared => f.write_str("as spec.identityProvider declares; /health accepts the key"),
+            Self::KeyUnproven => f.write_str("GET /health: 404, so no request could prove the key"),
+            Self::Hindered(PendingCause::Forbidden) => f.write_str(
+                "RBAC does not allow the operator to read the Secret or ConfigMap that this connection references",
+            ),
+            Self::Hindered(PendingCause::ApiServer) => {
+                f.write_str("the API server does not give the operator what this connection references")
+            }
+            Self::Hindered(PendingCause::BridgeBusy) => f.write_str(
+                "probes of other connections to this bridge took all of spec.timeout; the operator will retry",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Foreign => "but the body is of another kind",
+            Self::TooLarge => "but the body is too large",
+            Self::Broken => "but the body broke off",
+            Self::Encoded => "but the body is compressed, which was not asked for",
+        })
+    }
+}
+
+// === impl TransportFailure ===
+
+impl TransportFailure {
+    /// What happened, in the words of the layer; empty where the reason says all of it.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Dns(DnsFault::NoAddress) => "the name servers know no address for the name",
+            Self::Dns(DnsFault::TimedOut) => "no name server answered in time",
+            Self::Dns(DnsFault::ServerError) => "the name servers answered with an error",
+            Self::TimedOut(Phase::Connection) => "waiting for the TCP connection",
+            Self::TimedOut(Phase::Handshake) => "waiting for the TLS handshake",
+            Self::TimedOut(Phase::Answer) => "waiting for the answer",
+            Self::CertificateUntrusted(fault) => fault.description(),
+            Self::CertificateExpired(fault) => match fault {
+                DateFault::Ended(Member::Server) => "the server's certificate has ended",
+                DateFault::Ended(Member::Intermediate) => "an intermediate certificate has ended",
+                DateFault::Ended(Member::Authority) => {
+                    "the authority's certificate in spec.tls.caRef has ended"
+                }
+                DateFault::NotYet => "it begins later than now, by the operator's clock",
+            },
+            Self::CertificateNameMismatch(fault) => match fault {
+                NameFault::Other => "",
+                NameFault::Unnamed => "it has no subject alternative name, and a common name does not count",
+                NameFault::AddressAsName => "it has the address as a DNS name, not as an IP address",
+            },
+            Self::Tls(fault) => match fault {
+                TlsFault::Version => "the server offers no TLS version from 1.2 on",
+                TlsFault::Parameters => "the server finds no cipher suite, group or signature in common",
+                TlsFault::ClientCertificate => "the server asks for a client certificate",
+                TlsFault::UnknownName => "the server does not know the name it was asked for",
+                TlsFault::NotTls => "the peer does not speak TLS",
+                TlsFault::Internal => "the server reports an internal error",
+                TlsFault::Closed => "the peer closed the connection in the middle of it",
+                TlsFault::Other => "",
+            },
+            Self::Proxy(fault) => match fault {
+                ProxyFault::Unreachable => "the operator's own proxy (--bridge-proxy) cannot be reached",
+                ProxyFault::Login => "the operator's own proxy (--bridge-proxy) asks for a login: 407",
+                ProxyFault::Tunnel => {
+                    "the operator's own proxy (--bridge-proxy) did not open a tunnel to the bridge"
+                }
+                ProxyFault::TimedOut => "waiting for the operator's own proxy (--bridge-proxy)",
+            },
+            Self::AddressDenied | Self::Connect | Self::Http => "",
+        }
+    }
+
+    /// What to do next, where this failure asks for something else than its reason does.
+    const fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Dns(DnsFault::TimedOut) => Some(
+                "Check that the operator reaches the cluster's DNS: an egress NetworkPolicy has to allow port 53.",
+            ),
+            Self::Dns(DnsFault::ServerError) => {
+                Some("Check the cluster's DNS and the name servers of the host's zone.")
+            }
+            Self::TimedOut(Phase::Connection) => Some(
+                "Check the address and port, and look for a firewall or NetworkPolicy that drops packets.",
+            ),
+            Self::TimedOut(Phase::Handshake) => Some(
+                "Check that the port speaks TLS, and that the front before the bridge is not overloaded.",
+            ),
+            Self::CertificateUntrusted(fault) => Some(fault.action()),
+            Self::CertificateExpired(fault) => match fault {
+                DateFault::Ended(Member::Server) => None,
+                DateFault::Ended(Member::Intermediate) => {
+                    Some("Have the server send its issuer's current certificate in place of the old one.")
+                }
+                DateFault::Ended(Member::Authority) => {
+                    Some("Store the authority's current certificate in spec.tls.caRef.")
+                }
+                DateFault::NotYet => Some("Check the clocks of bridge, cluster and issuer."),
+            },
+            Self::CertificateNameMismatch(fault) => match fault {
+                NameFault::Other => None,
+                NameFault::Unnamed => {
+                    Some("Issue the certificate anew with the host as a subject alternative name.")
+                }
+                NameFault::AddressAsName => {
+                    Some("Issue the certificate anew with a subject alternative name of the kind IP address.")
+                }
+            },
+            Self::Tls(fault) => match fault {
+                TlsFault::Version => Some("Allow TLS 1.2 or 1.3 at the server."),
+                TlsFault::Parameters => {
+                    Some("Allow ECDHE with AES-GCM or ChaCha20-Poly1305 at the server, or TLS 1.3.")
+                }
+                TlsFault::ClientCertificate => Some(
+                    "Take the client certificate off the bridge's address: the operator has none to send.",
+                ),
+                TlsFault::UnknownName => Some(
+                    "Correct spec.url or spec.tls.serverName, or add the name to the front's TLS settings.",
+                ),
+                TlsFault::NotTls => {
+                    Some("Correct the port in spec.url: the peer may speak plain HTTP there.")
+                }
+                TlsFault::Internal => Some(
+                    "Read the log of the bridge or its front: it may have no certificate for this name yet.",
+                ),
+                TlsFault::Closed => Some(
+                    "Check that the port speaks TLS, and that the front has a certificate and a backend for this name.",
+                ),
+                TlsFault::Other => None,
+            },
+            Self::Proxy(ProxyFault::Login) => {
+                Some("Ask the operator's administrator to give --bridge-proxy its user and password.")
+            }
+            Self::Proxy(ProxyFault::Unreachable | ProxyFault::TimedOut) => {
+                Some("Ask the operator's administrator to check --bridge-proxy.")
+            }
+            Self::Proxy(ProxyFault::Tunnel) => Some(
+                "Check in the proxy's log why it refuses the tunnel, or name the host in --bridge-no-proxy.",
+            ),
+            Self::Dns(DnsFault::NoAddress)
+            | Self::TimedOut(Phase::Answer)
+            | Self::AddressDenied
+            | Self::Connect
+            | Self::Http => None,
+        }
+    }
+}
+
+// === impl ChainFault ===
+
+impl ChainFault {
+    /// What was found.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer(Roots::System) => {
+                "its chain ends at an authority that is not among the operator's roots"
+            }
+            Self::UnknownIssuer(Roots::Given) => {
+                "its chain ends at an authority that is not in spec.tls.caRef"
+            }
+            Self::Incomplete(Roots::System) => {
+                "its issuer is not among the operator's roots, and the server did not send the issuer's certificate"
+            }
+            Self::Incomplete(Roots::Given) => {
+                "its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate"
+            }
+            Self::SelfSigned(Roots::System) => "it is self-signed",
+            Self::SelfSigned(Roots::Given) => "it is self-signed and not in spec.tls.caRef",
+            Self::DefaultCertificate => {
+                "it is self-signed and for another name, as the default certificate of a front is"
+            }
+            Self::OtherKey(Member::Intermediate | Member::Server) => {
+                "the intermediate certificate that the server sent has the issuer's name, but another key"
+            }
+            Self::OtherKey(Member::Authority) => "a trusted authority has the issuer's name, but another key",
+            Self::OtherEncoding => "a trusted authority has the issuer's name, but in another encoding",
+            Self::NameConstraint => "a name constraint of an authority excludes a name in it",
+            Self::NameConstraintForm => {
+                "an authority has a name constraint that the operator cannot check, such as a directoryName"
+            }
+            Self::Authority => {
+                "a certificate in its chain is not an authority's, or has too many authorities below it"
+            }
+            Self::ServerIsAuthority => "it is an authority's (CA:TRUE), not a server's",
+            Self::TooLong => "its chain is longer, or has more branches, than the operator follows",
+            Self::WeakSignature => {
+                "a certificate in its chain has a signature that is not accepted, such as one with SHA-1"
+            }
+            Self::WeakKey => {
+                "a key in its chain is not accepted, such as RSA with less than 2048 bits, or a rare curve"
+            }
+            Self::Usage => "the extended key usage of a certificate in its chain does not include servers",
+            Self::Version => "a certificate in its chain is not of X.509 version 3",
+            Self::Extension => {
+                "a certificate in its chain has a critical extension that the operator does not know"
+            }
+            Self::Form => "a certificate in its chain cannot be decoded",
+            Self::Revoked => "a certificate in its chain was revoked",
+        }
+    }
+
+    /// What to do next.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::UnknownIssuer(Roots::System) => {
+                "Give a private CA in spec.tls.caRef; with a public one, have the server send all intermediate certificates."
+            }
+            Self::UnknownIssuer(Roots::Given) => {
+                "Add that authority to spec.tls.caRef, or remove spec.tls.caRef if it is a public one."
+            }
+            Self::Incomplete(Roots::System) => {
+                "Have the server send its intermediate certificates too; give a private CA in spec.tls.caRef."
+            }
+            Self::Incomplete(Roots::Given) => {
+                "Have the server send its intermediate certificates too, or add the issuer to spec.tls.caRef."
+            }
+            Self::SelfSigned(Roots::System) => {
+                "Give this very certificate in spec.tls.caRef, or have an authority issue one."
+            }
+            Self::SelfSigned(Roots::Given) => "Store the server's current certificate in spec.tls.caRef.",
+            Self::DefaultCertificate => {
+                "Give the front a certificate for this host: it has none, or no route of it names the host."
+            }
+            Self::OtherKey(Member::Intermediate | Member::Server) => {
+                "Have the server send the intermediate certificate that belongs to its own."
+            }
+            Self::OtherKey(Member::Authority) => {
+                "Store the authority's current certificate in spec.tls.caRef: one that was set up anew has a new key."
+            }
+            Self::OtherEncoding => {
+                "Issue the certificate anew, with the issuer's name exactly as in the authority's certificate."
+            }
+            Self::NameConstraint => {
+                "Issue the certificate for names that its authorities permit, or use another authority."
+            }
+            Self::NameConstraintForm => {
+                "Give an authority below that one, or the server's certificate itself, in spec.tls.caRef."
+            }
+            Self::Authority => {
+                "Check basicConstraints of each authority in the chain: CA:TRUE, and the path length."
+            }
+            Self::ServerIsAuthority => {
+                "Issue the certificate anew without CA:TRUE, or give this very one in spec.tls.caRef."
+            }
+            Self::TooLong => {
+                "Have the server send its chain alone, with at most six intermediate certificates."
+            }
+            Self::WeakSignature => "Issue that certificate anew, signed with SHA-256 or better.",
+            Self::WeakKey => {
+                "Issue that certificate anew: RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519."
+            }
+            Self::Usage => "Issue that certificate anew with the extended key usage serverAuth.",
+            Self::Version => {
+                "Issue that certificate anew as version 3, the server's with subject alternative names."
+            }
+            Self::Extension => {
+                "Issue that certificate anew without that extension, or not as a critical one."
+            }
+            Self::Form => "Issue that certificate anew by the rules of RFC 5280.",
+            Self::Revoked => "Issue that certificate anew, with a new key.",
+        }
+    }
+}
+
+// === impl CaFault ===
+
+impl CaFault {
+    /// What was found.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Empty => "it holds no certificate",
+            Self::TooMuch => "it holds more than 256 KiB or 64 certificates",
+            Self::Binary => "it is no text: DER, PKCS #12, a Java key store or UTF-16",
+            Self::Encoded => "its PEM text is encoded in base64 once more",
+            Self::Frame => "a BEGIN or END line is missing, or not written as it should be",
+            Self::Base64 => "a block is no valid base64",
+            Self::NotACertificate => "a block is no X.509 certificate, or only a part of one",
+            Self::PrivateKey => "it holds a private key",
+            Self::OtherBlock => {
+                "it holds a block of another kind: PKCS #7, a request, a CRL or a TRUSTED CERTIFICATE"
+            }
+        }
+    }
+
+    /// What to do next, where this fault asks for something else than the reason does.
+    const fn action(self) -> Option<&'static str> {
+        match self {
+            Self::Empty => None,
+            Self::TooMuch => Some(
+                "Keep only the authorities of the bridge. Without spec.tls.caRef, the public ones are trusted.",
+            ),
+            Self::Binary => {
+                Some("Convert it to PEM; for DER: openssl x509 -inform der -in ca.der -out ca.crt.")
+            }
+            Self::Encoded => Some("Decode it once with base64 -d, and store the PEM text."),
+            Self::Frame => Some(
+                "Put each certificate between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----.",
+            ),
+            Self::Base64 | Self::NotACertificate => {
+                Some("Copy each certificate anew, as a whole: openssl x509 -in FILE reads a whole one.")
+            }
+            Self::PrivateKey => Some("Take the private key out; replace it if others could read it."),
+            Self::OtherBlock => Some(
+                "Keep CERTIFICATE blocks alone; openssl pkcs7 -print_certs or openssl x509 convert others.",
+            ),
+        }
+    }
+}
+
+// === impl Request ===
+
+impl Request {
+    /// Its layer, for logs.
+    const fn layer(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Health => "health",
+            Self::Users => "users",
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ping => "GET /ping",
+            Self::Health => "GET /health",
+            Self::Users => "GET /scim/Users",
+        })
+    }
+}
+
+// === impl Blocker ===
+
+impl Blocker {
+    /// The reason that an blocker gives.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::InvalidSpec(_) => Reason::InvalidSpec,
+            Self::HostDenied => Reason::HostDenied,
+            Self::SecretNotFound => Reason::SecretNotFound,
+            Self::SecretKeyMissing => Reason::SecretKeyMissing,
+            Self::ApiKeyMalformed => Reason::ApiKeyMalformed,
+            Self::ConsentMissing | Self::ConsentMalformed => Reason::ConsentMissing,
+            Self::CaNotFound => Reason::CaNotFound,
+            Self::CaInvalid(_) => Reason::CaInvalid,
+        }
+    }
+
+    /// What there is to say of it beside the reason.
+    #[must_use]
+    pub const fn detail(self) -> Option<Detail> {
+        match self {
+            Self::InvalidSpec(what) => Some(Detail::Spec(what)),
+            Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
+            Self::ConsentMalformed => Some(Detail::Consent),
+            Self::HostDenied
+            | Self::SecretNotFound
+            | Self::SecretKeyMissing
+            | Self::ApiKeyMalformed
+            | Self::ConsentMissing
+            | Self::CaNotFound => None,
+        }
+    }
+}

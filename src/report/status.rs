@@ -1,0 +1,80 @@
+//! One server-side apply of a status, bound to the version of the object that it is about.
+
+use std::{borrow::Cow, fmt::Debug};
+
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams},
+};
+use serde::Serialize;
+
+use crate::{
+    api::FIELD_MANAGER,
+    cluster::{
+        call::{ApiServer, Call, CallError, CallFailure},
+        metadata::Metadata,
+    },
+};
+
+/// What became of a write.
+#[derive(Clone, Debug)]
+pub(crate) enum Applied {
+    /// The object's metadata with the new status.
+    Written(Box<ObjectMeta>),
+    /// The object has another version by now.
+    Conflict,
+    /// There is no such object.
+    Gone,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusApply<'a, S> {
+    api_version: Cow<'a, str>,
+    kind: Cow<'a, str>,
+    metadata: ObjectMeta,
+    status: &'a S,
+}
+
+/// Applies a status to the object that has this name and this version.
+///
+/// The apply carries the `resourceVersion`: the API server ignores a foreign `uid` in an apply to the status of a custom
+/// resource, but answers 409 to a `resourceVersion` that has passed. One field manager owns the whole status, so a
+/// field that is left out goes away.
+///
+/// # Errors
+/// Where the API server refuses or does not answer.
+pub(crate) async fn apply_status<K>(
+    server: &ApiServer,
+    (namespace, name): (&str, &str),
+    resource_version: Option<&str>,
+    status: &(impl Debug + Serialize),
+) -> Result<Applied, CallError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    let apply = StatusApply {
+        api_version: K::api_version(&()),
+        kind: K::kind(&()),
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            resource_version: resource_version.map(str::to_owned),
+            ..ObjectMeta::default()
+        },
+        status,
+    };
+    let api = Api::<Metadata<K>>::namespaced(server.client().clone(), namespace);
+    let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&apply));
+    let request = api.patch_status(name, &parameters, &patch);
+    match server.call(Call::ApplyStatus, request).await {
+        Ok(Some(Metadata { metadata, .. })) => Ok(Applied::Written(Box::new(metadata))),
+        Ok(None) => Ok(Applied::Gone),
+        Err(CallError::Failed {
+            failure: CallFailure::Refused(409),
+            ..
+        }) => Ok(Applied::Conflict),
+        Err(error) => Err(error),
+    }
+}
