@@ -16,12 +16,13 @@ use scim_bridge_operator::{
                 Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading,
                 TransportFailure,
             },
+            role::PerRole,
             status::{Observation, Versions, next_status},
             target::Target,
             verdict::diagnose,
         },
         schedule::{Situation, due},
-        watched::{Dependency, Seen},
+        watched::{Seen, Watched},
     },
 };
 use serde_json::json;
@@ -160,18 +161,20 @@ fn statuses(c: &mut Criterion) {
 fn gate(c: &mut Criterion) {
     let judged = version(1000).into();
     let seen = Seen::Present(version(1000).into());
-    let dependency = Dependency {
+    let watched = Some(Watched {
         judged: Some(&judged),
         seen: &seen,
         seen_before: &seen,
-    };
+    });
     let situation = Situation {
         dormant: false,
         generation: 1,
         observed_generation: 1,
-        credential: Some(dependency),
-        ca: Some(dependency),
-        next_credential: None,
+        references: PerRole {
+            credential: watched,
+            ca: watched,
+            next_credential: None,
+        },
         requested: Some("1"),
         handled: Some("1"),
         unwritten: false,

@@ -111,7 +111,7 @@ fn object() -> Vec<u8> {
             "conditions": [condition("Ready", "True"), condition("Connected", "True"),
                 condition("AuthFailed", "False"), condition("ScimDisabled", "False")],
             "bridge": {"version": "2.9.16", "build": "209163"}, "directory": {"users": 128, "groups": 9},
-            "credential": {"secretUid": "2a6d1c1e-0000-4000-8000-000000000002", "secretResourceVersion": "1000"},
+            "credential": {"uid": "2a6d1c1e-0000-4000-8000-000000000002", "resourceVersion": "1000"},
             "lastProbeTime": "2026-03-03T14:06:56Z", "nextProbeTime": "2026-03-03T14:11:56Z",
             "validUntil": "2026-03-03T14:21:56Z", "consecutiveFailures": 0,
             "binding": {"name": "okta"},

@@ -693,7 +693,7 @@ async fn a_status_is_checked() -> Result<(), Failure> {
         (json!({"certificate": {"notAfter": "2027-01-01T00:00:00Z", "issuer": "CA"}}), None),
         (json!({"certificate": {"notAfter": "soon"}}), Some("date-time")),
         (json!({"lastProbeTime": "yesterday"}), Some("date-time")),
-        (json!({"credential": {"secretUid": "u"}}), Some("Required value")),
+        (json!({"credential": {"uid": "u"}}), Some("Required value")),
         (json!({"observedGeneration": "1"}), Some("expected numeric")),
         (json!({"verdict": "fine"}), Some("field not declared in schema")),
     ];

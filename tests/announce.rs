@@ -15,12 +15,13 @@ use scim_bridge_operator::{
         vocabulary::{Class, ConditionType, EventType, Reason},
     },
     domain::connection::{
-        announce::{Announcement, EventAction, EventReason, Subject, announcements},
+        announce::{Announcement, EventAction, EventReason, announcements},
         conditions::{class_of, find, reason_of},
         evidence::{
             Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
             Member, Phase, Reading, TransportFailure,
         },
+        role::Role,
         status::{Observation, Versions, next_status, progressing},
         target::InvalidSpec,
         verdict::PendingCause,
@@ -214,22 +215,22 @@ fn rehearsed(trial: KeyTrial) -> Step {
 
 // === tables ===
 
-/// `Warning AuthFailed Probe ApiKeySecret`: type, reason, action, and what it is about.
+/// `Warning AuthFailed Probe Credential`: type, reason, action, and what it is about.
 fn line(announcement: &Announcement) -> String {
     let Announcement {
         type_,
         reason,
         action,
         note,
-        subject,
+        related,
     } = announcement;
     assert!(
         !note.is_empty() && note.len() <= 1024,
         "the API's limit: {note:?}"
     );
-    let subject = subject.map(|subject| format!(" {subject:?}"));
+    let related = related.map(|role| format!(" {role:?}"));
     let (type_, reason, action) = (type_.as_str(), reason.as_str(), action.as_str());
-    format!("{type_} {reason} {action}{}", subject.unwrap_or_default())
+    format!("{type_} {reason} {action}{}", related.unwrap_or_default())
 }
 
 /// Each row: what has happened before, the step, and what it announces.
@@ -252,7 +253,7 @@ fn assert_rows(rows: impl IntoIterator<Item = (&'static str, Vec<Step>, Step, &'
 #[test]
 fn verdicts() {
     let connected = "Normal Connected Probe";
-    let refusal = "Warning AuthFailed Probe ApiKeySecret";
+    let refusal = "Warning AuthFailed Probe Credential";
     let absent = blocked(Blocker::SecretNotFound);
     let invalid = |why| blocked(Blocker::InvalidSpec(why));
     assert_rows([
@@ -275,7 +276,7 @@ fn verdicts() {
             "another cause",
             vec![refused()],
             absent.clone(),
-            "Warning SecretNotFound Resolve ApiKeySecret",
+            "Warning SecretNotFound Resolve Credential",
         ),
         ("the end of a grace", vec![absent.clone()], absent, ""),
         ("passing", vec![well()], away(), "Warning TimedOut Probe"),
@@ -327,13 +328,13 @@ fn verdicts() {
             "a CA",
             vec![well()],
             blocked(Blocker::CaInvalid(CaFault::Empty)),
-            "Warning CaInvalid Resolve CaObject",
+            "Warning CaInvalid Resolve Ca",
         ),
         (
             "consent",
             vec![well()],
             blocked(Blocker::ConsentMissing),
-            "Warning ConsentMissing Resolve ApiKeySecret",
+            "Warning ConsentMissing Resolve Credential",
         ),
     ]);
 }
@@ -426,8 +427,8 @@ fn certificates() {
 
 #[test]
 fn rehearsals() {
-    let accepted = "Normal KeyAccepted Rehearse NextApiKeySecret";
-    let refusal = "Warning KeyRefused Rehearse NextApiKeySecret";
+    let accepted = "Normal KeyAccepted Rehearse NextCredential";
+    let refusal = "Warning KeyRefused Rehearse NextCredential";
     let absent = KeyTrial::Unusable(Blocker::SecretNotFound);
     assert_rows([
         ("accepted", vec![well()], rehearsed(KeyTrial::Accepted), accepted),
@@ -436,13 +437,13 @@ fn rehearsals() {
             "absent",
             vec![well()],
             rehearsed(absent),
-            "Warning SecretNotFound Rehearse NextApiKeySecret",
+            "Warning SecretNotFound Rehearse NextCredential",
         ),
         (
             "another blocker",
             vec![rehearsed(absent)],
             rehearsed(KeyTrial::Unusable(Blocker::ConsentMissing)),
-            "Warning ConsentMissing Rehearse NextApiKeySecret",
+            "Warning ConsentMissing Rehearse NextCredential",
         ),
         (
             "still",
@@ -538,7 +539,7 @@ proptest! {
                 find(&status.conditions, ConditionType::Ready).map(|ready| (ready.status.clone(), ready.reason.clone()))
             };
             let of_ready = told.iter().filter(|a| {
-                matches!(a.reason, EventReason::Verdict(_)) && a.subject != Some(Subject::NextApiKeySecret)
+                matches!(a.reason, EventReason::Verdict(_)) && a.related != Some(Role::NextCredential)
             });
             let of_ready: Vec<_> = of_ready.collect();
             prop_assert!(of_ready.len() <= 1);
@@ -560,7 +561,7 @@ proptest! {
                 let again = told.iter().filter(|other| *other == announcement);
                 prop_assert_eq!(again.count(), 1, "told twice");
                 prop_assert_eq!(announcement.action == EventAction::Rehearse,
-                    announcement.subject == Some(Subject::NextApiKeySecret));
+                    announcement.related == Some(Role::NextCredential));
             }
         }
     }

@@ -33,6 +33,7 @@ use scim_bridge_operator::{
                 Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
                 Member, Reading, TransportFailure,
             },
+            role::{PerRole, Role},
             status::{Change, Observation, Versions, next_status, progressing},
             target::{InvalidSpec, Target},
             verdict::diagnose,
@@ -40,7 +41,7 @@ use scim_bridge_operator::{
         schedule::{
             Cause, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Situation, due, pace_of,
         },
-        watched::{Dependency, Seen},
+        watched::{Seen, Watched},
     },
 };
 
@@ -567,9 +568,10 @@ proptest! {
             dormant: false,
             generation: 3,
             observed_generation: 3,
-            credential: Some(Dependency { judged: judged.as_ref(), seen: &seen_now, seen_before: &before }),
-            ca: None,
-            next_credential: None,
+            references: PerRole {
+                credential: Some(Watched { judged: judged.as_ref(), seen: &seen_now, seen_before: &before }),
+                ..PerRole::default()
+            },
             requested: Some("a"),
             handled: Some("a"),
             unwritten: false,
@@ -582,7 +584,7 @@ proptest! {
             Seen::Deleted(_) => judged_number.is_some_and(|judged| later >= judged),
             Seen::Absent | Seen::Unknown => judged.is_some(),
         };
-        prop_assert_eq!(decision == Due::Now(Cause::CredentialChanged), is_news);
+        prop_assert_eq!(decision == Due::Now(Cause::Changed(Role::Credential)), is_news);
     }
 }
 
@@ -804,18 +806,17 @@ fn causes_by_rank() {
     let later = now + Duration::from_mins(1);
     let changed = Seen::Present(version(2).into());
     let judged = version(1).into();
-    let news = Some(Dependency {
+    let news = Some(Watched {
         judged: Some(&judged),
         seen: &changed,
         seen_before: &Seen::Unknown,
     });
+    let of = |role| PerRole::from_fn(|other| news.filter(|_| other == role));
     let calm = Situation {
         dormant: false,
         generation: 1,
         observed_generation: 1,
-        credential: None,
-        ca: None,
-        next_credential: None,
+        references: PerRole::default(),
         requested: None,
         handled: None,
         unwritten: false,
@@ -865,23 +866,29 @@ fn causes_by_rank() {
         ),
         (
             Situation {
-                credential: news,
+                references: of(Role::Credential),
                 ..calm
             },
-            Due::Now(Cause::CredentialChanged),
+            Due::Now(Cause::Changed(Role::Credential)),
         ),
-        (Situation { ca: news, ..calm }, Due::Now(Cause::CaChanged)),
         (
             Situation {
-                next_credential: news,
+                references: of(Role::Ca),
                 ..calm
             },
-            Due::Now(Cause::NextCredentialChanged),
+            Due::Now(Cause::Changed(Role::Ca)),
+        ),
+        (
+            Situation {
+                references: of(Role::NextCredential),
+                ..calm
+            },
+            Due::Now(Cause::Changed(Role::NextCredential)),
         ),
         (
             Situation {
                 generation: 2,
-                credential: news,
+                references: of(Role::Credential),
                 ..calm
             },
             Due::Now(Cause::NewGeneration),
@@ -891,7 +898,7 @@ fn causes_by_rank() {
                 dormant: true,
                 generation: 2,
                 next: now,
-                credential: news,
+                references: of(Role::Credential),
                 ..calm
             },
             Due::Never,

@@ -18,10 +18,7 @@ use k8s_openapi::{
 use scim_bridge_operator::{
     api::{
         REQUESTED_AT_ANNOTATION,
-        connection::{
-            ApiKeySecretRef, CredentialStatus, ObjectVersion, ScimBridgeConnectionSpec,
-            ScimBridgeConnectionStatus,
-        },
+        connection::{ApiKeySecretRef, ObjectVersion, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
         duration::HumanDuration,
     },
     controller::{
@@ -30,6 +27,7 @@ use scim_bridge_operator::{
         registry::Registry,
     },
     domain::{
+        connection::role::Role,
         schedule::{Cause, Due},
         watched::Seen,
     },
@@ -149,9 +147,9 @@ fn connection(generation: i64, version: u32, judged: i64, credential: Option<&st
         }),
         status: ScimBridgeConnectionStatus {
             observed_generation: judged,
-            credential: credential.map(|version| CredentialStatus {
-                secret_uid: "secret-uid".to_owned(),
-                secret_resource_version: version.to_owned(),
+            credential: credential.map(|version| ObjectVersion {
+                uid: "secret-uid".to_owned(),
+                resource_version: version.to_owned(),
             }),
             last_probe_time: at(0),
             next_probe_time: at(120),
@@ -194,11 +192,11 @@ fn a_restart_goes_on_as_planned() {
     assert_eq!(world.see(Some("7")), [key("corp")]);
     assert_eq!(world.due(), "120s");
     world.see(Some("8"));
-    assert_eq!(world.due(), "CredentialChanged");
+    assert_eq!(world.due(), "Changed(Credential)");
     world.see(None);
     assert_eq!(
         world.due(),
-        "CredentialChanged",
+        "Changed(Credential)",
         "a Secret that is gone is news too"
     );
 }
@@ -209,12 +207,12 @@ fn what_a_pass_read_itself_is_no_news() {
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("8"));
     // The watch lags: the pass reads version 9 already.
-    world.run(Cause::CredentialChanged, connection(1, 11, 1, Some("9")));
+    world.run(Cause::Changed(Role::Credential), connection(1, 11, 1, Some("9")));
     assert_eq!(world.due(), "60s", "version 8 was known when the pass began");
     world.see(Some("9"));
     assert_eq!(world.due(), "60s");
     world.see(Some("10"));
-    assert_eq!(world.due(), "CredentialChanged");
+    assert_eq!(world.due(), "Changed(Credential)");
 }
 
 #[test]
@@ -225,14 +223,14 @@ fn a_key_that_changes_during_a_pass_leads_to_another() {
     world.begin(Cause::Scheduled).unwrap();
     world.see(Some("8"));
     world.finish(connection(1, 11, 1, Some("7")));
-    assert_eq!(world.due(), "CredentialChanged");
+    assert_eq!(world.due(), "Changed(Credential)");
 }
 
 #[test]
 fn a_pass_knows_how_late_it_is() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
-    world.run(Cause::CredentialChanged, connection(1, 11, 1, Some("8")));
+    world.run(Cause::Changed(Role::Credential), connection(1, 11, 1, Some("8")));
     world.pass(Duration::from_secs(67));
     assert_eq!(
         world.begin(Cause::Scheduled).unwrap().late,
@@ -288,7 +286,7 @@ fn a_list_that_lacks_an_object_says_that_it_is_gone() {
         affected(&mut world, ReferenceKind::Secret, Some("identity")),
         [key("corp")]
     );
-    assert_eq!(world.due(), "CredentialChanged");
+    assert_eq!(world.due(), "Changed(Credential)");
     world.registry.retain(Some("elsewhere"), &HashSet::new());
     assert_eq!(world.registry.len(), 1);
     world.registry.retain(None, &HashSet::new());
@@ -380,7 +378,7 @@ fn unwritten() -> (World, Connection) {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("8"));
-    let job = world.begin(Cause::CredentialChanged).unwrap();
+    let job = world.begin(Cause::Changed(Role::Credential)).unwrap();
     world.pass(Duration::from_secs(10));
     let mut judged = connection(1, 11, 1, Some("8"));
     judged.status.last_probe_time = Some(Time(world.now));
@@ -447,7 +445,7 @@ fn a_watch_that_lags_behind_what_was_read_is_no_news() {
     world.see(Some("8"));
     assert_eq!(world.due(), "60s", "8 is older than 9");
     world.see(Some("10"));
-    assert_eq!(world.due(), "CredentialChanged");
+    assert_eq!(world.due(), "Changed(Credential)");
 }
 
 #[test]
@@ -455,13 +453,13 @@ fn a_cause_outlives_a_pass_that_could_not_read() {
     let mut world = World::new();
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("8"));
-    world.begin(Cause::CredentialChanged).unwrap();
+    world.begin(Cause::Changed(Role::Credential)).unwrap();
     world
         .registry
         .finish(&key("corp"), Outcome::Failed, world.instant);
     assert_eq!(world.due(), "1s");
     world.pass(Duration::from_secs(1));
-    assert_eq!(world.due(), "CredentialChanged");
+    assert_eq!(world.due(), "Changed(Credential)");
 }
 
 #[test]
@@ -486,17 +484,17 @@ fn a_postponed_probe_comes_soon_and_for_the_same_cause() {
     world.apply(connection(1, 10, 1, Some("7")));
     for _ in 0..5 {
         world.see(Some("8"));
-        let job = world.begin(Cause::CredentialChanged).unwrap();
-        assert_eq!(job.seen[0], Some(object_version("8").into()));
+        let job = world.begin(Cause::Changed(Role::Credential)).unwrap();
+        assert_eq!(job.seen.credential, Some(object_version("8").into()));
         world
             .registry
             .finish(&key("corp"), Outcome::Postponed, world.instant);
         let wait: u64 = world.due().trim_end_matches('s').parse().unwrap();
         assert!((5..=10).contains(&wait), "{wait} s");
         world.pass(Duration::from_secs(10));
-        assert_eq!(world.due(), "CredentialChanged");
+        assert_eq!(world.due(), "Changed(Credential)");
     }
-    world.begin(Cause::CredentialChanged).unwrap();
+    world.begin(Cause::Changed(Role::Credential)).unwrap();
     world
         .registry
         .finish(&key("corp"), Outcome::Postponed, world.instant);

@@ -12,7 +12,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{address, duration::HumanDuration};
 
@@ -293,16 +293,24 @@ pub struct ScimBridgeConnectionStatus {
     pub directory: Option<DirectoryStatus>,
 
     /// Which version of the key the verdict is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<CredentialStatus>,
+    #[serde(
+        default,
+        deserialize_with = "understood",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub credential: Option<ObjectVersion>,
 
     /// Which version of the CA object the verdict is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<ObjectVersion>,
 
     /// Which version of the next key `NextApiKeyValid` is about.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next_credential: Option<CredentialStatus>,
+    #[serde(
+        default,
+        deserialize_with = "understood",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next_credential: Option<ObjectVersion>,
 
     /// When a bridge last answered at `scimEndpoint`, for this specification and CA. While this is set, an answer of a front
     /// in place of the bridge counts as a transient failure.
@@ -430,19 +438,6 @@ pub struct DirectoryStatus {
     pub groups: Option<u64>,
 }
 
-/// A version of a Secret.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
-pub struct CredentialStatus {
-    /// The Secret's `metadata.uid`.
-    #[schemars(length(max = 64))]
-    pub secret_uid: String,
-    /// The Secret's `metadata.resourceVersion`.
-    #[schemars(length(max = 64))]
-    pub secret_resource_version: String,
-}
-
 /// A version of an object.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -465,6 +460,12 @@ pub struct Binding {
     /// Name of the Secret.
     #[schemars(length(max = 253))]
     pub name: String,
+}
+
+/// A version of another form counts as none: the next verdict writes it again.
+fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectVersion>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 const fn never_observed() -> i64 {

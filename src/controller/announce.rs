@@ -7,8 +7,8 @@ use super::connection::{Connection, Key};
 use crate::{
     api::connection::{CaKind, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
     domain::connection::{
-        announce::{Announcement, Subject, announcements},
-        status::version,
+        announce::{Announcement, announcements},
+        role::Role,
     },
     report::events::{EventRecorder, Occurrence},
 };
@@ -30,14 +30,14 @@ pub(super) fn announce(
             reason,
             action,
             note,
-            subject,
+            related,
         } = announcement;
         let occurrence = Occurrence {
             type_,
             reason: reason.as_str(),
             action: action.as_str(),
             note,
-            related: subject.and_then(|subject| related(key, written, subject)),
+            related: related.and_then(|role| related_object(key, written, role)),
         };
         recorder.record(&regarding(key, written), occurrence);
     }
@@ -56,19 +56,19 @@ fn regarding(key: &Key, written: &Connection) -> ObjectReference {
 }
 
 /// The object that the specification names, in the version that was judged.
-fn related(key: &Key, written: &Connection, subject: Subject) -> Option<ObjectReference> {
+fn related_object(key: &Key, written: &Connection, role: Role) -> Option<ObjectReference> {
     let (spec, status) = (written.spec.as_ref()?, &written.status);
     let secret = "Secret";
-    let (kind, name, judged) = match subject {
-        Subject::ApiKeySecret => {
-            let judged = version(status.credential.as_ref());
+    let (kind, name, judged) = match role {
+        Role::Credential => {
+            let judged = status.credential.clone();
             (secret, &spec.api_key_secret_ref.name, judged)
         }
-        Subject::NextApiKeySecret => {
-            let judged = version(status.next_credential.as_ref());
+        Role::NextCredential => {
+            let judged = status.next_credential.clone();
             (secret, &spec.next_api_key_secret_ref.as_ref()?.name, judged)
         }
-        Subject::CaObject => {
+        Role::Ca => {
             let ca = spec.tls.as_ref()?.ca_ref.as_ref()?;
             let kind = match ca.kind {
                 CaKind::Secret => secret,

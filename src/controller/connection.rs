@@ -14,6 +14,7 @@ use crate::{
     },
     domain::{
         connection::{
+            role::PerRole,
             status::{interval_of, is_superseded},
             target::Target,
         },
@@ -62,8 +63,8 @@ pub struct Connection {
     pub status: ScimBridgeConnectionStatus,
 }
 
-/// The Secret with the key, the CA object, the Secret with the next key.
-pub(super) type References = [Option<Reference>; 3];
+/// The objects that a connection refers to.
+pub(super) type References = PerRole<Option<Reference>>;
 
 // === impl Key ===
 
@@ -183,7 +184,7 @@ impl Connection {
 
     pub(super) fn references(&self, namespace: &Arc<str>) -> References {
         let Some(spec) = &self.spec else {
-            return Default::default();
+            return PerRole::default();
         };
         let reference = |kind, name: &str| Reference {
             kind,
@@ -191,13 +192,12 @@ impl Connection {
             name: name.into(),
         };
         let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
-        [
-            Some(reference(ReferenceKind::Secret, &spec.api_key_secret_ref.name)),
-            ca.map(|ca| reference(ca.kind.into(), &ca.name)),
-            spec.next_api_key_secret_ref
-                .as_ref()
-                .map(|next| reference(ReferenceKind::Secret, &next.name)),
-        ]
+        let next = spec.next_api_key_secret_ref.as_ref();
+        PerRole {
+            credential: Some(reference(ReferenceKind::Secret, &spec.api_key_secret_ref.name)),
+            ca: ca.map(|ca| reference(ca.kind.into(), &ca.name)),
+            next_credential: next.map(|next| reference(ReferenceKind::Secret, &next.name)),
+        }
     }
 }
 

@@ -227,4 +227,20 @@ mod tests {
             assert!(connection.spec.is_some());
         }
     }
+
+    #[test]
+    fn a_version_of_another_form_is_none() {
+        for credential in [
+            "{}",
+            "null",
+            r#"{"secretUid":"u","secretResourceVersion":"1"}"#,
+            r#"{"uid":7}"#,
+        ] {
+            let connection = decode(&format!(
+                r#"{{{METADATA},"spec":{{"url":"https://a.example","apiKeySecretRef":{{"name":"s"}}}},"status":{{"observedGeneration":1,"credential":{credential}}}}}"#
+            ));
+            assert_eq!(connection.status.observed_generation, 1, "{credential}");
+            assert_eq!(connection.status.credential, None, "{credential}");
+        }
+    }
 }

@@ -390,7 +390,7 @@ impl Driver {
             Ok(finished) => finished,
             Err(failure) => {
                 // What a panic says is not repeated: it may quote anything.
-                error!("a pass panicked; its connection is tried again");
+                error!("reconcile panicked; will retry this connection");
                 self.context.metrics.panicked();
                 (failure.id(), Outcome::Failed)
             }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::connection::{Connection, Key};
 use crate::{
     api::connection::ScimBridgeConnectionStatus,
-    domain::{schedule::Cause, watched::Version},
+    domain::{connection::role::PerRole, schedule::Cause, watched::Version},
 };
 
 /// A pass to be run.
@@ -32,7 +32,7 @@ pub struct Job {
     /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
     /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
     /// which may come of just that.
-    pub seen: [Option<Version>; 3],
+    pub seen: PerRole<Option<Version>>,
 }
 
 /// How a pass ended.

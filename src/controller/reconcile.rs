@@ -1,4 +1,4 @@
-//! One pass over one connection, on one screen: resolve, probe, diagnose, report.
+//! One reconcile of one connection: resolve, probe, diagnose, report.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -33,10 +33,10 @@ use crate::{
 /// while a slow bridge is waited for. Fast bridges, nearly all, cost one write only.
 const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 
-// What few passes do is boxed: it would make each of them larger, and a pass is moved when it begins.
+// What few reconciles do is boxed: it would make each future larger, and a future is moved when it starts.
 
-/// Runs a pass, as a trace of its own. Every way out of it leaves a status behind; an error is our own failure, to be
-/// tried again.
+/// Runs a reconcile, as a trace of its own. Each way out of it leaves a status behind; an error is a failure of our own,
+/// to be retried.
 ///
 /// # Errors
 /// Where the API server refuses or does not answer, or other probes took the bridge's whole time.
@@ -46,43 +46,60 @@ pub(super) async fn reconcile(
     job: &Job,
 ) -> Result<Outcome, ControllerError> {
     let trace = Trace::begin(&job.key.namespace, &job.key.name, &job.cause);
-    pass(context, recorder, job, &trace)
-        .instrument(trace.span())
-        .await
+    let span = trace.span();
+    async {
+        if let Some(status) = job.unwritten.as_deref().filter(|_| job.cause == Cause::Unwritten) {
+            return write_again(context, recorder, job, status).await;
+        }
+        if is_superseded(context, job).await? {
+            return Ok(Outcome::Superseded(Arc::clone(&job.connection)));
+        }
+        let Some((connection, resolved, evidence)) = observe(context, recorder, job).await? else {
+            return Ok(Outcome::Superseded(Arc::clone(&job.connection)));
+        };
+        let next = diagnose(context, job, &connection, resolved, &evidence);
+        log(context, job, &next, &trace);
+        Ok(conclude(context, recorder, job, connection, next, &trace).await)
+    }
+    .instrument(span)
+    .await
 }
 
-async fn pass(
+/// Writes a verdict that could not be written. The bridge has answered already and is not asked again.
+async fn write_again(
     context: &Context,
     recorder: &EventRecorder,
     job: &Job,
-    trace: &Trace,
+    status: &ScimBridgeConnectionStatus,
 ) -> Result<Outcome, ControllerError> {
-    let unwritten = job.unwritten.as_deref();
-    if job.cause == Cause::Unwritten
-        && let Some(status) = unwritten
-    {
-        // It was probed already.
-        let connection = &job.connection;
-        return Ok(
-            match Box::pin(write(context, recorder, job, connection, status)).await? {
-                Reported::Written(written) => Outcome::Written(written),
-                Reported::Superseded => Outcome::Superseded(Arc::clone(connection)),
-            },
-        );
+    let connection = &job.connection;
+    Ok(
+        match Box::pin(write(context, recorder, job, connection, status)).await? {
+            Reported::Written(written) => Outcome::Written(written),
+            Reported::Superseded => Outcome::Superseded(Arc::clone(connection)),
+        },
+    )
+}
+
+/// Whether the object has changed and the watch has yet to report it: then it is read again, for it may be gone.
+async fn is_superseded(context: &Context, job: &Job) -> Result<bool, ControllerError> {
+    if !job.must_reread {
+        return Ok(false);
     }
-    if job.must_reread {
-        let current = Box::pin(read(&context.server, &job.key)).await?;
-        if !current.is_some_and(|current| job.connection.is_still(&current)) {
-            return Ok(Outcome::Superseded(Arc::clone(&job.connection)));
-        }
-    }
-    // resolve and probe
-    let Some((connection, resolved, evidence)) = observe(context, recorder, job).await? else {
-        return Ok(Outcome::Superseded(Arc::clone(&job.connection)));
-    };
-    // diagnose
-    let outcome = next_status(
-        unwritten.unwrap_or(&connection.status),
+    let current = Box::pin(read(&context.server, &job.key)).await?;
+    Ok(!current.is_some_and(|current| job.connection.is_still(&current)))
+}
+
+/// From what was seen to the next status.
+fn diagnose(
+    context: &Context,
+    job: &Job,
+    connection: &Connection,
+    resolved: Resolved,
+    evidence: &Evidence,
+) -> NextStatus {
+    next_status(
+        job.unwritten.as_deref().unwrap_or(&connection.status),
         &Observation {
             uid: connection.metadata.uid.as_deref().unwrap_or_default(),
             generation: connection.metadata.generation.unwrap_or_default(),
@@ -91,45 +108,56 @@ async fn pass(
             versions: resolved.versions,
             requested: job.connection.requested(),
             failures_before: job.failures,
-            evidence: &evidence,
+            evidence,
             now: context.clock.now(),
             late: job.late,
             early: job.early,
             heartbeat: context.settings.heartbeat,
         },
-    );
-    tell(context, job, &outcome, trace);
-    // report
+    )
+}
+
+/// Writes the next status where that is worth a write. Where the write fails, the verdict is kept and written later.
+async fn conclude(
+    context: &Context,
+    recorder: &EventRecorder,
+    job: &Job,
+    connection: Arc<Connection>,
+    next: NextStatus,
+    trace: &Trace,
+) -> Outcome {
     let NextStatus {
         status,
         change,
         delay,
         ..
-    } = outcome;
+    } = next;
     let failures = status.consecutive_failures;
-    let connection = if change == Change::Unchanged && unwritten.is_none() {
-        connection
-    } else {
-        match Box::pin(write(context, recorder, job, &connection, &status)).await {
-            Ok(Reported::Written(written)) => written,
-            Ok(Reported::Superseded) => return Ok(Outcome::Superseded(connection)),
-            Err(error) => {
-                context.metrics.failed();
-                let (namespace, name) = job.key.names();
-                warn!(namespace, name, %error, %trace, "pass failed at its end; the verdict is kept, to be written later");
-                return Ok(Outcome::Unwritten {
-                    connection,
-                    status: Box::new(status),
-                    delay,
-                });
+    if change == Change::Unchanged && job.unwritten.is_none() {
+        return Outcome::Judged {
+            connection,
+            failures,
+            delay,
+        };
+    }
+    match Box::pin(write(context, recorder, job, &connection, &status)).await {
+        Ok(Reported::Written(connection)) => Outcome::Judged {
+            connection,
+            failures,
+            delay,
+        },
+        Ok(Reported::Superseded) => Outcome::Superseded(connection),
+        Err(error) => {
+            context.metrics.failed();
+            let (namespace, name) = job.key.names();
+            warn!(namespace, name, %error, %trace, "status write failed; will retry the write without probing again");
+            Outcome::Unwritten {
+                connection,
+                status: Box::new(status),
+                delay,
             }
         }
-    };
-    Ok(Outcome::Judged {
-        connection,
-        failures,
-        delay,
-    })
+    }
 }
 
 /// Resolves and probes. Where that takes long, or fails on our side, a new specification is announced meanwhile.
@@ -224,7 +252,7 @@ async fn write(
 }
 
 /// Counts and logs. One line where something changed, quiet where nothing did.
-fn tell(context: &Context, job: &Job, outcome: &NextStatus, trace: &Trace) {
+fn log(context: &Context, job: &Job, outcome: &NextStatus, trace: &Trace) {
     let NextStatus {
         verdict,
         status,

@@ -19,9 +19,12 @@ use super::{
 use crate::{
     api::connection::ScimBridgeConnectionStatus,
     domain::{
-        connection::status::is_same_verdict,
+        connection::{
+            role::{PerRole, Role},
+            status::is_same_verdict,
+        },
         schedule::{Cause, Due, Situation, due, postponed},
-        watched::{Dependency, Seen, Version},
+        watched::{Seen, Watched},
     },
 };
 
@@ -30,7 +33,7 @@ struct Entry {
     connection: StoredObject,
     references: References,
     /// What was known of the references when the last pass began, where that pass has not judged just that.
-    seen_before: Option<Box<[Seen; 3]>>,
+    seen_before: Option<Box<PerRole<Seen>>>,
     next: Instant,
     failures: u32,
     /// A verdict that could not be written.
@@ -247,12 +250,12 @@ impl Registry {
         let connection = &entry.connection;
         let unwritten = entry.unwritten.as_deref().map(Judged::of);
         let judged = unwritten.as_ref().unwrap_or(&connection.judged);
-        let dependency = |slot: usize| {
-            let reference = entry.references.get(slot)?.as_ref()?;
-            Some(Dependency {
-                judged: judged.versions.get(slot)?.as_ref(),
+        let watched = |role| {
+            let reference = entry.references.get(role).as_ref()?;
+            Some(Watched {
+                judged: judged.versions.get(role).as_ref(),
                 seen: &self.references.get(reference)?.seen,
-                seen_before: entry.seen_before(slot),
+                seen_before: entry.seen_before(role),
             })
         };
         // A failure of our own is retried after its own delay, whatever else is due: the cause has not gone away.
@@ -267,9 +270,7 @@ impl Registry {
             dormant: connection.is_dormant,
             generation: connection.generation,
             observed_generation: judged.generation,
-            credential: dependency(0),
-            ca: dependency(1),
-            next_credential: dependency(2),
+            references: PerRole::from_fn(watched),
             requested: connection.requested.as_deref(),
             handled: judged.handled.as_deref(),
             unwritten: entry.unwritten.is_some(),
@@ -285,10 +286,10 @@ impl Registry {
         }
         let entry = self.connections.get_mut(key)?;
         if cause != Cause::Unwritten {
-            let seen = entry.references.each_ref().map(|reference| {
-                reference
-                    .as_ref()
-                    .and_then(|reference| self.references.get(reference))
+            let seen = PerRole::from_fn(|role| {
+                let reference = entry.references.get(role).as_ref();
+                let referenced = reference.and_then(|reference| self.references.get(reference));
+                referenced
                     .map(|referenced| referenced.seen.clone())
                     .unwrap_or_default()
             });
@@ -302,12 +303,9 @@ impl Registry {
         let trouble = entry.trouble.as_deref();
         let is_sound = trouble.is_none_or(|trouble| trouble.own_failures == 0);
         let must_reread = trouble.is_some_and(|trouble| trouble.superseded > 0);
-        let seen = entry.references.each_ref().map(|reference| {
-            let referenced = self.references.get(reference.as_ref()?)?;
-            match &referenced.seen {
-                Seen::Present(version) if is_sound => Some(version.clone()),
-                Seen::Present(_) | Seen::Unknown | Seen::Absent | Seen::Deleted(_) => None,
-            }
+        let seen = PerRole::from_fn(|role| {
+            let reference = entry.references.get(role).as_ref().filter(|_| is_sound)?;
+            self.references.get(reference)?.seen.version().cloned()
         });
         Some(Job {
             seen,
@@ -320,12 +318,9 @@ impl Registry {
             early: entry.next.saturating_duration_since(instant),
             late: match cause {
                 Cause::Scheduled => instant.saturating_duration_since(entry.next),
-                Cause::NewGeneration
-                | Cause::CredentialChanged
-                | Cause::CaChanged
-                | Cause::NextCredentialChanged
-                | Cause::Requested
-                | Cause::Unwritten => Duration::ZERO,
+                Cause::NewGeneration | Cause::Changed(_) | Cause::Requested | Cause::Unwritten => {
+                    Duration::ZERO
+                }
             },
         })
     }
@@ -348,26 +343,20 @@ impl Registry {
                 entry.failures = failures;
                 entry.next = instant + delay;
                 entry.written(&connection);
-                // What the pass has read is known as if a watch had told of it: of objects that were there before
-                // anybody referred to them it does not tell.
                 let read = &entry.connection.judged.versions;
-                for (reference, version) in entry.references.iter().zip(read) {
-                    if let (Some(reference), Some(version)) = (reference, version)
+                for role in Role::ALL {
+                    if let (Some(reference), Some(version)) = (entry.references.get(role), read.get(role))
                         && let Some(referenced) = self.references.get_mut(reference)
-                        && referenced.seen == Seen::Unknown
                     {
-                        referenced.seen = Seen::Present(version.clone());
+                        referenced.seen.note_read(version);
                     }
                 }
-                // What was known before and was judged is remembered as judged.
-                let is_judged = |(before, version): (&Seen, &Option<Version>)| match before {
-                    Seen::Unknown => true,
-                    Seen::Present(before) => version.as_ref() == Some(before),
-                    Seen::Absent | Seen::Deleted(_) => false,
+                let is_judged = |before: &PerRole<Seen>| {
+                    Role::ALL
+                        .into_iter()
+                        .all(|role| before.get(role).is_judged_by(read.get(role).as_ref()))
                 };
-                if let Some(before) = &entry.seen_before
-                    && before.iter().zip(read).all(is_judged)
-                {
+                if entry.seen_before.as_deref().is_some_and(is_judged) {
                     entry.seen_before = None;
                 }
             }
@@ -518,9 +507,9 @@ impl Entry {
     }
 
     /// What was known of a reference when the last pass began.
-    fn seen_before(&self, slot: usize) -> &Seen {
-        let before = self.seen_before.as_deref().and_then(|before| before.get(slot));
-        before.unwrap_or(&Seen::Unknown)
+    fn seen_before(&self, role: Role) -> &Seen {
+        let before = self.seen_before.as_deref();
+        before.map_or(&Seen::Unknown, |before| before.get(role))
     }
 
     /// Keeps a verdict that could not be written, made from the connection as it was `known` then, unless the

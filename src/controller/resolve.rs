@@ -26,6 +26,7 @@ use crate::{
     domain::{
         connection::{
             evidence::Blocker,
+            role::PerRole,
             status::Versions,
             target::{InvalidSpec, Target},
         },
@@ -51,7 +52,11 @@ pub(super) async fn resolve(
     job: &Job,
 ) -> Result<(Resolved, Result<ProbeRequest, Blocker>), ControllerError> {
     let key = &job.key;
-    let [seen_secret, seen_ca, seen_next_secret] = &job.seen;
+    let PerRole {
+        credential: seen_secret,
+        ca: seen_ca,
+        next_credential: seen_next_secret,
+    } = &job.seen;
     let parsed = job
         .connection
         .spec

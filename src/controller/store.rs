@@ -17,7 +17,7 @@ use crate::{
         vocabulary::{ConditionType, Reason},
     },
     domain::{
-        connection::{evidence::Component, status::version},
+        connection::{evidence::Component, role::PerRole, status::versions},
         watched::{Version, is_older},
     },
 };
@@ -47,8 +47,8 @@ pub(super) struct Judged {
     pub(super) generation: i64,
     /// `status.lastHandledReconcileAt`
     pub(super) handled: Option<Box<str>>,
-    /// The Secret with the key, the CA object, the Secret with the next key.
-    pub(super) versions: [Option<Version>; 3],
+    /// The versions of the objects that the connection refers to.
+    pub(super) versions: PerRole<Option<Version>>,
 }
 
 #[derive(Clone)]
@@ -104,7 +104,7 @@ static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 
 const BEFORE_CONDITIONS: &str = r#"{"metadata":{"generation":1,"name":"","namespace":"","resourceVersion":"1","uid":""},"spec":{"url":"https://scim.example.com","apiKeySecretRef":{"name":"","key":"apiKey"},"identityProvider":"GoogleWorkspace","EntraID","JumpCloud","OneLogin","Okta","interval":"5m","timeout":"10s","failureThreshold":3,"suspend":false,"allowPlaintext":false,"tls":{"caRef":{"kind":"Secret","ConfigMap","name":"ca","key":"ca.crt"},"serverName":null},"nextApiKeySecretRef":null},"status":{"observedGeneration":1,"conditions":["#;
 
-const AFTER_CONDITIONS: &str = r#"],"scimEndpoint":"https://scim.example.com/scim","scimApi":"Enabled","bridge":{"version":"2.9.16","build":"209163","components":[{"name":"ConfirmationWatcher","state":"healthy"},{"name":"RedisCache","state":"healthy"},{"name":"SCIMServer","state":"healthy"},{"name":"StartProvisionWatcher","state":"healthy"}]},"certificate":{"notAfter":"2026-01-01T00:00:00Z","issuer":"Let's Encrypt"},"directory":{"users":1,"groups":1},"credential":{"secretUid":"","secretResourceVersion":"1"},"ca":{"uid":"","resourceVersion":"1"},"lastProbeTime":"2026-01-01T00:00:00Z","nextProbeTime":"2026-01-01T00:00:00Z","validUntil":"2026-01-01T00:00:00Z","consecutiveFailures":0,"binding":{"name":""}}}"#;
+const AFTER_CONDITIONS: &str = r#"],"scimEndpoint":"https://scim.example.com/scim","scimApi":"Enabled","bridge":{"version":"2.9.16","build":"209163","components":[{"name":"ConfirmationWatcher","state":"healthy"},{"name":"RedisCache","state":"healthy"},{"name":"SCIMServer","state":"healthy"},{"name":"StartProvisionWatcher","state":"healthy"}]},"certificate":{"notAfter":"2026-01-01T00:00:00Z","issuer":"Let's Encrypt"},"directory":{"users":1,"groups":1},"credential":{"uid":"","resourceVersion":"1"},"ca":{"uid":"","resourceVersion":"1"},"lastProbeTime":"2026-01-01T00:00:00Z","nextProbeTime":"2026-01-01T00:00:00Z","validUntil":"2026-01-01T00:00:00Z","consecutiveFailures":0,"binding":{"name":""}}}"#;
 
 impl StoredObject {
     /// Lays a connection to rest.
@@ -151,15 +151,10 @@ impl StoredObject {
 impl Judged {
     /// What this status is about.
     pub(super) fn of(status: &ScimBridgeConnectionStatus) -> Self {
-        let versions = [
-            version(status.credential.as_ref()),
-            status.ca.clone(),
-            version(status.next_credential.as_ref()),
-        ];
         Self {
             generation: status.observed_generation,
             handled: status.last_handled_reconcile_at.as_deref().map(Into::into),
-            versions: versions.map(|version| version.map(Version::from)),
+            versions: versions(status).map(|version| version.map(Version::from)),
         }
     }
 }

@@ -11,8 +11,11 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    connection::conditions::{class_of, grace_end, reason_of},
-    watched::Dependency,
+    connection::{
+        conditions::{class_of, grace_end, reason_of},
+        role::{PerRole, Role},
+    },
+    watched::Watched,
 };
 use crate::api::{
     connection::ScimBridgeConnectionStatus,
@@ -40,12 +43,8 @@ pub struct Situation<'a> {
     pub generation: i64,
     /// `status.observedGeneration`.
     pub observed_generation: i64,
-    /// The Secret with the key.
-    pub credential: Option<Dependency<'a>>,
-    /// The CA object.
-    pub ca: Option<Dependency<'a>>,
-    /// The Secret with the next key.
-    pub next_credential: Option<Dependency<'a>>,
+    /// The objects that the connection refers to.
+    pub references: PerRole<Option<Watched<'a>>>,
     /// Annotation `reconcile.fluxcd.io/requestedAt`.
     pub requested: Option<&'a str>,
     /// Its value that was handled last.
@@ -74,12 +73,8 @@ pub enum Due {
 pub enum Cause {
     /// The specification was not probed yet.
     NewGeneration,
-    /// The Secret with the key changed.
-    CredentialChanged,
-    /// The CA object changed.
-    CaChanged,
-    /// The Secret with the next key changed.
-    NextCredentialChanged,
+    /// An object that the connection refers to has changed.
+    Changed(Role),
     /// Somebody asked for it.
     Requested,
     /// It is time.
@@ -95,26 +90,20 @@ pub fn due(situation: &Situation<'_>) -> Due {
         dormant,
         generation,
         observed_generation,
-        credential,
-        ca,
-        next_credential,
+        references,
         requested,
         handled,
         unwritten,
         next,
         now,
     } = *situation;
-    let changed = |dependency: Option<Dependency<'_>>| dependency.is_some_and(|d| d.is_news());
+    let is_news = |role: &Role| references.get(*role).is_some_and(|watched| watched.is_news());
     if dormant {
         Due::Never
     } else if generation != observed_generation {
         Due::Now(Cause::NewGeneration)
-    } else if changed(credential) {
-        Due::Now(Cause::CredentialChanged)
-    } else if changed(ca) {
-        Due::Now(Cause::CaChanged)
-    } else if changed(next_credential) {
-        Due::Now(Cause::NextCredentialChanged)
+    } else if let Some(role) = Role::ALL.into_iter().find(is_news) {
+        Due::Now(Cause::Changed(role))
     } else if requested.is_some() && requested != handled {
         Due::Now(Cause::Requested)
     } else if next <= now {

@@ -1,4 +1,7 @@
-//! Objects that are watched as metadata, and whether what a watch reports is news.
+//! Objects that are watched as metadata: is what a watch reports news?
+//!
+//! A reconcile reads objects by itself, and a watch reports them late, twice, or not at all. So a report is news only
+//! where no verdict is about it, and no reconcile that began after it has read something newer.
 
 use crate::api::connection::ObjectVersion;
 
@@ -23,26 +26,25 @@ pub struct Version(Box<str>);
 
 /// One of the objects that a connection refers to.
 #[derive(Clone, Copy, Debug)]
-pub struct Dependency<'a> {
+pub struct Watched<'a> {
     /// The version that the status is about; `None` where there was no object.
     pub judged: Option<&'a Version>,
-    /// The newest version known.
+    /// What is known of it now.
     pub seen: &'a Seen,
-    /// The newest version that was known when the last pass began: it is behind what that pass read itself, and so no
-    /// news.
+    /// What was known when the last reconcile began. That reconcile has read the object since, so this is no news.
     pub seen_before: &'a Seen,
 }
 
-// === impl Dependency ===
+// === impl Watched ===
 
-impl Dependency<'_> {
+impl Watched<'_> {
     /// Whether what was seen last is a change that no verdict is about.
     #[must_use]
     pub fn is_news(&self) -> bool {
         let differs = match self.seen {
             Seen::Unknown => false,
             Seen::Absent => self.judged.is_some(),
-            // A watch may lag behind what a pass has read by itself: what was deleted may be there again.
+            // A watch may lag behind what a reconcile has read: what was deleted may be there again.
             Seen::Deleted(version) => self
                 .judged
                 .is_some_and(|judged| !is_older(version, judged.resource_version())),
@@ -51,6 +53,37 @@ impl Dependency<'_> {
             }),
         };
         differs && self.seen != self.seen_before
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// The version that is there. A read need not be any newer.
+    #[must_use]
+    pub const fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Present(version) => Some(version),
+            Self::Unknown | Self::Absent | Self::Deleted(_) => None,
+        }
+    }
+
+    /// A reconcile has read this version. It counts as if the watch had reported it where the watch has reported nothing:
+    /// of an object that was there before anybody referred to it, no report comes.
+    pub fn note_read(&mut self, version: &Version) {
+        if *self == Self::Unknown {
+            *self = Self::Present(version.clone());
+        }
+    }
+
+    /// Whether a verdict about the version `read` is about just what was seen: then nothing has to be remembered of it.
+    #[must_use]
+    pub fn is_judged_by(&self, read: Option<&Version>) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Present(version) => read == Some(version),
+            Self::Absent | Self::Deleted(_) => false,
+        }
     }
 }
 
@@ -108,4 +141,105 @@ impl From<&Version> for ObjectVersion {
 #[must_use]
 pub fn is_older(version: &str, than: &str) -> bool {
     matches!((version.parse::<u128>(), than.parse::<u128>()), (Ok(a), Ok(b)) if a < b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: &str) -> Version {
+        let (uid, resource_version) = number.split_at(1);
+        ObjectVersion {
+            uid: uid.to_owned(),
+            resource_version: resource_version.to_owned(),
+        }
+        .into()
+    }
+
+    /// `a7` is version 7 of object a, `-7` its deletion in version 7, `none` an absence, `?` nothing known.
+    fn seen(text: &str) -> Seen {
+        match text {
+            "?" => Seen::Unknown,
+            "none" => Seen::Absent,
+            _ => text.strip_prefix('-').map_or_else(
+                || Seen::Present(version(text)),
+                |deleted| Seen::Deleted(deleted.into()),
+            ),
+        }
+    }
+
+    #[test]
+    fn news() {
+        for (judged, seen_before, seen_now, is_news) in [
+            // Nothing is known: nothing to act on.
+            ("a7", "?", "?", false),
+            ("none", "?", "?", false),
+            // What the verdict is about.
+            ("a7", "?", "a7", false),
+            ("none", "?", "none", false),
+            // A change that no verdict is about.
+            ("a7", "a7", "a8", true),
+            ("a7", "?", "a8", true),
+            ("none", "none", "a8", true),
+            ("a7", "a7", "none", true),
+            ("a7", "a7", "-8", true),
+            // The watch lags behind what the reconcile has read.
+            ("a7", "?", "a6", false),
+            ("b9", "?", "a7", false),
+            ("a7", "?", "-6", false),
+            ("none", "?", "-6", false),
+            // Deleted and created again: another object, and a later version.
+            ("a7", "a7", "b9", true),
+            // Versions that are no numbers have no order: any other one is news.
+            ("ax", "?", "ay", true),
+            // Known when the reconcile began, which has read the object since.
+            ("a7", "a8", "a8", false),
+            ("a7", "none", "none", false),
+            ("none", "a8", "a8", false),
+            ("a7", "-8", "-8", false),
+        ] {
+            let judged = Some(judged).filter(|text| *text != "none").map(version);
+            let watched = Watched {
+                judged: judged.as_ref(),
+                seen: &seen(seen_now),
+                seen_before: &seen(seen_before),
+            };
+            assert_eq!(watched.is_news(), is_news, "{watched:?}");
+        }
+    }
+
+    #[test]
+    fn a_read_counts_where_the_watch_has_reported_nothing() {
+        for (before, after) in [
+            ("?", "a7"),
+            ("a6", "a6"),
+            ("a8", "a8"),
+            ("none", "none"),
+            ("-6", "-6"),
+        ] {
+            let mut known = seen(before);
+            known.note_read(&version("a7"));
+            assert_eq!(known, seen(after), "{before}");
+        }
+    }
+
+    #[test]
+    fn what_a_verdict_is_about_need_not_be_remembered() {
+        for (before, read, is_judged) in [
+            ("?", None, true),
+            ("?", Some("a7"), true),
+            ("a7", Some("a7"), true),
+            ("a7", Some("a8"), false),
+            ("a7", None, false),
+            ("none", None, false),
+            ("-7", Some("a8"), false),
+        ] {
+            let read = read.map(version);
+            assert_eq!(
+                seen(before).is_judged_by(read.as_ref()),
+                is_judged,
+                "{before} {read:?}"
+            );
+        }
+    }
 }

@@ -314,11 +314,7 @@ impl<'a> Bed<'a> {
     pub(crate) async fn judged(&self, name: &str, secret: &ObjectVersion) -> ScimBridgeConnection {
         let what = "a verdict about the newest Secret";
         self.until(name, what, |object| {
-            let credential = status(object).credential;
-            credential.is_some_and(|credential| {
-                credential.secret_uid == secret.uid
-                    && credential.secret_resource_version == secret.resource_version
-            })
+            status(object).credential.as_ref() == Some(secret)
         })
         .await
     }

@@ -56,7 +56,7 @@ async fn a_connection_is_proven_and_shown() {
     assert_eq!(status["binding"], json!({"name": "corp-scim"}));
     assert_eq!(
         status["credential"],
-        json!({"secretUid": secret.uid, "secretResourceVersion": secret.resource_version})
+        json!({"uid": secret.uid, "resourceVersion": secret.resource_version})
     );
     assert_eq!(status["consecutiveFailures"], 0);
     for time in ["lastProbeTime", "nextProbeTime", "validUntil"] {

@@ -107,7 +107,7 @@ async fn a_panic_says_where_and_nothing_else() {
     assert!(output.status.success(), "{shown}");
     assert!(shown.contains("panics.rs:"), "the place is what helps: {shown}");
     let mut outputs = Outputs::default();
-    outputs.add("the log of panics", printed, "a pass panicked");
+    outputs.add("the log of panics", printed, "reconcile panicked");
     let status = serde_json::to_string(&bed.get("corp").await.status).unwrap();
     outputs.add("the status after panics", status, "");
     outputs.assert_clean(&canaries);

@@ -11,7 +11,7 @@ use scim_bridge_operator::{
     domain::{
         connection::{
             conditions::{find, reason_of},
-            status::{Versions, version},
+            status::Versions,
         },
         watched::Seen,
     },
@@ -248,7 +248,7 @@ impl History {
             proof.has_scim == is_connected
                 && proven_uid == uid
                 && *proven_generation == generation
-                && versions.credential == version(status.credential.as_ref())
+                && versions.credential == status.credential
                 && versions.ca == status.ca
         };
         let latest = self.proofs.iter().filter(is_about).max_by_key(|proof| proof.at);
@@ -376,6 +376,6 @@ pub(crate) fn is_about(
     ca: Option<&ObjectVersion>,
 ) -> bool {
     status.observed_generation == generation
-        && version(status.credential.as_ref()).as_ref() == credential
+        && status.credential.as_ref() == credential
         && status.ca.as_ref() == ca
 }

@@ -24,9 +24,7 @@ use scim_bridge_operator::{
     domain::{
         connection::{
             evidence::{Blocker, CaFault, Evidence},
-            status::{
-                Change, NextStatus, Observation, Versions, next_status, progressing, version as known_version,
-            },
+            status::{Change, NextStatus, Observation, Versions, next_status, progressing, versions},
             target::{InvalidSpec, Target},
             verdict::PendingCause,
         },
@@ -884,11 +882,7 @@ impl World {
             ca: version(Named::Ca, object.spec.tls.is_some()),
             next_credential: version(Named::NextKey, object.spec.next_api_key_secret_ref.is_some()),
         };
-        let judged = Versions {
-            credential: known_version(status.credential.as_ref()),
-            ca: status.ca.clone(),
-            next_credential: known_version(status.next_credential.as_ref()),
-        };
+        let judged = versions(status);
         object.generation != status.observed_generation
             || named != judged
             || (requested.is_some() && requested != status.last_handled_reconcile_at)

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{
     conditions::{class_of, find, reason_of},
     evidence::Component,
+    role::Role,
     status::unlocked,
 };
 use crate::api::{
@@ -31,7 +32,7 @@ pub struct Announcement {
     /// The message of the condition, or one sentence: a template, as every message of a status is.
     pub note: String,
     /// What it is about, beside the connection.
-    pub subject: Option<Subject>,
+    pub related: Option<Role>,
 }
 
 /// The reason of an event.
@@ -66,17 +67,6 @@ pub enum EventAction {
     Rehearse,
     /// Giving a restarted bridge its key.
     Unlock,
-}
-
-/// An object that a specification names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// The Secret of `spec.apiKeySecretRef`.
-    ApiKeySecret,
-    /// The Secret of `spec.nextApiKeySecretRef`.
-    NextApiKeySecret,
-    /// The object of `spec.tls.caRef`.
-    CaObject,
 }
 
 /// What is worth telling of a status that took the place of another.
@@ -136,7 +126,7 @@ fn readiness(
             action_of(reason)
         },
         note: ready.message.clone(),
-        subject: subject_of(reason),
+        related: related_to(reason),
     })
 }
 
@@ -229,7 +219,7 @@ fn rehearsal(
         reason,
         action: EventAction::Rehearse,
         note: tried.message.clone(),
-        subject: Some(Subject::NextApiKeySecret),
+        related: Some(Role::NextCredential),
     })
 }
 
@@ -276,14 +266,14 @@ const fn action_of(reason: Reason) -> EventAction {
 }
 
 /// Where to look, or what to change, where that is not the connection itself.
-const fn subject_of(reason: Reason) -> Option<Subject> {
+const fn related_to(reason: Reason) -> Option<Role> {
     match reason {
         Reason::AuthFailed
         | Reason::SecretNotFound
         | Reason::SecretKeyMissing
         | Reason::ApiKeyMalformed
-        | Reason::ConsentMissing => Some(Subject::ApiKeySecret),
-        Reason::CaNotFound | Reason::CaInvalid => Some(Subject::CaObject),
+        | Reason::ConsentMissing => Some(Role::Credential),
+        Reason::CaNotFound | Reason::CaInvalid => Some(Role::Ca),
         Reason::IdentityProviderMismatch
         | Reason::Connected
         | Reason::ScimDisabled
@@ -318,7 +308,7 @@ impl Announcement {
             reason,
             action: EventAction::Probe,
             note: note.to_owned(),
-            subject: None,
+            related: None,
         }
     }
 
@@ -328,7 +318,7 @@ impl Announcement {
             reason: EventReason::BridgeUnlocked,
             action: EventAction::Unlock,
             note: "The bridge was waiting for its key after a restart; the probe has unlocked it.".to_owned(),
-            subject: None,
+            related: None,
         }
     }
 }

@@ -12,14 +12,15 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{
     conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
+    role::PerRole,
     target::Target,
     verdict::{PendingCause, Verdict, diagnose},
 };
 use crate::{
     api::{
         connection::{
-            Binding, BridgeStatus, CertificateStatus, ComponentStatus, CredentialStatus, DirectoryStatus,
-            IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
+            Binding, BridgeStatus, CertificateStatus, ComponentStatus, DirectoryStatus, IdentityProvider,
+            ObjectVersion, ScimBridgeConnectionStatus,
         },
         vocabulary::{Class, Reason, Truth},
     },
@@ -55,15 +56,17 @@ pub struct Observation<'a> {
     pub heartbeat: Duration,
 }
 
-/// The versions of the objects that a verdict is about.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Versions {
-    /// The Secret with the key.
-    pub credential: Option<ObjectVersion>,
-    /// The CA object.
-    pub ca: Option<ObjectVersion>,
-    /// The Secret with the next key.
-    pub next_credential: Option<ObjectVersion>,
+/// The versions of the objects that a verdict is about; `None` where there was no object.
+pub type Versions = PerRole<Option<ObjectVersion>>;
+
+/// The versions that a status is about.
+#[must_use]
+pub fn versions(status: &ScimBridgeConnectionStatus) -> Versions {
+    PerRole {
+        credential: status.credential.clone(),
+        ca: status.ca.clone(),
+        next_credential: status.next_credential.clone(),
+    }
 }
 
 /// What a pass comes to.
@@ -280,7 +283,7 @@ fn refused_key(
 /// Whether the status is about the same specification, key and CA as this pass.
 fn is_about_the_same(previous: &ScimBridgeConnectionStatus, pass: &Observation<'_>) -> bool {
     previous.observed_generation == pass.generation
-        && version(previous.credential.as_ref()) == pass.versions.credential
+        && previous.credential == pass.versions.credential
         && previous.ca == pass.versions.ca
 }
 
@@ -365,9 +368,9 @@ fn judged(
             users: *users,
             groups: exchange.and_then(|exchange| exchange.groups),
         }),
-        credential: pass.versions.credential.as_ref().map(credential_status),
+        credential: pass.versions.credential.clone(),
         ca: pass.versions.ca.clone(),
-        next_credential: pass.versions.next_credential.as_ref().map(credential_status),
+        next_credential: pass.versions.next_credential.clone(),
         last_answer_time: if exchange.is_some_and(Exchange::has_bridge_answered) {
             Some(whole_seconds(pass.now))
         } else {
@@ -486,20 +489,4 @@ const fn exchange(evidence: &Evidence) -> Option<&Exchange> {
         Evidence::Blocked(_) => None,
         Evidence::Probed(exchange) => Some(exchange),
     }
-}
-
-fn credential_status(version: &ObjectVersion) -> CredentialStatus {
-    CredentialStatus {
-        secret_uid: version.uid.clone(),
-        secret_resource_version: version.resource_version.clone(),
-    }
-}
-
-/// The version of a Secret that a status names.
-#[must_use]
-pub fn version(credential: Option<&CredentialStatus>) -> Option<ObjectVersion> {
-    credential.map(|credential| ObjectVersion {
-        uid: credential.secret_uid.clone(),
-        resource_version: credential.secret_resource_version.clone(),
-    })
 }
