@@ -36,7 +36,7 @@ use scim_bridge_operator::{
             Answer, Blocker, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
             HealthReport, Member, NameFault, Phase, Reading, Roots, TlsFault, TransportFailure as Failure,
         },
-        status::{Pass, Versions, next_status},
+        status::{Observation, Versions, next_status},
         target::{InvalidSpec, Origin, Target},
     },
 };
@@ -120,7 +120,7 @@ fn status_after(declared: IdentityProvider, passes: &[Evidence]) -> ScimBridgeCo
             uid: "00000000-0000-4000-8000-000000000001".to_owned(),
             resource_version: "4711".to_owned(),
         };
-        let pass = Pass {
+        let pass = Observation {
             uid: "00000000-0000-4000-8000-000000000000",
             generation: 1,
             declared: Some(declared),

@@ -800,6 +800,21 @@ fn slots_are_spread() {
     );
 }
 
+/// A connection that is next probed `later`.
+fn calm<'a>(now: Timestamp, later: Timestamp) -> Situation<'a> {
+    Situation {
+        dormant: false,
+        generation: 1,
+        observed_generation: 1,
+        references: PerRole::default(),
+        requested: None,
+        handled: None,
+        unwritten: false,
+        next: later,
+        now,
+    }
+}
+
 #[test]
 fn causes_by_rank() {
     let now = Timestamp::from_second(START).unwrap();
@@ -812,17 +827,7 @@ fn causes_by_rank() {
         seen_before: &Seen::Unknown,
     });
     let of = |role| PerRole::from_fn(|other| news.filter(|_| other == role));
-    let calm = Situation {
-        dormant: false,
-        generation: 1,
-        observed_generation: 1,
-        references: PerRole::default(),
-        requested: None,
-        handled: None,
-        unwritten: false,
-        next: later,
-        now,
-    };
+    let calm = calm(now, later);
     for (situation, expected) in [
         (calm, Due::At(later)),
         (Situation { next: now, ..calm }, Due::Now(Cause::Scheduled)),

@@ -5,6 +5,7 @@
 
 pub mod connection;
 pub mod duration;
+pub mod kinds;
 pub mod schema;
 pub mod vocabulary;
 

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{needs::Finding, telemetry::LogLevel};
+use super::{requirements::Finding, telemetry::LogLevel};
 use crate::{controller::Readiness, metrics::Metrics, settings::AdminAddress};
 
 /// What health is told from.

@@ -3,7 +3,7 @@
 //! ```text
 //! run ── signals        first SIGTERM or SIGINT: stop; second: abort
 //!     ├─ admin          /livez /readyz /metrics
-//!     ├─ needs          what the cluster lacks
+//!     ├─ requirements   what the cluster lacks
 //!     └─ lease ── controller
 //! ```
 //!
@@ -15,8 +15,8 @@ pub mod telemetry;
 mod admin;
 mod leader;
 mod memory;
-mod needs;
 mod preflight;
+mod requirements;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -33,7 +33,7 @@ pub use self::preflight::preflight;
 use self::{
     admin::Health,
     leader::Election,
-    needs::{Finding, LeaseName, Requirements, watch_over},
+    requirements::{Finding, LeaseName, Requirements, watch_over},
 };
 
 use crate::{
@@ -167,15 +167,15 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         url,
         exceptions: bridge_no_proxy,
     });
-    let needs = Requirements::new(&scope, &config.default_namespace);
+    let requirements = Requirements::new(&scope, &config.default_namespace);
     let client = cluster::client(config.clone())?;
-    let leadership = match needs.lease {
+    let leadership = match requirements.lease {
         Some(_) => Leadership::limited(leader::RENEW_DEADLINE),
         None => Leadership::unlimited(),
     };
     let identity = identity.unwrap_or_else(leader::make_identity);
     let settings = Settings {
-        scopes: needs.scopes.clone(),
+        scopes: requirements.scopes.clone(),
         label_selector: watch_label_selector.and_then(LabelSelector::narrowing),
         concurrency: usize::from(concurrency),
         heartbeat,
@@ -197,7 +197,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     let listener = listen(admin_addr)?;
     let admin_addr = listener.local_addr()?;
     let (readiness, synced) = watch::channel(Readiness::Starting);
-    let (standby, stands_by) = watch::channel(needs.lease.is_some());
+    let (standby, stands_by) = watch::channel(requirements.lease.is_some());
     let (findings, found) = watch::channel(None);
     let health = Health {
         findings: found.clone(),
@@ -208,12 +208,15 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     let mut signals = Signals::new()?;
 
     let controller = Box::pin(control(context, standby, readiness, stop.clone()));
-    let election = needs.lease.clone().map(|LeaseName { namespace, name }| Election {
-        namespace,
-        name,
-        identity,
-        leadership,
-    });
+    let election = requirements
+        .lease
+        .clone()
+        .map(|LeaseName { namespace, name }| Election {
+            namespace,
+            name,
+            identity,
+            leadership,
+        });
     let work = work(config, found, election, stop.clone(), controller);
     info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
     let orders = async {
@@ -225,7 +228,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     };
     tokio::select! {
         result = work => result,
-        () = watch_over(client, needs, findings) => Ok(()),
+        () = watch_over(client, requirements, findings) => Ok(()),
         never = memory::give_back_for_ever() => match never {},
         result = admin::serve(listener, health, metrics, log_level) => result.map_err(ProcessError::System),
         () = orders => Err(ProcessError::Aborted),

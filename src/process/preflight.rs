@@ -1,4 +1,4 @@
-//! `preflight`: says whether the cluster has what `run` needs. `helm test` runs it, and so may anybody.
+//! `preflight`: says whether the cluster has what `run` requirements. `helm test` runs it, and so may anybody.
 
 use std::{io::Write, time::Duration};
 
@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     ProcessError,
-    needs::{Finding, Requirements, examine_access, examine_definition, examine_optional_access},
+    requirements::{Finding, Requirements, examine_access, examine_definitions, examine_optional_access},
 };
 use crate::{args::PreflightArguments, cluster, settings::ServerUrl};
 
@@ -27,7 +27,7 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
         timeout,
     } = arguments;
     let config = cluster::config().await?;
-    let needs = Requirements::new(&scope, &config.default_namespace);
+    let requirements = Requirements::new(&scope, &config.default_namespace);
     let client = cluster::client(config)?;
     let end = Instant::now() + timeout;
 
@@ -42,15 +42,15 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
         }
         Ok::<(), std::io::Error>(())
     };
-    let found = until(end, async || lines(&examine_definition(&client).await)).await;
+    let found = until(end, async || lines(&examine_definitions(&client).await)).await;
     report("the CRD is served, with every field of this version", &found)?;
-    let found = until(end, async || lines(&examine_access(&client, &needs).await)).await;
+    let found = until(end, async || lines(&examine_access(&client, &requirements).await)).await;
     report("the ServiceAccount may do what it has to", &found)?;
     if let Some(ServerUrl(url)) = operator_url {
         let found = until(end, async || Vec::from_iter(examine_operator(&url).await)).await;
         report("the operator is ready", &found)?;
     }
-    for finding in examine_optional_access(&client, &needs).await {
+    for finding in examine_optional_access(&client, &requirements).await {
         if let Finding::Denied { .. } = finding {
             writeln!(out, "note  {finding}; everything else goes on without it")?;
         }

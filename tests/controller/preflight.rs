@@ -127,7 +127,7 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
     assert!(!content);
 
     cluster.apply(&foreign_crd().to_string()).await.unwrap();
-    readyz(&operator, "the CRD is somebody else's").await;
+    readyz(&operator, "another product owns the CRD").await;
     kubectl
         .run(&["delete", "crd", CRD, "--wait=false"])
         .await

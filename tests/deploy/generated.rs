@@ -2,6 +2,7 @@
 
 use std::{env, fs, io, process::Command};
 
+use scim_bridge_operator::api::kinds::{RIGHTS, Right};
 use serde_json::json;
 use testbed::{tools, workspace};
 
@@ -32,6 +33,16 @@ const ALERTS_HEADER: &str = "\
 # Alerts, for `rule_files` of Prometheus. They find the operator by the name of its scrape job, scim-bridge-operator.
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
+
+/// Files that hold the operator's rights between these two lines.
+const RIGHTS_IN: [&str; 3] = [
+    "deploy/rbac.yaml",
+    "deploy/watched-namespace/rbac.yaml",
+    "charts/scim-bridge-operator/templates/rbac.yaml",
+];
+const RIGHTS_BEGIN: &str =
+    "  # Begin of the generated rights ('make generate' writes them from src/api/kinds.rs).\n";
+const RIGHTS_END: &str = "  # End of the generated rights.\n";
 
 /// Writes the file if that is asked for, or holds it to what it would be.
 fn hold(path: &str, expected: &str) {
@@ -143,6 +154,41 @@ fn versions_are_found_and_nothing_else_is() {
         assert_eq!(
             stamp(text, "ARG VERSION=", "2.0.0-rc.1"),
             (expected.to_owned(), places)
+        );
+    }
+}
+
+/// The rules of a Role that grants the rights in a watched namespace.
+fn rules() -> String {
+    let rule = |right: &Right| {
+        let why = right.why.join(
+            "
+  # ",
+        );
+        let group = if right.group.is_empty() {
+            r#""""#
+        } else {
+            right.group
+        };
+        let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
+        format!("  # {why}\n  - apiGroups: [{group}]\n    resources: [{resources}]\n    verbs: [{verbs}]\n")
+    };
+    RIGHTS.iter().map(rule).collect()
+}
+
+#[test]
+fn the_rights_are_those_of_the_table() {
+    for path in RIGHTS_IN {
+        let text = read(path);
+        let (before, rest) = text
+            .split_once(RIGHTS_BEGIN)
+            .unwrap_or_else(|| panic!("{path} has no line {RIGHTS_BEGIN:?}"));
+        let (_, after) = rest
+            .split_once(RIGHTS_END)
+            .unwrap_or_else(|| panic!("{path} has no line {RIGHTS_END:?}"));
+        hold(
+            path,
+            &format!("{before}{RIGHTS_BEGIN}{}{RIGHTS_END}{after}", rules()),
         );
     }
 }

@@ -198,7 +198,7 @@ async fn watch(client: Client, state: Arc<Mutex<State>>, news: Arc<Notify>) {
         let mut state = locked(&state);
         match event {
             Event::Init | Event::InitDone => {}
-            Event::Apply(object) | Event::InitApply(object) => state.observe(&object, now),
+            Event::Apply(object) | Event::InitApply(object) => state.see(&object, now),
             Event::Delete(object) => state.forget(&object),
         }
         drop(state);

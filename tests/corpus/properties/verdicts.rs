@@ -263,7 +263,7 @@ fn assert_follows(before: &ScimBridgeConnectionStatus, pass: &Observation<'_>, o
     }
     let credential = status.credential.as_ref();
     assert_eq!(
-        credential.map(|credential| credential.secret_resource_version.as_str()),
+        credential.map(|credential| credential.resource_version.as_str()),
         pass.versions
             .credential
             .as_ref()

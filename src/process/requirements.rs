@@ -6,16 +6,22 @@
 use std::{fmt, future::Future, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+use k8s_openapi::{
+    api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::{Api, Client, CustomResourceExt as _, Resource as _, api::PostParams};
+use kube::{Api, Client, Resource as _, api::PostParams};
 use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
 use tracing::{error, info};
 
 use crate::{
-    api::{self, GROUP, connection::ScimBridgeConnection, schema},
+    api::{
+        GROUP,
+        connection::ScimBridgeConnection,
+        kinds::{KINDS, Kind, RIGHTS},
+        schema,
+    },
     args::Scope,
 };
 
@@ -28,18 +34,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// Most paths that a finding names.
 const NAMED_PATHS: usize = 5;
 
-/// What the controller must be able to do in each of its scopes: group, resource, verbs. `deploy/` grants it.
-const ACCESS: &[(&str, &str, &[&str])] = &[
-    (GROUP, "scimbridgeconnections", &["get", "list", "watch"]),
-    (GROUP, "scimbridgeconnections/status", &["patch"]),
-    ("", "secrets", &["get", "list", "watch"]),
-    ("", "configmaps", &["get", "list", "watch"]),
-];
-
-/// What it can do without: then it tells nobody what has changed. The log says so, and `preflight`; it is ready anyway.
-const OPTIONAL_ACCESS: &[(&str, &str, &[&str])] = &[("events.k8s.io", "events", &["create", "patch"])];
-
-/// What the program needs.
+/// What the program requirements.
 #[derive(Clone, Debug)]
 pub(super) struct Requirements {
     /// Namespaces to work in; `None` stands for all.
@@ -71,8 +66,8 @@ pub(super) enum Finding {
     )]
     VersionAbsent,
     #[error(
-        "the CRD is somebody else's: scimbridgeconnections.{GROUP} {0}; it was left alone, and has to go before this \
-         program can work here"
+        "another product owns the CRD scimbridgeconnections.{GROUP} (it {0}). It was not changed. Remove it before \
+         installing this operator"
     )]
     CrdForeign(Strangeness),
     #[error(
@@ -154,11 +149,11 @@ impl Finding {
 /// Examines again and again until nothing is missing. What is found is logged when it changes.
 pub(super) async fn watch_over(
     client: Client,
-    needs: Requirements,
+    requirements: Requirements,
     findings: watch::Sender<Option<Vec<Finding>>>,
 ) {
     loop {
-        let found = examine(&client, &needs).await;
+        let found = examine(&client, &requirements).await;
         let before = findings.send_replace(Some(found.clone()));
         if before.as_ref() != Some(&found) {
             for finding in &found {
@@ -177,25 +172,26 @@ pub(super) async fn watch_over(
 }
 
 /// Asks once for everything.
-pub(super) async fn examine(client: &Client, needs: &Requirements) -> Vec<Finding> {
-    let mut found = examine_definition(client).await;
+pub(super) async fn examine(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+    let mut found = examine_definitions(client).await;
     // Without an answer to the first question the others would only repeat it.
     if !matches!(found.as_slice(), [Finding::Unanswered(_)]) {
-        found.extend(examine_access(client, needs).await);
+        found.extend(examine_access(client, requirements).await);
     }
     found
 }
 
-/// Whether the kind is served, as this program knows it.
-pub(super) async fn examine_definition(client: &Client) -> Vec<Finding> {
-    match definition(client).await {
-        Ok(()) => Vec::new(),
-        Err(finding) => vec![finding],
+/// Whether each kind is served, as this program knows it.
+pub(super) async fn examine_definitions(client: &Client) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for kind in KINDS {
+        found.extend(examine_definition(client, kind).await.err());
     }
+    found
 }
 
-async fn definition(client: &Client) -> Result<(), Finding> {
-    let own = ScimBridgeConnection::api_resource();
+async fn examine_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
+    let own = (kind.resource)();
     let resources = ask(client.list_api_group_resources(&own.api_version)).await;
     let Some(resources) = resources.ok_or(Finding::Unanswered("which kinds it serves"))? else {
         let groups = ask(client.list_api_groups()).await;
@@ -229,9 +225,8 @@ async fn definition(client: &Client) -> Result<(), Finding> {
         .flatten()
         .ok_or(Finding::Unanswered(what))?;
     let schema = schema_of(&document, &own.kind).ok_or(Finding::Unanswered(what))?;
-    let missing = schema::missing(schema, &own_schema());
-    // A definition without these fields was not made for this program, whatever its version.
-    let is_essential = |path: &String| matches!(path.as_str(), "spec" | "spec.url" | "spec.apiKeySecretRef");
+    let missing = schema::missing(schema, &schema_in(&(kind.crd)()));
+    let is_essential = |path: &String| kind.essential_fields.contains(&path.as_str());
     if missing.iter().any(is_essential) {
         return Err(Finding::CrdForeign(Strangeness::Schema));
     }
@@ -256,8 +251,9 @@ fn schema_of<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
     })
 }
 
-fn own_schema() -> Value {
-    let crd = serde_json::to_value(api::crd()).unwrap_or_default();
+/// The schema that a definition holds.
+fn schema_in(crd: &CustomResourceDefinition) -> Value {
+    let crd = serde_json::to_value(crd).unwrap_or_default();
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema")
         .cloned()
         .unwrap_or_default()
@@ -268,9 +264,9 @@ fn own_version() -> String {
 }
 
 /// Whether the ServiceAccount may do what it has to.
-pub(super) async fn examine_access(client: &Client, needs: &Requirements) -> Vec<Finding> {
-    let Requirements { scopes, lease } = needs;
-    let mut wanted = in_each(scopes, ACCESS);
+pub(super) async fn examine_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+    let Requirements { scopes, lease } = requirements;
+    let mut wanted = in_each(scopes, false);
     if let Some(LeaseName { namespace, name }) = lease {
         for (verbs, name) in [(&["create"][..], None), (&["get", "update"], Some(name.as_str()))] {
             wanted.push(Wanted {
@@ -287,26 +283,26 @@ pub(super) async fn examine_access(client: &Client, needs: &Requirements) -> Vec
 }
 
 /// What it could do with, and may not.
-pub(super) async fn examine_optional_access(client: &Client, needs: &Requirements) -> Vec<Finding> {
-    examine_all(client, in_each(&needs.scopes, OPTIONAL_ACCESS)).await
+pub(super) async fn examine_optional_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+    examine_all(client, in_each(&requirements.scopes, true)).await
 }
 
-/// These verbs on these resources, in each scope.
-fn in_each<'a>(
-    scopes: &'a [Option<String>],
-    access: &[(&'static str, &'static str, &'static [&'static str])],
-) -> Vec<Wanted<'a>> {
-    let wanted = scopes.iter().flat_map(|scope| {
-        access.iter().map(|&(group, resource, verbs)| Wanted {
-            group,
-            resource,
-            verbs,
-            namespace: scope.as_deref(),
-            name: None,
-            blocks: false,
-        })
-    });
-    wanted.collect()
+/// The rights in each scope: those that the controller can do without, or the others.
+fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Wanted<'_>> {
+    let mut wanted = Vec::new();
+    for scope in scopes {
+        for right in RIGHTS.iter().filter(|right| right.is_optional == optional) {
+            wanted.extend(right.resources.iter().map(|resource| Wanted {
+                group: right.group,
+                resource,
+                verbs: right.verbs,
+                namespace: scope.as_deref(),
+                name: None,
+                blocks: false,
+            }));
+        }
+    }
+    wanted
 }
 
 async fn examine_all(client: &Client, wanted: Vec<Wanted<'_>>) -> Vec<Finding> {

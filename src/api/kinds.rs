@@ -1,0 +1,78 @@
+//! The kinds of this program, and what it must be allowed to do: one table, from which the manifests, the chart, the
+//! documentation and `preflight` take it.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{CustomResourceExt as _, core::ApiResource};
+
+use super::{GROUP, connection::ScimBridgeConnection, crd};
+
+/// A kind that this program brings.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    /// Its definition.
+    pub crd: fn() -> CustomResourceDefinition,
+    /// Where the API server serves it.
+    pub resource: fn() -> ApiResource,
+    /// Fields of the specification that every version has. A CRD without them belongs to another product.
+    pub essential_fields: &'static [&'static str],
+}
+
+/// Every kind of this program.
+pub const KINDS: &[Kind] = &[Kind {
+    crd,
+    resource: ScimBridgeConnection::api_resource,
+    essential_fields: &["spec", "spec.url", "spec.apiKeySecretRef"],
+}];
+
+/// A right of the operator's ServiceAccount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// Resources and subresources, as RBAC names them.
+    pub resources: &'static [&'static str],
+    /// What may be done with them.
+    pub verbs: &'static [&'static str],
+    /// What the operator does with it, in sentences for administrators.
+    pub why: &'static [&'static str],
+    /// Whether the operator works without it.
+    pub is_optional: bool,
+}
+
+/// The rights in each namespace that the operator watches. It has one more, for its Lease, in its own namespace.
+pub const RIGHTS: &[Right] = &[
+    Right {
+        group: GROUP,
+        resources: &["scimbridgeconnections"],
+        verbs: &["get", "list", "watch"],
+        why: &[
+            "list, watch: to see connections.",
+            "get: to read one again that changed while its status was written.",
+        ],
+        is_optional: false,
+    },
+    Right {
+        group: GROUP,
+        resources: &["scimbridgeconnections/status"],
+        verbs: &["patch"],
+        why: &["To write their conditions."],
+        is_optional: false,
+    },
+    Right {
+        group: "",
+        resources: &["secrets", "configmaps"],
+        verbs: &["get", "list", "watch"],
+        why: &[
+            "get: to read the key and the certificate authority of a connection.",
+            "list, watch: to see that they changed. The operator asks for metadata only, but RBAC cannot grant that alone.",
+        ],
+        is_optional: false,
+    },
+    Right {
+        group: "events.k8s.io",
+        resources: &["events"],
+        verbs: &["create", "patch"],
+        why: &["To record events. Without this right there are no events, and all else works."],
+        is_optional: true,
+    },
+];
