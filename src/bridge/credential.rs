@@ -38,7 +38,7 @@ pub struct KeyPolicy<'a> {
 }
 
 /// A value out of an object, with the object's version.
-pub struct Entry {
+pub struct DataEntry {
     version: Option<ObjectVersion>,
     value: Result<Vec<u8>, Blocker>,
     /// The Secret's annotation that names the hosts its key may go to.
@@ -47,7 +47,7 @@ pub struct Entry {
     is_foreign: bool,
 }
 
-impl Entry {
+impl DataEntry {
     /// A value that is in no object: nobody's consent is needed but that of whoever gives it.
     #[must_use]
     pub const fn bare(value: Result<Vec<u8>, Blocker>) -> Self {
@@ -71,8 +71,8 @@ pub struct Authority {
     pub(crate) bundle: Result<Bundle, Blocker>,
 }
 
-impl From<Entry> for Authority {
-    fn from(entry: Entry) -> Self {
+impl From<DataEntry> for Authority {
+    fn from(entry: DataEntry) -> Self {
         Self {
             version: entry.version,
             bundle: entry.value.and_then(|pem| Bundle::read(&pem)),
@@ -80,10 +80,10 @@ impl From<Entry> for Authority {
     }
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for DataEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The value may be a key.
-        f.write_str("Entry(..)")
+        f.write_str("DataEntry(..)")
     }
 }
 
@@ -100,9 +100,9 @@ impl KeyPolicy<'_> {
     pub fn probe_request(
         &self,
         target: &Target,
-        secret: Entry,
+        secret: DataEntry,
         ca: Option<Authority>,
-        next_secret: Option<Entry>,
+        next_secret: Option<DataEntry>,
     ) -> Result<ProbeRequest, Blocker> {
         // Destructured in full: of a new field has to be said whether it makes a difference to a probe.
         let Target {
@@ -138,8 +138,8 @@ impl KeyPolicy<'_> {
         })
     }
 
-    fn api_key(&self, target: &Target, secret: Entry) -> Result<ApiKey, Blocker> {
-        let Entry {
+    fn api_key(&self, target: &Target, secret: DataEntry) -> Result<ApiKey, Blocker> {
+        let DataEntry {
             version: _,
             value,
             consent,
@@ -188,7 +188,7 @@ pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
 
 /// Takes one entry out of a Secret and zeroes the others.
 #[must_use]
-pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_entry: Blocker) -> Entry {
+pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_entry: Blocker) -> DataEntry {
     let Some(Secret {
         metadata,
         data,
@@ -196,14 +196,14 @@ pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_en
         ..
     }) = secret
     else {
-        return Entry::bare(Err(no_object));
+        return DataEntry::bare(Err(no_object));
     };
     let mut data = data.unwrap_or_default();
     let value = data.remove(key).map(|ByteString(bytes)| bytes).ok_or(no_entry);
     for ByteString(bytes) in data.values_mut() {
         bytes.zeroize();
     }
-    Entry {
+    DataEntry {
         version: Some(object_version(&metadata)),
         value,
         consent: metadata
@@ -215,7 +215,7 @@ pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_en
 
 /// Takes one entry out of a `ConfigMap`. One blocker for a missing object and a missing entry: they ask for the same.
 #[must_use]
-pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> Entry {
+pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> DataEntry {
     let version = object.as_ref().map(|object| object_version(&object.metadata));
     let value = object.and_then(|object| {
         let ConfigMap {
@@ -228,7 +228,7 @@ pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> Entry {
                 .map(|bytes| bytes.0)
         })
     });
-    Entry {
+    DataEntry {
         version,
         value: value.ok_or(Blocker::CaNotFound),
         consent: None,

@@ -33,7 +33,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use super::{ProbeRequest, Prober, key::untried, route::Place};
+use super::{ProbeRequest, Prober, key::untried, route::Endpoint};
 use crate::domain::connection::evidence::{Exchange, Reading};
 
 /// A turn that comes this much after a budget is still in time: a probe that uses up an equal budget ends a moment after
@@ -44,7 +44,7 @@ const HANDOVER: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Lanes {
     prober: Arc<dyn Prober>,
-    lanes: Arc<Mutex<HashMap<Place, Lane>>>,
+    lanes: Arc<Mutex<HashMap<Endpoint, Lane>>>,
 }
 
 /// Other orders used the lane for as long as this one could wait. The bridge was not asked.
@@ -82,8 +82,8 @@ struct Answer<'a> {
 
 /// Takes a probe out of its lane when it ends, in whatever way, and gives the turn to the next.
 struct Guard {
-    lanes: Arc<Mutex<HashMap<Place, Lane>>>,
-    place: Place,
+    lanes: Arc<Mutex<HashMap<Endpoint, Lane>>>,
+    endpoint: Endpoint,
     turn: Arc<SetOnce<Turn>>,
 }
 
@@ -126,7 +126,7 @@ impl Lanes {
     /// Joins the probe of an equal order, or the end of the lane.
     fn join(&self, order: &ProbeRequest) -> (Arc<SetOnce<Turn>>, Shared<Answering>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(order.route.place()).or_default();
+        let lane = lanes.entry(order.route.endpoint()).or_default();
         let equal = lane
             .iter()
             .filter(|probe| probe.order == *order && !(order.requested && probe.turn.initialized()))
@@ -137,7 +137,7 @@ impl Lanes {
         let turn = Arc::new(SetOnce::new());
         let guard = Guard {
             lanes: Arc::clone(&self.lanes),
-            place: order.route.place(),
+            endpoint: order.route.endpoint(),
             turn: Arc::clone(&turn),
         };
         // A task of its own: a panic ends it for all who wait for it. It is stopped when nobody does any more.
@@ -235,7 +235,7 @@ impl Guard {
     /// Takes those whom the answer serves out of the lane.
     fn answer(&self, answer: &Answer<'_>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lane) = lanes.get_mut(&self.place) {
+        if let Some(lane) = lanes.get_mut(&self.endpoint) {
             lane.retain(|probe| {
                 let waits = !probe.turn.initialized();
                 let served = waits.then(|| answer.serve(&probe.order)).flatten();
@@ -248,12 +248,12 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(lane) = lanes.get_mut(&self.place) else {
+        let Some(lane) = lanes.get_mut(&self.endpoint) else {
             return;
         };
         lane.retain(|probe| !Arc::ptr_eq(&probe.turn, &self.turn));
         if lane.is_empty() {
-            lanes.remove(&self.place);
+            lanes.remove(&self.endpoint);
         } else {
             begin_first(lane);
         }

@@ -18,7 +18,7 @@ pub struct Route {
 
 /// Where a bridge is, however a URL says it: neither a dot at the end of the host nor the scheme makes another bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(super) struct Endpoint {
     host: Host<String>,
     port: u16,
 }
@@ -26,14 +26,14 @@ pub(super) struct Place {
 // === impl Route ===
 
 impl Route {
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn endpoint(&self) -> Endpoint {
         let Origin {
             scheme: _,
             host,
             port,
             is_absolute: _,
         } = &self.origin;
-        Place {
+        Endpoint {
             host: host.clone(),
             port: *port,
         }

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 type Connections = Api<DeserializeGuard<ScimBridgeConnection>>;
 
 /// A connection in its cluster.
-struct Place {
+struct Location {
     client: Client,
     namespace: String,
     name: String,
@@ -46,11 +46,11 @@ struct Place {
 /// # Errors
 /// Where the cluster does not give the connection or what it names.
 pub async fn check(arguments: &PluginCheckArguments) -> Result<Class, CheckError> {
-    let Place {
+    let Location {
         client,
         namespace,
         name,
-    } = Place::of(&arguments.connection).await?;
+    } = Location::of(&arguments.connection).await?;
     let mut checker = Checker::new(&arguments.addresses);
     repeat(&arguments.show, async |terminal| {
         let subject = read_live(&client, &namespace, &name).await?;
@@ -64,20 +64,20 @@ pub async fn check(arguments: &PluginCheckArguments) -> Result<Class, CheckError
 /// # Errors
 /// Where the cluster refuses, or the operator does not answer in time.
 pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> Result<Class, CheckError> {
-    let place = Place::of(named).await?;
+    let location = Location::of(named).await?;
     let request = SystemClock.now().to_string();
     let annotations = json!({"metadata": {"annotations": {REQUESTED_AT_ANNOTATION: request}}});
-    if place.patch(&annotations).await? {
+    if location.patch(&annotations).await? {
         return Err(CheckError::Suspended);
     }
     let end = Instant::now() + timeout;
     loop {
-        let status = place.status().await?;
+        let status = location.status().await?;
         if status.last_handled_reconcile_at.as_ref() == Some(&request) {
             let ready = find(&status.conditions, ConditionType::Ready);
             let (reason, message) =
                 ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
-            place.tell(out, &format!("{reason}  {message}"))?;
+            location.tell(out, &format!("{reason}  {message}"))?;
             return Ok(class_of(&status.conditions));
         }
         if Instant::now() + PAUSE > end {
@@ -92,12 +92,12 @@ pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> 
 /// # Errors
 /// Where the cluster refuses.
 pub async fn suspend(named: &Named, suspend: bool, out: &mut impl Write) -> Result<(), CheckError> {
-    let place = Place::of(named).await?;
-    place.patch(&json!({"spec": {"suspend": suspend}})).await?;
-    place.tell(out, if suspend { "suspended" } else { "resumed" })
+    let location = Location::of(named).await?;
+    location.patch(&json!({"spec": {"suspend": suspend}})).await?;
+    location.tell(out, if suspend { "suspended" } else { "resumed" })
 }
 
-impl Place {
+impl Location {
     async fn of(named: &Named) -> Result<Self, CheckError> {
         let (config, namespace) = cluster::chosen_config(&named.cluster).await?;
         Ok(Self {

@@ -21,7 +21,7 @@ use crate::{
         duration::HumanDuration,
     },
     args::{CheckArguments, Cluster, KeySource},
-    bridge::credential::{Entry, config_map_entry, secret_entry},
+    bridge::credential::{DataEntry, config_map_entry, secret_entry},
     cluster,
     domain::connection::evidence::Blocker,
 };
@@ -37,11 +37,11 @@ pub struct Subject {
     /// The specification; `None` where it does not have the form of the resource.
     pub spec: Option<ScimBridgeConnectionSpec>,
     /// The entry with the key.
-    pub key: Entry,
+    pub key: DataEntry,
     /// The entry with the certificate authorities, where one is named.
-    pub ca: Option<Entry>,
+    pub ca: Option<DataEntry>,
     /// The entry with the next key, where one is named.
-    pub next_key: Option<Entry>,
+    pub next_key: Option<DataEntry>,
     /// The status that the operator has written, where the object is from a cluster.
     pub status: Option<ScimBridgeConnectionStatus>,
     /// How the reader has given it.
@@ -112,11 +112,11 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
     let ca = arguments
         .ca_file
         .as_deref()
-        .map(|path| Ok::<_, CheckError>(Entry::bare(Ok(read_file(path)?.to_vec()))));
+        .map(|path| Ok::<_, CheckError>(DataEntry::bare(Ok(read_file(path)?.to_vec()))));
     Ok(Subject {
         name: None,
         spec: Some(spec),
-        key: Entry::bare(Ok(read_key(&arguments.key)?)),
+        key: DataEntry::bare(Ok(read_key(&arguments.key)?)),
         ca: ca.transpose()?,
         next_key: None,
         status: None,
@@ -322,7 +322,7 @@ impl Source {
         let mut subject = Subject {
             name,
             spec: None,
-            key: Entry::bare(Err(Blocker::SecretNotFound)),
+            key: DataEntry::bare(Err(Blocker::SecretNotFound)),
             ca: None,
             next_key: None,
             status: None,
@@ -340,7 +340,7 @@ impl Source {
         Ok(Subject { spec, ..subject })
     }
 
-    async fn key(&self, reference: &ApiKeySecretRef) -> Result<Entry, CheckError> {
+    async fn key(&self, reference: &ApiKeySecretRef) -> Result<DataEntry, CheckError> {
         let secret = self.secret(&reference.name).await?;
         Ok(secret_entry(
             secret,
@@ -350,7 +350,7 @@ impl Source {
         ))
     }
 
-    async fn ca(&self, reference: &CaRef) -> Result<Entry, CheckError> {
+    async fn ca(&self, reference: &CaRef) -> Result<DataEntry, CheckError> {
         match reference.kind {
             CaKind::Secret => {
                 let secret = self.secret(&reference.name).await?;

@@ -29,7 +29,7 @@ use crate::{
 };
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct Tracked {
     connection: StoredObject,
     references: References,
     /// What was known of the references when the last pass began, where that pass has not judged just that.
@@ -79,7 +79,7 @@ enum Referrers {
 /// Everything that the controller knows.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
-    connections: HashMap<Key, Box<Entry>>,
+    connections: HashMap<Key, Box<Tracked>>,
     /// Apart from the connections, for a pass may outlive the object that it is about.
     running: HashMap<Key, Running>,
     references: HashMap<Reference, Referenced>,
@@ -162,7 +162,7 @@ impl Registry {
         };
         self.namespaces.insert(Arc::clone(&key.namespace));
         let (delay, failures) = connection.resume(now);
-        let entry = Entry {
+        let entry = Tracked {
             next: instant + delay,
             failures,
             connection: StoredObject::new(connection),
@@ -486,9 +486,9 @@ impl Referrers {
     }
 }
 
-// === impl Entry ===
+// === impl Tracked ===
 
-impl Entry {
+impl Tracked {
     /// The connection is as a pass has left it.
     fn written(&mut self, connection: &Arc<Connection>) {
         self.advance(connection);

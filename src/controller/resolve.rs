@@ -20,7 +20,7 @@ use crate::{
     api::connection::{ApiKeySecretRef, CaKind, CaRef},
     bridge::{
         ProbeRequest,
-        credential::{Authority, Entry, KeyPolicy, config_map_entry, secret_entry},
+        credential::{Authority, DataEntry, KeyPolicy, config_map_entry, secret_entry},
     },
     cluster::call::Call,
     domain::{
@@ -86,7 +86,7 @@ pub(super) async fn resolve(
     let versions = Versions {
         credential: secret.version().cloned(),
         ca: ca.as_ref().and_then(|ca| ca.version.clone()),
-        next_credential: next_secret.as_ref().and_then(Entry::version).cloned(),
+        next_credential: next_secret.as_ref().and_then(DataEntry::version).cloned(),
     };
     let policy = KeyPolicy {
         policy: &context.policy,
@@ -107,7 +107,7 @@ async fn read_secret(
     key: &Key,
     reference: &ApiKeySecretRef,
     seen: Option<&Version>,
-) -> Result<Entry, ControllerError> {
+) -> Result<DataEntry, ControllerError> {
     let secret = get::<SecretData>(context, Call::ReadSecret, key, &reference.name, seen).await?;
     Ok(secret_entry(
         secret.map(|SecretData(secret)| secret),

@@ -31,9 +31,9 @@ use tracing::info;
 use super::{requirements::Finding, telemetry::LogLevel};
 use crate::{controller::Readiness, metrics::Metrics, settings::AdminAddress};
 
-/// What health is told from.
+/// What state is told from.
 #[derive(Clone, Debug)]
-pub(super) struct Health {
+pub(super) struct AdminState {
     pub(super) findings: watch::Receiver<Option<Vec<Finding>>>,
     pub(super) synced: watch::Receiver<Readiness>,
     pub(super) standby: watch::Receiver<bool>,
@@ -96,13 +96,13 @@ fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// Serves until the process ends.
 pub(super) async fn serve(
     listener: TcpListener,
-    health: Health,
+    state: AdminState,
     metrics: Arc<Metrics>,
     log_level: LogLevel,
 ) -> io::Result<()> {
     let router = Router::new()
-        .route("/livez", get(alive).with_state(health.clone()))
-        .route("/readyz", get(ready).with_state(health))
+        .route("/livez", get(alive).with_state(state.clone()))
+        .route("/readyz", get(ready).with_state(state))
         .route("/metrics", get(export).with_state(metrics))
         .route(
             "/log-level",
@@ -114,8 +114,8 @@ pub(super) async fn serve(
     axum::serve(listener, service).await
 }
 
-async fn alive(State(health): State<Health>) -> impl IntoResponse {
-    match *health.synced.borrow() {
+async fn alive(State(state): State<AdminState>) -> impl IntoResponse {
+    match *state.synced.borrow() {
         Readiness::Synced { beat } if beat.elapsed() > STUCK_AFTER => {
             (StatusCode::SERVICE_UNAVAILABLE, "stuck\n")
         }
@@ -123,12 +123,12 @@ async fn alive(State(health): State<Health>) -> impl IntoResponse {
     }
 }
 
-async fn ready(State(health): State<Health>) -> impl IntoResponse {
-    let Health {
+async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
+    let AdminState {
         findings,
         synced,
         standby,
-    } = health;
+    } = state;
     let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
     match findings.borrow().as_deref() {
         None => return not_ready("examining the cluster\n".to_owned()),

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 
 pub use self::preflight::preflight;
 use self::{
-    admin::Health,
+    admin::AdminState,
     leader::Election,
     requirements::{Finding, LeaseName, Requirements, watch_over},
 };
@@ -199,7 +199,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
     let (readiness, synced) = watch::channel(Readiness::Starting);
     let (standby, stands_by) = watch::channel(requirements.lease.is_some());
     let (findings, found) = watch::channel(None);
-    let health = Health {
+    let state = AdminState {
         findings: found.clone(),
         synced,
         standby: stands_by,
@@ -230,7 +230,7 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         result = work => result,
         () = watch_over(client, requirements, findings) => Ok(()),
         never = memory::give_back_for_ever() => match never {},
-        result = admin::serve(listener, health, metrics, log_level) => result.map_err(ProcessError::System),
+        result = admin::serve(listener, state, metrics, log_level) => result.map_err(ProcessError::System),
         () = orders => Err(ProcessError::Aborted),
     }
 }

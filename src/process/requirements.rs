@@ -83,7 +83,7 @@ pub(super) enum Finding {
     Denied {
         resource: &'static str,
         verbs: Vec<&'static str>,
-        place: Place,
+        place: Namespaces,
         /// Whether nothing can be done without it.
         blocks: bool,
     },
@@ -101,7 +101,7 @@ pub(super) enum Strangeness {
 
 /// Where a permission is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Namespaces {
     Everywhere,
     Namespace(String),
 }
@@ -337,8 +337,8 @@ impl Wanted<'_> {
         (!denied.is_empty()).then(|| Finding::Denied {
             resource: self.resource,
             verbs: denied,
-            place: self.namespace.map_or(Place::Everywhere, |namespace| {
-                Place::Namespace(namespace.to_owned())
+            place: self.namespace.map_or(Namespaces::Everywhere, |namespace| {
+                Namespaces::Namespace(namespace.to_owned())
             }),
             blocks: self.blocks,
         })
@@ -404,7 +404,7 @@ impl fmt::Display for Strangeness {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Everywhere => f.write_str("in all namespaces"),

@@ -30,8 +30,8 @@ impl Layers {
 impl Observer for Layers {
     fn passed(&self, stage: Stage<'_>, took: Duration) {
         let (kind, outcome) = match stage {
-            Stage::Resolved(_) | Stage::Connected | Stage::Secured => (SpanKind::Internal, Outcome::Passed),
-            Stage::Asked(layer, exchange) => (SpanKind::Client, Outcome::of(layer, exchange)),
+            Stage::Resolved(_) | Stage::Connected | Stage::Secured => (SpanKind::Internal, SpanEnd::Passed),
+            Stage::Asked(layer, exchange) => (SpanKind::Client, SpanEnd::of(layer, exchange)),
         };
         let ended = SystemTime::now();
         let parent: Context = Span::current().context();
@@ -42,11 +42,11 @@ impl Observer for Layers {
             .with_start_time(ended.checked_sub(took).unwrap_or(ended))
             .start_with_context(&self.0, &parent);
         match outcome {
-            Outcome::Passed => {}
-            Outcome::Answered(status) => {
+            SpanEnd::Passed => {}
+            SpanEnd::Answered(status) => {
                 span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
             }
-            Outcome::Failed(what) => {
+            SpanEnd::Failed(what) => {
                 // A word from a closed set: what a peer says goes nowhere.
                 span.set_attribute(KeyValue::new("error.type", what.clone()));
                 span.set_status(Status::error(what));
@@ -59,14 +59,14 @@ impl Observer for Layers {
 }
 
 /// How a layer ended.
-enum Outcome {
+enum SpanEnd {
     Passed,
     /// With this HTTP status.
     Answered(u16),
     Failed(String),
 }
 
-impl Outcome {
+impl SpanEnd {
     fn of(layer: Layer, exchange: &Exchange) -> Self {
         match layer {
             Layer::Ping => Self::of_reading(&exchange.ping),

@@ -26,7 +26,7 @@ const MAX_COUNT: u64 = (1 << 53) - 1;
 struct Object<T>(T);
 
 #[derive(Deserialize)]
-struct Health {
+struct HealthDocument {
     version: Option<String>,
     build: Option<String>,
     reports: Option<Vec<Object<Report>>>,
@@ -59,7 +59,7 @@ const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 /// Whether a report has expired is judged by the bridge's own clock where it says what time it is.
 #[must_use]
 pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
-    let Object(Health {
+    let Object(HealthDocument {
         version,
         build,
         reports,

@@ -30,7 +30,7 @@ pub const CERTIFICATE_WARNING: Duration = Duration::from_hours(21 * 24);
 
 /// What a condition is about to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Finding {
+struct Draft {
     type_: ConditionType,
     status: Truth,
     reason: &'static str,
@@ -67,7 +67,7 @@ pub fn conditions(
         now,
     } = *circumstances;
     let reason = verdict.reason;
-    let mut findings = vec![Finding {
+    let mut drafts = vec![Draft {
         type_: ConditionType::Ready,
         status: readiness(verdict.class),
         reason: reason.as_str(),
@@ -78,20 +78,20 @@ pub fn conditions(
         (ConditionType::AuthFailed, verdict.auth_failed),
         (ConditionType::ScimDisabled, verdict.scim_disabled),
     ] {
-        findings.push(Finding {
+        drafts.push(Draft {
             type_,
             status,
             reason: reason.as_str(),
             message: reason.message().to_owned(),
         });
     }
-    findings.extend(health.and_then(degraded));
-    findings.extend(certificate.and_then(|certificate| expiring(certificate, now)));
-    findings.extend(next_key.map(rehearsed));
-    findings.extend(progress(previous, verdict, now));
-    findings
+    drafts.extend(health.and_then(degraded));
+    drafts.extend(certificate.and_then(|certificate| expiring(certificate, now)));
+    drafts.extend(next_key.map(rehearsed));
+    drafts.extend(progress(previous, verdict, now));
+    drafts
         .into_iter()
-        .map(|finding| finding.into_condition(previous, generation, now))
+        .map(|draft| draft.into_condition(previous, generation, now))
         .collect()
 }
 
@@ -156,9 +156,9 @@ const fn may_be_on_its_way(reason: Reason) -> bool {
 
 /// `Reconciling` or `Stalled`, as kstatus wants them: neither while all is well, so that a routine check is no event
 /// for a pipeline.
-fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option<Finding> {
+fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option<Draft> {
     let reason = verdict.reason;
-    let reconciling = |reason: &'static str| Finding {
+    let reconciling = |reason: &'static str| Draft {
         type_: ConditionType::Reconciling,
         status: Truth::True,
         reason,
@@ -179,7 +179,7 @@ fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option
             Some(if in_grace {
                 reconciling("ProgressingWithRetry")
             } else {
-                Finding {
+                Draft {
                     type_: ConditionType::Stalled,
                     status: Truth::True,
                     reason: reason.as_str(),
@@ -190,14 +190,14 @@ fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option
     }
 }
 
-fn degraded(health: &HealthReport) -> Option<Finding> {
+fn degraded(health: &HealthReport) -> Option<Draft> {
     let unhealthy: Vec<&str> = health
         .components
         .iter()
         .filter(|(_, state)| *state != ComponentState::Healthy)
         .map(|(component, _)| Component::as_str(*component))
         .collect();
-    (!unhealthy.is_empty()).then(|| Finding {
+    (!unhealthy.is_empty()).then(|| Draft {
         type_: ConditionType::Degraded,
         status: Truth::True,
         reason: "ComponentUnhealthy",
@@ -208,8 +208,8 @@ fn degraded(health: &HealthReport) -> Option<Finding> {
     })
 }
 
-fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Finding> {
-    (certificate.not_after < now + CERTIFICATE_WARNING).then(|| Finding {
+fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Draft> {
+    (certificate.not_after < now + CERTIFICATE_WARNING).then(|| Draft {
         type_: ConditionType::CertificateExpiring,
         status: Truth::True,
         reason: "CertificateExpiring",
@@ -226,7 +226,7 @@ fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Finding> {
     })
 }
 
-fn rehearsed(trial: KeyTrial) -> Finding {
+fn rehearsed(trial: KeyTrial) -> Draft {
     let (status, reason, message) = match trial {
         KeyTrial::Accepted => (
             Truth::True,
@@ -255,7 +255,7 @@ fn rehearsed(trial: KeyTrial) -> Finding {
             "The next key could not be tried.".to_owned(),
         ),
     };
-    Finding {
+    Draft {
         type_: ConditionType::NextApiKeyValid,
         status,
         reason,
@@ -263,9 +263,9 @@ fn rehearsed(trial: KeyTrial) -> Finding {
     }
 }
 
-// === impl Finding ===
+// === impl Draft ===
 
-impl Finding {
+impl Draft {
     fn into_condition(self, previous: &[Condition], generation: i64, now: Timestamp) -> Condition {
         let Self {
             type_,
