@@ -3,32 +3,6 @@ What a CRD that exists already means for this release. Where Helm renders withou
 nothing is found, and nothing is refused.
 */}}
 
-{{/* Every field, enumerated value and version that a CRD knows, one a line. Takes the CRD. */}}
-{{- define "scim-bridge-operator.crdKnows" -}}
-{{- range .spec.versions }}
-{{ .name }}
-{{- include "scim-bridge-operator.schemaKnows" (dict "path" .name "schema" .schema.openAPIV3Schema) }}
-{{- end }}
-{{- end -}}
-
-{{- define "scim-bridge-operator.schemaKnows" -}}
-{{- $path := .path }}
-{{- range $value := .schema.enum }}
-{{ $path }}={{ $value }}
-{{- end }}
-{{- range $name, $property := .schema.properties }}
-{{ $path }}.{{ $name }}
-{{- include "scim-bridge-operator.schemaKnows" (dict "path" (printf "%s.%s" $path $name) "schema" $property) }}
-{{- end }}
-{{- range $part := list "items" "additionalProperties" }}
-{{- with get $.schema $part }}
-{{- if kindIs "map" . }}
-{{- include "scim-bridge-operator.schemaKnows" (dict "path" (printf "%s[]" $path) "schema" .) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- end -}}
-
 {{/* Refuses an existing CRD that this release must not touch. Takes the root context and the CRD of the chart. */}}
 {{- define "scim-bridge-operator.refuseCrd" -}}
 {{- $root := .root -}}
@@ -52,7 +26,7 @@ nothing is found, and nothing is refused.
 {{- end -}}
 {{- end -}}
 {{- if $strange -}}
-{{- fail (printf "CRD %s is somebody else's (%s): it was left alone, and has to go before this chart can be installed" $name $strange) -}}
+{{- fail (printf "another product owns CRD %s (%s). It was not changed. Remove it before installing this chart" $name $strange) -}}
 {{- end -}}
 {{- $annotations := $live.metadata.annotations | default dict -}}
 {{- $release := get $annotations "meta.helm.sh/release-name" -}}
@@ -66,19 +40,6 @@ nothing is found, and nothing is refused.
 {{- end -}}
 {{- $force := semverCompare ">=4.0.0-0" $root.Capabilities.HelmVersion.Version | ternary ", and add --force-conflicts to this command" "" -}}
 {{- fail (printf "CRD %s exists and belongs to %s: use it as it is with crds.install=false, or hand it to this release by `kubectl label crd %s app.kubernetes.io/managed-by=Helm --overwrite && kubectl annotate crd %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s --overwrite`%s" $name $owner $name $name $root.Release.Name $root.Release.Namespace $force) -}}
-{{- end -}}
-{{- if not $crds.allowDowngrade -}}
-{{- $ours := include "scim-bridge-operator.crdKnows" .crd | splitList "\n" -}}
-{{- $lost := list -}}
-{{- range include "scim-bridge-operator.crdKnows" $live | splitList "\n" -}}
-{{- if not (has . $ours) -}}
-{{- $lost = append $lost . -}}
-{{- end -}}
-{{- end -}}
-{{- with $lost -}}
-{{- $more := gt (len .) 5 | ternary (printf " and %d more" (sub (len .) 5)) "" -}}
-{{- fail (printf "CRD %s is newer than chart %s, which does not know %s%s: install a chart that does, keep the CRD with crds.install=false, or lose what is stored there with crds.allowDowngrade=true" $name $root.Chart.Version (slice . 0 (min 5 (len .)) | join ", ") $more) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

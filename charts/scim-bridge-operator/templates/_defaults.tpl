@@ -19,7 +19,6 @@
   "concurrency": 128,
   "crds": {
     "adopt": false,
-    "allowDowngrade": false,
     "annotations": {},
     "install": true,
     "keep": true,
