@@ -1,8 +1,7 @@
-//! A connection between two passes, as small as it can be kept.
+//! A connection between two reconciles, as small as it can be kept.
 //!
-//! Thousands of connections lie in memory, and each is looked at for some milliseconds in minutes. What decides whether
-//! it is due stands by itself. The rest is packed: as JSON, compressed with a dictionary of what nearly every connection
-//! says in the same words.
+//! Thousands of connections lie in memory, and each is used for some milliseconds every few minutes. What decides
+//! whether it is due stands by itself. The rest is JSON, compressed with a dictionary of the words of all verdicts.
 
 use std::{fmt, sync::LazyLock};
 
@@ -22,7 +21,7 @@ use crate::{
     },
 };
 
-/// A connection at rest.
+/// A connection in memory between two reconciles.
 #[derive(Clone, Debug)]
 pub(super) struct StoredObject {
     /// `metadata.uid`
@@ -31,13 +30,13 @@ pub(super) struct StoredObject {
     pub(super) resource_version: Option<Box<str>>,
     /// `metadata.generation`
     pub(super) generation: i64,
-    /// Whether it is not to be probed.
+    /// Whether it is suspended or being deleted.
     pub(super) is_dormant: bool,
     /// The request for a probe.
     pub(super) requested: Option<Box<str>>,
     /// What its status is about.
     pub(super) judged: Judged,
-    packed: Compressed,
+    compressed: Compressed,
 }
 
 /// What a status is about.
@@ -53,9 +52,9 @@ pub(super) struct Judged {
 
 #[derive(Clone)]
 enum Compressed {
-    /// Compressed, with the length that it had before.
+    /// With the length before compression.
     Small(u32, Box<[u8]>),
-    /// What would not come back as it was.
+    /// A connection that does not come back from its JSON as it was.
     Whole(Box<Connection>),
 }
 
@@ -73,7 +72,8 @@ struct Owned {
     status: ScimBridgeConnectionStatus,
 }
 
-/// What connections have in common: the words of every verdict, and last, where compression looks first, one that works.
+/// What connections have in common: the conditions of every verdict. Those of a connection that works come last, where
+/// compression looks first.
 static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let condition = |type_: ConditionType, status: &str, reason: Reason, action: &str| {
         let (message, reason, type_) = (reason.message(), reason.as_str(), type_.as_str());
@@ -94,20 +94,15 @@ static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
         condition(ConditionType::AuthFailed, "False", Reason::Connected, ""),
         condition(ConditionType::ScimDisabled, "False", Reason::Connected, ""),
     ];
-    let text = verdicts
+    verdicts
         .chain(components)
-        .chain([BEFORE_CONDITIONS.to_owned()])
         .chain(works)
-        .chain([AFTER_CONDITIONS.to_owned()]);
-    text.collect::<String>().into_bytes()
+        .collect::<String>()
+        .into_bytes()
 });
 
-const BEFORE_CONDITIONS: &str = r#"{"metadata":{"generation":1,"name":"","namespace":"","resourceVersion":"1","uid":""},"spec":{"url":"https://scim.example.com","apiKeySecretRef":{"name":"","key":"apiKey"},"identityProvider":"GoogleWorkspace","EntraID","JumpCloud","OneLogin","Okta","interval":"5m","timeout":"10s","failureThreshold":3,"suspend":false,"allowPlaintext":false,"tls":{"caRef":{"kind":"Secret","ConfigMap","name":"ca","key":"ca.crt"},"serverName":null},"nextApiKeySecretRef":null},"status":{"observedGeneration":1,"conditions":["#;
-
-const AFTER_CONDITIONS: &str = r#"],"scimEndpoint":"https://scim.example.com/scim","scimApi":"Enabled","bridge":{"version":"2.9.16","build":"209163","components":[{"name":"ConfirmationWatcher","state":"healthy"},{"name":"RedisCache","state":"healthy"},{"name":"SCIMServer","state":"healthy"},{"name":"StartProvisionWatcher","state":"healthy"}]},"certificate":{"notAfter":"2026-01-01T00:00:00Z","issuer":"Let's Encrypt"},"directory":{"users":1,"groups":1},"credential":{"uid":"","resourceVersion":"1"},"ca":{"uid":"","resourceVersion":"1"},"lastProbeTime":"2026-01-01T00:00:00Z","nextProbeTime":"2026-01-01T00:00:00Z","validUntil":"2026-01-01T00:00:00Z","consecutiveFailures":0,"binding":{"name":""}}}"#;
-
 impl StoredObject {
-    /// Lays a connection to rest.
+    /// Compresses a connection.
     pub(super) fn new(connection: &Connection) -> Self {
         let Connection {
             metadata,
@@ -121,30 +116,30 @@ impl StoredObject {
             is_dormant: connection.is_dormant(),
             requested: connection.requested().map(Into::into),
             judged: Judged::of(status),
-            packed: Compressed::new(connection),
+            compressed: Compressed::new(connection),
         }
     }
 
-    /// Whether what was read is a later version of it: neither an older one, nor this one again.
+    /// Whether `read` is a later version.
     pub(super) fn is_followed_by(&self, read: &Connection) -> bool {
         !self.is_newer_than(read) && !self.is_version(&read.metadata)
     }
 
-    /// Whether what was read is an older version.
+    /// Whether `read` is an older version.
     pub(super) fn is_newer_than(&self, read: &Connection) -> bool {
         let read = read.metadata.resource_version.as_deref().unwrap_or_default();
         is_older(read, self.resource_version.as_deref().unwrap_or_default())
     }
 
-    /// Whether what was read is this version.
+    /// Whether `read` is this version.
     pub(super) fn is_version(&self, read: &ObjectMeta) -> bool {
         let version = self.resource_version.as_deref();
         version.is_some() && version == read.resource_version.as_deref()
     }
 
-    /// The connection as it was.
+    /// Decompresses the connection.
     pub(super) fn load(&self) -> Connection {
-        self.packed.open()
+        self.compressed.open()
     }
 }
 
@@ -161,9 +156,9 @@ impl Judged {
 
 impl Compressed {
     fn new(connection: &Connection) -> Self {
-        pack(connection)
-            // A status may hold what anybody has written: times with fractions, for instance.
-            .filter(|(length, bytes)| unpack(*length, bytes).as_ref() == Some(connection))
+        compress(connection)
+            // Anybody may have written a status, for instance times with fractions.
+            .filter(|(length, bytes)| decompress(*length, bytes).as_ref() == Some(connection))
             .map_or_else(
                 || Self::Whole(Box::new(connection.clone())),
                 |(length, bytes)| Self::Small(length, bytes),
@@ -173,9 +168,9 @@ impl Compressed {
     fn open(&self) -> Connection {
         match self {
             Self::Whole(connection) => Connection::clone(connection),
-            Self::Small(length, bytes) => unpack(*length, bytes).unwrap_or_else(|| {
-                // It was unpacked once when it was packed.
-                tracing::error!("a connection in memory is damaged");
+            Self::Small(length, bytes) => decompress(*length, bytes).unwrap_or_else(|| {
+                // It was decompressed once when it was compressed.
+                tracing::error!("cannot decompress a connection in memory");
                 ObjectMeta::default().into()
             }),
         }
@@ -183,13 +178,13 @@ impl Compressed {
 }
 
 impl fmt::Debug for Compressed {
-    /// What is packed: how, tells nobody anything.
+    /// The connection: its compressed bytes mean nothing to a reader.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.open().fmt(f)
     }
 }
 
-fn pack(connection: &Connection) -> Option<(u32, Box<[u8]>)> {
+fn compress(connection: &Connection) -> Option<(u32, Box<[u8]>)> {
     let Connection {
         metadata,
         spec,
@@ -206,7 +201,7 @@ fn pack(connection: &Connection) -> Option<(u32, Box<[u8]>)> {
     Some((u32::try_from(json.len()).ok()?, out.get(..length)?.into()))
 }
 
-fn unpack(length: u32, bytes: &[u8]) -> Option<Connection> {
+fn decompress(length: u32, bytes: &[u8]) -> Option<Connection> {
     let json = decompress_with_dict(bytes, usize::try_from(length).ok()?, &DICTIONARY).ok()?;
     let Owned {
         metadata,
@@ -264,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn it_wakes_as_it_was() {
+    fn it_comes_back_as_it_was() {
         for connection in [
             connection("2026-11-28T02:00:00Z"),
             connection("2026-11-28T02:00:00.123456789Z"),
@@ -275,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_small_where_it_says_what_all_say() {
+    fn the_words_of_verdicts_take_no_room() {
         let connection = connection("2026-11-28T02:00:00Z");
         let Compressed::Small(length, bytes) = Compressed::new(&connection) else {
-            panic!("it does not come back as it was");
+            panic!("it does not come back from its JSON as it was");
         };
         let length = usize::try_from(length).unwrap();
-        assert!(bytes.len() * 4 < length, "{length} bytes become {}", bytes.len());
+        assert!(bytes.len() * 2 < length, "{length} bytes become {}", bytes.len());
     }
 }

@@ -87,7 +87,10 @@ async fn what_belongs_to_others_is_left_alone_in_one_line() {
     let mut unowned = own_crd();
     unowned["metadata"]["labels"] = json!({});
     for (crd, sentence) in [
-        (&foreign, "another product owns CRD scimbridgeconnections.scimbridge.dev (its scope is Cluster)"),
+        (
+            &foreign,
+            "another product owns CRD scimbridgeconnections.scimbridge.dev (its scope is Cluster)",
+        ),
         (
             &unowned,
             "exists and belongs to no Helm release: use it as it is with crds.install=false",
