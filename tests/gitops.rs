@@ -103,7 +103,6 @@ fn status_after(declared: IdentityProvider, passes: &[Evidence]) -> ScimBridgeCo
     };
     let target = Target {
         origin: Origin::parse("https://scim.example.com").unwrap(),
-        identity_provider: Some(declared),
         api_key: ApiKeySecretRef {
             name: "corp".to_owned(),
             key: "apiKey".to_owned(),

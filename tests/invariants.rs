@@ -178,14 +178,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn target(identity_provider: Option<IdentityProvider>, interval: u64, threshold: u8) -> Target {
+fn target(interval: u64, threshold: u8) -> Target {
     Target::parse(&ScimBridgeConnectionSpec {
         url: "https://scim.example.com".to_owned(),
         api_key_secret_ref: ApiKeySecretRef {
             name: "key".to_owned(),
             key: "apiKey".to_owned(),
         },
-        identity_provider,
+        identity_provider: None,
         interval: HumanDuration::from_secs(interval),
         timeout: HumanDuration::from_secs(10),
         failure_threshold: threshold,
@@ -290,7 +290,7 @@ proptest! {
         interval in 30_u64..86_400,
         threshold in 1_u8..=10,
     ) {
-        let target = target(declared, interval, threshold);
+        let target = target(interval, threshold);
         let mut status = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
         let mut now = Timestamp::from_second(START).unwrap();
         let (mut generation, mut key, mut failures) = (1, 1, 0);
@@ -366,7 +366,7 @@ proptest! {
     /// The same evidence twice is written once; then again after a heartbeat.
     #[test]
     fn what_is_no_news_is_not_written(evidence in evidence(), declared in identity_provider(), pause in 31_u64..299) {
-        let target = target(declared, 300, 3);
+        let target = target(300, 3);
         let fresh = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
         let start = Timestamp::from_second(START).unwrap();
         let pass = |now, failures_before| Observation {
@@ -397,7 +397,7 @@ proptest! {
         interval in 30_u64..600,
         threshold in 1_u8..4,
     ) {
-        let target = target(None, interval, threshold);
+        let target = target(interval, threshold);
         let mut status = ScimBridgeConnectionStatus { observed_generation: -1, ..Default::default() };
         let mut now = Timestamp::from_second(START).unwrap();
         let refusal = (
@@ -525,7 +525,7 @@ proptest! {
         layers in subsequence(Layer::ALL.to_vec(), 0..4),
         parsed in any::<bool>(),
     ) {
-        let target = parsed.then(|| target(declared, 300, 3));
+        let target = parsed.then(|| target(300, 3));
         let verdict = diagnose(declared, &evidence);
         let reached = Reached { addresses: Vec::new(), layers };
         let now = Timestamp::from_second(START).unwrap();
@@ -592,7 +592,7 @@ proptest! {
 #[test]
 #[allow(clippy::too_many_lines, reason = "one table")]
 fn a_refusal_is_remembered_apart_from_the_reason() {
-    let target = target(None, 300, 1);
+    let target = target(300, 1);
     let start = Timestamp::from_second(START).unwrap();
     let minutes = Duration::from_mins;
     let pass = |evidence, now| Observation {
@@ -729,7 +729,7 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
 /// A missing object is waited for, and then called missing, also where `Reconciling` has been True for long already.
 #[test]
 fn a_grace_ends_whatever_came_before() {
-    let target = target(None, 3600, 3);
+    let target = target(3600, 3);
     let mut status = ScimBridgeConnectionStatus {
         observed_generation: -1,
         ..Default::default()

@@ -107,7 +107,6 @@ impl KeyPolicy<'_> {
         // Destructured in full: of a new field has to be said whether it makes a difference to a probe.
         let Target {
             origin,
-            identity_provider: _,
             api_key: _,
             next_api_key: _,
             ca: _,

@@ -246,7 +246,7 @@ impl Families<'_> {
         )?;
         self.each(
             "ready_reason",
-            "The present reason of condition Ready",
+            "The reason of condition Ready",
             None,
             |row, out| match row.reason {
                 Some(reason) => out.gauge([("reason", reason.as_str())], 1),
@@ -279,17 +279,15 @@ impl Families<'_> {
             ("last_probe_timestamp", "When the last probe ended", |row| {
                 row.last_probe
             }),
-            ("next_probe_timestamp", "When the next probe is planned", |row| {
+            ("next_probe_timestamp", "When the next probe is due", |row| {
                 row.next_probe
             }),
-            (
-                "valid_until_timestamp",
-                "After this the verdict is stale",
-                |row| row.valid_until,
-            ),
+            ("valid_until_timestamp", "When the verdict becomes stale", |row| {
+                row.valid_until
+            }),
             (
                 "certificate_expiry_timestamp",
-                "When the first certificate of the bridge's chain ends",
+                "When the first certificate of the bridge's chain expires",
                 |row| row.certificate_expiry,
             ),
         ];
@@ -319,7 +317,7 @@ impl Families<'_> {
         )?;
         self.each(
             "consecutive_failures",
-            "Transient failures in a row",
+            "Consecutive transient failures",
             None,
             |row, out| out.optional(Some(i64::from(row.failures))),
         )?;
@@ -339,7 +337,7 @@ impl Families<'_> {
         let Self { encoder, connections } = self;
         let mut family = encoder.encode_descriptor(
             "unlocks",
-            "Probes that unlocked the bridge after a restart of it",
+            "Probes that unlocked the bridge after it had restarted",
             None,
             MetricType::Counter,
         )?;

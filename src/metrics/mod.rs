@@ -44,7 +44,6 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     probe_duration: Histogram,
     layer_duration: Family<LayerLabel, Histogram, Buckets>,
-    unlocks: Counter,
     failures: Counter,
     panics: Counter,
     events: Family<EventLabel, Counter>,
@@ -143,7 +142,7 @@ impl EncodeLabelValue for Label<Layer> {
 impl EncodeLabelValue for Label<Change> {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         match self.0 {
-            Change::Changed => "news",
+            Change::Changed => "changed",
             Change::Heartbeat => "heartbeat",
             Change::Unchanged => "unchanged",
         }
@@ -183,7 +182,6 @@ impl Default for Metrics {
             requests: Family::default(),
             probe_duration: Histogram::new(SECONDS),
             layer_duration: Family::new_with_constructor(Buckets),
-            unlocks: Counter::default(),
             failures: Counter::default(),
             panics: Counter::default(),
             events: Family::default(),
@@ -209,7 +207,6 @@ impl Metrics {
             requests,
             probe_duration,
             layer_duration,
-            unlocks,
             failures,
             panics,
             events,
@@ -226,55 +223,50 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix(PREFIX);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the operator", version);
-        registry.register("probes", "Probes by the reason that they came to", probes.clone());
+        registry.register("probes", "Probes by their reason", probes.clone());
         registry.register(
             "verdicts",
-            "Verdicts by whether they were worth a write",
+            "Verdicts: changed and heartbeat were written, unchanged was not",
             verdicts.clone(),
         );
         registry.register(
             "api_requests",
-            "Requests of passes to the API server, by how they ended",
+            "Requests to the API server by their outcome",
             requests.clone(),
         );
         registry.register_with_unit(
             "probe_duration",
-            "How long probes take",
+            "Duration of a probe",
             Unit::Seconds,
             probe_duration.clone(),
         );
         registry.register_with_unit(
             "probe_layer_duration",
-            "How long the layers of probes take",
+            "Duration of each layer of a probe",
             Unit::Seconds,
             layer_duration.clone(),
         );
         registry.register(
-            "bridge_unlocks",
-            "Bridges that a probe unlocked after a restart",
-            unlocks.clone(),
-        );
-        registry.register(
-            "pass_failures",
-            "Passes that failed because the API server did",
+            "reconcile_failures",
+            "Reconciles that failed because the API server refused or did not answer",
             failures.clone(),
         );
-        registry.register("pass_panics", "Passes that panicked", panics.clone());
-        registry.register("events", "Events by what became of them", events.clone());
-        registry.register("connections", "Connections that are known", known.clone());
-        registry.register("leader", "Whether this process leads", leader.clone());
+        registry.register("reconcile_panics", "Reconciles that panicked", panics.clone());
+        registry.register("events", "Events by their outcome", events.clone());
         registry.register(
-            "queue_depth",
-            "Connections that are due and wait for their turn",
-            queue.clone(),
+            "connections",
+            "Connections that the operator watches",
+            known.clone(),
         );
+        registry.register("leader", "Whether this process leads", leader.clone());
+        registry.register("queue_depth", "Connections that are due and wait", queue.clone());
         registry.register_with_unit(
             "queue_oldest",
-            "How long the connection that has waited longest has waited",
+            "How long the first connection in the queue has waited",
             Unit::Seconds,
             oldest.clone(),
         );
-        registry.register("passes_running", "Passes that are under way", running.clone());
+        registry.register("reconciles_running", "Reconciles that run now", running.clone());
     }
 
     /// A pass has judged a connection; `row` is what there is to show of it.
@@ -300,7 +292,6 @@ impl Metrics {
         let (namespace, name) = connection;
         self.connections.judged(namespace, name, row);
         if unlocked {
-            self.unlocks.inc();
             self.connections.unlocked(namespace, name);
         }
     }

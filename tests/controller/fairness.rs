@@ -74,7 +74,7 @@ async fn a_bridge_that_is_busy_with_another_key() {
     })
     .await;
     assert_eq!(
-        operator.count("pass_failures_total", "").await,
+        operator.count("reconcile_failures_total", "").await,
         0,
         "nothing has failed"
     );

@@ -92,7 +92,7 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
     let passes = operator.count("probes_total", "InvalidSpec").await;
     assert!(passes <= 4 * 19, "{passes} passes over 19 objects");
     assert_eq!(operator.count("connections", "").await, 20);
-    assert_eq!(operator.count("pass_failures_total", "").await, 0);
+    assert_eq!(operator.count("reconcile_failures_total", "").await, 0);
 
     // Put right, it is probed; a label on one that is not is no news.
     let repaired = patch(&bed, "number-for-interval", json!({"spec": {"interval": "2h"}})).await;
@@ -124,7 +124,7 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
     for (name, before) in unusable().zip(&versions) {
         assert_eq!(invalid(&bed, name).await, *before, "{name} was written to again");
     }
-    assert_eq!(operator.count("pass_failures_total", "").await, 0);
+    assert_eq!(operator.count("reconcile_failures_total", "").await, 0);
 }
 
 /// Creates an object that the typed client could not express.

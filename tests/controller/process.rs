@@ -62,12 +62,11 @@ async fn the_admin_server_tells_health_and_counts() {
     assert!(body.contains("# EOF"), "{body}");
     for (sample, value) in [
         ("probes_total{reason=\"Connected\",layer=\"none\"}", "1"),
-        ("verdicts_total{change=\"news\"}", "1"),
+        ("verdicts_total{change=\"changed\"}", "1"),
         ("connections", "1"),
         ("leader", "1"),
-        ("pass_failures_total", "0"),
-        ("pass_panics_total", "0"),
-        ("bridge_unlocks_total", "0"),
+        ("reconcile_failures_total", "0"),
+        ("reconcile_panics_total", "0"),
     ] {
         let line = format!("scim_bridge_operator_{sample} {value}");
         assert!(body.lines().any(|found| found == line), "{line} in:\n{body}");

@@ -108,7 +108,7 @@ async fn a_deleted_object_is_not_missed() {
     gate.open();
     bed.connect_well("marker", &bridge).await;
     bed.expect("marker", "True Connected").await;
-    assert_eq!(operator.count("pass_failures_total", "").await, 0);
+    assert_eq!(operator.count("reconcile_failures_total", "").await, 0);
     assert_eq!(operator.count("connections", "").await, 1);
 }
 
@@ -153,7 +153,7 @@ async fn a_label_that_changes_under_a_probe_neither_repeats_nor_loses_it() {
     assert_eq!(pings(&bridge), 1);
     bed.probe("corp").await;
     assert_eq!(pings(&bridge), 2);
-    assert_eq!(operator.count("pass_failures_total", "").await, 0);
+    assert_eq!(operator.count("reconcile_failures_total", "").await, 0);
 }
 
 /// A request that arrives while a probe is under way is about the time after it.

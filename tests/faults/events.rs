@@ -61,7 +61,11 @@ async fn no_verdict_waits_for_an_event() {
             7,
             "{fate:?}: nothing is probed again for the sake of an event"
         );
-        assert_eq!(operator.count("pass_failures_total", "").await, 0, "{fate:?}");
+        assert_eq!(
+            operator.count("reconcile_failures_total", "").await,
+            0,
+            "{fate:?}"
+        );
         assert_eq!(operator.count("events_total", "sent").await, 0, "{fate:?}");
         operator.ready(DEADLINE).await.unwrap();
         // Nor does the end.

@@ -149,7 +149,7 @@ async fn thousands_that_come_and_go_leave_nothing_behind() {
         .map(|left: &ScimBridgeConnection| line(left))
         .collect();
     assert_eq!(left, ["True Connected"], "a status made nobody again");
-    assert_eq!(operator.count("pass_panics_total", "").await, 0);
+    assert_eq!(operator.count("reconcile_panics_total", "").await, 0);
 }
 
 /// What nobody refers to passes through and is forgotten, however much it is, and however much metadata it has.

@@ -7,9 +7,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use url::{Host, Url};
 
-use crate::api::connection::{
-    ApiKeySecretRef, CaRef, IdentityProvider, MAX_URL_LENGTH, ScimBridgeConnectionSpec,
-};
+use crate::api::connection::{ApiKeySecretRef, CaRef, MAX_URL_LENGTH, ScimBridgeConnectionSpec};
 
 /// Hosts of 1Password's own, hosted provisioning. They serve SCIM below `/scim/v2` and nothing else.
 /// <https://support.1password.com/provisioning/>
@@ -24,8 +22,6 @@ const HOSTED: [&str; 3] = [
 pub struct Target {
     /// Where the bridge is.
     pub origin: Origin,
-    /// The identity provider that was declared.
-    pub identity_provider: Option<IdentityProvider>,
     /// The entry that holds the key.
     pub api_key: ApiKeySecretRef,
     /// The entry that holds the key to rehearse.
@@ -120,7 +116,7 @@ impl Target {
         let ScimBridgeConnectionSpec {
             url,
             api_key_secret_ref,
-            identity_provider,
+            identity_provider: _,
             interval,
             timeout,
             failure_threshold,
@@ -165,7 +161,6 @@ impl Target {
         }
         Ok(Self {
             origin,
-            identity_provider: *identity_provider,
             api_key: api_key_secret_ref.clone(),
             next_api_key: next_api_key_secret_ref.clone(),
             ca,

@@ -166,8 +166,8 @@ impl Soak<'_> {
             overdue,
             queue: read("queue_depth"),
             queue_oldest: read("queue_oldest_seconds"),
-            failures: read("pass_failures_total"),
-            panics: read("pass_panics_total"),
+            failures: read("reconcile_failures_total"),
+            panics: read("reconcile_panics_total"),
             connections: read("connections"),
         })
     }
