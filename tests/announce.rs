@@ -18,8 +18,8 @@ use scim_bridge_operator::{
         announce::{Announcement, EventAction, EventReason, announcements},
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
-            Member, Phase, Reading, TransportFailure,
+            Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyFault,
+            KeyTrial, Member, Phase, Reading, TransportFailure,
         },
         role::Role,
         status::{Observation, Versions, next_status, progressing},
@@ -279,7 +279,7 @@ fn verdicts() {
             "Warning SecretNotFound Resolve Credential",
         ),
         ("the end of a grace", vec![absent.clone()], absent, ""),
-        ("passing", vec![well()], away(), "Warning TimedOut Probe"),
+        ("transient", vec![well()], away(), "Warning TimedOut Probe"),
         ("a held refusal", vec![refused()], away(), ""),
         ("slow", vec![], Step::Announced(None), "Normal Progressing Probe"),
         (
@@ -491,7 +491,7 @@ fn step() -> impl Strategy<Value = Step> {
         rehearsed(KeyTrial::Accepted),
         rehearsed(KeyTrial::Refused),
         rehearsed(KeyTrial::Undecided),
-        rehearsed(KeyTrial::Unusable(Blocker::ApiKeyMalformed)),
+        rehearsed(KeyTrial::Unusable(Blocker::ApiKeyMalformed(KeyFault::Blank))),
         blocked(Blocker::SecretNotFound),
         blocked(Blocker::CaNotFound),
         blocked(Blocker::InvalidSpec(InvalidSpec::Path)),

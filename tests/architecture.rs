@@ -219,7 +219,7 @@ fn the_reader_sees_what_it_should() {
         r##"
 //! [`drive`](crate::process::drive)
 use crate::{api::{self, duration::HumanDuration}, clock, /* crate::process */ metrics::*};
-use super::{super::controller, target};
+use super::{super::{controller, api}, target};
 fn f<'a>(_: &'a str) -> &'a str {
     let _ = ('"', '\'', b'"', "crate::process \" crate::process", r#"crate::process " "#);
     crate::bridge::probe::<crate::args::Arguments>();
@@ -231,7 +231,6 @@ mod tests {
     pub(crate) mod deeper { use super::super::super::super::main; }
 }
 macro_rules! m { () => { $crate::api::x() } }
-use super::super::api;
 "##,
     );
     let expected = [

@@ -33,8 +33,9 @@ use scim_bridge_operator::{
     },
     domain::connection::{
         evidence::{
-            Answer, Blocker, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
-            HealthReport, Member, NameFault, Phase, Reading, Roots, TlsFault, TransportFailure as Failure,
+            Answer, Blocker, CaFault, ChainFault, Component, DateFault, Denial, DnsFault, Evidence, Exchange,
+            HealthReport, KeyFault, Member, NameFault, Phase, Reading, Roots, TlsFault,
+            TransportFailure as Failure,
         },
         status::{Observation, Versions, next_status},
         target::{InvalidSpec, Origin, Target},
@@ -235,7 +236,7 @@ fn rows() -> Vec<Row> {
     add(
         "api-key-malformed",
         OKTA,
-        &[blocked(Blocker::ApiKeyMalformed)],
+        &[blocked(Blocker::ApiKeyMalformed(KeyFault::Blank))],
         ACTION,
     );
     add(
@@ -257,7 +258,12 @@ fn rows() -> Vec<Row> {
         &[blocked(Blocker::InvalidSpec(InvalidSpec::Url))],
         ACTION,
     );
-    add("host-denied", OKTA, &[blocked(Blocker::HostDenied)], ACTION);
+    add(
+        "host-denied",
+        OKTA,
+        &[blocked(Blocker::HostDenied(Denial::Special))],
+        ACTION,
+    );
     add(
         "consent-missing",
         OKTA,

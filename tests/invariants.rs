@@ -30,8 +30,8 @@ use scim_bridge_operator::{
         connection::{
             conditions::{class_of, find, reason_of},
             evidence::{
-                Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
-                Member, Reading, TransportFailure,
+                Answer, Blocker, CaFault, Certificate, Component, Denial, Evidence, Exchange, HealthReport,
+                KeyFault, KeyTrial, Member, Reading, TransportFailure,
             },
             role::{PerRole, Role},
             status::{Change, Observation, Versions, next_status, progressing},
@@ -131,10 +131,10 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let mut blockers = CaFault::ALL.map(Blocker::CaInvalid).to_vec();
     blockers.extend([
         Blocker::InvalidSpec(InvalidSpec::Path),
-        Blocker::HostDenied,
+        Blocker::HostDenied(Denial::Special),
         Blocker::SecretNotFound,
         Blocker::SecretKeyMissing,
-        Blocker::ApiKeyMalformed,
+        Blocker::ApiKeyMalformed(KeyFault::Blank),
         Blocker::ConsentMissing,
         Blocker::ConsentMalformed,
         Blocker::CaNotFound,
@@ -661,7 +661,7 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
     let lost = answers(Answer::NotFound, Answer::NotFound);
     let off = answers(Answer::Document(HealthReport::default()), Answer::NotFound);
     let accepted = answers(Answer::Document(HealthReport::default()), Answer::Document(3));
-    let denied = Evidence::Blocked(Blocker::HostDenied);
+    let denied = Evidence::Blocked(Blocker::HostDenied(Denial::Special));
     for (what, previous, pass, expected) in [
         ("refused again", &before.status, of(&refused), renewed),
         ("sent to a proxy", &before.status, of(&unavailable), renewed),

@@ -23,8 +23,8 @@ use scim_bridge_operator::{
     bridge::wire::stages::{Layer, Observer as _, Stage},
     domain::connection::{
         evidence::{
-            Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Reading,
+            Answer, Blocker, Certificate, Component, Denial, Evidence, Exchange, HealthReport, KeyFault,
+            KeyTrial, Member, Reading,
         },
         status::{Change, Observation, Versions, next_status},
         target::Target,
@@ -176,8 +176,8 @@ fn a_connection_costs_so_many_series_and_no_more() {
     // Whatever happens to it: no series stays that is not of now.
     let blockers = [
         Blocker::SecretNotFound,
-        Blocker::HostDenied,
-        Blocker::ApiKeyMalformed,
+        Blocker::HostDenied(Denial::Special),
+        Blocker::ApiKeyMalformed(KeyFault::Blank),
     ];
     for blocker in blockers {
         metrics.read(

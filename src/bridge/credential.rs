@@ -115,9 +115,10 @@ impl KeyPolicy<'_> {
             timeout,
             failure_threshold: _,
         } = target;
-        if !target.origins().all(|origin| self.policy.allows(&origin)) {
-            return Err(Blocker::HostDenied);
-        }
+        target
+            .origins()
+            .try_for_each(|origin| self.policy.judge(&origin))
+            .map_err(Blocker::HostDenied)?;
         let key = self.api_key(target, secret)?;
         let trust = match ca {
             None => Trust::System,
@@ -146,7 +147,8 @@ impl KeyPolicy<'_> {
         } = secret;
         // Before the value is looked at: where the Secret does not consent, its shape is not told either.
         let consent = match consent {
-            None if self.require_consent || is_foreign => Err(Blocker::ConsentMissing),
+            None if is_foreign => Err(Blocker::ConsentForeign),
+            None if self.require_consent => Err(not_named(target.origin.scheme)),
             None => Ok(()),
             Some(hosts) => target
                 .origins()
@@ -169,7 +171,7 @@ impl KeyPolicy<'_> {
 /// them names the host either, the blocker says that there is such an entry: it may have meant the host.
 pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
     const CLEAR: &str = "http://";
-    let mut blocker = Blocker::ConsentMissing;
+    let mut blocker = not_named(origin.scheme);
     let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
     for entry in entries.filter(|entry| !entry.is_empty()) {
         let (scheme, host) = match entry.split_at_checked(CLEAR.len()) {
@@ -177,12 +179,27 @@ pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
             Some(_) | None => (Scheme::Https, entry),
         };
         match host.parse::<HostPattern>() {
-            Ok(pattern) if scheme == origin.scheme && pattern.matches(&origin.host) => return Ok(()),
-            Ok(_) => {}
-            Err(_) => blocker = Blocker::ConsentMalformed,
+            Ok(pattern) if pattern.matches(&origin.host) => {
+                if scheme == origin.scheme {
+                    return Ok(());
+                }
+                if origin.scheme == Scheme::Http {
+                    blocker = Blocker::ConsentForTls;
+                }
+            }
+            Err(_) if blocker != Blocker::ConsentForTls => blocker = Blocker::ConsentMalformed,
+            Ok(_) | Err(_) => {}
         }
     }
     Err(blocker)
+}
+
+/// The blocker where nothing names the host of an address with this scheme.
+const fn not_named(scheme: Scheme) -> Blocker {
+    match scheme {
+        Scheme::Https => Blocker::ConsentMissing,
+        Scheme::Http => Blocker::ConsentInClear,
+    }
 }
 
 /// Takes one entry out of a Secret and zeroes the others.
@@ -212,10 +229,15 @@ pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_en
     }
 }
 
-/// Takes one entry out of a `ConfigMap`. One blocker for a missing object and a missing entry: they ask for the same.
+/// Takes one entry out of a `ConfigMap`.
 #[must_use]
 pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> DataEntry {
     let version = object.as_ref().map(|object| object_version(&object.metadata));
+    let missing = if object.is_some() {
+        Blocker::CaEntryMissing
+    } else {
+        Blocker::CaNotFound
+    };
     let value = object.and_then(|object| {
         let ConfigMap {
             data, binary_data, ..
@@ -229,7 +251,7 @@ pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> DataEntry {
     });
     DataEntry {
         version,
-        value: value.ok_or(Blocker::CaNotFound),
+        value: value.ok_or(missing),
         consent: None,
         is_foreign: false,
     }

@@ -122,7 +122,7 @@ impl Connection {
         self.metadata.uid == other.metadata.uid
     }
 
-    /// The time until the next probe as the status has it, and the passing failures that it tells of.
+    /// The time until the next probe as the status has it, and the consecutive transient failures in it.
     pub(super) fn resume(&self, now: Timestamp) -> (Duration, u32) {
         let uid = self.metadata.uid.as_deref().unwrap_or_default();
         // As the pass that wrote the status has measured it.

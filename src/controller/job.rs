@@ -23,7 +23,7 @@ pub struct Job {
     pub must_reread: bool,
     /// Why.
     pub cause: Cause,
-    /// Passing failures in a row so far.
+    /// Consecutive transient failures so far.
     pub failures: u32,
     /// How long after its time it begins, where time is why.
     pub late: Duration,
@@ -42,7 +42,7 @@ pub enum Outcome {
     Judged {
         /// The connection as it is after the pass: with the new status and version, where it was written.
         connection: Arc<Connection>,
-        /// Passing failures in a row.
+        /// Consecutive transient failures.
         failures: u32,
         /// Time until the next probe.
         delay: Duration,

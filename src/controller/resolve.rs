@@ -138,7 +138,7 @@ async fn read_ca(
             let secret = get::<SecretData>(context, Call::ReadSecret, key, name, seen).await?;
             let secret = secret.map(|SecretData(secret)| secret);
             // One reason for a missing object and a missing entry: they ask for the same.
-            secret_entry(secret, entry, Blocker::CaNotFound, Blocker::CaNotFound)
+            secret_entry(secret, entry, Blocker::CaNotFound, Blocker::CaEntryMissing)
         }
         CaKind::ConfigMap => {
             let config_map = get::<ConfigMap>(context, Call::ReadConfigMap, key, name, seen).await?;

@@ -18,7 +18,7 @@ use scim_bridge_operator::{
     },
     clock::SystemClock,
     domain::connection::{
-        evidence::{Blocker, Evidence},
+        evidence::{Blocker, Evidence, KeyFault},
         target::Origin,
         verdict::diagnose,
     },
@@ -140,7 +140,10 @@ fn what_cannot_be_read() {
                 .unwrap_err()
                 .to_string(),
         ),
-        ("an blocker", debug(&Evidence::Blocked(Blocker::ApiKeyMalformed))),
+        (
+            "an blocker",
+            debug(&Evidence::Blocked(Blocker::ApiKeyMalformed(KeyFault::Blank))),
+        ),
     ] {
         outputs.add(what, shown, "");
     }

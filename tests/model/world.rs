@@ -23,7 +23,7 @@ use scim_bridge_operator::{
     },
     domain::{
         connection::{
-            evidence::{Blocker, CaFault, Evidence},
+            evidence::{Blocker, CaFault, Evidence, KeyFault},
             status::{Change, NextStatus, Observation, Versions, next_status, progressing, versions},
             target::{InvalidSpec, Target},
             verdict::PendingCause,
@@ -958,7 +958,7 @@ impl Running {
         let version = |named: Named| cluster.slot(named).map(|stored| stored.version.clone());
         let key = |named: Named| match cluster.slot(named) {
             None => Err(Blocker::SecretNotFound),
-            Some(stored) if stored.value == 0 => Err(Blocker::ApiKeyMalformed),
+            Some(stored) if stored.value == 0 => Err(Blocker::ApiKeyMalformed(KeyFault::Blank)),
             Some(stored) if !stored.consents => Err(Blocker::ConsentMissing),
             Some(stored) => Ok(stored.value),
         };

@@ -12,8 +12,8 @@ use scim_bridge_operator::{
         connection::{
             conditions::{class_of, find, reason_of},
             evidence::{
-                Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial,
-                Member, Reading, TransportFailure,
+                Answer, Blocker, CaFault, Certificate, Component, Denial, Evidence, Exchange, HealthReport,
+                KeyFault, KeyTrial, Member, Reading, TransportFailure,
             },
             status::{Change, NextStatus, Observation, Versions, next_status, progressing},
             target::InvalidSpec,
@@ -86,10 +86,10 @@ impl Choices<'_> {
         let fault = self.one(&CaFault::ALL);
         self.one(&[
             Blocker::InvalidSpec(InvalidSpec::Form),
-            Blocker::HostDenied,
+            Blocker::HostDenied(Denial::Special),
             Blocker::SecretNotFound,
             Blocker::SecretKeyMissing,
-            Blocker::ApiKeyMalformed,
+            Blocker::ApiKeyMalformed(KeyFault::Blank),
             Blocker::ConsentMissing,
             Blocker::ConsentMalformed,
             Blocker::CaNotFound,
