@@ -773,7 +773,7 @@ impl TransportFailure {
             },
             Self::AddressDenied(denial) => denial.description(),
             Self::Http(fault) => match fault {
-                HttpFault::Other | HttpFault::InClear => "the peer does not speak HTTP",
+                HttpFault::Other | HttpFault::InClear => "the answer is not valid HTTP",
                 HttpFault::Head => "the head of the answer is too large",
                 HttpFault::TlsPort => "the port speaks TLS, and the request came in plain HTTP",
             },
@@ -850,7 +850,7 @@ impl TransportFailure {
             Self::AddressDenied(denial) => Some(denial.action()),
             Self::Http(fault) => match fault {
                 HttpFault::Other => {
-                    Some("Correct the host or port in spec.url: another service answers there.")
+                    Some("Correct the host or port in spec.url, if another service answers there.")
                 }
                 HttpFault::InClear => {
                     Some("Correct the port in spec.url. If that port speaks TLS, write https:// in spec.url.")

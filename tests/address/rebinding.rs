@@ -201,7 +201,7 @@ async fn whatever_a_server_says() {
             // As kubernetes.default.svc is one.
             "the API server",
             Reply::Addresses(vec![API_SERVER]),
-            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
+            "HostDenied (GET /ping: the address is the Kubernetes API server's)",
         ),
         (
             "a denied one among sixty-one",

@@ -577,7 +577,7 @@ async fn redirects_are_not_followed() {
 async fn answers_that_are_not_http() {
     const TLS_PORT: &str =
         "ProtocolError (GET /ping: the port speaks TLS, and the request came in plain HTTP)";
-    const NO_HTTP: &str = "ProtocolError (GET /ping: the peer does not speak HTTP)";
+    const NO_HTTP: &str = "ProtocolError (GET /ping: the answer is not valid HTTP)";
     let list = r#"{"totalResults":3,"Resources":[]}"#;
     let mut differences = Differences::default();
     for (bytes, expected) in [

@@ -258,7 +258,7 @@ async fn what_a_proxy_refuses_is_its_own() {
         (
             "SSH-2.0-OpenSSH\r\n\r\n",
             TUNNEL,
-            "ProtocolError (GET /ping: the peer does not speak HTTP)",
+            "ProtocolError (GET /ping: the answer is not valid HTTP)",
         ),
         ("", TUNNEL, "ConnectFailed (GET /ping)"),
     ] {

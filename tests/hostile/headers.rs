@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::peer::{Act, JSON, LIST, Row, raw, response};
 
-const BROKEN: &str = "ProtocolError (GET /ping: the head of the answer is too large)";
+const BROKEN: &str = "ProtocolError (GET /ping)";
 const OK_LIST: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/scim+json";
 
 fn ping(name: &'static str, bytes: impl Into<Vec<u8>>, expected: &'static str) -> Row {
@@ -138,13 +138,13 @@ pub(crate) fn rows() -> Vec<Row> {
                 &format!("{OK_LIST}\r\nContent-Length: 4\r\nContent-Length: {}", LIST.len()),
                 LIST,
             )),
-            "ProtocolError (GET /scim/Users: the head of the answer is too large)",
+            "ProtocolError (GET /scim/Users)",
         ),
         Row::answer(
             "a negative length",
             "/scim",
             Act::Say(raw(&format!("{OK_LIST}\r\nContent-Length: -1"), LIST)),
-            "ProtocolError (GET /scim/Users: the head of the answer is too large)",
+            "ProtocolError (GET /scim/Users)",
         ),
         Row::answer(
             "a length with a sign",
@@ -153,7 +153,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 &format!("{OK_LIST}\r\nContent-Length: +{}", LIST.len()),
                 LIST,
             )),
-            "ProtocolError (GET /scim/Users: the head of the answer is too large)",
+            "ProtocolError (GET /scim/Users)",
         ),
         Row::answer(
             "a length beyond all numbers",
@@ -162,7 +162,7 @@ pub(crate) fn rows() -> Vec<Row> {
                 &format!("{OK_LIST}\r\nContent-Length: 99999999999999999999"),
                 LIST,
             )),
-            "ProtocolError (GET /scim/Users: the head of the answer is too large)",
+            "ProtocolError (GET /scim/Users)",
         ),
     ]
 }
