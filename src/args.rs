@@ -158,7 +158,7 @@ pub struct PluginCheckArguments {
         .conflicts_with("url")
 )]
 #[command(
-    after_help = "Exit codes: 0 connected, 1 wrong usage or a failure of this program, 2 somebody has to act, 3 a transient failure."
+    after_help = "Exit codes: 0 connected; 1 wrong usage or a failure of this program; 2 somebody has to act; 3 a transient failure."
 )]
 pub struct CheckArguments {
     /// Address of the bridge: `https://HOST` or `https://HOST:PORT`.
@@ -638,6 +638,47 @@ mod tests {
                 "{flag} {line:?}"
             );
         }
+    }
+
+    /// The help of `check` is read once: short sentences, and no words that make a reader stop.
+    #[test]
+    fn help_is_plain() {
+        const BANNED: [&str; 7] = [
+            "whoever",
+            "whatever",
+            "whichever",
+            "what is ",
+            "tells",
+            "it may pass",
+            "anew",
+        ];
+        let plugin = PluginArguments::command();
+        let program = Arguments::command();
+        let mut faults = Vec::new();
+        for command in [&plugin, &program].map(|command| command.find_subcommand("check").unwrap()) {
+            let texts = command
+                .get_arguments()
+                .filter_map(Arg::get_help)
+                .chain(command.get_about())
+                .chain(command.get_after_help());
+            for text in texts.map(ToString::to_string) {
+                let long = text
+                    .split_inclusive(['.', ';'])
+                    .fold(vec![String::new()], |mut all, part| {
+                        if part.starts_with(' ') {
+                            all.push(String::new());
+                        }
+                        all.last_mut().unwrap().push_str(part);
+                        all
+                    });
+                let is_long = |sentence: &String| sentence.split_whitespace().count() > 20;
+                let is_banned = BANNED.iter().any(|words| text.to_lowercase().contains(words));
+                if is_banned || long.iter().any(is_long) {
+                    faults.push(text);
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
 
     /// What `--url` cannot use is not ignored.

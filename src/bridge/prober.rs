@@ -392,11 +392,12 @@ impl Conversation<'_> {
         let mut response = race(self.deadline, request, is_of_the_address)
             .await
             .map_err(|error| refused_without_certificate(classify(&error, by_plain_proxy), key))
-            .map_err(|failure| match failure {
-                TransportFailure::Http(HttpFault::Other) if origin.scheme == Scheme::Http => {
+            .map_err(|failure| {
+                if failure == TransportFailure::Http(HttpFault::Other) && origin.scheme == Scheme::Http {
                     TransportFailure::Http(HttpFault::InClear)
+                } else {
+                    failure
                 }
-                failure => failure,
             })?;
         self.note(&response);
         let status = response.status();

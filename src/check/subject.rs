@@ -203,12 +203,14 @@ async fn from_manifest(
 /// What keeps the rest of a connection from being read: the kubeconfig, where there is one, or else that there is none.
 fn no_cluster(error: ProcessError, chosen: &Cluster) -> CheckError {
     let is_chosen = chosen.kubeconfig.is_some() || chosen.context.is_some();
-    match error {
-        ProcessError::NoCluster(why) if is_chosen || why != cluster::NO_KUBECONFIG => {
+    if let ProcessError::NoCluster(why) = error {
+        if is_chosen || why != cluster::NO_KUBECONFIG {
             CheckError::Kubeconfig(why)
+        } else {
+            CheckError::Missing
         }
-        ProcessError::NoCluster(_) => CheckError::Missing,
-        error => error.into(),
+    } else {
+        error.into()
     }
 }
 
