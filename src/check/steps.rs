@@ -116,7 +116,10 @@ pub fn passed(
     now: Timestamp,
 ) -> Footprint {
     let (mark, note) = match step {
-        Step::Settings => (Mark::Passed, "specification and key can be used".to_owned()),
+        Step::Settings => (
+            Mark::Passed,
+            "the specification and the key are usable".to_owned(),
+        ),
         Step::Name => match target.map(|target| &target.origin.host) {
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => (Mark::Skipped, "an address was given".to_owned()),
             Some(Host::Domain(_)) | None => named(reached, exchange),
@@ -170,7 +173,7 @@ fn named(reached: &Reached, exchange: &Exchange) -> (Mark, String) {
 
 fn secured(target: Option<&Target>, exchange: &Exchange, now: Timestamp) -> (Mark, String) {
     if target.is_some_and(|target| target.origin.scheme == Scheme::Http) {
-        return (Mark::Warned, "none: the key travels in the clear".to_owned());
+        return (Mark::Warned, "no TLS: the key travels in the clear".to_owned());
     }
     let Some(certificate) = &exchange.certificate else {
         return (

@@ -684,7 +684,7 @@ impl KeyFault {
             Self::Empty => "it is empty",
             Self::TooLong => "it is longer than 8 KiB",
             Self::Blank => "it has a blank or a line break",
-            Self::Character => "it has a character that no bearer token has",
+            Self::Character => "it has a character that no bearer token can have",
         }
     }
 }
@@ -988,8 +988,8 @@ impl CaFault {
             Self::Empty => "it holds no certificate",
             Self::TooMuch => "it holds more than 256 KiB or 64 certificates",
             Self::Binary => "it is no text: DER, PKCS #12, a Java key store or UTF-16",
-            Self::Encoded => "its PEM text is encoded in base64 once more",
-            Self::Frame => "a BEGIN or END line is missing, or not written as it should be",
+            Self::Encoded => "its PEM text is encoded in base64 a second time",
+            Self::Frame => "a BEGIN or END line is missing or malformed",
             Self::Base64 => "a block is no valid base64",
             Self::NotACertificate => "a block is no X.509 certificate, or only a part of one",
             Self::PrivateKey => "it holds a private key",
