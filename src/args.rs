@@ -151,12 +151,14 @@ pub struct PluginCheckArguments {
 /// Flags of `check`.
 #[derive(Clone, Debug, Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
-#[command(
-    group = clap::ArgGroup::new("elsewhere")
-        .args(["secret_files", "namespace", "kubeconfig", "context"])
-        .multiple(true)
-        .conflicts_with("url")
-)]
+#[command(mut_args(|argument| {
+    // With an address, nothing is read from elsewhere.
+    if matches!(argument.get_id().as_str(), "secret_files" | "namespace" | "kubeconfig" | "context") {
+        argument.conflicts_with("url")
+    } else {
+        argument
+    }
+}))]
 #[command(
     after_help = "Exit codes: 0 connected; 1 wrong usage or a failure of this program; 2 somebody has to act; 3 a transient failure."
 )]
@@ -696,8 +698,9 @@ mod tests {
             ];
             let said = refused(&line);
             assert!(
-                said.contains("cannot be used with")
-                    && said.contains(": --url reads no manifest and no cluster"),
+                said.starts_with(&format!(
+                    "the argument '--url <URL>' cannot be used with '{flag} <"
+                )) && said.ends_with("': --url reads no manifest and no cluster"),
                 "{flag}: {said}"
             );
         }

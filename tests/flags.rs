@@ -519,6 +519,11 @@ fn flags_together() {
             1,
             "unknown flag --allowed-hosts, did you mean --allowed-host?",
         ),
+        (
+            "check --url https://127.0.0.1:1 --api-key-env KEY --kubeconfig x",
+            1,
+            "the argument '--url <URL>' cannot be used with '--kubeconfig <KUBECONFIG>': --url reads no manifest and no cluster",
+        ),
         ("run surplus", 1, "one value too many"),
         (
             "check --url https://127.0.0.1:1 --api-key-file /no/such/key",

@@ -237,8 +237,10 @@ pub fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
     let is_set = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| std::env::var_os(name).is_some());
-    if let Some(fault) = fault_of_roots(added, found.errors.len(), is_set) {
-        tracing::error!("{fault}");
+    match fault_of_roots(added, found.errors.len(), is_set) {
+        Some(fault) if added == 0 => tracing::error!("{fault}"),
+        Some(fault) => tracing::warn!("{fault}"),
+        None => {}
     }
     tracing::info!(added, ignored, errors = found.errors.len(), "trusted roots");
     roots
@@ -248,16 +250,16 @@ pub fn system_roots() -> RootCertStore {
 const fn fault_of_roots(added: usize, errors: usize, is_set: [bool; 2]) -> Option<&'static str> {
     match (added, errors, is_set) {
         (0, _, [true, _]) => Some(
-            "the operator has no roots: SSL_CERT_FILE names no file with certificates that it can read. Only connections with spec.tls.caRef can be verified",
+            "no trusted roots: SSL_CERT_FILE names no readable file with certificates. Only connections with spec.tls.caRef can be verified",
         ),
         (0, _, [false, true]) => Some(
-            "the operator has no roots: SSL_CERT_DIR names no directory with certificates that it can read. Only connections with spec.tls.caRef can be verified",
+            "no trusted roots: SSL_CERT_DIR names no readable directory with certificates. Only connections with spec.tls.caRef can be verified",
         ),
         (0, _, [false, false]) => Some(
-            "the operator has no roots: the system has none. Only connections with spec.tls.caRef can be verified",
+            "no trusted roots: the system has none. Only connections with spec.tls.caRef can be verified",
         ),
         (_, 1.., [true, _] | [_, true]) => {
-            Some("the operator could not read a part of the roots that SSL_CERT_FILE and SSL_CERT_DIR name")
+            Some("a part of the roots that SSL_CERT_FILE and SSL_CERT_DIR name is not readable")
         }
         (_, _, _) => None,
     }
