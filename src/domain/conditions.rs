@@ -236,7 +236,7 @@ fn rehearsed(trial: KeyTrial) -> Finding {
         KeyTrial::Refused => (
             Truth::False,
             "KeyRefused",
-            "The bridge refuses the next key.".to_owned(),
+            "The bridge, or a gateway that answers like it, refuses the next key.".to_owned(),
         ),
         KeyTrial::Unusable(obstacle) => {
             let detail = obstacle.detail().map(|detail| format!(" ({detail})"));
