@@ -69,7 +69,6 @@ fn a_refusal_that_was_never_written() {
 
 /// A refused key rests while verdicts about other things come and go.
 #[test]
-#[allow(clippy::too_many_lines, reason = "a table is as long as it is")]
 fn a_refused_key_rests() {
     let hour_forward: &[Step] = &[Step::SetClock(3600)];
     let trusts: &[Step] = &[Step::Store(Named::Ca, 1), Step::Edit(Edit::Ca(true))];
