@@ -7,8 +7,11 @@ use std::{hint::black_box, time::Duration};
 use criterion::{Criterion, criterion_group, criterion_main};
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
-    api::connection::{
-        ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus,
+    api::{
+        connection::{
+            ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus,
+        },
+        role::PerRole,
     },
     domain::{
         connection::{
@@ -16,7 +19,6 @@ use scim_bridge_operator::{
                 Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading,
                 TransportFailure,
             },
-            role::PerRole,
             status::{Observation, Versions, next_status},
             target::Target,
             verdict::diagnose,

@@ -12,6 +12,7 @@ use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed
 use scim_bridge_operator::{
     api::{
         connection::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
+        role::Role,
         vocabulary::{Class, ConditionType, EventType, Reason},
     },
     domain::connection::{
@@ -21,7 +22,6 @@ use scim_bridge_operator::{
             Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyFault,
             KeyTrial, Member, Phase, Reading, TransportFailure,
         },
-        role::Role,
         status::{Observation, Versions, next_status, progressing},
         target::InvalidSpec,
         verdict::PendingCause,

@@ -22,9 +22,9 @@ use scim_bridge_operator::{
             ScimBridgeConnectionStatus,
         },
         duration::HumanDuration,
-        vocabulary::{Class, ConditionType, Truth},
+        role::{PerRole, Role},
+        vocabulary::{Class, ConditionType, Layer, Truth},
     },
-    bridge::wire::stages::Layer,
     check::steps::{self as way, Mark, Reached, walk},
     domain::{
         connection::{
@@ -33,7 +33,6 @@ use scim_bridge_operator::{
                 Answer, Blocker, CaFault, Certificate, Component, Denial, Evidence, Exchange, HealthReport,
                 KeyFault, KeyTrial, Member, Reading, TransportFailure,
             },
-            role::{PerRole, Role},
             status::{Change, Observation, Versions, next_status, progressing},
             target::{InvalidSpec, Target},
             verdict::diagnose,

@@ -20,6 +20,7 @@ use scim_bridge_operator::{
         REQUESTED_AT_ANNOTATION,
         connection::{ApiKeySecretRef, ObjectVersion, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
         duration::HumanDuration,
+        role::Role,
     },
     controller::{
         connection::{Connection, Key, Reference, ReferenceKind},
@@ -27,7 +28,6 @@ use scim_bridge_operator::{
         registry::Registry,
     },
     domain::{
-        connection::role::Role,
         schedule::{Cause, Due},
         watched::Seen,
     },

@@ -6,6 +6,7 @@
 pub mod connection;
 pub mod duration;
 pub mod kinds;
+pub mod role;
 pub mod schema;
 pub mod vocabulary;
 

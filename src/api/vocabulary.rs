@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use super::role::Role;
+
 /// Types of `status.conditions`.
 ///
 /// `Ready`, `Connected`, `AuthFailed` and `ScimDisabled` are always present. The others are present only while they
@@ -134,8 +136,86 @@ impl EventType {
     }
 }
 
+/// Where a probe is, or where it ended: from the outside to the inside. In logs, metrics and traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// The specification, and the objects that it refers to.
+    Settings,
+    /// The look-up of the host's name.
+    Name,
+    /// The TCP connection, and the address policy.
+    Address,
+    /// The administrator's proxy.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+    /// `GET /ping`
+    Ping,
+    /// `GET /health`
+    Health,
+    /// `GET /scim/Users`
+    Users,
+    /// `GET /scim/Groups`
+    Groups,
+    /// The requests with the next key.
+    NextKey,
+}
+
+impl Layer {
+    /// Every layer, in order.
+    pub const ALL: [Self; 10] = [
+        Self::Settings,
+        Self::Name,
+        Self::Address,
+        Self::Proxy,
+        Self::Tls,
+        Self::Ping,
+        Self::Health,
+        Self::Users,
+        Self::Groups,
+        Self::NextKey,
+    ];
+
+    /// Its name in logs, metrics and traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Name => "name",
+            Self::Address => "address",
+            Self::Proxy => "proxy",
+            Self::Tls => "tls",
+            Self::Ping => "ping",
+            Self::Health => "health",
+            Self::Users => "users",
+            Self::Groups => "groups",
+            Self::NextKey => "next_key",
+        }
+    }
+
+    /// The name of the layer at which a probe ended; `none` where it went all the way.
+    #[must_use]
+    pub fn name(layer: Option<Self>) -> &'static str {
+        layer.map_or("none", Self::as_str)
+    }
+}
+
+macro_rules! optional {
+    ($kind:ident) => {
+        None
+    };
+    ($kind:ident $variant:ident) => {
+        Some($kind::$variant)
+    };
+}
+
+// One row for each reason: its class, where it is decided (`at`; without it, where the failure was met), the referenced
+// object that it is about, the message, and the next action.
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])+ $name:ident: $class:ident, $message:literal, $action:literal;)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident: $class:ident $(, at $layer:ident)? $(, about $role:ident)?, $message:literal, $action:literal;
+    )+) => {
         /// Why `Ready` is as it is: the STATUS column of `kubectl get scimbridgeconnections`.
         ///
         /// One reason for each cause that a reader would act on differently.
@@ -160,6 +240,18 @@ macro_rules! reasons {
                 match self { $(Self::$name => Class::$class,)+ }
             }
 
+            /// The layer at which it is decided. `None` where that is the layer at which the failure was met.
+            #[must_use]
+            pub const fn layer(self) -> Option<Layer> {
+                match self { $(Self::$name => optional!(Layer $($layer)?),)+ }
+            }
+
+            /// The referenced object that has to be changed, or looked at.
+            #[must_use]
+            pub const fn about(self) -> Option<Role> {
+                match self { $(Self::$name => optional!(Role $($role)?),)+ }
+            }
+
             /// What is wrong (or right), in one sentence.
             #[must_use]
             pub const fn message(self) -> &'static str {
@@ -177,7 +269,7 @@ macro_rules! reasons {
 
 reasons! {
     /// SCIM is answered although Google Workspace is declared: the bridge has lost (or never had) its Google files.
-    IdentityProviderMismatch: Action,
+    IdentityProviderMismatch: Action, at Users,
         "The bridge's SCIM API is on, but spec.identityProvider is GoogleWorkspace. A bridge for Google Workspace has it off.",
         "Load the Google Workspace credentials and settings into the bridge, or change spec.identityProvider.";
     /// The SCIM API answered the key with a list of users.
@@ -185,52 +277,52 @@ reasons! {
         "The bridge accepts the key and its SCIM API answers.",
         "";
     /// The bridge refused the key.
-    AuthFailed: Action,
+    AuthFailed: Action, at Health, about Credential,
         "The bridge, or a gateway that answers like it, refuses the API key.",
         "Put the bridge's current bearer token into the Secret. If it is already current, the bridge was started with a scimsession file from a different setup.";
     /// The SCIM API is off: the bridge pulls from Google Workspace. With `GoogleWorkspace` declared and the key accepted
     /// this is as declared: the class is ok, and `Ready` is True.
-    ScimDisabled: Action,
+    ScimDisabled: Action, at Users,
         "The bridge works, and its SCIM API is off.",
         "If you use Google Workspace, set spec.identityProvider to GoogleWorkspace. If not, check that the ingress forwards /scim, or remove the Google Workspace files from the bridge.";
     /// Neither a bridge's health report nor its SCIM API is at this address.
-    PathNotFound: Action,
+    PathNotFound: Action, at Users,
         "Something answers at this address, but neither /health nor /scim/Users is there.",
         "Set spec.url to the bridge's own address, without a path, and check that the ingress forwards every path.";
     /// Provisioning is switched off in the 1Password account.
-    ProvisioningOff: Action,
+    ProvisioningOff: Action, at Users,
         "The bridge cannot provision: its SCIM API fails and its ConfirmationWatcher is not healthy.",
         "Turn on provisioning in the 1Password account: Integrations, Directory.";
     /// The Secret is not there.
-    SecretNotFound: Action,
+    SecretNotFound: Action, at Settings, about Credential,
         "The Secret that spec.apiKeySecretRef names does not exist in this namespace.",
         "Create the Secret, or correct spec.apiKeySecretRef.name.";
     /// The Secret has no such key.
-    SecretKeyMissing: Action,
+    SecretKeyMissing: Action, at Settings, about Credential,
         "The Secret has no entry under the key that spec.apiKeySecretRef names.",
         "Add the entry to the Secret, or correct spec.apiKeySecretRef.key.";
     /// The entry is no API key.
-    ApiKeyMalformed: Action,
+    ApiKeyMalformed: Action, at Settings, about Credential,
         "The Secret's entry cannot be an API key.",
         "Store the token alone, without quotes or line break, and encode it in base64 once only.";
     /// The CA object or its entry is not there.
-    CaNotFound: Action,
+    CaNotFound: Action, at Settings, about Ca,
         "The object or entry that spec.tls.caRef names does not exist in this namespace.",
         "Create it, or correct spec.tls.caRef.";
     /// The operator cannot use the entry of the CA object; the detail says why.
-    CaInvalid: Action,
+    CaInvalid: Action, at Settings, about Ca,
         "The operator cannot use the entry that spec.tls.caRef names.",
         "Store the CA's certificate in PEM form under that key.";
     /// The specification passed the API server but cannot be used.
-    InvalidSpec: Action,
+    InvalidSpec: Action, at Settings,
         "The operator cannot use this specification.",
         "Compare the specification with the field reference in the README, then apply it again.";
     /// The operator may not talk to this host.
-    HostDenied: Action,
+    HostDenied: Action, at Address,
         "The operator's address policy does not allow this host.",
         "Correct spec.url, or ask the operator's administrator to allow the host.";
     /// The Secret does not allow its key to go to this host.
-    ConsentMissing: Action,
+    ConsentMissing: Action, at Settings, about Credential,
         "The Secret does not allow its key to be sent to this host.",
         "Name the host in the Secret's annotation scimbridge.dev/allowed-hosts.";
     /// The chain of certificates is not accepted; the detail says why.
@@ -282,7 +374,7 @@ reasons! {
         "A proxy, login or firewall before the bridge refuses the request. This says nothing about the API key.",
         "Let the operator's requests pass, without a login for browsers, or use an address that reaches the bridge directly.";
     /// Something else than a bridge is there.
-    NotABridge: Action,
+    NotABridge: Action, at Ping,
         "This address is not a SCIM bridge: /ping did not answer \"pong\". The API key was not sent.",
         "Correct spec.url, or the ingress that serves it.";
     /// The answer is not what SCIM asks for.

@@ -27,7 +27,10 @@ use self::{
     words::Words,
 };
 use crate::{
-    api::{connection::ScimBridgeConnectionStatus, vocabulary::Class},
+    api::{
+        connection::ScimBridgeConnectionStatus,
+        vocabulary::{Class, Layer},
+    },
     args::{Addresses, CheckArguments, OutputFormat, Show},
     bridge::{
         HttpProber, Prober as _,
@@ -35,7 +38,7 @@ use crate::{
         wire::{
             address::AddressPolicy,
             proxy::BridgeProxy,
-            stages::{Layer, Observer, Stage},
+            stages::{Observer, Stage},
             trust::system_roots,
         },
     },

@@ -10,11 +10,10 @@ use url::Host;
 use crate::{
     api::{
         connection::ComponentState,
-        vocabulary::{Class, Reason},
+        vocabulary::{Class, Layer},
     },
-    bridge::wire::stages::Layer,
     domain::connection::{
-        evidence::{Answer, Component, Denial, Evidence, Exchange, Member, Place, Reading, TransportFailure},
+        evidence::{Answer, Component, Denial, Evidence, Exchange, Member, Reading, TransportFailure},
         target::{Scheme, Target},
         verdict::{Detail, Request, Verdict},
     },
@@ -229,61 +228,16 @@ fn why(verdict: &Verdict) -> String {
 /// The step at which a probe with this verdict ended; `None` where it went all the way.
 #[must_use]
 pub fn end_of(verdict: &Verdict) -> Option<Step> {
-    let at = match verdict.detail {
-        Some(Detail::Answered(request, _) | Detail::Unusable(request, _) | Detail::Failed(request, _)) => {
-            Some(Step::of(request))
-        }
-        Some(Detail::KeyUnproven) => Some(Step::Key),
-        Some(
-            Detail::Spec(_)
-            | Detail::Denied(_)
-            | Detail::Key(_)
-            | Detail::Consent(_)
-            | Detail::CaEntry
-            | Detail::Ca(_)
-            | Detail::AsDeclared
-            | Detail::Hindered(_),
-        )
-        | None => None,
+    if verdict.class == Class::Ok {
+        return None;
+    }
+    let layer = match verdict.detail {
+        // An earlier request went through all layers below HTTP.
+        Some(Detail::Failed(request @ (Request::Health | Request::Users), _)) => Some(request.layer()),
+        Some(Detail::KeyUnproven) => Some(Layer::Health),
+        Some(_) | None => verdict.reason.layer().or_else(|| verdict.layer()),
     };
-    // Below HTTP: of the first request it was the layer, of a later one the request that it was met at.
-    if let Some(Detail::Failed(_, failure)) = verdict.detail
-        && let Some(layer) = failure.place().map(Step::at)
-    {
-        return at.filter(|at| *at > Step::Ping).or(Some(layer));
-    }
-    match verdict.reason {
-        Reason::Connected => None,
-        Reason::ScimDisabled if verdict.class == Class::Ok => None,
-        Reason::SecretNotFound
-        | Reason::SecretKeyMissing
-        | Reason::ApiKeyMalformed
-        | Reason::CaNotFound
-        | Reason::CaInvalid
-        | Reason::InvalidSpec
-        | Reason::ConsentMissing => Some(Step::Settings),
-        Reason::HostDenied => Some(Step::Address),
-        Reason::NotABridge | Reason::Progressing => Some(Step::Ping),
-        Reason::AuthFailed => Some(Step::Key),
-        Reason::ScimDisabled if verdict.detail == Some(Detail::KeyUnproven) => Some(Step::Key),
-        Reason::IdentityProviderMismatch
-        | Reason::ScimDisabled
-        | Reason::PathNotFound
-        | Reason::ProvisioningOff => Some(Step::Scim),
-        Reason::CertificateUntrusted
-        | Reason::CertificateExpired
-        | Reason::CertificateNameMismatch
-        | Reason::DnsFailed
-        | Reason::ConnectFailed
-        | Reason::TimedOut
-        | Reason::TlsFailed
-        | Reason::BridgeUnavailable
-        | Reason::BridgeError
-        | Reason::RateLimited
-        | Reason::RedirectRefused
-        | Reason::BlockedByProxy
-        | Reason::ProtocolError => at.or(Some(Step::Ping)),
-    }
+    Some(layer.map_or(Step::Ping, Step::of))
 }
 
 // === impl Step ===
@@ -316,20 +270,16 @@ impl Step {
         }
     }
 
-    /// The step of a place below HTTP.
-    const fn at(place: Place) -> Self {
-        match place {
-            Place::Name => Self::Name,
-            Place::Address | Place::Proxy => Self::Address,
-            Place::Tls => Self::Tls,
-        }
-    }
-
-    const fn of(request: Request) -> Self {
-        match request {
-            Request::Ping => Self::Ping,
-            Request::Health => Self::Key,
-            Request::Users => Self::Scim,
+    /// The step that shows a layer.
+    const fn of(layer: Layer) -> Self {
+        match layer {
+            Layer::Settings => Self::Settings,
+            Layer::Name => Self::Name,
+            Layer::Address | Layer::Proxy => Self::Address,
+            Layer::Tls => Self::Tls,
+            Layer::Ping => Self::Ping,
+            Layer::Health | Layer::NextKey => Self::Key,
+            Layer::Users | Layer::Groups => Self::Scim,
         }
     }
 }

@@ -14,9 +14,8 @@ use super::{
 use crate::{
     api::{
         connection::{IdentityProvider, ScimBridgeConnectionStatus},
-        vocabulary::{Class, ConditionType},
+        vocabulary::{Class, ConditionType, Layer},
     },
-    bridge::wire::stages::Layer,
     domain::connection::{
         conditions::{find, readiness},
         evidence::{Answer, Exchange, Reading},

@@ -5,11 +5,11 @@ use kube::Resource as _;
 
 use super::connection::{Connection, Key};
 use crate::{
-    api::connection::{CaKind, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
-    domain::connection::{
-        announce::{Announcement, announcements},
+    api::{
+        connection::{CaKind, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
         role::Role,
     },
+    domain::connection::announce::{Announcement, announcements},
     report::events::{EventRecorder, Occurrence},
 };
 

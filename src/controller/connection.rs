@@ -11,10 +11,10 @@ use crate::{
             CaKind, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus,
         },
+        role::PerRole,
     },
     domain::{
         connection::{
-            role::PerRole,
             status::{interval_of, is_superseded},
             target::Target,
         },

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::connection::{Connection, Key};
 use crate::{
-    api::connection::ScimBridgeConnectionStatus,
-    domain::{connection::role::PerRole, schedule::Cause, watched::Version},
+    api::{connection::ScimBridgeConnectionStatus, role::PerRole},
+    domain::{schedule::Cause, watched::Version},
 };
 
 /// A pass to be run.

@@ -15,7 +15,10 @@ use super::{
     resolve::{Resolved, resolve},
 };
 use crate::{
-    api::{connection::ScimBridgeConnectionStatus, vocabulary::Class},
+    api::{
+        connection::ScimBridgeConnectionStatus,
+        vocabulary::{Class, Layer},
+    },
     bridge::ProbeRequest,
     domain::{
         connection::{
@@ -266,7 +269,7 @@ fn log(context: &Context, job: &Job, outcome: &NextStatus, trace: &Trace) {
     context
         .metrics
         .judged((namespace, name), row, verdict, *change, *unlocked);
-    let (layer, took) = (verdict.layer(), trace.took());
+    let (layer, took) = (Layer::name(verdict.layer()), trace.took());
     trace.judged(verdict, layer);
     if *unlocked {
         info!(

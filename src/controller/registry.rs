@@ -17,12 +17,12 @@ use super::{
     store::{Judged, StoredObject},
 };
 use crate::{
-    api::connection::ScimBridgeConnectionStatus,
+    api::{
+        connection::ScimBridgeConnectionStatus,
+        role::{PerRole, Role},
+    },
     domain::{
-        connection::{
-            role::{PerRole, Role},
-            status::is_same_verdict,
-        },
+        connection::status::is_same_verdict,
         schedule::{Cause, Due, Situation, due, postponed},
         watched::{Seen, Watched},
     },

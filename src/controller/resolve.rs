@@ -17,7 +17,10 @@ use super::{
     job::Job,
 };
 use crate::{
-    api::connection::{ApiKeySecretRef, CaKind, CaRef},
+    api::{
+        connection::{ApiKeySecretRef, CaKind, CaRef},
+        role::PerRole,
+    },
     bridge::{
         ProbeRequest,
         credential::{Authority, DataEntry, KeyPolicy, config_map_entry, secret_entry},
@@ -26,7 +29,6 @@ use crate::{
     domain::{
         connection::{
             evidence::Blocker,
-            role::PerRole,
             status::Versions,
             target::{InvalidSpec, Target},
         },

@@ -13,10 +13,11 @@ use super::connection::Connection;
 use crate::{
     api::{
         connection::{ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+        role::PerRole,
         vocabulary::{ConditionType, Reason},
     },
     domain::{
-        connection::{evidence::Component, role::PerRole, status::versions},
+        connection::{evidence::Component, status::versions},
         watched::{Version, is_older},
     },
 };

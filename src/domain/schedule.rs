@@ -11,14 +11,12 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    connection::{
-        conditions::{class_of, grace_end, reason_of},
-        role::{PerRole, Role},
-    },
+    connection::conditions::{class_of, grace_end, reason_of},
     watched::Watched,
 };
 use crate::api::{
     connection::ScimBridgeConnectionStatus,
+    role::{PerRole, Role},
     vocabulary::{Class, Reason},
 };
 

@@ -22,8 +22,8 @@ use prometheus_client::{
 pub use self::connections::Row;
 use self::{connections::Connections, process::Process};
 use crate::{
-    api::vocabulary::Reason,
-    bridge::wire::stages::{Layer, Observer, Stage},
+    api::vocabulary::{Layer, Reason},
+    bridge::wire::stages::{Observer, Stage},
     domain::connection::{status::Change, verdict::Verdict},
 };
 
@@ -281,7 +281,7 @@ impl Metrics {
         self.probes
             .get_or_create(&VerdictLabels {
                 reason: Label(verdict.reason),
-                layer: verdict.layer(),
+                layer: Layer::name(verdict.layer()),
             })
             .inc();
         self.verdicts

@@ -11,7 +11,8 @@ use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
-    bridge::wire::stages::{Layer, Observer, Stage},
+    api::vocabulary::Layer,
+    bridge::wire::stages::{Observer, Stage},
     domain::connection::evidence::{Answer, Exchange, KeyTrial, Reading},
 };
 
@@ -81,7 +82,7 @@ impl SpanEnd {
                 Some(trial @ (KeyTrial::Refused | KeyTrial::Undecided)) => Self::Failed(format!("{trial:?}")),
                 Some(KeyTrial::Unusable(blocker)) => Self::Failed(format!("{blocker:?}")),
             },
-            Layer::Name | Layer::Address | Layer::Tls => Self::Passed,
+            Layer::Settings | Layer::Name | Layer::Address | Layer::Proxy | Layer::Tls => Self::Passed,
         }
     }
 

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
-    api::connection::{
-        ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
+    api::{
+        connection::{
+            ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
+        },
+        vocabulary::Layer,
     },
-    bridge::wire::stages::{Layer, Observer as _, Stage},
+    bridge::wire::stages::{Observer as _, Stage},
     domain::connection::{
         evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading},
         status::{Change, Observation, Versions, next_status},

@@ -21,6 +21,7 @@ use super::{
     front,
 };
 use crate::{
+    api::vocabulary::Layer,
     bridge::{
         ProbeRequest, Prober,
         key::{ApiKey, untried},
@@ -33,9 +34,7 @@ use crate::{
             proxy::BridgeProxy,
             race::race,
             resolver::Names,
-            stages::{
-                Course, Layer, Observer, Stage, chain_of, connected_until, is_certificate_asked_for, pass,
-            },
+            stages::{Course, Observer, Stage, chain_of, connected_until, is_certificate_asked_for, pass},
         },
     },
     clock::Clock,
@@ -345,15 +344,7 @@ impl Session<'_> {
             Some(Layer::Address) if self.route.origin.scheme == Scheme::Https => {
                 TransportFailure::TimedOut(Phase::Handshake)
             }
-            Some(
-                Layer::Address
-                | Layer::Tls
-                | Layer::Ping
-                | Layer::Health
-                | Layer::Users
-                | Layer::Groups
-                | Layer::NextKey,
-            ) => TransportFailure::TimedOut(Phase::Answer),
+            Some(_) => TransportFailure::TimedOut(Phase::Answer),
         }
     }
 

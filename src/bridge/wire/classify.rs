@@ -13,13 +13,10 @@ use rustls::{
     PeerMisbehaved,
 };
 
-use super::{
-    refusal::Refused,
-    resolver::ResolveError,
-    stages::{Layer, connected_until},
-};
-use crate::domain::connection::evidence::{
-    DnsFault, HttpFault, Phase, ProxyFault, TlsFault, TransportFailure,
+use super::{refusal::Refused, resolver::ResolveError, stages::connected_until};
+use crate::{
+    api::vocabulary::Layer,
+    domain::connection::evidence::{DnsFault, HttpFault, Phase, ProxyFault, TlsFault, TransportFailure},
 };
 
 /// Says why no answer arrived. `by_plain_proxy`: the request goes to the administrator's proxy without a tunnel, so that

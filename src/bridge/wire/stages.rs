@@ -18,28 +18,10 @@ use rustls::{
 use tokio::{task_local, time::Instant};
 
 use super::race::Attempt;
-use crate::domain::connection::evidence::{Certificate, Exchange};
-
-/// The layers of a probe, from the outside to the inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Layer {
-    /// The look-up of the host's name.
-    Name,
-    /// The TCP connection.
-    Address,
-    /// The TLS handshake.
-    Tls,
-    /// `GET /ping`
-    Ping,
-    /// `GET /health`
-    Health,
-    /// `GET /scim/Users`
-    Users,
-    /// `GET /scim/Groups`
-    Groups,
-    /// The requests with the next key.
-    NextKey,
-}
+use crate::{
+    api::vocabulary::Layer,
+    domain::connection::evidence::{Certificate, Exchange},
+};
 
 /// A layer that a probe has behind it, with what is known there.
 #[derive(Clone, Copy, Debug)]
@@ -152,37 +134,6 @@ pub(crate) fn is_certificate_asked_for() -> bool {
 /// proven. It is asked when a handshake begins, and that is when the TCP connection stands.
 #[derive(Debug)]
 pub(crate) struct NoSessions;
-
-// === impl Layer ===
-
-impl Layer {
-    /// Every layer.
-    pub const ALL: [Self; 8] = [
-        Self::Name,
-        Self::Address,
-        Self::Tls,
-        Self::Ping,
-        Self::Health,
-        Self::Users,
-        Self::Groups,
-        Self::NextKey,
-    ];
-
-    /// Its name in metrics and traces.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Address => "address",
-            Self::Tls => "tls",
-            Self::Ping => "ping",
-            Self::Health => "health",
-            Self::Users => "users",
-            Self::Groups => "groups",
-            Self::NextKey => "next_key",
-        }
-    }
-}
 
 // === impl Stage ===
 

@@ -12,12 +12,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{
     conditions::{class_of, find, reason_of},
     evidence::Component,
-    role::Role,
     status::unlocked,
 };
 use crate::api::{
     connection::{ComponentState, ScimBridgeConnectionStatus},
-    vocabulary::{Class, ConditionType, EventType, Reason, Truth},
+    role::Role,
+    vocabulary::{Class, ConditionType, EventType, Layer, Reason, Truth},
 };
 
 /// Something that people should hear of.
@@ -126,7 +126,7 @@ fn readiness(
             action_of(reason)
         },
         note: ready.message.clone(),
-        related: related_to(reason),
+        related: reason.about(),
     })
 }
 
@@ -230,72 +230,11 @@ const fn event_type_of(class: Class) -> EventType {
     }
 }
 
-/// What the operator was at when it came to this verdict.
-const fn action_of(reason: Reason) -> EventAction {
-    match reason {
-        Reason::InvalidSpec
-        | Reason::HostDenied
-        | Reason::SecretNotFound
-        | Reason::SecretKeyMissing
-        | Reason::ApiKeyMalformed
-        | Reason::ConsentMissing
-        | Reason::CaNotFound
-        | Reason::CaInvalid => EventAction::Resolve,
-        Reason::IdentityProviderMismatch
-        | Reason::Connected
-        | Reason::AuthFailed
-        | Reason::ScimDisabled
-        | Reason::PathNotFound
-        | Reason::ProvisioningOff
-        | Reason::CertificateUntrusted
-        | Reason::CertificateExpired
-        | Reason::CertificateNameMismatch
-        | Reason::DnsFailed
-        | Reason::ConnectFailed
-        | Reason::TimedOut
-        | Reason::TlsFailed
-        | Reason::BridgeUnavailable
-        | Reason::BridgeError
-        | Reason::RateLimited
-        | Reason::RedirectRefused
-        | Reason::BlockedByProxy
-        | Reason::NotABridge
-        | Reason::ProtocolError
-        | Reason::Progressing => EventAction::Probe,
-    }
-}
-
-/// Where to look, or what to change, where that is not the connection itself.
-const fn related_to(reason: Reason) -> Option<Role> {
-    match reason {
-        Reason::AuthFailed
-        | Reason::SecretNotFound
-        | Reason::SecretKeyMissing
-        | Reason::ApiKeyMalformed
-        | Reason::ConsentMissing => Some(Role::Credential),
-        Reason::CaNotFound | Reason::CaInvalid => Some(Role::Ca),
-        Reason::IdentityProviderMismatch
-        | Reason::Connected
-        | Reason::ScimDisabled
-        | Reason::PathNotFound
-        | Reason::ProvisioningOff
-        | Reason::InvalidSpec
-        | Reason::HostDenied
-        | Reason::CertificateUntrusted
-        | Reason::CertificateExpired
-        | Reason::CertificateNameMismatch
-        | Reason::DnsFailed
-        | Reason::ConnectFailed
-        | Reason::TimedOut
-        | Reason::TlsFailed
-        | Reason::BridgeUnavailable
-        | Reason::BridgeError
-        | Reason::RateLimited
-        | Reason::RedirectRefused
-        | Reason::BlockedByProxy
-        | Reason::NotABridge
-        | Reason::ProtocolError
-        | Reason::Progressing => None,
+/// What the operator did when it found this reason.
+fn action_of(reason: Reason) -> EventAction {
+    match reason.layer() {
+        Some(Layer::Settings | Layer::Address) => EventAction::Resolve,
+        _ => EventAction::Probe,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::target::InvalidSpec;
-use crate::api::connection::ComponentState;
+use crate::api::{connection::ComponentState, vocabulary::Layer};
 
 /// All that one pass found out about a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -326,19 +326,6 @@ pub enum HttpFault {
     TlsPort,
 }
 
-/// Where in the way of a probe a failure below HTTP is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
-    /// The look-up of the host's name.
-    Name,
-    /// The TCP connection.
-    Address,
-    /// The administrator's proxy.
-    Proxy,
-    /// The TLS handshake.
-    Tls,
-}
-
 /// Why the proxy did not lead to the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyFault {
@@ -436,20 +423,20 @@ impl TransportFailure {
         Self::Proxy(ProxyFault::TimedOut),
     ];
 
-    /// The place of the failure; `None` where HTTP was spoken by then, and the request is the place.
+    /// The layer of the failure. `None` above TLS: there it is the layer of the request.
     #[must_use]
-    pub const fn place(self) -> Option<Place> {
+    pub const fn layer(self) -> Option<Layer> {
         match self {
-            Self::Dns(_) => Some(Place::Name),
+            Self::Dns(_) => Some(Layer::Name),
             Self::AddressDenied(_) | Self::Connect | Self::TimedOut(Phase::Connection) => {
-                Some(Place::Address)
+                Some(Layer::Address)
             }
-            Self::Proxy(_) => Some(Place::Proxy),
+            Self::Proxy(_) => Some(Layer::Proxy),
             Self::CertificateUntrusted(_)
             | Self::CertificateExpired(_)
             | Self::CertificateNameMismatch(_)
             | Self::Tls(_)
-            | Self::TimedOut(Phase::Handshake) => Some(Place::Tls),
+            | Self::TimedOut(Phase::Handshake) => Some(Layer::Tls),
             Self::TimedOut(Phase::Answer) | Self::Http(_) => None,
         }
     }

@@ -1,7 +1,6 @@
 //! Connections: from what was declared and what was seen to what is true.
 //!
 //! - [`target`]: the specification, parsed once
-//! - [`role`]: what the objects are for that a connection refers to
 //! - [`evidence`]: what a probe saw, or what stood in its way
 //! - [`verdict`]: evidence to verdict, row by row
 //! - [`conditions`]: verdict to `status.conditions`
@@ -11,7 +10,6 @@
 pub mod announce;
 pub mod conditions;
 pub mod evidence;
-pub mod role;
 pub mod status;
 pub mod target;
 pub mod verdict;

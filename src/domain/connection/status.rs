@@ -12,7 +12,6 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{
     conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
-    role::PerRole,
     target::Target,
     verdict::{PendingCause, Verdict, diagnose},
 };
@@ -22,6 +21,7 @@ use crate::{
             Binding, BridgeStatus, CertificateStatus, ComponentStatus, DirectoryStatus, IdentityProvider,
             ObjectVersion, ScimBridgeConnectionStatus,
         },
+        role::PerRole,
         vocabulary::{Class, Reason, Truth},
     },
     domain::schedule::{Pace, refused_key_retry, rest_of_refused_key},

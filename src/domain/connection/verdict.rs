@@ -11,14 +11,14 @@ use std::fmt;
 use super::{
     evidence::{
         Answer, Blocker, CaFault, ChainFault, Component, DateFault, Denial, DnsFault, Evidence, Exchange,
-        HealthReport, HttpFault, KeyFault, Member, NameFault, Phase, Place, ProxyFault, Reading, Roots,
-        TlsFault, TransportFailure,
+        HealthReport, HttpFault, KeyFault, Member, NameFault, Phase, ProxyFault, Reading, Roots, TlsFault,
+        TransportFailure,
     },
     target::InvalidSpec,
 };
 use crate::api::{
     connection::{ComponentState, IdentityProvider, ScimApi},
-    vocabulary::{Class, Reason, Truth},
+    vocabulary::{Class, Layer, Reason, Truth},
 };
 
 /// What is true of a connection, and why.
@@ -432,26 +432,23 @@ impl Verdict {
         Self { class, ..self }
     }
 
-    /// The layer at which the probe ended, for logs; `none` where it went all the way.
+    /// The layer at which the probe ended. `None` where it went all the way, or where none ran.
     #[must_use]
-    pub const fn layer(&self) -> &'static str {
+    pub fn layer(&self) -> Option<Layer> {
         match self.detail {
-            Some(Detail::Failed(request, failure)) => match failure.place() {
-                Some(Place::Name) => "name",
-                Some(Place::Address) => "address",
-                Some(Place::Tls) => "tls",
-                Some(Place::Proxy) => "proxy",
-                None => request.layer(),
-            },
-            Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
-            Some(Detail::KeyUnproven) => Request::Health.layer(),
-            Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
-            None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
-            Some(Detail::Denied(_)) => "address",
-            None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
-            // The other reasons without a detail are blockers on our side.
-            Some(Detail::Spec(_) | Detail::Key(_) | Detail::Consent(_) | Detail::CaEntry | Detail::Ca(_))
-            | None => "settings",
+            Some(Detail::Failed(request, failure)) => Some(failure.layer().unwrap_or(request.layer())),
+            Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => Some(request.layer()),
+            Some(Detail::KeyUnproven) => Some(Layer::Health),
+            Some(Detail::AsDeclared | Detail::Hindered(_)) => None,
+            Some(
+                Detail::Spec(_)
+                | Detail::Denied(_)
+                | Detail::Key(_)
+                | Detail::Consent(_)
+                | Detail::CaEntry
+                | Detail::Ca(_),
+            )
+            | None => self.reason.layer(),
         }
     }
 
@@ -1027,12 +1024,13 @@ impl CaFault {
 // === impl Request ===
 
 impl Request {
-    /// Its layer, for logs.
-    const fn layer(self) -> &'static str {
+    /// Its layer.
+    #[must_use]
+    pub const fn layer(self) -> Layer {
         match self {
-            Self::Ping => "ping",
-            Self::Health => "health",
-            Self::Users => "users",
+            Self::Ping => Layer::Ping,
+            Self::Health => Layer::Health,
+            Self::Users => Layer::Users,
         }
     }
 }
