@@ -436,7 +436,9 @@ impl Verdict {
     #[must_use]
     pub fn layer(&self) -> Option<Layer> {
         match self.detail {
-            Some(Detail::Failed(request, failure)) => Some(failure.layer().unwrap_or(request.layer())),
+            Some(Detail::Failed(request, failure)) => {
+                Some(failure.layer().unwrap_or_else(|| request.layer()))
+            }
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => Some(request.layer()),
             Some(Detail::KeyUnproven) => Some(Layer::Health),
             Some(Detail::AsDeclared | Detail::Hindered(_)) => None,
