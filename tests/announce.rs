@@ -19,8 +19,8 @@ use scim_bridge_operator::{
         announce::{Announcement, EventAction, EventReason, announcements},
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Blocker, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyFault,
-            KeyTrial, Member, Phase, Reading, TransportFailure,
+            Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Evidence, Exchange, HealthReport,
+            KeyFault, KeyTrial, Member, Phase, Reading, TransportFailure,
         },
         status::{Observation, Versions, next_status, progressing},
         target::InvalidSpec,
@@ -333,7 +333,7 @@ fn verdicts() {
         (
             "consent",
             vec![well()],
-            blocked(Blocker::ConsentMissing),
+            blocked(Blocker::ConsentMissing(ConsentFault::Unnamed)),
             "Warning ConsentMissing Resolve Credential",
         ),
     ]);
@@ -442,7 +442,7 @@ fn rehearsals() {
         (
             "another blocker",
             vec![rehearsed(absent)],
-            rehearsed(KeyTrial::Unusable(Blocker::ConsentMissing)),
+            rehearsed(KeyTrial::Unusable(Blocker::ConsentMissing(ConsentFault::Unnamed))),
             "Warning ConsentMissing Rehearse NextCredential",
         ),
         (

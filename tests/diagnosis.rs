@@ -18,9 +18,9 @@ use scim_bridge_operator::{
     domain::connection::{
         conditions::find,
         evidence::{
-            Answer, Blocker, CaFault, Certificate, ChainFault, Component, DateFault, Denial, DnsFault,
-            Evidence, Exchange, HealthReport, HttpFault, KeyFault, KeyTrial, Member, NameFault, Phase,
-            ProxyFault, Reading, Roots, TlsFault, TransportFailure,
+            Answer, Blocker, CaFault, Certificate, ChainFault, Component, ConsentFault, DateFault, Denial,
+            DnsFault, Evidence, Exchange, HealthReport, HttpFault, KeyFault, KeyTrial, Member, NameFault,
+            Phase, ProxyFault, Reading, Roots, TlsFault, TransportFailure,
         },
         status::{Observation, Versions, next_status},
         target::{InvalidSpec, Target},
@@ -481,11 +481,11 @@ fn something_is_missing_on_our_side() {
             "False HostDenied False Unknown Unknown + Stalled",
         ),
         (
-            Blocker::ConsentMissing,
+            Blocker::ConsentMissing(ConsentFault::Unnamed),
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
         (
-            Blocker::ConsentMalformed,
+            Blocker::ConsentMissing(ConsentFault::Malformed),
             "False ConsentMissing False Unknown Unknown + Stalled",
         ),
     ];
@@ -846,17 +846,17 @@ fn the_advice_fits_the_cause() {
         (resolved(Denial::ApiServer), "to --allow-cidr", "--allowed-host"),
         (resolved(Denial::ServerName), "in --bridge-no-proxy", "--allow"),
         (
-            Evidence::Blocked(Blocker::ConsentInClear),
+            Evidence::Blocked(Blocker::ConsentMissing(ConsentFault::InClear)),
             "Add http://HOST",
             "Name the host",
         ),
         (
-            Evidence::Blocked(Blocker::ConsentForTls),
+            Evidence::Blocked(Blocker::ConsentMissing(ConsentFault::ForTls)),
             "names the host without http://",
             "Name the host",
         ),
         (
-            Evidence::Blocked(Blocker::ConsentForeign),
+            Evidence::Blocked(Blocker::ConsentMissing(ConsentFault::Foreign)),
             "of type Opaque",
             "host pattern",
         ),

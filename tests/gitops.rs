@@ -33,8 +33,8 @@ use scim_bridge_operator::{
     },
     domain::connection::{
         evidence::{
-            Answer, Blocker, CaFault, ChainFault, Component, DateFault, Denial, DnsFault, Evidence, Exchange,
-            HealthReport, KeyFault, Member, NameFault, Phase, Reading, Roots, TlsFault,
+            Answer, Blocker, CaFault, ChainFault, Component, ConsentFault, DateFault, Denial, DnsFault,
+            Evidence, Exchange, HealthReport, KeyFault, Member, NameFault, Phase, Reading, Roots, TlsFault,
             TransportFailure as Failure,
         },
         status::{Observation, Versions, next_status},
@@ -267,7 +267,7 @@ fn rows() -> Vec<Row> {
     add(
         "consent-missing",
         OKTA,
-        &[blocked(Blocker::ConsentMissing)],
+        &[blocked(Blocker::ConsentMissing(ConsentFault::Unnamed))],
         ACTION,
     );
     add(

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::{ALLOWED_HOSTS_ANNOTATION, connection::ObjectVersion},
     domain::connection::{
-        evidence::Blocker,
+        evidence::{Blocker, ConsentFault},
         target::{Origin, Scheme, Target},
     },
 };
@@ -147,7 +147,7 @@ impl KeyPolicy<'_> {
         } = secret;
         // Before the value is looked at: where the Secret does not consent, its shape is not told either.
         let consent = match consent {
-            None if is_foreign => Err(Blocker::ConsentForeign),
+            None if is_foreign => Err(Blocker::ConsentMissing(ConsentFault::Foreign)),
             None if self.require_consent => Err(not_named(target.origin.scheme)),
             None => Ok(()),
             Some(hosts) => target
@@ -184,10 +184,12 @@ pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
                     return Ok(());
                 }
                 if origin.scheme == Scheme::Http {
-                    blocker = Blocker::ConsentForTls;
+                    blocker = Blocker::ConsentMissing(ConsentFault::ForTls);
                 }
             }
-            Err(_) if blocker != Blocker::ConsentForTls => blocker = Blocker::ConsentMalformed,
+            Err(_) if blocker != Blocker::ConsentMissing(ConsentFault::ForTls) => {
+                blocker = Blocker::ConsentMissing(ConsentFault::Malformed);
+            }
             Ok(_) | Err(_) => {}
         }
     }
@@ -197,8 +199,8 @@ pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
 /// The blocker where nothing names the host of an address with this scheme.
 const fn not_named(scheme: Scheme) -> Blocker {
     match scheme {
-        Scheme::Https => Blocker::ConsentMissing,
-        Scheme::Http => Blocker::ConsentInClear,
+        Scheme::Https => Blocker::ConsentMissing(ConsentFault::Unnamed),
+        Scheme::Http => Blocker::ConsentMissing(ConsentFault::InClear),
     }
 }
 

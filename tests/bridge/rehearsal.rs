@@ -1,6 +1,6 @@
 //! The next key is tried beside the current one, and decides nothing.
 
-use scim_bridge_operator::domain::connection::evidence::{Blocker, KeyFault};
+use scim_bridge_operator::domain::connection::evidence::{Blocker, ConsentFault, KeyFault};
 use serde_json::{Value, json};
 
 use crate::support::{Differences, front, key, log, order, play, probe, told};
@@ -101,7 +101,7 @@ async fn a_next_key_that_cannot_be_tried() {
             "Some(Unusable(ApiKeyMalformed(Blank)))",
         ),
         (
-            Some(Err(Blocker::ConsentMissing)),
+            Some(Err(Blocker::ConsentMissing(ConsentFault::Unnamed))),
             "Some(Unusable(ConsentMissing))",
         ),
     ] {

@@ -23,7 +23,7 @@ use scim_bridge_operator::{
     },
     domain::{
         connection::{
-            evidence::{Blocker, CaFault, Evidence, KeyFault},
+            evidence::{Blocker, CaFault, ConsentFault, Evidence, KeyFault},
             status::{Change, NextStatus, Observation, Versions, next_status, progressing, versions},
             target::{InvalidSpec, Target},
             verdict::PendingCause,
@@ -959,7 +959,7 @@ impl Running {
         let key = |named: Named| match cluster.slot(named) {
             None => Err(Blocker::SecretNotFound),
             Some(stored) if stored.value == 0 => Err(Blocker::ApiKeyMalformed(KeyFault::Blank)),
-            Some(stored) if !stored.consents => Err(Blocker::ConsentMissing),
+            Some(stored) if !stored.consents => Err(Blocker::ConsentMissing(ConsentFault::Unnamed)),
             Some(stored) => Ok(stored.value),
         };
         self.versions = Versions {

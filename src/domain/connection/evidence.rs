@@ -29,22 +29,29 @@ pub enum Blocker {
     SecretKeyMissing,
     /// The entry cannot be a bearer token.
     ApiKeyMalformed(KeyFault),
-    /// The Secret does not let its key go to the host.
-    ConsentMissing,
-    /// The same, where the Secret's type shows that it is for something else.
-    ConsentForeign,
-    /// The same, where the address begins with `http://`: the annotation has to say so.
-    ConsentInClear,
-    /// The annotation names the host for TLS only, and the address begins with `http://`.
-    ConsentForTls,
-    /// The same as [`Self::ConsentMissing`], where an entry of the annotation cannot be read: it may have meant the host.
-    ConsentMalformed,
+    /// The Secret does not consent to its key going to the host.
+    ConsentMissing(ConsentFault),
     /// The CA object does not exist.
     CaNotFound,
     /// The CA object exists, and has no such entry.
     CaEntryMissing,
     /// The CA entry has a fault, and nothing of it is used.
     CaInvalid(CaFault),
+}
+
+/// Why a Secret does not consent to its key going to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConsentFault {
+    /// The annotation does not name the host.
+    Unnamed,
+    /// There is no annotation, and the Secret's type shows that it is for something else.
+    Foreign,
+    /// The address begins with `http://`, and the annotation does not name the host.
+    InClear,
+    /// The address begins with `http://`, and the annotation names the host for TLS only.
+    ForTls,
+    /// The annotation does not name the host, and one of its entries is no host pattern.
+    Malformed,
 }
 
 /// The rule of the address policy that refuses a host or an address.
@@ -442,6 +449,19 @@ impl TransportFailure {
     }
 }
 
+// === impl ConsentFault ===
+
+impl ConsentFault {
+    /// Every fault.
+    pub const ALL: [Self; 5] = [
+        Self::Unnamed,
+        Self::Foreign,
+        Self::InClear,
+        Self::ForTls,
+        Self::Malformed,
+    ];
+}
+
 // === impl Denial ===
 
 impl Denial {
@@ -471,14 +491,10 @@ impl Blocker {
         let mut all = vec![
             Self::SecretNotFound,
             Self::SecretKeyMissing,
-            Self::ConsentMissing,
-            Self::ConsentForeign,
-            Self::ConsentInClear,
-            Self::ConsentForTls,
-            Self::ConsentMalformed,
             Self::CaNotFound,
             Self::CaEntryMissing,
         ];
+        all.extend(ConsentFault::ALL.map(Self::ConsentMissing));
         all.extend(Denial::ALL.map(Self::HostDenied));
         all.extend(KeyFault::ALL.map(Self::ApiKeyMalformed));
         all.extend(CaFault::ALL.map(Self::CaInvalid));

@@ -10,9 +10,9 @@ use std::fmt;
 
 use super::{
     evidence::{
-        Answer, Blocker, CaFault, ChainFault, Component, DateFault, Denial, DnsFault, Evidence, Exchange,
-        HealthReport, HttpFault, KeyFault, Member, NameFault, Phase, ProxyFault, Reading, Roots, TlsFault,
-        TransportFailure,
+        Answer, Blocker, CaFault, ChainFault, Component, ConsentFault, DateFault, Denial, DnsFault, Evidence,
+        Exchange, HealthReport, HttpFault, KeyFault, Member, NameFault, Phase, ProxyFault, Reading, Roots,
+        TlsFault, TransportFailure,
     },
     target::InvalidSpec,
 };
@@ -52,7 +52,7 @@ pub enum Detail {
     Denied(Denial),
     /// Why the entry cannot be a key.
     Key(KeyFault),
-    /// Why the Secret does not consent, beside that it does not name the host.
+    /// Why the Secret does not consent. [`ConsentFault::Unnamed`] is the reason itself, and has no detail.
     Consent(ConsentFault),
     /// The CA object exists, and has no such entry.
     CaEntry,
@@ -70,19 +70,6 @@ pub enum Detail {
     KeyUnproven,
     /// What keeps the operator itself from its work.
     Hindered(PendingCause),
-}
-
-/// Why a Secret does not consent, beside that it does not name the host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConsentFault {
-    /// The Secret's type shows that it is for something else.
-    Foreign,
-    /// The address begins with `http://`, and the annotation does not name the host.
-    InClear,
-    /// The address begins with `http://`, and the annotation names the host without that.
-    ForTls,
-    /// An entry of the annotation is no host pattern.
-    Malformed,
 }
 
 /// Why the body of a 200 is unusable.
@@ -694,6 +681,7 @@ impl ConsentFault {
     /// What was found.
     const fn description(self) -> &'static str {
         match self {
+            Self::Unnamed => "the annotation does not name the host",
             Self::Foreign => "the Secret's type shows that it is for something else",
             Self::InClear => "an http:// address needs the entry http://HOST in the annotation",
             Self::ForTls => {
@@ -706,6 +694,7 @@ impl ConsentFault {
     /// What to do next.
     const fn action(self) -> &'static str {
         match self {
+            Self::Unnamed => Reason::ConsentMissing.action(),
             Self::Foreign => {
                 "Keep the key in a Secret of type Opaque, or name the host in the annotation \
                  scimbridge.dev/allowed-hosts."
@@ -1059,11 +1048,7 @@ impl Blocker {
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
             Self::ApiKeyMalformed(_) => Reason::ApiKeyMalformed,
-            Self::ConsentMissing
-            | Self::ConsentForeign
-            | Self::ConsentInClear
-            | Self::ConsentForTls
-            | Self::ConsentMalformed => Reason::ConsentMissing,
+            Self::ConsentMissing(_) => Reason::ConsentMissing,
             Self::CaNotFound | Self::CaEntryMissing => Reason::CaNotFound,
             Self::CaInvalid(_) => Reason::CaInvalid,
         }
@@ -1077,12 +1062,10 @@ impl Blocker {
             Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
             Self::HostDenied(denial) => Some(Detail::Denied(denial)),
             Self::ApiKeyMalformed(fault) => Some(Detail::Key(fault)),
-            Self::ConsentForeign => Some(Detail::Consent(ConsentFault::Foreign)),
-            Self::ConsentInClear => Some(Detail::Consent(ConsentFault::InClear)),
-            Self::ConsentForTls => Some(Detail::Consent(ConsentFault::ForTls)),
-            Self::ConsentMalformed => Some(Detail::Consent(ConsentFault::Malformed)),
+            Self::ConsentMissing(ConsentFault::Unnamed) => None,
+            Self::ConsentMissing(fault) => Some(Detail::Consent(fault)),
             Self::CaEntryMissing => Some(Detail::CaEntry),
-            Self::SecretNotFound | Self::SecretKeyMissing | Self::ConsentMissing | Self::CaNotFound => None,
+            Self::SecretNotFound | Self::SecretKeyMissing | Self::CaNotFound => None,
         }
     }
 }

@@ -10,7 +10,7 @@ use scim_bridge_operator::{
         wire::address::{AddressPolicy, HostPattern},
     },
     domain::connection::{
-        evidence::Blocker,
+        evidence::{Blocker, ConsentFault},
         target::{Origin, Scheme},
     },
 };
@@ -214,8 +214,8 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
             Host::Ipv6(address) => address.to_canonical().to_string(),
         };
         let unnamed = match origin.scheme {
-            Scheme::Https => Blocker::ConsentMissing,
-            Scheme::Http => Blocker::ConsentInClear,
+            Scheme::Https => Blocker::ConsentMissing(ConsentFault::Unnamed),
+            Scheme::Http => Blocker::ConsentMissing(ConsentFault::InClear),
         };
         let mut expected = Err(unnamed);
         for entry in &entries {
@@ -225,11 +225,13 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
                 None => (Scheme::Https, lower.as_str()),
             };
             match meant(host) {
-                None if expected == Err(unnamed) => expected = Err(Blocker::ConsentMalformed),
+                None if expected == Err(unnamed) => {
+                    expected = Err(Blocker::ConsentMissing(ConsentFault::Malformed))
+                }
                 Some(meant) if scheme == origin.scheme && fits(&meant, &name) => expected = Ok(()),
                 // The host is named, but for TLS only.
                 Some(meant) if origin.scheme == Scheme::Http && fits(&meant, &name) && expected.is_err() => {
-                    expected = Err(Blocker::ConsentForTls);
+                    expected = Err(Blocker::ConsentMissing(ConsentFault::ForTls));
                 }
                 _ => {}
             }

@@ -12,8 +12,8 @@ use scim_bridge_operator::{
         connection::{
             conditions::{class_of, find, reason_of},
             evidence::{
-                Answer, Blocker, CaFault, Certificate, Component, Denial, Evidence, Exchange, HealthReport,
-                KeyFault, KeyTrial, Member, Reading, TransportFailure,
+                Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Denial, Evidence, Exchange,
+                HealthReport, KeyFault, KeyTrial, Member, Reading, TransportFailure,
             },
             status::{Change, NextStatus, Observation, Versions, next_status, progressing},
             target::InvalidSpec,
@@ -90,8 +90,8 @@ impl Choices<'_> {
             Blocker::SecretNotFound,
             Blocker::SecretKeyMissing,
             Blocker::ApiKeyMalformed(KeyFault::Blank),
-            Blocker::ConsentMissing,
-            Blocker::ConsentMalformed,
+            Blocker::ConsentMissing(ConsentFault::Unnamed),
+            Blocker::ConsentMissing(ConsentFault::Malformed),
             Blocker::CaNotFound,
             Blocker::CaInvalid(fault),
         ])
