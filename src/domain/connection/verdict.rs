@@ -1062,10 +1062,17 @@ impl Blocker {
             Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
             Self::HostDenied(denial) => Some(Detail::Denied(denial)),
             Self::ApiKeyMalformed(fault) => Some(Detail::Key(fault)),
-            Self::ConsentMissing(ConsentFault::Unnamed) => None,
-            Self::ConsentMissing(fault) => Some(Detail::Consent(fault)),
+            Self::ConsentMissing(
+                fault @ (ConsentFault::Foreign
+                | ConsentFault::InClear
+                | ConsentFault::ForTls
+                | ConsentFault::Malformed),
+            ) => Some(Detail::Consent(fault)),
             Self::CaEntryMissing => Some(Detail::CaEntry),
-            Self::SecretNotFound | Self::SecretKeyMissing | Self::CaNotFound => None,
+            Self::ConsentMissing(ConsentFault::Unnamed)
+            | Self::SecretNotFound
+            | Self::SecretKeyMissing
+            | Self::CaNotFound => None,
         }
     }
 }
