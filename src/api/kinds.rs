@@ -39,7 +39,7 @@ pub struct Right {
     pub is_optional: bool,
 }
 
-/// The rights in each namespace that the operator watches. It has one more, for its Lease, in its own namespace.
+/// The rights in each namespace that the operator watches.
 pub const RIGHTS: &[Right] = &[
     Right {
         group: GROUP,
@@ -74,5 +74,23 @@ pub const RIGHTS: &[Right] = &[
         verbs: &["create", "patch"],
         why: &["To record events. Without this right there are no events, and all else works."],
         is_optional: true,
+    },
+];
+
+/// The rights in the operator's own namespace, for leader election: to create a Lease, and to use its own one.
+pub const LEASE_RIGHTS: [Right; 2] = [
+    Right {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["create"],
+        why: &["To create its Lease. RBAC cannot bind a create to a name."],
+        is_optional: false,
+    },
+    Right {
+        group: "coordination.k8s.io",
+        resources: &["leases"],
+        verbs: &["get", "update"],
+        why: &["To renew and release its Lease."],
+        is_optional: false,
     },
 ];

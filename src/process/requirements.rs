@@ -19,7 +19,7 @@ use crate::{
     api::{
         GROUP,
         connection::ScimBridgeConnection,
-        kinds::{KINDS, Kind, RIGHTS},
+        kinds::{KINDS, Kind, LEASE_RIGHTS, RIGHTS},
         schema,
     },
     args::Scope,
@@ -77,7 +77,7 @@ pub(super) enum Finding {
     )]
     CrdOlder(Vec<String>),
     #[error(
-        "the ServiceAccount may not {} {resource} {place}; grant it as deploy/ and the chart do (README, Access)",
+        "the ServiceAccount may not {} {resource} {place}; grant it as deploy/ and the chart do (docs/reference/access.md)",
         verbs.join(", ")
     )]
     Denied {
@@ -268,15 +268,16 @@ pub(super) async fn examine_access(client: &Client, requirements: &Requirements)
     let Requirements { scopes, lease } = requirements;
     let mut wanted = in_each(scopes, false);
     if let Some(LeaseName { namespace, name }) = lease {
-        for (verbs, name) in [(&["create"][..], None), (&["get", "update"], Some(name.as_str()))] {
-            wanted.push(Wanted {
-                group: "coordination.k8s.io",
-                resource: "leases",
-                verbs,
+        let [create, use_own] = LEASE_RIGHTS;
+        for (right, name) in [(create, None), (use_own, Some(name.as_str()))] {
+            wanted.extend(right.resources.iter().map(|resource| Wanted {
+                group: right.group,
+                resource,
+                verbs: right.verbs,
                 namespace: Some(namespace),
                 name,
                 blocks: true,
-            });
+            }));
         }
     }
     examine_all(client, wanted).await

@@ -1,22 +1,23 @@
 //! Files, and places in files, that `make generate` writes (`BLESS=1`), and that must not differ from what it writes.
 
-use std::{env, fs, io, process::Command};
+use std::{io, process::Command};
 
-use scim_bridge_operator::api::kinds::{RIGHTS, Right};
+use scim_bridge_operator::api::kinds::{LEASE_RIGHTS, RIGHTS, Right};
 use serde_json::json;
-use testbed::{tools, workspace};
+use testbed::{generated, tools, workspace};
 
 use crate::render::{EVERYWHERE, OPERATOR, read, rendered};
 
 /// The version of everything, by Cargo.toml.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where else it stands: a file, and what is before it.
-const STAMPS: [(&str, &str); 5] = [
+const STAMPS: [(&str, &str); 6] = [
     ("Dockerfile", "ARG VERSION="),
     ("deploy/version/kustomization.yaml", "app.kubernetes.io/version: "),
     ("deploy/version/kustomization.yaml", "newTag: "),
-    ("README.md", "newTag: "),
     ("README.md", "scim-bridge-operator:"),
+    ("docs/install.md", "newTag: "),
+    ("docs/install.md", "scim-bridge-operator:"),
 ];
 /// First lines of `deploy/install.yaml`.
 const HEADER: &str = "\
@@ -25,7 +26,7 @@ const HEADER: &str = "\
 ";
 /// First lines of the alerts, for the Prometheus operator.
 const RULE_HEADER: &str = "\
-# Alerts, for the Prometheus operator. docs/reasons.md, Alerts, says what each means.
+# Alerts, for the Prometheus operator. docs/monitoring.md says what each means.
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
 /// The same for Prometheus itself.
@@ -44,19 +45,9 @@ const RIGHTS_BEGIN: &str =
     "  # Begin of the generated rights ('make generate' writes them from src/api/kinds.rs).\n";
 const RIGHTS_END: &str = "  # End of the generated rights.\n";
 
-/// Writes the file if that is asked for, or holds it to what it would be.
+/// Holds a file to what it would be, or writes it.
 fn hold(path: &str, expected: &str) {
-    let found = fs::read_to_string(workspace::root().join(path)).unwrap_or_default();
-    if found == expected {
-        return;
-    }
-    if env::var_os("BLESS").is_some() {
-        fs::write(workspace::root().join(path), expected).unwrap();
-        return;
-    }
-    let differs = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
-    let line = differs.unwrap_or_else(|| expected.lines().count().min(found.lines().count())) + 1;
-    panic!("{path} is not up to date (from line {line}): run `make generate`");
+    generated::file(path, expected).unwrap();
 }
 
 /// The text with `version` in all places that follow the prefix, and how many they are.
@@ -191,4 +182,24 @@ fn the_rights_are_those_of_the_table() {
             &format!("{before}{RIGHTS_BEGIN}{}{RIGHTS_END}{after}", rules()),
         );
     }
+}
+
+#[test]
+fn the_page_of_rights_is_the_table() {
+    let row = |right: &Right, scope: &str| {
+        let quoted: Vec<String> = right.resources.iter().map(|name| format!("`{name}`")).collect();
+        let group = if right.group.is_empty() {
+            String::new()
+        } else {
+            format!(" (`{}`)", right.group)
+        };
+        let resources = format!("{}{group}", quoted.join(", "));
+        generated::row(&[&resources, &right.verbs.join(", "), scope, &right.why.join(" ")])
+    };
+    let [create, use_own] = LEASE_RIGHTS;
+    let mut table = generated::head(&["Resource", "Verbs", "Scope", "Why"]);
+    table.extend(RIGHTS.iter().map(|right| row(right, "cluster")));
+    table.push_str(&row(&create, "own namespace"));
+    table.push_str(&row(&use_own, &format!("own namespace, `{OPERATOR}` only")));
+    generated::tables("docs/reference/access.md", &[("rights", &table)]).unwrap();
 }
