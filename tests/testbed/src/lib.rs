@@ -6,6 +6,7 @@
 //! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
 //! * [`Collector`]: takes the operator's traces.
 //! * [`budget`], [`seed`]: how much a test tries, and where its chance begins.
+//! * [`generated`]: what `make generate` writes, held to what it would be.
 //! * [`wait`]: waiting with deadlines instead of sleeping.
 //! * [`tools`]: the programs behind them, built once.
 //!
@@ -30,6 +31,7 @@ mod chance;
 pub mod cluster;
 mod collector;
 mod failure;
+pub mod generated;
 mod loopback;
 pub mod operator;
 mod python;
