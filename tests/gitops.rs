@@ -29,7 +29,7 @@ use scim_bridge_operator::{
         v1alpha1::{
             ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
         },
-        vocabulary::Reason,
+        vocabulary::{Class, Reason},
     },
     domain::{
         evidence::{
@@ -681,8 +681,8 @@ const BESIDE: [(&str, &str); 9] = [
     ("deleted", "is being deleted"),
 ];
 
-/// The page's manifests are YAML, its Kustomization is that of deploy/flux, and its tables have every STATUS and what is
-/// beside them.
+/// The page's manifests are YAML, its Kustomization is that of deploy/flux, and its tables have the class of every
+/// STATUS and what is beside them.
 #[test]
 fn the_page_says_what_was_judged() {
     let page = fs::read_to_string(workspace::root().join("docs/gitops.md")).unwrap();
@@ -707,10 +707,15 @@ fn the_page_says_what_was_judged() {
             .filter(|(name, _)| *name == case.name)
             .map(|(_, text)| *text)
             .collect();
-        let reason = reason(&case.object)
+        let class = reason(&case.object)
             .filter(|reason| case.name.replace('-', "").eq_ignore_ascii_case(reason))
-            .map(|reason| format!("`{reason}`"));
-        let rows = beside.into_iter().map(str::to_owned).chain(reason);
+            .and_then(|reason| match Reason::parse(reason)?.class() {
+                Class::Ok => Some("*ok*".to_owned()),
+                Class::Action => Some("*action*".to_owned()),
+                Class::Transient => Some("*transient*".to_owned()),
+                Class::Pending => None,
+            });
+        let rows = beside.into_iter().map(str::to_owned).chain(class);
         wrong.extend(
             rows.map(|row| format!("| {row} | {cells} |"))
                 .filter(|row| !page.contains(row)),
