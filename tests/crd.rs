@@ -336,38 +336,3 @@ fn reasons_say_what_is_wrong_and_what_to_do() {
         }
     }
 }
-
-/// The table below `## STATUS` has one row for each reason, with its name in backticks and its anchor.
-#[test]
-fn the_readme_has_a_row_for_each_reason() {
-    let readme = read("README.md").expect("README.md is there");
-    let rows: Vec<(&str, &str)> = readme
-        .lines()
-        .skip_while(|line| line.trim_end() != "## STATUS")
-        .skip(1)
-        .take_while(|line| !line.starts_with("## "))
-        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
-        .collect();
-    let names: Vec<_> = rows.iter().map(|(name, _)| *name).collect();
-    let missing: Vec<_> = Reason::ALL
-        .iter()
-        .map(|reason| reason.as_str())
-        .filter(|name| !names.contains(name))
-        .collect();
-    let unknown: Vec<_> = names
-        .iter()
-        .filter(|name| Reason::parse(name).is_none())
-        .collect();
-    assert!(
-        missing.is_empty() && unknown.is_empty(),
-        "section `## STATUS` of README.md: missing {missing:?}, unknown {unknown:?}"
-    );
-    assert_eq!(names.len(), Reason::ALL.len(), "a reason has two rows: {names:?}");
-    for (name, row) in rows {
-        let anchor = Reason::parse(name).unwrap().anchor();
-        assert!(
-            row.contains(&format!("id=\"{anchor}\"")),
-            "no anchor {anchor:?} in: {row}"
-        );
-    }
-}

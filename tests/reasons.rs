@@ -1,5 +1,5 @@
-//! docs/reasons.md, the README and the code say the same reasons: each has one runbook, and no runbook is about
-//! something that is not there any more.
+//! docs/reasons.md and the code say the same reasons: each has one runbook, and no runbook is about something that is
+//! not there any more. docs/reference/status.md is generated: `BLESS=1 cargo test --test reasons generated` writes it.
 
 #![allow(
     clippy::panic,
@@ -26,6 +26,7 @@ use scim_bridge_operator::{
         verdict::{Hindrance, Verdict, diagnose},
     },
 };
+use testbed::generated;
 
 const PAGE: &str = "docs/reasons.md";
 const COMPARISON: &str = "docs/coming-from.md";
@@ -209,7 +210,7 @@ fn classes_of(verdicts: impl IntoIterator<Item = Verdict>) -> BTreeMap<&'static 
 }
 
 /// The classes of all reasons, as a table has to have them: `action`, or `action or transient`.
-fn all_classes() -> BTreeSet<(&'static str, String)> {
+fn all_classes() -> BTreeMap<&'static str, String> {
     let verdicts = verdicts();
     let proven = verdicts.iter().map(|verdict| verdict.where_proven());
     let classes = classes_of(proven.chain(verdicts.iter().copied()));
@@ -436,33 +437,59 @@ fn every_runbook_has_its_parts() {
 }
 
 #[test]
-fn every_table_of_reasons_has_each_with_its_class() {
-    let (page, readme) = (read(PAGE), read("README.md"));
-    for (place, text) in [
-        (PAGE, below(&page, "# Runbooks")),
-        ("README.md, `## STATUS`", below(&readme, "## STATUS")),
-    ] {
-        let rows = classes(text);
-        let found: BTreeSet<_> = rows
-            .iter()
-            .map(|(name, class)| (*name, (*class).to_owned()))
-            .collect();
-        let wanted = all_classes();
-        let (missing, unknown): (Vec<_>, Vec<_>) = (
-            wanted.difference(&found).collect(),
-            found.difference(&wanted).collect(),
-        );
-        assert!(
-            missing.is_empty() && unknown.is_empty(),
-            "{place}: the table lacks {missing:?} and has {unknown:?}, which the code does not say; correct the \
-             rows"
-        );
-        assert_eq!(
-            rows.len(),
-            wanted.len(),
-            "{place}: a reason has two rows: {rows:?}"
-        );
+fn the_table_of_reasons_has_each_with_its_class() {
+    let page = read(PAGE);
+    let rows = classes(below(&page, "# Runbooks"));
+    let found: BTreeSet<_> = rows
+        .iter()
+        .map(|(name, class)| (*name, (*class).to_owned()))
+        .collect();
+    let wanted: BTreeSet<_> = all_classes().into_iter().collect();
+    let (missing, unknown): (Vec<_>, Vec<_>) = (
+        wanted.difference(&found).collect(),
+        found.difference(&wanted).collect(),
+    );
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "{PAGE}: the table lacks {missing:?} and has {unknown:?}, which the code does not say; correct the rows"
+    );
+    assert_eq!(
+        rows.len(),
+        wanted.len(),
+        "{PAGE}: a reason has two rows: {rows:?}"
+    );
+}
+
+#[test]
+fn generated_table_of_status() {
+    let classes = all_classes();
+    let mut table = generated::head(&["STATUS", "Class", "Message", "Next"]);
+    for reason in Reason::ALL {
+        let (name, anchor) = (reason.as_str(), reason.anchor());
+        let action = match reason.action() {
+            "" => "Nothing.",
+            action => action,
+        };
+        table += &generated::row(&[
+            &format!("<a id=\"{anchor}\"></a>[`{name}`](../reasons.md#{anchor})"),
+            classes.get(name).unwrap(),
+            reason.message(),
+            action,
+        ]);
     }
+    generated::tables("docs/reference/status.md", &[("reasons", &table)]).unwrap();
+}
+
+/// Each type of condition has one row, in the order in which a status lists them.
+#[test]
+fn the_table_of_conditions_has_each() {
+    let page = read("docs/reference/conditions.md");
+    let rows: Vec<&str> = classes(&page).into_iter().map(|(name, _)| name).collect();
+    let types = ConditionType::ALL.map(ConditionType::as_str);
+    assert_eq!(
+        rows, types,
+        "left: docs/reference/conditions.md; right: ConditionType::ALL"
+    );
 }
 
 #[test]
@@ -562,97 +589,6 @@ fn the_comparison_says_what_a_status_says() {
         (10, 10),
         "{COMPARISON} promises ten faults, each with its own reason"
     );
-}
-
-/// The pages that people read.
-fn pages() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(folder.join("docs")).unwrap();
-    let docs = docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
-    [
-        "README.md",
-        "CHANGELOG.md",
-        "charts/scim-bridge-operator/README.md",
-    ]
-    .map(str::to_owned)
-    .into_iter()
-    .chain(docs.filter(|path| {
-        Path::new(path)
-            .extension()
-            .is_some_and(|extension| extension == "md")
-    }))
-    .collect()
-}
-
-/// Lines of a page with their numbers, without blocks of code.
-fn prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut in_code = false;
-    page.lines().zip(1..).filter_map(move |(line, number)| {
-        let is_fence = line.trim_start().starts_with("```");
-        in_code ^= is_fence;
-        (!in_code && !is_fence).then_some((number, line))
-    })
-}
-
-/// Every anchor of a page: its headings as GitHub makes them, and those that stand in it.
-fn anchors(page: &str) -> BTreeSet<String> {
-    let mut anchors = BTreeSet::new();
-    for (_, line) in prose(page) {
-        if let Some((_, title)) = line
-            .split_once("# ")
-            .filter(|(hashes, _)| hashes.trim_matches('#').is_empty())
-        {
-            let kept = title
-                .chars()
-                .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
-            anchors.insert(kept.collect::<String>().to_lowercase().replace(' ', "-"));
-        }
-        let ids = line
-            .split("id=\"")
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next());
-        anchors.extend(ids.map(str::to_owned));
-    }
-    anchors
-}
-
-#[test]
-fn every_link_between_pages_leads_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut broken = Vec::new();
-    for path in pages() {
-        let page = read(&path);
-        for (number, line) in prose(&page) {
-            let targets = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-            for target in targets.filter(|target| !target.contains("://")) {
-                let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-                let there = match file {
-                    "" => root.join(&path),
-                    file => root.join(&path).with_file_name("").join(file),
-                };
-                let has_anchor = || anchors(&fs::read_to_string(&there).unwrap()).contains(anchor);
-                if !there.exists() || !(anchor.is_empty() || has_anchor()) {
-                    broken.push(format!("{path}:{number}: {target}"));
-                }
-            }
-        }
-    }
-    assert!(broken.is_empty(), "these lead nowhere:\n{}", broken.join("\n"));
-}
-
-/// Tables, pictures and links cannot be broken; the rest is read in terminals and reviews, too.
-#[test]
-fn no_line_is_too_long() {
-    let mut long = Vec::new();
-    for path in ["README.md", "docs/monitoring.md"] {
-        for (number, line) in prose(&read(path)) {
-            let may_be = line.starts_with(['|', '!']) || line.contains("](http");
-            if line.chars().count() > 120 && !may_be {
-                long.push(format!("{path}:{number}"));
-            }
-        }
-    }
-    assert!(long.is_empty(), "more than 120 characters:\n{}", long.join("\n"));
 }
 
 /// Class and text of each value in the diagram: `<g class="action"><rect .../><text ...>AuthFailed</text></g>`.

@@ -82,7 +82,7 @@ pub(super) enum Finding {
     )]
     CrdOlder(Vec<String>),
     #[error(
-        "the ServiceAccount may not {} {resource} {place}; grant it as deploy/ and the chart do (README, Access)",
+        "the ServiceAccount may not {} {resource} {place}; grant it as deploy/ and the chart do (docs/reference/access.md)",
         verbs.join(", ")
     )]
     Denied {

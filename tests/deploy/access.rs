@@ -1,4 +1,4 @@
-//! The operator's rights: the same by every way to install it, and those of the table in the README.
+//! The operator's rights: the same by every way to install it, and those of the table in docs/reference/access.md.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,8 @@ use crate::render::{EVERYWHERE, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESP
 /// One permission, taken apart so that no arrangement of rules can hide one: API group, resource, verb, scope.
 type Right = [String; 4];
 
+/// The page with the table of rights.
+const PAGE: &str = "docs/reference/access.md";
 /// Where a rule holds.
 const CLUSTER: &str = "cluster";
 const HOME: &str = "own namespace";
@@ -71,18 +73,11 @@ fn rights_of(rule: &Value, scope: &str) -> Vec<Right> {
     rights
 }
 
-/// The rows below `## Access`: `` | `RESOURCE`, ... (`GROUP`) | VERB, ... | SCOPE | WHY | ``.
+/// The rows of the page: `` | `RESOURCE`, ... (`GROUP`) | VERB, ... | SCOPE | WHY | ``.
 fn rows() -> BTreeSet<Right> {
-    let readme = read("README.md");
-    let table: Vec<_> = readme
-        .lines()
-        .skip_while(|line| *line != "## Access")
-        .skip(1)
-        .take_while(|line| !line.starts_with("## "))
-        .filter(|line| line.starts_with("| `"))
-        .collect();
+    let page = read(PAGE);
     let mut rights = BTreeSet::new();
-    for row in table {
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<_> = row.split('|').map(str::trim).collect();
         let [_, resources, verbs, scope, why, _] = cells[..] else {
             panic!("not four cells: {row}")
@@ -100,14 +95,14 @@ fn rows() -> BTreeSet<Right> {
 }
 
 #[tokio::test]
-async fn the_table_in_the_readme_is_what_is_granted() {
+async fn the_table_of_rights_is_what_is_granted() {
     let (granted, said) = (rights(&objects(EVERYWHERE).await), rows());
-    assert!(said.len() > 10, "the table of README.md was not found: {said:?}");
+    assert!(said.len() > 10, "the table of {PAGE} was not found: {said:?}");
     let unsaid: Vec<_> = granted.difference(&said).collect();
     let not_granted: Vec<_> = said.difference(&granted).collect();
     assert!(
         unsaid.is_empty() && not_granted.is_empty(),
-        "README.md, Access: granted and not said {unsaid:?}, said and not granted {not_granted:?}"
+        "{PAGE}: granted and not said {unsaid:?}, said and not granted {not_granted:?}"
     );
 }
 
@@ -123,7 +118,7 @@ async fn the_rights_are_the_same_by_every_way() {
 /// The Lease that it may write is the one that it asks for by default.
 #[tokio::test]
 async fn the_lease_is_the_default_one() {
-    let flags = read("README.md");
+    let flags = read("docs/reference/flags.md");
     let row = flags.lines().find(|line| line.starts_with("| `--lease-name`"));
     assert!(row.unwrap().contains(&format!("| `{OPERATOR}` |")), "{row:?}");
     let objects = objects(EVERYWHERE).await;

@@ -1,21 +1,22 @@
 //! Files, and places in files, that `make generate` writes (`BLESS=1`), and that must not differ from what it writes.
 
-use std::{env, fs, io, process::Command};
+use std::{io, process::Command};
 
 use serde_json::json;
-use testbed::{tools, workspace};
+use testbed::{generated, tools, workspace};
 
 use crate::render::{EVERYWHERE, OPERATOR, read, rendered};
 
 /// The version of everything, by Cargo.toml.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Where else it stands: a file, and what is before it.
-const STAMPS: [(&str, &str); 5] = [
+const STAMPS: [(&str, &str); 6] = [
     ("Dockerfile", "ARG VERSION="),
     ("deploy/version/kustomization.yaml", "app.kubernetes.io/version: "),
     ("deploy/version/kustomization.yaml", "newTag: "),
-    ("README.md", "newTag: "),
     ("README.md", "scim-bridge-operator:"),
+    ("docs/install.md", "newTag: "),
+    ("docs/install.md", "scim-bridge-operator:"),
 ];
 /// First lines of `deploy/install.yaml`.
 const HEADER: &str = "\
@@ -32,21 +33,6 @@ const ALERTS_HEADER: &str = "\
 # Alerts, for `rule_files` of Prometheus. They find the operator by the name of its scrape job, scim-bridge-operator.
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
-
-/// Writes the file if that is asked for, or holds it to what it would be.
-fn hold(path: &str, expected: &str) {
-    let found = fs::read_to_string(workspace::root().join(path)).unwrap_or_default();
-    if found == expected {
-        return;
-    }
-    if env::var_os("BLESS").is_some() {
-        fs::write(workspace::root().join(path), expected).unwrap();
-        return;
-    }
-    let differs = expected.lines().zip(found.lines()).position(|(a, b)| a != b);
-    let line = differs.unwrap_or_else(|| expected.lines().count().min(found.lines().count())) + 1;
-    panic!("{path} is not up to date (from line {line}): run `make generate`");
-}
 
 /// The text with `version` in all places that follow the prefix, and how many they are.
 fn stamp(text: &str, prefix: &str, version: &str) -> (String, usize) {
@@ -74,26 +60,28 @@ async fn generated_files_are_up_to_date() {
     for (path, prefix) in STAMPS {
         let (stamped, places) = stamp(&read(path), prefix, VERSION);
         assert!(places > 0, "{path}: no version after {prefix:?}");
-        hold(path, &stamped);
+        generated::file(path, &stamped).unwrap();
     }
     let install = rendered(&workspace::root().join(EVERYWHERE)).await;
-    hold("deploy/install.yaml", &format!("{HEADER}{install}"));
+    generated::file("deploy/install.yaml", &format!("{HEADER}{install}")).unwrap();
     // By the job alone: a kustomization may move the operator to another namespace, and knows nothing of expressions.
     let rule = rule_of_the_chart(r#"job="scim-bridge-operator""#).await;
-    hold(
+    generated::file(
         "deploy/monitoring/prometheusrule.yaml",
         &format!("{RULE_HEADER}{rule}"),
-    );
+    )
+    .unwrap();
     // Prometheus' own form is what stands below `spec`.
     let (_, groups) = rule.split_once("\nspec:\n").unwrap();
     let groups: String = groups
         .lines()
         .map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n")
         .collect();
-    hold(
+    generated::file(
         "deploy/monitoring/alerts.yaml",
         &format!("{ALERTS_HEADER}{groups}"),
-    );
+    )
+    .unwrap();
 }
 
 /// The chart's `PrometheusRule`, without what says that Helm made it.

@@ -1,6 +1,6 @@
-//! What the ServiceAccount may do: what the README says, no more, no less, in each way to install it.
+//! What the ServiceAccount may do: what docs/reference/access.md says, no more, no less, in each way to install it.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use kube::{
@@ -9,24 +9,21 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
+use testbed::workspace;
 
-use crate::installation::{HOME, IDENTITY, NAME, Site, Way, readme};
+use crate::installation::{HOME, IDENTITY, NAME, Site, Way};
 
 /// `get secrets`, `update leases.coordination.k8s.io/NAME`: one permission.
 type Permissions = BTreeSet<String>;
 
-/// The rows of the README's table whose scope begins like this.
+/// The page with the table of rights.
+const PAGE: &str = "docs/reference/access.md";
+
+/// The rows of the table whose scope begins like this.
 fn documented(scope: &str) -> Permissions {
-    let readme = readme();
-    let table = readme
-        .split("\n## Access\n")
-        .nth(1)
-        .unwrap()
-        .split("\n## ")
-        .next()
-        .unwrap();
+    let page = fs::read_to_string(workspace::root().join(PAGE)).unwrap();
     let mut found = Permissions::new();
-    for row in table.lines().filter(|line| line.starts_with("| `")) {
+    for row in page.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let [resources, verbs, place, ..] = cells[..] else {
             panic!("{row}")
@@ -45,10 +42,7 @@ fn documented(scope: &str) -> Permissions {
             }
         }
     }
-    assert!(
-        !found.is_empty(),
-        "README.md, Access: no row has the scope {scope:?}"
-    );
+    assert!(!found.is_empty(), "{PAGE}: no row has the scope {scope:?}");
     found
 }
 
@@ -86,7 +80,7 @@ async fn granted(kubeconfig: &Path, namespace: &str) -> Permissions {
     found
 }
 
-async fn may_do_what_the_readme_says(way: Way, works_in: &[&str]) {
+async fn may_do_what_the_page_says(way: Way, works_in: &[&str]) {
     let site = Site::new(way).await;
     site.install(&[]).await;
     let nobody = json!({"apiVersion": "v1", "kind": "ServiceAccount",
@@ -149,20 +143,20 @@ async fn may_do_what_the_readme_says(way: Way, works_in: &[&str]) {
 
 #[tokio::test]
 async fn of_the_chart_for_all_namespaces() {
-    may_do_what_the_readme_says(Way::Chart, &["*"]).await;
+    may_do_what_the_page_says(Way::Chart, &["*"]).await;
 }
 
 #[tokio::test]
 async fn of_the_chart_for_a_list_of_namespaces() {
-    may_do_what_the_readme_says(Way::ChartForNamespaces, &[IDENTITY, "team-b"]).await;
+    may_do_what_the_page_says(Way::ChartForNamespaces, &[IDENTITY, "team-b"]).await;
 }
 
 #[tokio::test]
 async fn of_the_manifests_for_all_namespaces() {
-    may_do_what_the_readme_says(Way::Manifests, &["*"]).await;
+    may_do_what_the_page_says(Way::Manifests, &["*"]).await;
 }
 
 #[tokio::test]
 async fn of_the_manifests_for_one_namespace() {
-    may_do_what_the_readme_says(Way::ManifestsForOneNamespace, &[HOME]).await;
+    may_do_what_the_page_says(Way::ManifestsForOneNamespace, &[HOME]).await;
 }

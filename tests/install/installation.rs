@@ -1,7 +1,6 @@
 //! An installation: how it got there, its Pod, and the operator that runs as that Pod would.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -337,9 +336,4 @@ pub(crate) fn strings(list: &Value) -> Vec<String> {
         .iter()
         .map(|text| text.as_str().unwrap().to_owned())
         .collect()
-}
-
-/// README.md.
-pub(crate) fn readme() -> String {
-    fs::read_to_string(workspace::root().join("README.md")).unwrap()
 }

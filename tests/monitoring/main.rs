@@ -32,6 +32,7 @@ use std::{
 use scim_bridge_operator::api::vocabulary::Reason;
 use serde_json::Value;
 use testbed::{
+    generated,
     scratch::Scratch,
     tools::{self, PrometheusTools},
     workspace,
@@ -230,27 +231,47 @@ async fn the_page_says_of_each_alert_how_bad_it_is_and_how_long_it_waits() {
     assert_eq!(of_the_chart, told, "left: the chart; right: docs/monitoring.md");
 }
 
+/// Name, type, labels and help of each metric, as `/metrics` has them. Those of the process have their names and meanings
+/// from Prometheus' client libraries.
 #[test]
-fn the_page_has_each_metric_and_no_other() {
-    let suffix = |kind: &str| match kind {
-        "counter" => "_total",
-        "info" => "_info",
-        _ => "",
-    };
+fn generated_table_of_metrics() {
     let text = exposition();
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let exported: BTreeSet<_> = types
-        .map(|line| line.split_once(' ').unwrap())
-        // Those have their names and meanings from Prometheus' client libraries.
-        .filter(|(name, _)| !name.starts_with("process_"))
-        .map(|(name, kind)| (format!("{name}{}", suffix(kind)), kind.to_owned()))
-        .collect();
-    let told: BTreeSet<_> = rows(&page(), "Metrics")
-        .into_iter()
-        .filter(|row| row[0] != "process_*")
-        .map(|row| (row[0].clone(), row[1].clone()))
-        .collect();
-    assert_eq!(exported, told, "left: /metrics; right: docs/monitoring.md");
+    let mut table = generated::head(&["Name", "Type", "Labels", "Meaning"]);
+    for line in text.lines() {
+        let Some((family, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        if family.starts_with("process_") {
+            continue;
+        }
+        let kind = exposition::kind(family);
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let labels = labels(&text, family);
+        let labels = labels.iter().map(|label| format!("`{label}`"));
+        let labels = labels.collect::<Vec<_>>().join(", ");
+        let (name, help) = (format!("`{family}{suffix}`"), help.trim_end_matches('.'));
+        table += &generated::row(&[&name, kind, &labels, &format!("{help}.")]);
+    }
+    generated::tables("docs/reference/metrics.md", &[("metrics", &table)]).unwrap();
+}
+
+/// Names of the labels that a metric has beside those of its connection and of its buckets.
+fn labels(text: &str, family: &str) -> BTreeSet<String> {
+    let series = text.lines().filter_map(|line| line.strip_prefix(family));
+    let labelled = series.filter_map(|rest| {
+        let (suffix, rest) = rest.split_once('{')?;
+        let suffixes = ["", "_total", "_info", "_bucket", "_sum", "_count"];
+        suffixes.contains(&suffix).then_some(rest.split_once('}')?.0)
+    });
+    let names = labelled.flat_map(|labels| labels.split("\",").filter_map(|label| label.split('=').next()));
+    names
+        .filter(|name| !["namespace", "name", "le"].contains(name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// No STATUS that somebody has to do something about is without an alert, and its runbook names it.
