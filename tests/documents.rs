@@ -115,7 +115,10 @@ fn table_of_spec(spec: &JSONSchemaProps) -> String {
     let mut table = head(&["Field", "Type", "Default", "Allowed", "Meaning"]);
     for (path, is_required, field) in fields("", spec) {
         let default = match &field.default {
-            Some(value) => quoted([value.0.as_str().map_or(value.0.to_string(), str::to_owned)]),
+            Some(value) => quoted([value
+                .0
+                .as_str()
+                .map_or_else(|| value.0.to_string(), str::to_owned)]),
             None if is_required => "required".to_owned(),
             None => "none".to_owned(),
         };
@@ -156,7 +159,7 @@ fn table_of_status(status: &JSONSchemaProps) -> String {
         let values = quoted(values.map(|value| value.0.as_str().unwrap().to_owned()));
         let mut meaning = field.description.clone().unwrap();
         if !values.is_empty() && !values.split(", ").all(|value| meaning.contains(value)) {
-            meaning += &format!(" One of {values}.");
+            meaning += &[" One of ", &values, "."].concat();
         }
         table += &row(&[&quoted([path]), type_of(&field), &meaning]);
     }
@@ -220,14 +223,14 @@ fn table_of_flags(command: &Command, others: &[&Command]) -> String {
         let values = quoted(values.iter().map(|value| value.get_name().to_owned()));
         let mut meaning = sentence(&flag.get_help().unwrap().to_string());
         if !values.is_empty() {
-            meaning += &format!(" One of {values}.");
+            meaning += &[" One of ", &values, "."].concat();
         }
         table += &row(&[&name(flag), &quoted(variable), &default, &meaning]);
     }
     if !shared.is_empty() {
         let names = shared.into_iter().filter_map(|flag| flag.get_long());
         let names = quoted(names.map(|long| format!("--{long}")));
-        table += &format!("\nAnd these of the commands above: {names}.\n");
+        table += &["\nAnd these of the commands above: ", &names, ".\n"].concat();
     }
     table
 }
@@ -278,7 +281,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
             name.starts_with('.') && name != ".github" || ["target", "dist", "corpus"].contains(&name);
         if path.is_symlink() || is_made {
             continue;
-        } else if path.is_dir() {
+        }
+        if path.is_dir() {
             found.extend(files(&path));
         } else {
             found.push(path.strip_prefix(workspace::root()).unwrap().to_owned());
@@ -442,6 +446,32 @@ fn the_guide_has_each_test_program() {
     assert!(
         missing.is_empty(),
         "CONTRIBUTING.md has no row for {missing:?}: say in one line what it holds"
+    );
+}
+
+/// What rests on a habit of a library stands beside the version that was looked at.
+#[test]
+fn the_versions_of_libraries_are_those_that_are_built() {
+    let root = workspace::root();
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let (_, section) = page.split_once("\n## Habits of libraries\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let (mut seen, mut wrong) = (0, Vec::new());
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    for libraries in rows.filter_map(|row| row.split(" | ").nth(1)) {
+        for library in libraries.split(", ") {
+            let (name, version) = library.trim_start_matches('`').split_once("` ").unwrap();
+            seen += 1;
+            if !lock.contains(&format!("name = \"{name}\"\nversion = \"{version}\"\n")) {
+                wrong.push(library);
+            }
+        }
+    }
+    assert!(seen > 5, "the table was not found");
+    assert!(
+        wrong.is_empty(),
+        "docs/architecture.md: {wrong:?} is not what Cargo.lock has. Run the test beside it, then write the new version"
     );
 }
 

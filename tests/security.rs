@@ -1,4 +1,5 @@
-//! docs/security.md keeps its word: every test that it names exists, and every promise names one.
+//! docs/security.md keeps its word: every test that it names exists, and every promise names one. Every test and file
+//! that other pages for developers name exists as well.
 
 #![allow(
     clippy::panic,
@@ -9,9 +10,14 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const PAGE: &str = "docs/security.md";
+const OTHERS: [&str; 2] = ["docs/architecture.md", "CONTRIBUTING.md"];
 
 fn page() -> String {
-    fs::read_to_string(root().join(PAGE)).unwrap()
+    read(PAGE)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
 }
 
 fn root() -> &'static Path {
@@ -78,6 +84,22 @@ fn every_test_that_the_page_names_exists() {
     assert!(
         faults.is_empty(),
         "{PAGE} names what is not there (any more); name what took its place:\n{}",
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn every_test_and_file_that_other_pages_name_exists() {
+    let mut faults = Vec::new();
+    for path in OTHERS {
+        let page = read(path);
+        let references = references(&page).into_iter();
+        let lacking = references.filter_map(|reference| fault(&reference));
+        faults.extend(lacking.map(|fault| format!("{path}: {fault}")));
+    }
+    assert!(
+        faults.is_empty(),
+        "name what took its place:\n{}",
         faults.join("\n")
     );
 }
