@@ -214,7 +214,12 @@ fn table_of_flags(command: &Command, others: &[&Command]) -> String {
             .is_some_and(|long| known.contains(long) && long != "timeout")
     };
     let (shared, own): (Vec<&Arg>, Vec<&Arg>) = flags(command).into_iter().partition(is_shared);
-    let mut table = head(&["Flag", "Variable", "Default", "Meaning"]);
+    let have_variables = own.iter().any(|flag| flag.get_env().is_some());
+    let mut table = if have_variables {
+        head(&["Flag", "Variable", "Default", "Meaning"])
+    } else {
+        head(&["Flag", "Default", "Meaning"])
+    };
     for flag in own {
         let defaults = flag.get_default_values().iter();
         let default = quoted(defaults.map(|value| value.to_string_lossy().into_owned()));
@@ -225,7 +230,12 @@ fn table_of_flags(command: &Command, others: &[&Command]) -> String {
         if !values.is_empty() {
             meaning += &[" One of ", &values, "."].concat();
         }
-        table += &row(&[&name(flag), &quoted(variable), &default, &meaning]);
+        let (name, variable) = (name(flag), quoted(variable));
+        table += &if have_variables {
+            row(&[&name, &variable, &default, &meaning])
+        } else {
+            row(&[&name, &default, &meaning])
+        };
     }
     if !shared.is_empty() {
         let names = shared.into_iter().filter_map(|flag| flag.get_long());
@@ -449,16 +459,44 @@ fn the_guide_has_each_test_program() {
     );
 }
 
+/// The part of a page below a heading of the second level.
+fn below<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The model and the page have the same laws, in the same order.
+#[test]
+fn the_page_has_each_law_of_the_model() {
+    let root = workspace::root();
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let model = fs::read_to_string(root.join("tests/model/law.rs")).unwrap();
+    let (_, laws) = model.split_once("enum Law {\n").unwrap();
+    let (laws, _) = laws.split_once("\n}").unwrap();
+    let laws: Vec<&str> = laws
+        .lines()
+        .map(|line| line.trim().trim_end_matches(','))
+        .collect();
+    let rows = below(&page, "The laws").lines();
+    let rows = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        laws,
+        "left: docs/architecture.md; right: tests/model/law.rs"
+    );
+}
+
 /// What rests on a habit of a library stands beside the version that was looked at.
 #[test]
 fn the_versions_of_libraries_are_those_that_are_built() {
     let root = workspace::root();
     let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
     let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
-    let (_, section) = page.split_once("\n## Habits of libraries\n").unwrap();
-    let section = section.split("\n## ").next().unwrap();
     let (mut seen, mut wrong) = (0, Vec::new());
-    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let rows = below(&page, "Habits of libraries")
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1);
     for libraries in rows.filter_map(|row| row.split(" | ").nth(1)) {
         for library in libraries.split(", ") {
             let (name, version) = library.trim_start_matches('`').split_once("` ").unwrap();
