@@ -34,6 +34,11 @@ const ALERTS_HEADER: &str = "\
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
 
+/// Holds a file to what it would be, or writes it.
+fn hold(path: &str, expected: &str) {
+    generated::file(path, expected).unwrap();
+}
+
 /// The text with `version` in all places that follow the prefix, and how many they are.
 fn stamp(text: &str, prefix: &str, version: &str) -> (String, usize) {
     let mut parts = text.split(prefix);
@@ -60,28 +65,26 @@ async fn generated_files_are_up_to_date() {
     for (path, prefix) in STAMPS {
         let (stamped, places) = stamp(&read(path), prefix, VERSION);
         assert!(places > 0, "{path}: no version after {prefix:?}");
-        generated::file(path, &stamped).unwrap();
+        hold(path, &stamped);
     }
     let install = rendered(&workspace::root().join(EVERYWHERE)).await;
-    generated::file("deploy/install.yaml", &format!("{HEADER}{install}")).unwrap();
+    hold("deploy/install.yaml", &format!("{HEADER}{install}"));
     // By the job alone: a kustomization may move the operator to another namespace, and knows nothing of expressions.
     let rule = rule_of_the_chart(r#"job="scim-bridge-operator""#).await;
-    generated::file(
+    hold(
         "deploy/monitoring/prometheusrule.yaml",
         &format!("{RULE_HEADER}{rule}"),
-    )
-    .unwrap();
+    );
     // Prometheus' own form is what stands below `spec`.
     let (_, groups) = rule.split_once("\nspec:\n").unwrap();
     let groups: String = groups
         .lines()
         .map(|line| line.strip_prefix("  ").unwrap_or(line).to_owned() + "\n")
         .collect();
-    generated::file(
+    hold(
         "deploy/monitoring/alerts.yaml",
         &format!("{ALERTS_HEADER}{groups}"),
-    )
-    .unwrap();
+    );
 }
 
 /// The chart's `PrometheusRule`, without what says that Helm made it.

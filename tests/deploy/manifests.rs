@@ -447,7 +447,7 @@ async fn the_admin_server_is_for_both_families() {
     }
 }
 
-/// README, Install: the image comes from the user's own registry.
+/// docs/install.md: the image comes from the user's own registry.
 #[tokio::test]
 async fn the_image_is_named_from_outside() {
     let named = objects_of(
