@@ -437,30 +437,6 @@ fn every_runbook_has_its_parts() {
 }
 
 #[test]
-fn the_table_of_reasons_has_each_with_its_class() {
-    let page = read(PAGE);
-    let rows = classes(below(&page, "# Runbooks"));
-    let found: BTreeSet<_> = rows
-        .iter()
-        .map(|(name, class)| (*name, (*class).to_owned()))
-        .collect();
-    let wanted: BTreeSet<_> = all_classes().into_iter().collect();
-    let (missing, unknown): (Vec<_>, Vec<_>) = (
-        wanted.difference(&found).collect(),
-        found.difference(&wanted).collect(),
-    );
-    assert!(
-        missing.is_empty() && unknown.is_empty(),
-        "{PAGE}: the table lacks {missing:?} and has {unknown:?}, which the code does not say; correct the rows"
-    );
-    assert_eq!(
-        rows.len(),
-        wanted.len(),
-        "{PAGE}: a reason has two rows: {rows:?}"
-    );
-}
-
-#[test]
 fn generated_table_of_status() {
     let classes = all_classes();
     let mut table = generated::head(&["STATUS", "Class", "Message", "Next"]);

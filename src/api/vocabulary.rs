@@ -203,7 +203,7 @@ reasons! {
     /// The specification passed the API server but cannot be used.
     InvalidSpec: Action,
         "The operator cannot use this specification.",
-        "Compare the specification with the field reference in the README, then apply it again.";
+        "Compare the specification with kubectl explain sbc.spec, then apply it again.";
     /// The operator may not talk to this host.
     HostDenied: Action,
         "The operator's address policy does not allow this host.",
@@ -275,7 +275,7 @@ reasons! {
 }
 
 impl Reason {
-    /// The anchor of this reason in the README and in runbooks.
+    /// The anchor of this reason in `docs/reference/status.md` and in runbooks.
     #[must_use]
     pub fn anchor(self) -> String {
         self.as_str().to_ascii_lowercase()
