@@ -25,7 +25,7 @@ const HEADER: &str = "\
 ";
 /// First lines of the alerts, for the Prometheus operator.
 const RULE_HEADER: &str = "\
-# Alerts, for the Prometheus operator. docs/reasons.md, Alerts, says what each means.
+# Alerts, for the Prometheus operator. docs/monitoring.md says what each means.
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
 /// The same for Prometheus itself.

@@ -183,19 +183,6 @@ async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
         let is_of_reason = anchor == "{{ $labels.reason | toLower }}";
         assert!(is_of_reason || anchors.contains(anchor), "no section for {url}");
     }
-    let names: BTreeSet<String> = names(&rules).collect();
-    let (_, part) = page.split_once("\n# Alerts\n").unwrap();
-    let (table, _) = part.split_once("\n## ").unwrap();
-    let told: BTreeSet<String> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `"))
-        .filter_map(|line| line.split('`').next())
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(
-        names, told,
-        "alerts of the chart, and the table in docs/reasons.md"
-    );
 }
 
 /// Rows of a table below a heading of docs/monitoring.md, by cell.
