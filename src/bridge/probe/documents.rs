@@ -65,7 +65,8 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
         reports,
         retrieved_at,
     }) = serde_json::from_slice(body).ok()?;
-    // Many services report a version, 1Password's Connect server among them. A bridge reports a build or components, too.
+    // Many services report a version, 1Password's Connect server among them. A bridge reports a build or components,
+    // too.
     if build.is_none() && reports.is_none() {
         return None;
     }
