@@ -169,12 +169,12 @@ impl KeyPolicy<'_> {
 /// [`Blocker::ConsentMissing`] if no entry matches. An invalid entry matches no host and does not affect the others. If
 /// there is one, the error is [`Blocker::ConsentMalformed`] instead: that entry may have meant this host.
 pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
-    const PLAIN: &str = "http://";
+    const CLEAR: &str = "http://";
     let mut blocker = Blocker::ConsentMissing;
     let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
     for entry in entries.filter(|entry| !entry.is_empty()) {
-        let (scheme, host) = match entry.split_at_checked(PLAIN.len()) {
-            Some((scheme, host)) if scheme.eq_ignore_ascii_case(PLAIN) => (Scheme::Http, host),
+        let (scheme, host) = match entry.split_at_checked(CLEAR.len()) {
+            Some((scheme, host)) if scheme.eq_ignore_ascii_case(CLEAR) => (Scheme::Http, host),
             Some(_) | None => (Scheme::Https, entry),
         };
         match host.parse::<HostPattern>() {
@@ -213,8 +213,7 @@ pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_en
     }
 }
 
-/// Takes one entry out of a `ConfigMap`. A missing object and a missing entry give the same blocker, because the fix is
-/// the same.
+/// Takes one entry out of a `ConfigMap`. One blocker for a missing object and a missing entry: they ask for the same.
 #[must_use]
 pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> DataEntry {
     let version = object.as_ref().map(|object| object_version(&object.metadata));

@@ -118,12 +118,12 @@ impl AddressPolicy {
     /// [`Self::allows_address`].
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {
-        let is_allowed_host = self.allowed_hosts.is_empty()
+        let named = self.allowed_hosts.is_empty()
             || self
                 .allowed_hosts
                 .iter()
                 .any(|pattern| pattern.matches(&origin.host));
-        is_allowed_host
+        named
             && origin
                 .address()
                 .is_none_or(|address| self.allows_address(address))

@@ -22,10 +22,10 @@ use tokio::{task_local, time::Instant};
 use super::race::Attempt;
 use crate::domain::connection::evidence::{Certificate, Exchange};
 
-/// The layers of a probe, in the order in which it reaches them.
+/// The layers of a probe, from the outside to the inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layer {
-    /// The resolution of the host's name.
+    /// The look-up of the host's name.
     Name,
     /// The TCP connection.
     Address,
@@ -161,7 +161,7 @@ pub(crate) struct NoSessions;
 // === impl Layer ===
 
 impl Layer {
-    /// All layers, in order.
+    /// Every layer.
     pub const ALL: [Self; 8] = [
         Self::Name,
         Self::Address,
@@ -173,7 +173,7 @@ impl Layer {
         Self::NextKey,
     ];
 
-    /// The name in metrics and traces.
+    /// Its name in metrics and traces.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
