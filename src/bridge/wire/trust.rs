@@ -243,12 +243,7 @@ pub fn system_roots() -> RootCertStore {
     if added == 0 {
         tracing::warn!("no trusted roots were found: only connections with spec.tls.caRef can be verified");
     }
-    tracing::info!(
-        added,
-        ignored,
-        errors = found.errors.len(),
-        "loaded the trusted roots"
-    );
+    tracing::info!(added, ignored, errors = found.errors.len(), "trusted roots");
     roots
 }
 
@@ -258,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    /// A new certificate in PEM.
+    /// A certificate in PEM. Not the same twice.
     fn pem() -> String {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["bridge.example".to_owned()]).unwrap();
