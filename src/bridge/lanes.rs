@@ -6,11 +6,12 @@
 //! 1. **One probe may answer several requests.** Equal requests share one probe. A waiting request takes the result of
 //!    the probe before it if three things hold. Both have the same route. Both have the same keys, or no key was sent.
 //!    Both have the same budget, or the probe took less than either. So a silent bridge is probed once for all requests
-//!    with the same budget, and no request gets the time-out of another budget.
+//!    with the same budget. No request gets the time-out of another budget.
 //! 2. **A budget begins with the turn.** The time in the lane does not count against the bridge.
-//! 3. **No request waits for its turn longer than its budget.** Then it leaves the lane as [`Postponed`]. That says
-//!    nothing about the bridge, which was not contacted. The connection keeps its verdict, and reconciles soon with a
-//!    key that is read again. So a bridge that hangs collects neither waiting reconciles nor old keys.
+//! 3. **No request waits for its turn longer than its budget.** A request without a turn by then leaves the
+//!    lane as [`Postponed`]. That says nothing about the bridge, which was not contacted. The connection keeps its
+//!    verdict. It reconciles again soon, and reads its key again. So a bridge that hangs collects neither waiting
+//!    reconciles nor old keys.
 //! 4. **A probe that a user requests begins after the request.** It shares no probe that began earlier.
 
 use std::{

@@ -27,7 +27,7 @@ const HEADERS: [HeaderName; 8] = [
 ];
 
 /// Whether an error has a status that HTTP does not define. Fronts use such a status if they cannot reach the server
-/// (52x and 530 of Cloudflare), or if the client closed the connection (460 of AWS, 499 of nginx).
+/// (52x and 530 of Cloudflare). They also use one if the client closed the connection (460 of AWS, 499 of nginx).
 /// <https://www.iana.org/assignments/http-status-codes>
 #[must_use]
 pub fn is_unregistered_error(status: u16) -> bool {

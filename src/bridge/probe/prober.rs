@@ -209,7 +209,7 @@ impl Session<'_> {
             ..Exchange::default()
         };
         self.pass(Layer::Ping, &mut exchange);
-        // The key is not sent if the peer cannot be reached, or if its response shows that it is no bridge.
+        // The key is not sent if the peer cannot be reached, or its response shows that it is no bridge.
         let is_stranger = !exchange.is_of_a_bridge();
         if !is_stranger {
             exchange.health = self.health(key).await;

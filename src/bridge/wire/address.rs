@@ -30,9 +30,9 @@ pub struct AddressPolicy {
 
 /// A pattern for hosts, in a flag or in the annotation of a Secret.
 ///
-/// Case, brackets, a dot in front and a dot at the end are read as Go and curl read them in `NO_PROXY`. But a name
-/// matches only itself, `*` matches any part of one label, and a dot in front matches all names below, not the name
-/// itself. Ports, and `*` alone, are refused.
+/// Case, brackets and dots at both ends are read as Go and curl read them in `NO_PROXY`. But a name matches only
+/// itself, and `*` matches any part of one label. A dot in front matches all names below, but not the name itself.
+/// Ports, and `*` alone, are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern(PatternKind);
 

@@ -2,8 +2,7 @@
 //!
 //! The HTTP client resolves, connects and makes the handshake. The resolver, the connector and the verifier find their
 //! probe by a task-local. reqwest 0.13.5 and hyper-util 0.1.21 run them in the task of the request, but do not promise
-//! it. If that changes, `transport.rs::silence` and `certificates.rs::what_is_learned_of_a_certificate` in
-//! `tests/bridge` fail.
+//! it. If that changes, `silence` and `what_is_learned_of_a_certificate` in `tests/bridge` fail.
 
 use std::{
     fmt,
@@ -152,9 +151,9 @@ pub(crate) fn is_certificate_asked_for() -> bool {
 
 /// A TLS session store that keeps no session, so that each handshake shows the certificate.
 ///
-/// It also reports [`Stage::Connected`]. rustls 0.23.46 asks the store for a key exchange hint when a handshake begins,
-/// that is when the TCP connection is ready. rustls does not promise that. If it changes,
-/// `tests/bridge/transport.rs::silence` no longer finds the phase of the handshake.
+/// It also reports [`Stage::Connected`]. rustls 0.23.46 asks the store for a key exchange hint when a handshake begins.
+/// The TCP connection is then ready. rustls does not promise this call. Without it, `silence` in
+/// `tests/bridge/transport.rs` fails.
 #[derive(Debug)]
 pub(crate) struct NoSessions;
 

@@ -52,8 +52,8 @@ impl Bundle {
     /// Reads PEM text: the whole text, or nothing.
     ///
     /// # Errors
-    /// [`Blocker::CaInvalid`] if the text has no certificate, or too many, or a part that looks like one and cannot be
-    /// read.
+    /// [`Blocker::CaInvalid`] if the text has no certificate, or too many. Also if a part looks like a certificate and
+    /// cannot be read.
     pub fn read(pem: &[u8]) -> Result<Self, Blocker> {
         let certificates = read_pem(pem).map_err(Blocker::CaInvalid)?;
         Ok(Self {

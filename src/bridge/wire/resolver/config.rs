@@ -146,7 +146,7 @@ impl Options {
 
     /// Reads options, and ignores unknown ones. It also ignores three that have no meaning here:
     /// `single-request-reopen` (each question has its own socket), `no-reload` (the file is read for each look-up) and
-    /// `trust-ad` (signatures are not used).
+    /// `trust-ad` (no signatures).
     fn read(&mut self, text: &str) {
         for word in text.split_ascii_whitespace() {
             match word.split_once(':') {

@@ -23,8 +23,8 @@ use super::{
 /// The wait for the second family after the addresses of the first one arrived (RFC 8305, section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// The second family gets the share divided by this, if it is asked after the first or the first has no such name. A
-/// name exists for both families or for none, except on servers that deny it for IPv6 alone (RFC 4074, section 4.2).
+/// The second family gets the share divided by this, if it is asked later, or if the first has no such name. A
+/// name exists for both families or for none. Only some servers deny it for IPv6 alone (RFC 4074, section 4.2).
 const SECOND_FAMILY_DIVISOR: u32 = 10;
 
 /// The result for one candidate, from both families.
