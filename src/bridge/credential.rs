@@ -1,6 +1,6 @@
-//! From what a connection names to an order for the prober, or to what stands in its way.
+//! Builds a [`ProbeRequest`] from a connection's Secret and CA object, or returns the [`Blocker`].
 //!
-//! Without effects: the controller reads the objects from the API server, `check` from files or from there.
+//! It does no I/O. The controller reads the objects from the API server; `check` reads files or the API server.
 
 use std::fmt;
 
@@ -28,27 +28,27 @@ use crate::{
     },
 };
 
-/// What decides whether a key may go to a host.
+/// The rules for sending a key to a host.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyPolicy<'a> {
-    /// Which hosts may be asked.
+    /// The hosts that the operator may contact.
     pub policy: &'a AddressPolicy,
-    /// Whether a Secret must name the hosts its key may go to.
+    /// Whether every Secret must list the allowed hosts for its key.
     pub require_consent: bool,
 }
 
-/// A value out of an object, with the object's version.
+/// A value from an object, with the object's version.
 pub struct DataEntry {
     version: Option<ObjectVersion>,
     value: Result<Vec<u8>, Blocker>,
-    /// The Secret's annotation that names the hosts its key may go to.
+    /// The Secret's annotation with the allowed hosts for its key.
     consent: Option<String>,
-    /// Whether the Secret is there for something else, by its type.
+    /// Whether the Secret's type shows that it holds no key for a bridge.
     is_foreign: bool,
 }
 
 impl DataEntry {
-    /// A value that is in no object: nobody's consent is needed but that of whoever gives it.
+    /// A value that is in no object. It needs no annotation: the person who passes it in consents.
     #[must_use]
     pub const fn bare(value: Result<Vec<u8>, Blocker>) -> Self {
         Self {
@@ -64,7 +64,7 @@ impl DataEntry {
     }
 }
 
-/// The certificate authorities out of an object, with the object's version.
+/// The certificate authorities from an object, with the object's version.
 #[derive(Debug)]
 pub struct Authority {
     pub(crate) version: Option<ObjectVersion>,
@@ -87,16 +87,16 @@ impl fmt::Debug for DataEntry {
     }
 }
 
-/// Types of Secrets that hold credentials for something else than a bridge: a ServiceAccount's token, a node's, a
-/// registry's login, a TLS key, a release with all its values.
+/// Prefixes of the Secret types for other credentials: the token of a ServiceAccount or a node, a registry login, a TLS
+/// key, a Helm release with its values.
 /// <https://kubernetes.io/docs/concepts/configuration/secret/#secret-types>
 const FOREIGN_TYPES: [&str; 3] = ["kubernetes.io/", "bootstrap.kubernetes.io/", "helm.sh/"];
 
 impl KeyPolicy<'_> {
-    /// The order for the prober.
+    /// Builds the probe request.
     ///
     /// # Errors
-    /// What stands in its way, in the order of the verdict table.
+    /// The first [`Blocker`], in the order of the verdict table.
     pub fn probe_request(
         &self,
         target: &Target,
@@ -104,7 +104,7 @@ impl KeyPolicy<'_> {
         ca: Option<Authority>,
         next_secret: Option<DataEntry>,
     ) -> Result<ProbeRequest, Blocker> {
-        // Destructured in full: of a new field has to be said whether it makes a difference to a probe.
+        // Every field is listed. For a new field, decide whether it changes the probe.
         let Target {
             origin,
             api_key: _,
@@ -145,7 +145,7 @@ impl KeyPolicy<'_> {
             consent,
             is_foreign,
         } = secret;
-        // Before the value is looked at: where the Secret does not consent, its shape is not told either.
+        // Consent comes first. Without it, the blocker must not reveal whether the value is a valid key.
         let consent = match consent {
             None if is_foreign => Err(Blocker::ConsentMissing(ConsentFault::Foreign)),
             None if self.require_consent => Err(not_named(target.origin.scheme)),
@@ -155,7 +155,7 @@ impl KeyPolicy<'_> {
                 .try_for_each(|origin| consent_to(&origin, &hosts)),
         };
         match (value, consent) {
-            // There is nothing that could consent.
+            // A missing Secret cannot consent: report that it is missing.
             (Err(Blocker::SecretNotFound), _) => Err(Blocker::SecretNotFound),
             (_, Err(blocker)) => Err(blocker),
             (value, Ok(())) => ApiKey::read(value?),
@@ -163,12 +163,13 @@ impl KeyPolicy<'_> {
     }
 }
 
-/// Whether the Secret's annotation lets its key go there: its entries are host patterns, separated by commas or white
-/// space. A host alone stands for TLS; to go in the clear, where the key can be read on the way, takes `http://HOST`.
+/// Checks whether a Secret's annotation allows its key for this origin. The annotation lists host patterns, separated
+/// by commas or white space. A host alone allows TLS. Only `http://HOST` allows plain HTTP, where others can read the
+/// key.
 ///
 /// # Errors
-/// What stands in the way. An entry that is no pattern names no host, and takes nothing from the others. Where none of
-/// them names the host either, the blocker says that there is such an entry: it may have meant the host.
+/// [`Blocker::ConsentMissing`] if no entry matches. An invalid entry matches no host and does not affect the others. If
+/// there is one, the error is [`Blocker::ConsentMalformed`] instead: that entry may have meant this host.
 pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
     const CLEAR: &str = "http://";
     let mut blocker = not_named(origin.scheme);
@@ -227,7 +228,7 @@ pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Blocker, no_en
         consent: metadata
             .annotations
             .and_then(|mut annotations| annotations.remove(ALLOWED_HOSTS_ANNOTATION)),
-        is_foreign: type_.is_some_and(|type_| FOREIGN_TYPES.iter().any(|foreign| type_.starts_with(foreign))),
+        is_foreign: type_.is_some_and(|type_| FOREIGN_TYPES.iter().any(|prefix| type_.starts_with(prefix))),
     }
 }
 
@@ -259,7 +260,6 @@ pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> DataEntry {
     }
 }
 
-/// The version of an object.
 pub(crate) fn object_version(metadata: &ObjectMeta) -> ObjectVersion {
     ObjectVersion {
         uid: metadata.uid.clone().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! API keys: read once, sent in one header, shown nowhere.
+//! API keys: read once, sent in one header, never shown.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ pub const MAX_LENGTH: usize = 8 * 1024;
 pub struct ApiKey(SecretString);
 
 impl ApiKey {
-    /// Reads the value of a Secret's entry and zeroes it.
+    /// Reads a key from the value of a Secret entry, and zeroes the value.
     ///
-    /// A blank or line break at the end is refused too, not cut off: identity providers that are given the same value
-    /// would send it as it is, and the mistake belongs out in the open.
+    /// A blank or line break at the end is an error; it is not cut off. An identity provider sends the same value
+    /// unchanged, so the user must see the mistake.
     ///
     /// # Errors
-    /// [`Blocker::ApiKeyMalformed`] unless the value is 1 to 8,192 visible ASCII characters: less than that no bearer
-    /// token has (RFC 6750, section 2.1), and more would let a value leave its header (RFC 9110, section 5.5).
+    /// [`Blocker::ApiKeyMalformed`] unless the value is 1 to 8,192 visible ASCII characters. A bearer token has at
+    /// least one (RFC 6750, section 2.1). Other characters could end the header early (RFC 9110, section 5.5).
     pub fn read(mut value: Vec<u8>) -> Result<Self, Blocker> {
         let fault = if value.is_empty() {
             Some(KeyFault::Empty)
@@ -46,7 +46,7 @@ impl ApiKey {
     /// The value of the `Authorization` header, marked as sensitive.
     ///
     /// # Errors
-    /// [`Blocker::ApiKeyMalformed`] where it would be no header value; [`Self::read`] lets none such through.
+    /// [`Blocker::ApiKeyMalformed`] if the key is no valid header value. A key from [`Self::read`] always is one.
     pub fn authorization(&self) -> Result<HeaderValue, Blocker> {
         let mut text = format!("Bearer {}", self.0.expose_secret());
         let value = HeaderValue::from_str(&text);
@@ -57,7 +57,7 @@ impl ApiKey {
     }
 }
 
-/// Only ever asked about keys that one operator already holds.
+/// This need not take constant time: the operator compares only keys that it has read itself.
 impl PartialEq for ApiKey {
     fn eq(&self, other: &Self) -> bool {
         self.0.expose_secret() == other.0.expose_secret()
@@ -72,7 +72,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// What is known of a key that was to be rehearsed, where it was not sent.
+/// The result for a next key that was not sent. `None` if no next key is to be rehearsed.
 pub(super) fn untried(next_key: Option<&Result<ApiKey, Blocker>>) -> Option<KeyTrial> {
     Some(match next_key? {
         Ok(_) => KeyTrial::Undecided,

@@ -1,17 +1,18 @@
-//! Lanes: one probe at a time to one host and port.
+//! Lanes: the operator runs one probe at a time against one host and port.
 //!
-//! A bridge is a single process with one small cache. However many connections name it, at most one probe of ours is
-//! on its way to it. The others wait in its lane, first come, first served. Four rules hold:
+//! A bridge is a single process with one small cache. Many connections may name it, but at most one probe runs against
+//! it. The other requests wait in its lane, first come, first served. Four rules hold:
 //!
-//! 1. **A probe answers the orders to which its answer is the answer.** Equal orders share one probe. An order that waits
-//!    takes the answer of the probe before it if three things hold. Both have the same route. Both have the same keys, or
-//!    no key was sent. Both have the same budget, or the answer came within either. So a silent bridge is asked once for
-//!    all who give it the same time, and nobody gets the time-out of another budget.
-//! 2. **A budget begins with the turn.** The time in the lane is not the bridge's.
-//! 3. **Nobody waits for a turn longer than its own budget.** An order that got no turn by then leaves the lane. It is
-//!    [`Postponed`], which says nothing about the bridge: the bridge was not asked. The connection keeps its verdict and
-//!    comes again soon, with its key read anew. So a bridge that hangs collects neither passes nor old keys.
-//! 4. **A probe that somebody asked for begins after that.** It shares no probe that had begun before.
+//! 1. **One probe may answer several requests.** Equal requests share one probe. A waiting request takes the result of
+//!    the probe before it if three things hold. Both have the same route. Both have the same keys, or no key was sent.
+//!    Both have the same budget, or the probe took less than either. So a silent bridge is probed once for all requests
+//!    with the same budget. No request gets the time-out of another budget.
+//! 2. **A budget begins with the turn.** The time in the lane does not count against the bridge.
+//! 3. **No request waits for its turn longer than its budget.** A request without a turn by then leaves the
+//!    lane as [`Postponed`]. That says nothing about the bridge, which was not contacted. The connection keeps its
+//!    verdict. It reconciles again soon, and reads its key again. So a bridge that hangs collects neither waiting
+//!    reconciles nor old keys.
+//! 4. **A probe that a user requests begins after the request.** It shares no probe that began earlier.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -36,52 +37,53 @@ use tracing::Instrument as _;
 use super::{ProbeRequest, Prober, key::untried, route::Endpoint};
 use crate::domain::connection::evidence::{Exchange, Reading};
 
-/// A turn that comes this much after a budget is still in time: a probe that uses up an equal budget ends a moment after
-/// it.
+/// A request waits this much longer than its budget. The probe before it may use up an equal budget, and then ends
+/// slightly later than that.
 const HANDOVER: Duration = Duration::from_millis(250);
 
-/// Asks bridges, one probe at a time to one host and port. Clones share the lanes.
+/// Probes bridges, one probe at a time for each host and port. Clones share the lanes.
 #[derive(Clone)]
 pub struct Lanes {
     prober: Arc<dyn Prober>,
     lanes: Arc<Mutex<HashMap<Endpoint, Lane>>>,
 }
 
-/// Other orders used the lane for as long as this one could wait. The bridge was not asked.
+/// Other requests occupied the lane for as long as this one could wait. The bridge was not contacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("probes of other connections took the bridge's whole time")]
+#[error("the bridge was busy with probes of other connections for the whole timeout")]
 pub struct Postponed;
 
-/// The probes of one host and port in the order of their turns. The first has its turn.
+/// The probes of one host and port, in the order of their turns. Only the first one has its turn.
 type Lane = VecDeque<SharedProbe>;
 
-/// A probe on its way, or waiting for its turn.
+/// A probe that runs, or waits for its turn.
 struct SharedProbe {
-    order: ProbeRequest,
+    request: ProbeRequest,
     turn: Arc<SetOnce<Turn>>,
-    answer: WeakShared<Answering>,
+    exchange: WeakShared<ExchangeFuture>,
 }
 
-/// Ends with the answer; with `None` where the probe panicked.
-type Answering = BoxFuture<'static, Option<Exchange>>;
+/// `None` if the probe panicked.
+type ExchangeFuture = BoxFuture<'static, Option<Exchange>>;
 
 /// How the wait for a turn ended.
 enum Turn {
     /// The lane is free.
     Begins,
-    /// Another probe's answer is the answer.
+    /// The result of another probe also holds for this request.
     Answered(Exchange),
 }
 
-/// An answer, and what is needed to know whom it serves.
-struct Answer<'a> {
-    order: &'a ProbeRequest,
+/// A finished probe: its result, and what decides for which other requests that holds.
+struct FinishedProbe<'a> {
+    request: &'a ProbeRequest,
     exchange: &'a Exchange,
     took: Duration,
 }
 
-/// Takes a probe out of its lane when it ends, in whatever way, and gives the turn to the next.
-struct Guard {
+/// Removes a probe from its lane, and gives the turn to the next. `Drop` does it, so that it also happens if the probe
+/// panics or is cancelled.
+struct LaneGuard {
     lanes: Arc<Mutex<HashMap<Endpoint, Lane>>>,
     endpoint: Endpoint,
     turn: Arc<SetOnce<Turn>>,
@@ -90,7 +92,7 @@ struct Guard {
 // === impl Lanes ===
 
 impl Lanes {
-    /// Lanes in front of a prober.
+    /// Lanes for this prober.
     #[must_use]
     pub fn new(prober: impl Prober) -> Self {
         Self {
@@ -99,78 +101,80 @@ impl Lanes {
         }
     }
 
-    /// Asks the bridge when its lane is free, or shares the answer to an equal order.
+    /// Probes the bridge when its lane is free, or shares the probe of an equal request.
     ///
     /// # Errors
-    /// [`Postponed`] where the lane was not free for as long as the order's budget. The bridge was not asked.
-    pub async fn probe(&self, order: ProbeRequest) -> Result<Exchange, Postponed> {
-        let patience = Instant::now() + order.budget + HANDOVER;
-        let (turn, answer) = self.join(&order);
-        drop(order);
-        let overdue = async {
-            if timeout_at(patience, turn.wait()).await.is_ok() {
+    /// [`Postponed`] if the lane was not free within the budget of the request. The bridge was not contacted.
+    pub async fn probe(&self, request: ProbeRequest) -> Result<Exchange, Postponed> {
+        let deadline = Instant::now() + request.budget + HANDOVER;
+        let (turn, exchange) = self.join(&request);
+        drop(request);
+        let without_a_turn = async {
+            if timeout_at(deadline, turn.wait()).await.is_ok() {
                 pending::<()>().await;
             }
         };
         tokio::select! {
             biased;
-            answer = answer => match answer {
+            exchange = exchange => match exchange {
                 Some(exchange) => Ok(exchange),
-                // A pass whose probe panics has panicked; the hook has reported it already.
+                // The panic hook has already reported this panic. It goes on here, so that the reconcile fails too.
                 None => resume_unwind(Box::new("the probe panicked")),
             },
-            () = overdue => Err(Postponed),
+            () = without_a_turn => Err(Postponed),
         }
     }
 
-    /// Joins the probe of an equal order, or the end of the lane.
-    fn join(&self, order: &ProbeRequest) -> (Arc<SetOnce<Turn>>, Shared<Answering>) {
+    /// Joins the probe of an equal request, or the end of the lane.
+    fn join(&self, request: &ProbeRequest) -> (Arc<SetOnce<Turn>>, Shared<ExchangeFuture>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(order.route.endpoint()).or_default();
+        let lane = lanes.entry(request.route.endpoint()).or_default();
         let equal = lane
             .iter()
-            .filter(|probe| probe.order == *order && !(order.requested && probe.turn.initialized()))
-            .find_map(|probe| Some((Arc::clone(&probe.turn), probe.answer.upgrade()?)));
+            .filter(|probe| probe.request == *request && !(request.requested && probe.turn.initialized()))
+            .find_map(|probe| Some((Arc::clone(&probe.turn), probe.exchange.upgrade()?)));
         if let Some(equal) = equal {
             return equal;
         }
         let turn = Arc::new(SetOnce::new());
-        let guard = Guard {
+        let guard = LaneGuard {
             lanes: Arc::clone(&self.lanes),
-            endpoint: order.route.endpoint(),
+            endpoint: request.route.endpoint(),
             turn: Arc::clone(&turn),
         };
-        // A task of its own: a panic ends it for all who wait for it. It is stopped when nobody does any more.
-        let task = tokio::spawn(full_probe(Arc::clone(&self.prober), order.clone(), guard).in_current_span());
-        let answer = AbortOnDropHandle::new(task).map(Result::ok).boxed().shared();
-        if let Some(weak) = answer.downgrade() {
+        // The probe has its own task, so that a panic reaches every request that waits for it. The task ends when no
+        // request waits any more.
+        let task =
+            tokio::spawn(run_probe(Arc::clone(&self.prober), request.clone(), guard).in_current_span());
+        let exchange = AbortOnDropHandle::new(task).map(Result::ok).boxed().shared();
+        if let Some(weak) = exchange.downgrade() {
             lane.push_back(SharedProbe {
-                order: order.clone(),
+                request: request.clone(),
                 turn: Arc::clone(&turn),
-                answer: weak,
+                exchange: weak,
             });
         }
         begin_first(lane);
-        (turn, answer)
+        (turn, exchange)
     }
 }
 
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The orders in the lanes hold keys.
+        // The requests in the lanes contain keys.
         f.write_str("Lanes(..)")
     }
 }
 
-/// Waits for the turn, probes, and answers those whom the answer serves.
-async fn full_probe(prober: Arc<dyn Prober>, order: ProbeRequest, guard: Guard) -> Exchange {
+/// Waits for the turn, probes, and answers the waiting requests for which the result also holds.
+async fn run_probe(prober: Arc<dyn Prober>, request: ProbeRequest, guard: LaneGuard) -> Exchange {
     if let Turn::Answered(exchange) = guard.turn.wait().await {
         return exchange.clone();
     }
     let begun = Instant::now();
-    let exchange = prober.probe(order.clone()).await;
-    guard.answer(&Answer {
-        order: &order,
+    let exchange = prober.probe(request.clone()).await;
+    guard.answer_waiting(&FinishedProbe {
+        request: &request,
         exchange: &exchange,
         took: begun.elapsed(),
     });
@@ -179,17 +183,17 @@ async fn full_probe(prober: Arc<dyn Prober>, order: ProbeRequest, guard: Guard) 
 
 fn begin_first(lane: &Lane) {
     if let Some(first) = lane.front() {
-        // It may have begun before.
+        // This fails if the probe has already begun.
         let _ = first.turn.set(Turn::Begins);
     }
 }
 
-// === impl Answer ===
+// === impl FinishedProbe ===
 
-impl Answer<'_> {
-    /// What `other` would be answered, where that is sure.
-    fn serve(&self, other: &ProbeRequest) -> Option<Exchange> {
-        // Destructured in full: of a new field has to be said whether it makes a difference.
+impl FinishedProbe<'_> {
+    /// The result that a probe for `other` would have. `None` if it could differ.
+    fn result_for(&self, other: &ProbeRequest) -> Option<Exchange> {
+        // Every field is listed. For a new field, decide whether it can change the result.
         let ProbeRequest {
             route,
             key,
@@ -198,7 +202,7 @@ impl Answer<'_> {
             requested,
         } = other;
         let Self {
-            order,
+            request,
             exchange,
             took,
         } = *self;
@@ -212,13 +216,13 @@ impl Answer<'_> {
             certificate: _,
         } = exchange;
         let used_no_key = *health == Reading::NotSent && *users == Reading::NotSent && groups.is_none();
-        let is_in_time = *budget == order.budget || (took < *budget && took < order.budget);
-        let serves = *route == order.route
+        let is_in_time = *budget == request.budget || (took < *budget && took < request.budget);
+        let holds = *route == request.route
             && is_in_time
-            // It waits, so it was asked for while this probe was on its way.
+            // This probe may have begun before the user requested `other`.
             && !requested
-            && (used_no_key || (*key == order.key && *next_key == order.next_key));
-        serves.then(|| Exchange {
+            && (used_no_key || (*key == request.key && *next_key == request.next_key));
+        holds.then(|| Exchange {
             next_key: if used_no_key {
                 untried(next_key.as_ref())
             } else {
@@ -229,23 +233,23 @@ impl Answer<'_> {
     }
 }
 
-// === impl Guard ===
+// === impl LaneGuard ===
 
-impl Guard {
-    /// Takes those whom the answer serves out of the lane.
-    fn answer(&self, answer: &Answer<'_>) {
+impl LaneGuard {
+    /// Answers the waiting requests for which this result also holds, and takes them out of the lane.
+    fn answer_waiting(&self, finished: &FinishedProbe<'_>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get_mut(&self.endpoint) {
             lane.retain(|probe| {
                 let waits = !probe.turn.initialized();
-                let served = waits.then(|| answer.serve(&probe.order)).flatten();
-                served.is_none_or(|exchange| probe.turn.set(Turn::Answered(exchange)).is_err())
+                let result = waits.then(|| finished.result_for(&probe.request)).flatten();
+                result.is_none_or(|exchange| probe.turn.set(Turn::Answered(exchange)).is_err())
             });
         }
     }
 }
 
-impl Drop for Guard {
+impl Drop for LaneGuard {
     fn drop(&mut self) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(lane) = lanes.get_mut(&self.endpoint) else {

@@ -1,12 +1,12 @@
-//! The HTTPS side: asks a bridge, brings back [`Exchange`]s, and judges nothing.
+//! The HTTPS side: sends requests to a bridge and returns [`Exchange`]s. It judges nothing.
 //!
-//! The peer is whoever the author of an object names, and so is not trusted:
-//! - TLS is always verified; redirects are not followed; no proxy but the administrator's is used; no decompression
-//!   takes place.
-//! - Literal addresses and every resolved one pass the [`wire::address::AddressPolicy`] before a packet is sent.
-//! - Bodies and headers are bounded; the whole probe has one time budget.
-//! - No byte of an answer leaves this module as text: what comes out is numbers, closed enums, and a version and an
-//!   issuer that were checked for their shape.
+//! The author of an object chooses the peer, so the operator does not trust it:
+//! - TLS is always verified. Redirects are not followed. Only the administrator's proxy is used. Nothing is
+//!   decompressed.
+//! - The [`wire::address::AddressPolicy`] checks literal addresses and every resolved one before a packet is sent.
+//! - Bodies and headers are bounded. The whole probe has one time budget.
+//! - No text of a response leaves this module. It returns numbers, closed enums, and a version and an issuer whose
+//!   shape was checked.
 
 pub mod credential;
 pub mod key;
@@ -28,23 +28,23 @@ pub use self::{
 };
 use crate::domain::connection::evidence::{Blocker, Exchange};
 
-/// One probe to be done: everything that can change its answer, and nothing else. Equal orders have one answer.
+/// Everything that can change the result of one probe, and nothing else. Equal requests have the same result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeRequest {
-    /// Where the bridge is, and who it must prove to be there.
+    /// Where the bridge is, and how it must prove its identity.
     pub route: Route,
-    /// The key.
+    /// The current key.
     pub key: ApiKey,
-    /// The key to rehearse, or why there is none, where one is asked for.
+    /// The next key to rehearse, or why it cannot be used. `None` if the connection names no next key.
     pub next_key: Option<Result<ApiKey, Blocker>>,
-    /// The time for all requests together.
+    /// The time for all requests of the probe together.
     pub budget: Duration,
-    /// Whether somebody asked for this very probe. What was seen before that is no answer to it.
+    /// Whether a user requested this probe. Then no probe that started earlier may answer it.
     pub requested: bool,
 }
 
-/// Does a probe. The seam at which tests put scripted evidence.
+/// Runs probes. Tests replace it to return scripted evidence.
 pub trait Prober: Send + Sync + 'static {
-    /// Asks the bridge. Never fails: whatever goes wrong is evidence. Ends within the order's budget.
-    fn probe(&self, order: ProbeRequest) -> BoxFuture<'_, Exchange>;
+    /// Probes the bridge within the budget of the request. Never fails: every error is evidence.
+    fn probe(&self, request: ProbeRequest) -> BoxFuture<'_, Exchange>;
 }

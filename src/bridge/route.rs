@@ -5,18 +5,19 @@ use url::Host;
 use super::wire::trust::Trust;
 use crate::domain::connection::target::Origin;
 
-/// Where a bridge is, and who it must prove to be there: what decides about an answer before a key is sent.
+/// Where a bridge is, and how it must prove its identity: everything that can change a response before a key is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Where the bridge is.
     pub origin: Origin,
-    /// Whose certificates are believed.
+    /// Which certificates are trusted.
     pub trust: Trust,
-    /// The name that the certificate must be for, where it is not the host's.
+    /// The name that the certificate must be for, if it differs from the host.
     pub server_name: Option<String>,
 }
 
-/// Where a bridge is, however a URL says it: neither a dot at the end of the host nor the scheme makes another bridge.
+/// The host and port of a bridge. URLs that differ only in the scheme, or in a dot after the host, lead to the same
+/// bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Endpoint {
     host: Host<String>,

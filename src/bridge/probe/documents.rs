@@ -1,7 +1,7 @@
-//! The small part of a bridge's documents that is read.
+//! Parsers for the few parts of a bridge's documents that the operator reads.
 //!
-//! Parsers of foreign bytes: they take anything and return what they understood, or `None`. Text is let through only
-//! where its shape leaves no room for a message.
+//! They take any bytes and return `None` if they do not understand them. They return text only if its shape leaves no
+//! room for a message.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::{
     domain::connection::evidence::{Component, HealthReport},
 };
 
-/// More components than this no bridge reports.
+/// Most components that are read of one report. No bridge reports more.
 const MAX_REPORTS: usize = 64;
 
-/// The greatest count that is the same number to every reader of JSON (RFC 8259, section 6), and so of a status.
+/// The largest count that every JSON parser reads exactly (RFC 8259, section 6). A status is JSON.
 const MAX_COUNT: u64 = (1 << 53) - 1;
 
-/// A JSON object. What serde derives for a struct also takes an array of the fields' values.
+/// A JSON object, and nothing else. A derived `Deserialize` (serde 1) also takes an array of the fields' values.
 struct Object<T>(T);
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ struct Report {
     expires: Option<String>,
 }
 
-/// RFC 7644, section 3.4.2. Element contents are passed over without being stored.
+/// RFC 7644, section 3.4.2. The contents of elements are not stored.
 #[derive(Deserialize)]
 struct ListResponse {
     #[serde(default)]
@@ -54,9 +54,9 @@ struct ListResponse {
 
 const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
 
-/// Reads `GET /health`. `None` where the body is no health report.
+/// Reads the response to `GET /health`. `None` if the body is no health report.
 ///
-/// Whether a report has expired is judged by the bridge's own clock where it says what time it is.
+/// The bridge's own clock decides whether a report has expired. `now` decides if the bridge does not send its time.
 #[must_use]
 pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
     let Object(HealthDocument {
@@ -65,7 +65,8 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
         reports,
         retrieved_at,
     }) = serde_json::from_slice(body).ok()?;
-    // Many services report a version, 1Password's Connect server among them. A bridge reports its build or its components.
+    // Many services report a version, 1Password's Connect server among them. A bridge reports a build or components,
+    // too.
     if build.is_none() && reports.is_none() {
         return None;
     }
@@ -89,7 +90,7 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
         } else {
             ComponentState::Healthy
         };
-        // Where one name stands for several, the worst counts.
+        // Several reports may have the same name. The worst state counts.
         let worst = components.entry(Component::parse(&source)).or_insert(state);
         *worst = state.max(*worst);
     }
@@ -101,7 +102,7 @@ pub fn read_health(body: &[u8], now: Timestamp) -> Option<HealthReport> {
     })
 }
 
-/// Reads a list response and tells how many resources there are in all. `None` where the body is no list response.
+/// Reads the total number of resources from a list response. `None` if the body is no list response.
 #[must_use]
 pub fn read_list(body: &[u8]) -> Option<u64> {
     let Object(ListResponse {
@@ -112,7 +113,7 @@ pub fn read_list(body: &[u8]) -> Option<u64> {
     let is_declared = schemas.iter().any(|schema| schema == LIST_RESPONSE);
     let count = match (total_results, resources) {
         (Some(total), Some(_)) => Some(total),
-        // RFC 7644 lets an empty list go without `Resources`.
+        // RFC 7644 allows an empty list to omit `Resources`.
         (Some(0), None) => Some(0),
         (None, Some(resources)) if is_declared => u64::try_from(resources.len()).ok(),
         (_, _) => None,
@@ -120,7 +121,7 @@ pub fn read_list(body: &[u8]) -> Option<u64> {
     count.filter(|count| *count <= MAX_COUNT)
 }
 
-/// Whether the body is JSON: a first look, for bodies that are not parsed.
+/// Whether the body begins like a JSON object or array. For bodies that are not parsed.
 #[must_use]
 pub fn looks_like_json(body: &[u8]) -> bool {
     body.iter()
@@ -128,12 +129,13 @@ pub fn looks_like_json(body: &[u8]) -> bool {
         .is_some_and(|b| matches!(b, b'{' | b'['))
 }
 
-/// Reads a Retry-After header: seconds, or a date (RFC 9110, section 10.2.3).
+/// Reads a Retry-After header: seconds, or a date (RFC 9110, section 10.2.3). `None` for any other text, and
+/// for a date in the past.
 #[must_use]
 pub fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More than fits is as much as fits: how much of it is believed is not decided here.
+        // Too large a number becomes the largest one. The caller decides how long it really waits.
         return Some(Duration::from_secs(
             text.parse::<u32>().unwrap_or(u32::MAX).into(),
         ));
@@ -144,25 +146,25 @@ pub fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members<T>(PhantomData<T>);
+        struct ObjectVisitor<T>(PhantomData<T>);
 
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
             type Value = Object<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(members)).map(Object)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
             }
         }
 
-        deserializer.deserialize_map(Members(PhantomData))
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
-/// `2.9.16` and the like.
+/// Whether the text looks like `2.9.16`: up to four numbers of up to five digits.
 fn is_version(text: &str) -> bool {
     text.len() <= 20
         && text.split('.').count() <= 4
@@ -214,7 +216,7 @@ mod tests {
                     "retrievedAt":"2026-03-03T14:06:56Z"}"#,
                 "2.9.16 209163 ConfirmationWatcher=Healthy,RedisCache=Healthy",
             ),
-            // Expired by the bridge's own clock; ours does not matter then.
+            // Not expired by the bridge's own clock, so ours does not matter.
             (
                 r#"{"version":"2.9.16","reports":[{"source":"RedisCache","expires":"2020-01-01T00:10:00Z","state":"healthy"}],
                     "retrievedAt":"2020-01-01T00:00:00Z"}"#,
@@ -224,12 +226,12 @@ mod tests {
                 r#"{"reports":[{"source":"RedisCache","expires":"2026-03-03T14:06:55Z","state":"healthy"}]}"#,
                 "  RedisCache=Expired",
             ),
-            // Unknown names are taken together, and the worst counts.
+            // Unknown names become one component. The worst state counts.
             (
                 r#"{"reports":[{"source":"A","state":"healthy"},{"source":"B","state":"stopped"},{"source":"C","state":"healthy"}]}"#,
                 "  Other=Unhealthy",
             ),
-            // What a server could say in a version is not passed on.
+            // A server cannot send text through its version or build.
             (r#"{"version":"<script>","build":"x1"}"#, "  "),
             (r#"{"version":"2.9.16 sk-fake-canary","build":"x"}"#, "  "),
             (
@@ -269,7 +271,7 @@ mod tests {
             ),
             (r#"{"Resources":[]}"#.to_owned(), None),
             (r#"{"status":"ok"}"#.to_owned(), None),
-            // More than a status can hold.
+            // Too large for a status.
             (
                 r#"{"totalResults":9007199254740992,"Resources":[]}"#.to_owned(),
                 None,

@@ -1,33 +1,33 @@
-//! What only fronts send: ingresses, load balancers, content delivery networks, firewalls, API gateways.
+//! Recognizes the responses of fronts: ingresses, load balancers, content delivery networks, firewalls, API gateways.
 //!
-//! A bridge sits behind any of these, and each may answer in its place. What tells them apart is documented by those
-//! who make them. A sign has to be certain: without one, an answer counts as the bridge's.
+//! A front may answer in place of the bridge behind it. The vendors document the signs. A sign must be certain: a
+//! response without one counts as the bridge's.
 
 use reqwest::header::{HeaderMap, HeaderName, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Headers that a front adds to an answer of its own, and to no other.
+/// Headers that a front adds only to its own responses.
 const HEADERS: [HeaderName; 8] = [
-    // Cloudflare: the answer is a challenge. <https://developers.cloudflare.com/cloudflare-challenges/challenge-types/challenge-pages/detect-response/>
+    // Cloudflare: the response is a challenge. <https://developers.cloudflare.com/cloudflare-challenges/challenge-types/challenge-pages/detect-response/>
     HeaderName::from_static("cf-mitigated"),
-    // AWS WAF: the answer is a challenge or a CAPTCHA. <https://docs.aws.amazon.com/waf/latest/developerguide/waf-captcha-and-challenge-actions.html>
+    // AWS WAF: the response is a challenge or a CAPTCHA. <https://docs.aws.amazon.com/waf/latest/developerguide/waf-captcha-and-challenge-actions.html>
     HeaderName::from_static("x-amzn-waf-action"),
     // Amazon API Gateway: an error of the gateway. <https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html>
     HeaderName::from_static("x-amzn-errortype"),
     // Google Identity-Aware Proxy. <https://cloud.google.com/iap/docs/faq>
     HeaderName::from_static("x-goog-iap-generated-response"),
-    // Kong: the answer was made without the upstream. <https://developer.konghq.com/gateway/configuration/#headers>
+    // Kong: the response did not come from the upstream. <https://developer.konghq.com/gateway/configuration/#headers>
     HeaderName::from_static("x-kong-response-latency"),
-    // Cloudflare Access: the login of an application. <https://developers.cloudflare.com/cloudflare-one/access-controls/>
+    // Cloudflare Access: the login page of an application. <https://developers.cloudflare.com/cloudflare-one/access-controls/>
     HeaderName::from_static("cf-access-aud"),
     HeaderName::from_static("cf-access-domain"),
     // Squid, also as a reverse proxy.
     HeaderName::from_static("x-squid-error"),
 ];
 
-/// Whether an error has a status that HTTP does not know. Fronts use such statuses for what they have no other for: that
-/// they cannot reach the server (52x and 530 of Cloudflare), or that somebody hung up (460 of AWS, 499 of nginx).
+/// Whether an error has a status that HTTP does not define. Fronts use such a status if they cannot reach the server
+/// (52x and 530 of Cloudflare). They also use one if the client closed the connection (460 of AWS, 499 of nginx).
 /// <https://www.iana.org/assignments/http-status-codes>
 #[must_use]
 pub fn is_unregistered_error(status: u16) -> bool {
@@ -41,7 +41,8 @@ pub fn is_to_be_repeated(status: u16) -> bool {
     matches!(status, 408 | 421 | 425)
 }
 
-/// Whether a front refuses: by a status that is no server's own, or by the shape of the answer.
+/// Whether a front refuses the request. Either only intermediaries use the status, or the response has the shape of a
+/// front's.
 #[must_use]
 pub fn refuses(status: u16, headers: &HeaderMap, body: &[u8]) -> bool {
     let is_refusal = matches!(status, 401 | 403);
@@ -67,8 +68,8 @@ fn is_made_by_a_front(headers: &HeaderMap) -> bool {
     HEADERS.iter().any(|header| headers.contains_key(header))
 }
 
-/// Whether the answer asks for credentials, and none of them is a bearer token. A SCIM bridge takes nothing else
-/// (RFC 6750, section 3); `Basic` (RFC 7617), `Digest`, `Negotiate`, `NTLM`, `Key` are what fronts ask for.
+/// Whether the response asks for credentials, but not for a bearer token. A SCIM bridge accepts only a bearer token
+/// (RFC 6750, section 3). Fronts ask for `Basic` (RFC 7617), `Digest`, `Negotiate`, `NTLM` or `Key`.
 fn asks_for_another_login(headers: &HeaderMap) -> bool {
     let mut schemes = headers
         .get_all(WWW_AUTHENTICATE)
@@ -79,7 +80,7 @@ fn asks_for_another_login(headers: &HeaderMap) -> bool {
     schemes.peek().is_some() && schemes.all(|scheme| !scheme.eq_ignore_ascii_case("bearer"))
 }
 
-/// The schemes of a list of challenges (RFC 9110, section 11.6.1): each is a token that no `=` follows.
+/// The schemes of a list of challenges (RFC 9110, section 11.6.1). A scheme is a token without `=` after it.
 fn schemes(challenges: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let (mut quoted, mut escaped, mut start) = (false, false, 0);
@@ -120,8 +121,9 @@ pub fn is_for_browsers(headers: &HeaderMap, body: &[u8]) -> bool {
     says_html || body.trim_ascii_start().first() == Some(&b'<')
 }
 
-/// Whether the body is the error document of a gateway: a problem (RFC 9457), or the error of Google's, Azure's and
-/// other clouds' gateways. `{"status":401,"message":...}` is none of them: services of 1Password answer like that. A SCIM error names its schema (RFC 7644, section 3.12) and is never one of these.
+/// Whether the body is the error document of a gateway: a problem (RFC 9457), or an error of the gateways of Google,
+/// Azure and other clouds. `{"status":401,"message":...}` does not count, because services of 1Password answer like
+/// that. A SCIM error names its schema (RFC 7644, section 3.12), and does not count either.
 fn is_error_of_a_gateway(headers: &HeaderMap, body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Document<'a> {
@@ -162,7 +164,7 @@ fn is_error_of_a_gateway(headers: &HeaderMap, body: &[u8]) -> bool {
         || ((document.status_code.is_some() || is_number(document.code)) && document.message.is_some())
 }
 
-/// The text by which Envoy's JWT filter refuses a bearer token that it does not know: `Jwt verification fails` and such.
+/// Whether Envoy's JWT filter refuses an unknown bearer token, with a text such as `Jwt verification fails`.
 /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/jwt_authn_filter>
 fn is_text_of_envoy(body: &[u8]) -> bool {
     body.starts_with(b"Jwt ")

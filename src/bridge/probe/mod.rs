@@ -1,4 +1,4 @@
-//! The probe: asks a bridge who it is, how it is, and for its users, and brings back an
+//! The probe: checks that the peer is a bridge, reads its health, and lists its users. It returns an
 //! [`Exchange`](crate::domain::connection::evidence::Exchange).
 
 pub mod documents;

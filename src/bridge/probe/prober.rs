@@ -1,4 +1,4 @@
-//! The probe itself: up to four small requests, in order, over one connection, within one budget.
+//! Runs a probe: a few small requests, in order, over one connection, within one budget.
 
 use std::{sync::Arc, time::Duration};
 
@@ -49,11 +49,11 @@ use crate::{
     leadership::Leadership,
 };
 
-/// Largest body of a list response.
+/// Largest body of a list response, in bytes.
 const LIST_BOUND: usize = 1024 * 1024;
-/// Largest body of a health report, and of an error.
+/// Largest body of a health report, and of an error, in bytes.
 const BODY_BOUND: usize = 256 * 1024;
-/// `/ping` answers with four letters.
+/// Largest body of `/ping`, in bytes. A bridge answers with four letters.
 const PING_BOUND: usize = 4 * 1024;
 
 /// Probes bridges over HTTPS.
@@ -65,32 +65,32 @@ pub struct HttpProber {
     observers: Vec<Arc<dyn Observer>>,
 }
 
-/// One request's place in a probe.
+/// The state of one probe.
 struct Session<'a> {
     client: Client,
     leadership: &'a Leadership,
     route: &'a Route,
-    /// What is asked, but for the path.
+    /// The URL of the bridge, without a path.
     base: Url,
     deadline: Instant,
     now: Timestamp,
-    /// Whether requests go by way of the administrator's proxy.
+    /// Whether requests go through the administrator's proxy.
     is_proxied: bool,
     retry_after: Option<Duration>,
     certificate: Option<Certificate>,
 }
 
-/// A request without its address.
+/// A request, without the URL of the bridge.
 struct Request<'a> {
     path: &'a str,
     accept: &'static str,
     key: Option<&'a ApiKey>,
     bound: usize,
-    /// Whether the connection is not needed afterwards.
+    /// Whether this is the last request on the connection.
     last: bool,
 }
 
-/// An answer, read as far as its bound.
+/// A response. Its body is read up to the bound.
 struct BoundedResponse {
     status: StatusCode,
     headers: HeaderMap,
@@ -100,7 +100,7 @@ struct BoundedResponse {
 // === impl HttpProber ===
 
 impl HttpProber {
-    /// A prober that connects where `policy` allows and trusts `system_roots` unless a target says otherwise.
+    /// Creates a prober. `policy` decides where it may connect. It trusts `system_roots` if a route has no CA bundle.
     #[must_use]
     pub fn new(policy: Arc<AddressPolicy>, system_roots: Arc<RootCertStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
@@ -111,14 +111,14 @@ impl HttpProber {
         }
     }
 
-    /// The same, with somebody who is told how far each probe comes.
+    /// Adds an observer for the stages of each probe.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observers.push(observer);
         self
     }
 
-    /// The same, with another way to look names up than the system's.
+    /// Looks names up with `names`, not with the system's files and servers.
     #[must_use]
     pub fn resolving_by(self, names: Names) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl HttpProber {
         }
     }
 
-    /// The same, for a process that asks bridges only during its leadership.
+    /// Sends requests only while this leadership holds.
     #[must_use]
     pub fn during(self, leadership: Leadership) -> Self {
         Self {
@@ -137,7 +137,7 @@ impl HttpProber {
         }
     }
 
-    /// The same, by way of a proxy where it covers a target.
+    /// Uses this proxy for the bridges that it covers.
     #[must_use]
     pub fn through(self, proxy: Option<BridgeProxy>) -> Self {
         Self {
@@ -167,7 +167,7 @@ impl Prober for HttpProber {
                     };
                 }
                 Err(error @ (ClientError::Tls(_) | ClientError::Http(_))) => {
-                    // The bundle was read before; what is left is our own set-up. The bridge was not reached by TLS.
+                    // The bundle was read before, so the fault is in our own configuration, not in the bridge's TLS.
                     tracing::error!(error = &error as &dyn std::error::Error, "no HTTP client");
                     return Exchange {
                         ping: Reading::Failed(TransportFailure::Tls(TlsFault::Other)),
@@ -176,7 +176,7 @@ impl Prober for HttpProber {
                 }
             };
             let Ok(base) = base(&route) else {
-                // Origins are parsed from URLs.
+                // This cannot happen: every origin comes from a URL.
                 return Exchange {
                     ping: Reading::Failed(TransportFailure::Http(HttpFault::Other)),
                     ..Exchange::default()
@@ -209,7 +209,7 @@ impl Session<'_> {
             ..Exchange::default()
         };
         self.pass(Layer::Ping, &mut exchange);
-        // The key goes to nobody who could not be reached, or who shows that it is no bridge.
+        // The key is not sent if the peer cannot be reached, or its response shows that it is no bridge.
         let is_stranger = !exchange.is_of_a_bridge();
         if !is_stranger {
             exchange.health = self.health(key).await;
@@ -240,7 +240,7 @@ impl Session<'_> {
         exchange
     }
 
-    /// Tells that a request is over.
+    /// Reports that a request has ended.
     fn pass(&self, layer: Layer, exchange: &mut Exchange) {
         if exchange.certificate.is_none() {
             exchange.certificate.clone_from(&self.certificate);
@@ -248,7 +248,7 @@ impl Session<'_> {
         pass(Stage::Asked(layer, exchange));
     }
 
-    /// `GET /ping`: is it a bridge?
+    /// `GET /ping`: is the peer a bridge?
     async fn ping(&mut self) -> Reading<()> {
         let request = Request {
             path: "/ping",
@@ -265,8 +265,8 @@ impl Session<'_> {
         }
     }
 
-    /// `GET /health`: what does the bridge say of itself, and of the key? A report counts whatever its status: nobody
-    /// has written down which one an unhealthy bridge answers with.
+    /// `GET /health`: is the bridge healthy, and does it accept the key? A report also counts with a 5xx status,
+    /// because nobody documents the status of an unhealthy bridge.
     async fn health(&mut self, key: &ApiKey) -> Reading<HealthReport> {
         let request = Request {
             path: "/health",
@@ -291,8 +291,8 @@ impl Session<'_> {
         }
     }
 
-    /// `GET /scim/Users` or `/scim/Groups`: does SCIM answer, and how many are there? Never with a filter: some
-    /// versions answer one with 400.
+    /// `GET /scim/Users` or `/scim/Groups`: does SCIM answer, and how many are there? The request has no filter,
+    /// because some versions answer a filter with 400.
     async fn list(&mut self, resource: &str, key: &ApiKey, last: bool) -> Reading<u64> {
         let path = format!(
             "{}/{resource}?startIndex=1&count=1",
@@ -325,7 +325,8 @@ impl Session<'_> {
 
     async fn ask(&mut self, request: &Request<'_>) -> Result<BoundedResponse, TransportFailure> {
         let deadline = self.deadline;
-        // A future that is ready is taken even after its deadline: a process that was frozen would ask on.
+        // `timeout_at` also returns a future that is ready after its deadline. Without this check, a process that was
+        // frozen would send its next request.
         if !self.leadership.holds() || deadline <= Instant::now() {
             return Err(TransportFailure::TimedOut(Phase::Answer));
         }
@@ -334,7 +335,7 @@ impl Session<'_> {
             .unwrap_or_else(|_| Err(self.out_of_time()))
     }
 
-    /// Where the time ran out. Of the first request this is a layer of the connection; a later one waits for its answer.
+    /// Where the time ran out. The first request may wait for the connection. A later one waits for its response.
     fn out_of_time(&self) -> TransportFailure {
         let host = &self.route.origin.host;
         match connected_until() {
@@ -361,12 +362,12 @@ impl Session<'_> {
         let mut url = self.base.clone();
         url.set_path(path.unwrap_or(request.path));
         url.set_query(query);
-        // The key was checked when it was read; a value that is none is not sent.
+        // The key was checked when it was read. An invalid header value is not sent.
         let authorization = key.map(ApiKey::authorization).transpose();
         let authorization = authorization.map_err(|_| TransportFailure::Http(HttpFault::Other))?;
         let request = || {
             let mut request = self.client.get(url.clone()).header(ACCEPT, accept).header(
-                // Without this header a server may compress (RFC 9110, section 12.5.3).
+                // Without this header a server may compress the body (RFC 9110, section 12.5.3).
                 ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
             );
@@ -398,7 +399,7 @@ impl Session<'_> {
             })?;
         self.note(&response);
         let status = response.status();
-        // nginx has no other status for it; a bridge that answers `/ping` at all answers otherwise.
+        // nginx answers 400 if the client certificate is missing. A bridge does not answer `/ping` like this.
         if status == StatusCode::BAD_REQUEST && key.is_none() && is_certificate_asked_for() {
             return Err(TransportFailure::Tls(TlsFault::ClientCertificate));
         }
@@ -426,7 +427,7 @@ impl Session<'_> {
         })
     }
 
-    /// Keeps what the headers and the handshake tell.
+    /// Keeps the Retry-After header and the verified chain.
     fn note(&mut self, response: &Response) {
         if let Some(header) = response
             .headers()
@@ -445,7 +446,7 @@ impl Session<'_> {
 // === impl BoundedResponse ===
 
 impl BoundedResponse {
-    /// What the answer means; `document` reads the body of a 200.
+    /// Interprets the response. `document` reads the body of a 200.
     fn read<T>(self, document: impl FnOnce(&[u8]) -> Option<T>) -> Answer<T> {
         let code = self.status.as_u16();
         let bytes: &[u8] = match &self.body {
@@ -489,7 +490,7 @@ impl BoundedResponse {
         content_type.is_some_and(|value| value.to_ascii_lowercase().contains("json")) || looks_like_json(body)
     }
 
-    /// Whether the body has a content coding, by its header or, where a front took that off, by gzip's own mark
+    /// Whether the body has a content coding. A front may remove the header, so the first bytes of gzip also show it
     /// (RFC 1952, section 2.3.1).
     fn is_encoded(&self, body: &[u8]) -> bool {
         let coding = self.headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
@@ -498,9 +499,10 @@ impl BoundedResponse {
     }
 }
 
-/// The failure of a request, where the server may have ended it for want of a client's certificate. It has no common word
-/// for that: alerts differ, some servers close or reset the connection, and in TLS 1.3 the client has sent its request by
-/// then. It can only be the first request, which is the one without a key.
+/// Replaces the failure if the server may have ended the request because no client certificate came.
+///
+/// Servers do not agree how to say that. Alerts differ, and some servers close or reset the connection. In TLS 1.3 the
+/// client has already sent its request by then. Only the first request can fail like this, and it has no key.
 fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) -> TransportFailure {
     let may_be = matches!(failure, TransportFailure::Connect | TransportFailure::Tls(_));
     if may_be && key.is_none() && is_certificate_asked_for() {
@@ -510,8 +512,8 @@ fn refused_without_certificate(failure: TransportFailure, key: Option<&ApiKey>) 
     }
 }
 
-/// The URL of a bridge, without a path. The name that its certificate must be for stands in the place of the host, also in
-/// the request: a front asks for one name in the handshake and in `Host` (RFC 9110, section 7.4).
+/// The URL of a bridge, without a path. A server name replaces the host, in the request too: a front expects the same
+/// name in the handshake and in `Host` (RFC 9110, section 7.4).
 fn base(route: &Route) -> Result<Url, url::ParseError> {
     let Origin {
         scheme,

@@ -1,9 +1,9 @@
-//! Which hosts and addresses the operator talks to.
+//! Decides which hosts and addresses the operator may contact.
 //!
-//! Who may create a connection chooses the URL. Without a policy that would make the operator a tool for reaching
-//! what its author cannot reach: the node's own services, the cloud's metadata service, the API server.
+//! The author of a connection chooses the URL. Without a policy, the operator would reach places for them that they
+//! cannot reach: the node's own services, the cloud's metadata service, the API server.
 //!
-//! Pure: the same function judges a literal before a probe and every resolved address when it connects.
+//! It does no I/O. The same function checks a literal address before a probe, and every resolved address at connect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,8 +14,8 @@ use crate::domain::connection::{evidence::Denial, target::Origin};
 
 /// The operator's address policy.
 ///
-/// From the strongest rule to the weakest: denied networks, allowed networks, the API server's own addresses, the
-/// built-in denials; everything else, private networks among it, is allowed.
+/// The first rule that applies decides: denied networks, allowed networks, the API server's own addresses, the built-in
+/// denials. All other addresses are allowed, private networks included.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     /// `--deny-cidr`
@@ -24,28 +24,28 @@ pub struct AddressPolicy {
     pub allowed: Vec<IpNet>,
     /// `--allowed-host`; empty allows every host.
     pub allowed_hosts: Vec<HostPattern>,
-    /// Where the API server is.
+    /// The addresses of the API server.
     pub api_server: Vec<IpAddr>,
 }
 
-/// Which hosts are meant, as flags and the annotation of a Secret write it.
+/// A pattern for hosts, in a flag or in the annotation of a Secret.
 ///
-/// Case, brackets, a dot in front and a dot at the end are read as Go and curl read them in `NO_PROXY`. Still no form
-/// means more than it says: a name stands for itself alone, `*` for any part of one label, and a dot in front for every
-/// name below, but not for the name itself. Ports, and `*` alone, are refused.
+/// Case, brackets and dots at both ends are read as Go and curl read them in `NO_PROXY`. But a name matches only
+/// itself, and `*` matches any part of one label. A dot in front matches all names below, but not the name itself.
+/// Ports, and `*` alone, are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPattern(Form);
+pub struct HostPattern(PatternKind);
 
-/// What a pattern is compared with. In lower case, without a dot at the end.
+/// The kinds of patterns. Their text is in lower case, without a dot at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Form {
-    /// `10.0.0.7`, `fd12:3456::1`: one address, however it is spelled.
+enum PatternKind {
+    /// `10.0.0.7`, `fd12:3456::1`: one address, in any spelling.
     Address(IpAddr),
     /// `10.0.0.*`: IPv4 addresses, number by number.
     Addresses(String),
     /// `scim.example.com`, `*.example.com`: names, label by label.
     Names(String),
-    /// `.example.com`: names at any depth below.
+    /// `.example.com`: all names below, at any depth.
     Below(String),
 }
 
@@ -64,13 +64,13 @@ pub struct InvalidPattern;
 )]
 pub struct InvalidNetwork;
 
-/// Reads a network, or an address as the network of it alone.
+/// Reads a network. An address becomes a network with only this address.
 ///
-/// A network of IPv4-mapped IPv6 addresses is the one of the IPv4 addresses, because addresses are compared in that
-/// form: otherwise it would hold nothing.
+/// A network of IPv4-mapped IPv6 addresses becomes the IPv4 network. The policy compares IPv4 addresses, so the mapped
+/// network would match nothing.
 ///
 /// # Errors
-/// [`InvalidNetwork`] for anything else. Leading zeros are refused, for some programs take them for octal numbers.
+/// [`InvalidNetwork`] for any other text. Leading zeros are refused, because some programs read such numbers as octal.
 pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
     let (address, bits) = match text.trim().split_once('/') {
         None => (text.trim(), None),
@@ -80,7 +80,7 @@ pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
     let whole = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(whole);
     let network = match address.to_canonical() {
-        // Fewer than 96 bits would hold mapped addresses and others: no set of addresses in the form that is compared.
+        // With fewer than 96 bits, the network has mapped addresses and others. No IPv4 network is equal to that.
         IpAddr::V4(v4) if address.is_ipv6() => {
             IpNet::new(v4.into(), bits.checked_sub(96).ok_or(InvalidNetwork)?)
         }
@@ -89,7 +89,8 @@ pub fn parse_network(text: &str) -> Result<IpNet, InvalidNetwork> {
     network.map(|network| network.trunc()).map_err(|_| InvalidNetwork)
 }
 
-/// A number of bits, in the one way that every program reads alike: Rust would take a sign, too.
+/// Reads a number of bits. Only digits without a leading zero are accepted, because all programs read these alike. Rust
+/// would also accept a sign.
 fn parse_bits(text: &str) -> Result<u8, InvalidNetwork> {
     let bits: u8 = text.parse().map_err(|_| InvalidNetwork)?;
     if bits.to_string() == text {
@@ -99,7 +100,7 @@ fn parse_bits(text: &str) -> Result<u8, InvalidNetwork> {
     }
 }
 
-/// Whether these networks leave no address out.
+/// Whether these networks include every address.
 #[must_use]
 pub fn covers_everything(networks: &[IpNet]) -> bool {
     let networks = IpNet::aggregate(&networks.to_vec());
@@ -113,7 +114,8 @@ pub fn covers_everything(networks: &[IpNet]) -> bool {
 // === impl AddressPolicy ===
 
 impl AddressPolicy {
-    /// Whether the operator may talk to this origin, as far as can be told before its name is resolved.
+    /// Whether the operator may contact this origin. If the host is a name, also check its addresses with
+    /// [`Self::allows_address`].
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {
         self.judge(origin).is_ok()
@@ -139,8 +141,8 @@ impl AddressPolicy {
 
     /// Whether the operator may connect to this address.
     ///
-    /// An IPv6 address that carries an IPv4 address (mapped, compatible, translated, NAT64, 6to4, ISATAP) leads to that
-    /// one, and so both are judged. Where it may carry one in several ways, each of them is.
+    /// An IPv6 address may embed an IPv4 address and lead to it (mapped, compatible, translated, NAT64, 6to4, ISATAP).
+    /// Then both addresses must be allowed. If it may embed several IPv4 addresses, all of them must be.
     #[must_use]
     pub fn allows_address(&self, address: IpAddr) -> bool {
         self.judge_address(address).is_ok()
@@ -155,7 +157,7 @@ impl AddressPolicy {
         self.judge_exactly(address)?;
         match address {
             IpAddr::V4(_) => Ok(()),
-            IpAddr::V6(v6) => carried(v6).try_for_each(|v4| self.judge_exactly(IpAddr::V4(v4))),
+            IpAddr::V6(v6) => embedded_ipv4(v6).try_for_each(|v4| self.judge_exactly(IpAddr::V4(v4))),
         }
     }
 
@@ -179,8 +181,9 @@ fn is_denied_by_default(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            // "This network" and loopback; link-local, where most clouds' metadata is; multicast, reserved, broadcast;
-            // IETF protocol assignments (192.0.0.0/24, metadata of Oracle); metadata of Alibaba, Volcengine and Azure.
+            // "This network" and loopback; multicast, reserved, broadcast; link-local, where most clouds have their
+            // metadata service; IETF protocol assignments (192.0.0.0/24, metadata of Oracle); metadata of Alibaba,
+            // Volcengine and Azure.
             matches!(a, 0 | 127 | 224..=255)
                 || (a, b) == (169, 254)
                 || (a, b, c) == (192, 0, 0)
@@ -196,9 +199,9 @@ fn is_denied_by_default(address: IpAddr) -> bool {
                 || v6.is_unicast_link_local()
                 // Site-local, deprecated by RFC 3879.
                 || (segments[0] & 0xffc0) == 0xfec0
-                // Teredo (RFC 4380): leads to an IPv4 address that is obscured.
+                // Teredo (RFC 4380): embeds an IPv4 address in obscured form.
                 || (segments[0], segments[1]) == (0x2001, 0)
-                // Local services of clouds over IPv6, metadata among them: Amazon (fd00:ec2::/32), Akamai
+                // Local services of clouds over IPv6, metadata included: Amazon (fd00:ec2::/32), Akamai
                 // (fd00:a9fe:a9fe::/48), Google, Alibaba, Oracle, Scaleway.
                 || (segments[0], segments[1]) == (0xfd00, 0xec2)
                 || (segments[0], segments[1], segments[2]) == (0xfd00, 0xa9fe, 0xa9fe)
@@ -210,58 +213,59 @@ fn is_denied_by_default(address: IpAddr) -> bool {
     }
 }
 
-/// The octets in which nearly all of them carry it.
-const LAST: [usize; 4] = [12, 13, 14, 15];
+/// The octets of the embedded address in most of these forms.
+const LAST_FOUR: [usize; 4] = [12, 13, 14, 15];
 
-/// The IPv4 addresses that an IPv6 address may lead to.
-fn carried(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
+/// The IPv4 addresses that an IPv6 address may embed.
+fn embedded_ipv4(v6: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let octets = v6.octets();
-    // The four octets at these places.
-    let read = move |places: [usize; 4]| {
-        let [a, b, c, d] = places.map(|place| octets.get(place).copied().unwrap_or_default());
+    let read = move |indices: [usize; 4]| {
+        let [a, b, c, d] = indices.map(|index| octets.get(index).copied().unwrap_or_default());
         Ipv4Addr::new(a, b, c, d)
     };
-    let places: &[[usize; 4]] = match v6.segments() {
+    let candidates: &[[usize; 4]] = match v6.segments() {
         // IPv4-compatible (deprecated by RFC 4291), but not `::` and `::1`.
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 || low > 1 => &[LAST],
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 || low > 1 => &[LAST_FOUR],
         // IPv4-translated (RFC 2765); NAT64, the well-known prefix (RFC 6052); ISATAP (RFC 5214), below any prefix.
         [0, 0, 0, 0, 0xffff, 0, _, _]
         | [0x64, 0xff9b, 0, 0, 0, 0, _, _]
-        | [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => &[LAST],
-        // NAT64, the local prefix (RFC 8215): translators below it may have prefixes of 48, 56, 64 or 96 bits, which
-        // put the address elsewhere, around octet 8 (RFC 6052, section 2.2).
-        [0x64, 0xff9b, 1, ..] => &[[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], LAST],
+        | [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => &[LAST_FOUR],
+        // NAT64, the local prefix (RFC 8215). Translators below it may have prefixes of 48, 56, 64 or 96 bits. All but
+        // the last put the address around octet 8 (RFC 6052, section 2.2).
+        [0x64, 0xff9b, 1, ..] => &[[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], LAST_FOUR],
         // 6to4 (RFC 3056).
         [0x2002, ..] => &[[2, 3, 4, 5]],
         _ => &[],
     };
-    let is_local_nat64 = places.len() > 1;
-    let found = places.iter().map(move |places| read(*places));
-    // Of several readings those that begin with 0 are the padding of another.
+    let is_local_nat64 = candidates.len() > 1;
+    let found = candidates.iter().map(move |indices| read(*indices));
+    // For the local NAT64 prefix, a candidate that begins with 0 is only the padding of another.
     found.filter(move |v4| !is_local_nat64 || v4.octets()[0] != 0)
 }
 
 // === impl HostPattern ===
 
 impl HostPattern {
-    /// Whether the host fits.
+    /// Whether the host matches this pattern.
     #[must_use]
     pub fn matches(&self, host: &Host<String>) -> bool {
         let address = match host {
             Host::Domain(name) => {
                 return match &self.0 {
-                    Form::Names(pattern) => matches_glob(pattern.as_bytes(), name.as_bytes()),
-                    Form::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
-                    Form::Address(_) | Form::Addresses(_) => false,
+                    PatternKind::Names(pattern) => matches_glob(pattern.as_bytes(), name.as_bytes()),
+                    PatternKind::Below(suffix) => name.len() > suffix.len() && name.ends_with(suffix),
+                    PatternKind::Address(_) | PatternKind::Addresses(_) => false,
                 };
             }
             Host::Ipv4(address) => IpAddr::V4(*address),
             Host::Ipv6(address) => IpAddr::V6(*address).to_canonical(),
         };
         match &self.0 {
-            Form::Address(allowed) => *allowed == address,
-            Form::Addresses(pattern) => matches_glob(pattern.as_bytes(), address.to_string().as_bytes()),
-            Form::Names(_) | Form::Below(_) => false,
+            PatternKind::Address(allowed) => *allowed == address,
+            PatternKind::Addresses(pattern) => {
+                matches_glob(pattern.as_bytes(), address.to_string().as_bytes())
+            }
+            PatternKind::Names(_) | PatternKind::Below(_) => false,
         }
     }
 }
@@ -269,47 +273,47 @@ impl HostPattern {
 impl std::str::FromStr for HostPattern {
     type Err = InvalidPattern;
 
-    /// What no host could fit is no pattern: its author meant something else.
+    /// Refuses a pattern that no host can match: its author meant something else.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim().to_ascii_lowercase();
         if let Some(inside) = text.strip_prefix('[') {
             let address: Option<Ipv6Addr> = inside.strip_suffix(']').and_then(|inside| inside.parse().ok());
             let address = address.ok_or(InvalidPattern)?;
-            return Ok(Self(Form::Address(IpAddr::V6(address).to_canonical())));
+            return Ok(Self(PatternKind::Address(IpAddr::V6(address).to_canonical())));
         }
         let text = text.strip_suffix('.').unwrap_or(&text);
         if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(Self(Form::Address(address.to_canonical())));
+            return Ok(Self(PatternKind::Address(address.to_canonical())));
         }
         if text.split('.').all(is_number_pattern) {
             return if is_address_pattern(text) {
-                Ok(Self(Form::Addresses(text.to_owned())))
+                Ok(Self(PatternKind::Addresses(text.to_owned())))
             } else {
                 Err(InvalidPattern)
             };
         }
         if let Some(name) = text.strip_prefix('.') {
             return if !name.contains('*') && is_name_pattern(name) {
-                Ok(Self(Form::Below(text.to_owned())))
+                Ok(Self(PatternKind::Below(text.to_owned())))
             } else {
                 Err(InvalidPattern)
             };
         }
         if is_name_pattern(text) {
-            Ok(Self(Form::Names(text.to_owned())))
+            Ok(Self(PatternKind::Names(text.to_owned())))
         } else {
             Err(InvalidPattern)
         }
     }
 }
 
-/// Whether nothing but digits and `*` is in it: a part of an IPv4 address, and of no name that is worth naming. So `*`
-/// alone is no pattern either. Elsewhere it means every host, which nobody has to write here.
+/// Whether the label has only digits and `*`, as in an IPv4 address. So `*` alone is no pattern. In other programs it
+/// matches every host, and nobody needs that here.
 fn is_number_pattern(label: &str) -> bool {
     label.chars().all(|c| c.is_ascii_digit() || c == '*')
 }
 
-/// Whether there are IPv4 addresses that fit, by number and not only by being addresses.
+/// Whether at least one IPv4 address matches. The pattern must have a digit, so that it cannot match all of them.
 fn is_address_pattern(text: &str) -> bool {
     let parts: Vec<_> = text.split('.').collect();
     parts.len() == 4
@@ -320,7 +324,7 @@ fn is_address_pattern(text: &str) -> bool {
         })
 }
 
-/// Whether there are names that fit: what stands where no `*` does is a name to the parser of URLs, too.
+/// Whether at least one name matches. The URL parser must also accept the labels without `*`.
 fn is_name_pattern(text: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -340,7 +344,7 @@ fn is_name_pattern(text: &str) -> bool {
         && matches!(Host::parse(&example.join(".")), Ok(Host::Domain(_)))
 }
 
-/// Matches with one point to go back to, so that no pattern takes longer than the product of both lengths.
+/// Matches `*` within one label. It goes back only to the last `*`, so the time is at most the product of both lengths.
 fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -368,7 +372,7 @@ fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn judge(policy: &AddressPolicy, host: &str) -> bool {
+    fn allows(policy: &AddressPolicy, host: &str) -> bool {
         policy.allows(&Origin::parse(&format!("https://{host}")).unwrap())
     }
 
@@ -420,7 +424,7 @@ mod tests {
             "[fd00:ec2::254]",
             "[fd20:ce::254]",
         ] {
-            assert!(!judge(&policy, denied), "{denied} must be denied");
+            assert!(!allows(&policy, denied), "{denied} must be denied");
         }
         for allowed in [
             "10.0.0.1",
@@ -435,7 +439,7 @@ mod tests {
             "[2002:808:808::1]",
             "scim.example.com",
         ] {
-            assert!(judge(&policy, allowed), "{allowed} must be allowed");
+            assert!(allows(&policy, allowed), "{allowed} must be allowed");
         }
     }
 
@@ -447,17 +451,17 @@ mod tests {
             denied: net("127.0.0.9/32"),
             ..Default::default()
         };
-        assert!(judge(&policy, "127.0.0.1"));
-        assert!(judge(&policy, "[::ffff:127.0.0.1]"));
-        assert!(!judge(&policy, "127.0.0.9"));
-        assert!(!judge(&policy, "[::ffff:127.0.0.9]"));
-        assert!(!judge(&policy, "[::1]"));
+        assert!(allows(&policy, "127.0.0.1"));
+        assert!(allows(&policy, "[::ffff:127.0.0.1]"));
+        assert!(!allows(&policy, "127.0.0.9"));
+        assert!(!allows(&policy, "[::ffff:127.0.0.9]"));
+        assert!(!allows(&policy, "[::1]"));
         let policy = AddressPolicy {
             denied: net("10.0.0.0/8"),
             ..Default::default()
         };
-        assert!(!judge(&policy, "10.1.2.3"));
-        assert!(!judge(&policy, "[64:ff9b::10.1.2.3]"));
+        assert!(!allows(&policy, "10.1.2.3"));
+        assert!(!allows(&policy, "[64:ff9b::10.1.2.3]"));
     }
 
     #[test]
@@ -511,7 +515,7 @@ mod tests {
         }
     }
 
-    /// Each could fit nothing, or means something else to other programs.
+    /// Each of these matches nothing, or means something else in other programs.
     #[test]
     fn what_is_no_pattern() {
         for bad in [
@@ -658,9 +662,9 @@ mod tests {
                 .to_vec(),
             ..Default::default()
         };
-        assert!(judge(&policy, "scim.example.com"));
-        assert!(!judge(&policy, "scim.example.org"));
-        assert!(judge(&policy, "10.0.0.7"));
-        assert!(!judge(&policy, "10.0.0.8"));
+        assert!(allows(&policy, "scim.example.com"));
+        assert!(!allows(&policy, "scim.example.org"));
+        assert!(allows(&policy, "10.0.0.7"));
+        assert!(!allows(&policy, "10.0.0.8"));
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a body, up to a bound.
+//! Reads the body of a response, up to a bound.
 
 use reqwest::{
     Response,
@@ -7,28 +7,28 @@ use reqwest::{
 
 use super::classify::{is_timeout, is_unconfirmed_end};
 
-/// What came of reading.
+/// The result of reading a body.
 pub(crate) enum Body {
-    /// All of it.
+    /// The whole body.
     Whole(Vec<u8>),
-    /// All that came before the peer closed the connection, where the end of the connection is the end of the body. TLS
-    /// did not confirm that end (`close_notify`): the reader of the document has to tell whether it is whole.
+    /// The body ends with the connection, but TLS did not confirm this end (`close_notify`). The parser must decide
+    /// whether the document is whole.
     Unconfirmed(Vec<u8>),
-    /// More than the bound; the rest was not read.
+    /// The body is larger than the bound. The rest was not read.
     TooLarge,
-    /// It broke off.
+    /// The body broke off.
     Broken,
 }
 
-/// No server cuts a body into more pieces. Each costs more than its bytes: in chunks of one byte, a body would keep a
-/// processor busy for as long as the probe lasts.
+/// Most pieces of a body. No server sends more. A piece costs more than its bytes: a body in pieces of one byte would
+/// keep a processor busy for the whole probe.
 const MAX_PIECES: usize = 4 * 1024;
 
 /// The time ran out in the middle of a body.
 pub(crate) struct TimedOut;
 
-/// Reads at most `bound` bytes of the body that these headers came with. A body that says it is larger is not read at
-/// all.
+/// Reads at most `bound` bytes of the body. If its declared length is larger, nothing is read. `headers` are those of
+/// the response.
 pub(crate) async fn read(
     mut response: Response,
     headers: &HeaderMap,
@@ -40,7 +40,7 @@ pub(crate) async fn read(
     {
         return Ok(Body::TooLarge);
     }
-    // RFC 9112, section 6.3: without a length the body ends with the connection, as HTTP/1.0 servers do it.
+    // RFC 9112, section 6.3: without a length the body ends with the connection. HTTP/1.0 servers send it like this.
     let ends_with_connection =
         response.content_length().is_none() && !headers.contains_key(TRANSFER_ENCODING);
     let mut body = Vec::new();
@@ -53,7 +53,7 @@ pub(crate) async fn read(
             Err(error) if ends_with_connection && is_unconfirmed_end(&error) => {
                 return Ok(Body::Unconfirmed(body));
             }
-            // Headers arrived: it is the answer that is broken, not the way to the peer.
+            // The headers arrived, so the response is broken, not the connection to the peer.
             Err(_) => return Ok(Body::Broken),
         }
     }

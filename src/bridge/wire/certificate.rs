@@ -1,6 +1,5 @@
-//! What is read of a certificate.
-//!
-//! Parsers of foreign bytes: they take anything and return what they understood, or `None`.
+//! Parsers for the few parts of a certificate that the operator reads. They take any bytes and return `None` if they do
+//! not understand them.
 
 use k8s_openapi::jiff::Timestamp;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -14,7 +13,7 @@ pub(crate) struct Validity {
     pub(crate) not_after: i64,
 }
 
-/// Reads the end and the issuer of a server's certificate that was verified.
+/// Reads the end and the issuer of a server's certificate. The caller has verified it.
 #[must_use]
 pub fn read_certificate(der: &[u8]) -> Option<Certificate> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
@@ -32,7 +31,6 @@ pub fn read_certificate(der: &[u8]) -> Option<Certificate> {
     })
 }
 
-/// Reads the dates of a certificate.
 pub(crate) fn read_validity(der: &[u8]) -> Option<Validity> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let validity = certificate.validity();
@@ -42,12 +40,13 @@ pub(crate) fn read_validity(der: &[u8]) -> Option<Validity> {
     })
 }
 
-/// A date of a certificate. "No end" (RFC 5280, section 4.1.2.5) lies some hours beyond the greatest timestamp there is.
+/// Converts a date of a certificate. The date for "no end" (RFC 5280, section 4.1.2.5) is some hours after the largest
+/// timestamp, and becomes that one.
 pub(crate) fn timestamp(seconds: i64) -> Option<Timestamp> {
     Timestamp::from_second(seconds.min(Timestamp::MAX.as_second())).ok()
 }
 
-/// An issuer's name without anything that a terminal or a page could take for more than a name.
+/// Removes every character from an issuer's name that a terminal or a web page could interpret.
 fn clean_name(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '.' | ',' | '-' | '\'' | '&' | '(' | ')'))

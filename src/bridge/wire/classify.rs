@@ -1,7 +1,7 @@
-//! From the client's errors to what they mean.
+//! Translates the errors of the HTTP client into transport failures.
 //!
-//! reqwest, hyper, rustls and the operating system wrap each other's errors; the cause is somewhere down the chain of
-//! sources. The first link that says something definite decides.
+//! reqwest, hyper, rustls and the operating system wrap each other's errors. The cause is somewhere in the chain of
+//! sources. The first definite error of the chain decides.
 
 use std::{
     error::Error,
@@ -19,8 +19,8 @@ use crate::{
     domain::connection::evidence::{DnsFault, HttpFault, Phase, ProxyFault, TlsFault, TransportFailure},
 };
 
-/// Says why no answer arrived. `by_plain_proxy`: the request goes to the administrator's proxy without a tunnel, so that
-/// nothing else is connected to.
+/// Finds out why no response arrived. `by_plain_proxy`: the request goes to the administrator's proxy without a tunnel,
+/// so the client connects only to the proxy.
 pub(crate) fn classify(error: &reqwest::Error, by_plain_proxy: bool) -> TransportFailure {
     let connecting = error.is_connect();
     let failure = links(error)
@@ -45,18 +45,18 @@ pub(crate) fn is_timeout(error: &reqwest::Error) -> bool {
     error.is_timeout() || links(error).any(|link| io_kind(link) == Some(ErrorKind::TimedOut))
 }
 
-/// Whether the peer closed the connection without the confirmation that TLS asks for. Many old servers do.
+/// Whether the peer closed the connection without the confirmation of TLS (`close_notify`). Many old servers do.
 pub(crate) fn is_unconfirmed_end(error: &reqwest::Error) -> bool {
     links(error).any(|link| io_kind(link) == Some(ErrorKind::UnexpectedEof))
 }
 
-/// An error and all those below it.
+/// An error and all its sources.
 fn links(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let first: &(dyn Error + 'static) = error;
     std::iter::successors(Some(first), |link| next(*link))
 }
 
-/// The error below this one. What an `io::Error` wraps is its inner error, not its source.
+/// The source of this error. `source` of an `io::Error` skips its inner error, so that comes first.
 fn next<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inner) => Some(inner),
@@ -103,7 +103,7 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
         return Some(TransportFailure::Proxy(fault));
     }
     let io = error.downcast_ref::<io::Error>()?;
-    // The inner error knows more, where there is one of ours or of rustls.
+    // An inner error of ours, or of rustls, says more.
     if io
         .get_ref()
         .is_some_and(|inner| inner.is::<TlsError>() || inner.is::<ResolveError>())
@@ -113,7 +113,7 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
     let is_handshake = connecting && connected_until() == Some(Layer::Address);
     match io.kind() {
         ErrorKind::TimedOut => Some(TransportFailure::TimedOut(phase(connecting))),
-        // The peer went away: in the middle of the handshake, or after it.
+        // The peer closed the connection during the handshake, or directly after it.
         ErrorKind::UnexpectedEof if connecting => Some(TransportFailure::Tls(TlsFault::Closed)),
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe if is_handshake => {
             Some(TransportFailure::Tls(TlsFault::Closed))
@@ -128,8 +128,8 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
     }
 }
 
-/// Why a proxy did not open a tunnel. The type of this error is private to hyper-util 0.1, so it is known by its text;
-/// `tests/bridge/proxy.rs` shows where that changes.
+/// Why a proxy did not open a tunnel. The type of this error is private in hyper-util 0.1.21, so its text decides.
+/// `tests/bridge/proxy.rs` fails if the text changes.
 fn tunnel(error: &(dyn Error + 'static)) -> Option<ProxyFault> {
     let text = error.to_string();
     Some(match text.strip_prefix("tunnel error: ")? {

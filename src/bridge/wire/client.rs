@@ -1,8 +1,8 @@
-//! The one place where HTTP clients are made.
+//! Builds the HTTP clients: no other module does.
 //!
-//! Each probe has a client to itself, and with it a pool that holds its one connection. Both end with the probe, however
-//! it ends: the next probe proves name, way and certificate once more. What is dear to make is kept: the TLS set-up for
-//! each set of trusted roots.
+//! Each probe has its own client, with a pool for one connection. Both end with the probe, so the next probe resolves
+//! the name, connects and verifies the certificate again. Only TLS configurations are kept, because they are expensive
+//! to build.
 
 use std::{
     collections::HashMap,
@@ -24,7 +24,7 @@ use super::{
     proxy::BridgeProxy,
     race::Attempt,
     resolver::{GuardedResolver, Names, ProxyResolver},
-    stages::{NoSessions, pass_connection},
+    stages::{NoSessions, report_connection},
     trust::Trust,
     verify::{ChainVerifier, NoCertificate},
 };
@@ -34,19 +34,18 @@ use crate::{
     leadership::Leadership,
 };
 
-/// What the operator calls itself.
 const USER_AGENT: &str = concat!("scim-bridge-operator/", env!("CARGO_PKG_VERSION"));
 
-/// More headers than this no bridge sends.
+/// Most headers of a response. No bridge sends more.
 const MAX_HEADERS: usize = 64;
 
-/// TLS set-ups that are kept; beyond that one goes. Clients that use it have their own hold on it.
-const KEPT_SETUPS: usize = 256;
+/// Most TLS configurations that are kept. A client that uses a removed one has its own copy.
+const MAX_TLS_CONFIGS: usize = 256;
 
-/// Why there is no client. Our own side of it, not the bridge's.
+/// Why no client could be built. The cause is on our side, not on the bridge's.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// The route is refused as it is written.
+    /// The policy refuses the host or the server name as written.
     #[error("the address policy refuses the host: {0:?}")]
     Denied(Denial),
     /// TLS could not be set up.
@@ -57,7 +56,7 @@ pub(crate) enum ClientError {
     Http(#[from] reqwest::Error),
 }
 
-/// Makes clients.
+/// Builds a client for each probe, and keeps the TLS configurations.
 #[derive(Debug)]
 pub(crate) struct Clients {
     policy: Arc<AddressPolicy>,
@@ -65,16 +64,16 @@ pub(crate) struct Clients {
     proxy: Option<BridgeProxy>,
     leadership: Leadership,
     system_roots: Arc<RootCertStore>,
-    setups: Mutex<HashMap<Trust, ClientConfig>>,
+    tls_configs: Mutex<HashMap<Trust, ClientConfig>>,
 }
 
-/// How a client gets to its bridge.
-enum Way {
-    /// By its name.
-    Direct,
-    /// By this host, whatever name is asked for.
-    Instead(Host<String>),
-    /// By the proxy.
+/// The host that a client connects to.
+enum ConnectTo {
+    /// The host of the request's URL.
+    UrlHost,
+    /// This host. The URL may have another one.
+    Host(Host<String>),
+    /// The administrator's proxy.
     Proxy,
 }
 
@@ -88,7 +87,7 @@ impl Clients {
             proxy: None,
             leadership: Leadership::unlimited(),
             system_roots,
-            setups: Mutex::default(),
+            tls_configs: Mutex::default(),
         }
     }
 
@@ -104,96 +103,97 @@ impl Clients {
         Self { leadership, ..self }
     }
 
-    /// Whether an origin is asked by way of the administrator's proxy.
+    /// Whether requests to this origin go through the administrator's proxy.
     pub(crate) fn is_proxied(&self, origin: &Origin) -> bool {
         self.proxy.as_ref().is_some_and(|proxy| proxy.covers(origin))
     }
 
-    /// A client for one probe.
+    /// Builds a client for one probe.
     pub(crate) fn client(&self, route: &Route) -> Result<reqwest::Client, ClientError> {
         let Route {
             origin,
             trust,
             server_name,
         } = route;
-        // An address needs no resolver, and so would not meet the policy there: not as the host, and not as the server
-        // name, which stands in the host's place and would take the key elsewhere.
+        // The client does not resolve a literal address, so the resolver cannot check it against the policy. The policy
+        // checks the host here. The server name must not be an address: it replaces the host in the URL, so the key
+        // would go to that address.
         let is_name = |name: &String| matches!(Host::parse(name), Ok(Host::Domain(_)));
         self.policy.judge(origin).map_err(ClientError::Denied)?;
         if !server_name.iter().all(is_name) {
             return Err(ClientError::Denied(Denial::Special));
         }
-        let way = match (server_name, self.is_proxied(origin)) {
-            (None, false) if !origin.is_absolute => Way::Direct,
-            (None, true) => Way::Proxy,
-            // The request has the name without its dot.
-            (None | Some(_), false) => Way::Instead(origin.host_to_look_up()),
-            // The proxy would be asked for the name that is to be verified, which need not lead to the host.
+        let connect_to = match (server_name, self.is_proxied(origin)) {
+            (None, false) if !origin.is_absolute => ConnectTo::UrlHost,
+            (None, true) => ConnectTo::Proxy,
+            // The URL has the server name, or the name without its dot at the end.
+            (None | Some(_), false) => ConnectTo::Host(origin.host_to_look_up()),
+            // The client would ask the proxy for the server name, which may lead to another host.
             (Some(_), true) => return Err(ClientError::Denied(Denial::ServerName)),
         };
-        self.build(&way, self.setup(trust)?)
+        self.build(&connect_to, self.tls_config(trust)?)
     }
 
-    /// How TLS is spoken with those whom `trust` vouches for.
-    fn setup(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
-        // A poisoned lock only means that some other pass panicked; the map is whole at every moment.
-        let mut setups = self.setups.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(setup) = setups.get(trust) {
-            return Ok(setup.clone());
+    /// The TLS configuration for these trusted roots.
+    fn tls_config(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
+        // A poisoned lock only means that another reconcile panicked. The map is consistent at every moment.
+        let mut configs = self.tls_configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = configs.get(trust) {
+            return Ok(config.clone());
         }
-        let setup = self.set_up(trust)?;
-        if setups.len() >= KEPT_SETUPS
-            && let Some(victim) = setups.keys().find(|kept| **kept != Trust::System).cloned()
+        let config = self.build_tls_config(trust)?;
+        if configs.len() >= MAX_TLS_CONFIGS
+            && let Some(victim) = configs.keys().find(|key| **key != Trust::System).cloned()
         {
-            setups.remove(&victim);
+            configs.remove(&victim);
         }
-        setups.insert(trust.clone(), setup.clone());
-        Ok(setup)
+        configs.insert(trust.clone(), config.clone());
+        Ok(config)
     }
 
-    fn set_up(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
+    fn build_tls_config(&self, trust: &Trust) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-        // Not less than WebPKI asks, but for a certificate that a bundle holds itself.
+        // The verifier asks for no less than WebPKI does, except for a certificate that the bundle itself contains.
         let verifier = ChainVerifier::new(trust, &self.system_roots, &provider);
         let mut tls = tls
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_cert_resolver(Arc::new(NoCertificate));
-        // A resumed session skips the certificate. The certificate is half of what is to be proven.
+        // A resumed session would skip the certificate, but the probe must verify it each time.
         tls.resumption = Resumption::store(Arc::new(NoSessions)).tls12_resumption(Tls12Resumption::Disabled);
         Ok(tls)
     }
 
-    fn build(&self, way: &Way, tls: ClientConfig) -> Result<reqwest::Client, ClientError> {
+    fn build(&self, connect_to: &ConnectTo, tls: ClientConfig) -> Result<reqwest::Client, ClientError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .tls_info(true)
-            // Environment variables that are meant for other programs decide nothing.
+            // Ignores the proxy variables of the environment: they are meant for other programs.
             .no_proxy();
-        let guarded = |instead| GuardedResolver {
+        let guarded_resolver = |host_override| GuardedResolver {
             names: self.names.clone(),
             policy: Arc::clone(&self.policy),
-            instead,
+            host_override,
         };
-        let client = match (way, &self.proxy) {
-            (Way::Instead(host), _) => client.dns_resolver(guarded(Some(host.clone()))),
-            // The only name that is resolved here is the proxy's.
-            (Way::Proxy, Some(proxy)) => client
+        let client = match (connect_to, &self.proxy) {
+            (ConnectTo::Host(host), _) => client.dns_resolver(guarded_resolver(Some(host.clone()))),
+            // The client then resolves only the proxy's name.
+            (ConnectTo::Proxy, Some(proxy)) => client
                 .proxy(reqwest::Proxy::all(proxy.url.expose())?)
                 .dns_resolver(ProxyResolver(self.names.clone())),
-            (Way::Direct, _) | (Way::Proxy, None) => client.dns_resolver(guarded(None)),
+            (ConnectTo::UrlHost, _) | (ConnectTo::Proxy, None) => client.dns_resolver(guarded_resolver(None)),
         };
         let client = client
-            .connector_layer(Fence(self.leadership.clone()))
+            .connector_layer(ConnectorGuard(self.leadership.clone()))
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
             .http1_max_headers(MAX_HEADERS)
             .user_agent(USER_AGENT)
-            // The connection lies idle only from one request to the next, and goes with the client.
+            // The connection is idle only between two requests, and closes with the client.
             .pool_idle_timeout(None)
             .pool_max_idle_per_host(1)
             .build()?;
@@ -201,30 +201,33 @@ impl Clients {
     }
 }
 
-/// Ends a connection that another address has overtaken, and one that took so long to be made that the leadership ended
-/// meanwhile: its first request would leave at once.
+/// Drops a new connection if another address was faster, or if the leadership ended while it was made. Otherwise the
+/// first request would go out on it at once.
+///
+/// reqwest 0.13.5 and hyper-util 0.1.21 call the connector in the task of the request, but do not promise it. If they
+/// stop doing so, no attempt is found here, and `tests/resolver/addresses.rs` fails.
 #[derive(Clone)]
-struct Fence(Leadership);
+struct ConnectorGuard(Leadership);
 
-/// A connector behind a [`Fence`].
+/// A connector with a [`ConnectorGuard`].
 #[derive(Clone)]
-struct Fenced<S> {
+struct GuardedConnector<S> {
     connector: S,
     leadership: Leadership,
 }
 
-impl<S> Layer<S> for Fence {
-    type Service = Fenced<S>;
+impl<S> Layer<S> for ConnectorGuard {
+    type Service = GuardedConnector<S>;
 
-    fn layer(&self, connector: S) -> Fenced<S> {
-        Fenced {
+    fn layer(&self, connector: S) -> GuardedConnector<S> {
+        GuardedConnector {
             connector,
             leadership: self.0.clone(),
         }
     }
 }
 
-impl<S, R> Service<R> for Fenced<S>
+impl<S, R> Service<R> for GuardedConnector<S>
 where
     S: Service<R, Error = BoxError>,
     S::Future: Send + 'static,
@@ -243,14 +246,14 @@ where
         let connecting = self.connector.call(request);
         Box::pin(async move {
             let connection = connecting.await?;
-            if !attempt.is_none_or(|attempt| attempt.wins()) {
+            if !attempt.is_none_or(|attempt| attempt.try_win()) {
                 return Err("another address was faster".into());
             }
-            pass_connection();
+            report_connection();
             if leadership.holds() {
                 Ok(connection)
             } else {
-                Err("this process does not lead any more".into())
+                Err("this process is no longer the leader".into())
             }
         })
     }

@@ -1,4 +1,4 @@
-//! One request on the wire: address, name, connection, TLS, answer, and what went wrong.
+//! One request on the wire: address, name, connection, TLS, response, and the error if one of them fails.
 
 pub mod address;
 pub mod certificate;

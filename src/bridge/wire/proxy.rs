@@ -1,11 +1,11 @@
-//! The proxy that the operator's administrator may put between it and the bridges.
+//! The HTTP proxy between the operator and the bridges, and the bridges that need no proxy.
 //!
-//! Nothing but the administrator's flags leads there: no environment variable that other programs share, no field of
-//! an object. Whether a target goes through it is decided here, before a client is chosen, so that the two kinds of
-//! clients stay apart: one resolves names itself and judges every address, the other resolves only the proxy's own name.
+//! Only the administrator's flags set the proxy: no environment variable does, and no field of an object. This module
+//! decides before a client is built. So a client either resolves bridge names and checks every address, or it resolves
+//! only the proxy's name.
 //!
-//! A proxy resolves the names of bridges by itself. The address policy then judges what is written (names and literal
-//! addresses), and what they resolve to is the proxy's business.
+//! A proxy resolves the names of bridges itself. Then the address policy checks names and literal addresses as written,
+//! but not the addresses of a name.
 
 use std::{fmt, str::FromStr};
 
@@ -15,7 +15,7 @@ use url::{Host, Url};
 use super::address::{HostPattern, InvalidPattern, parse_network};
 use crate::domain::connection::target::Origin;
 
-/// The proxy, and what is reached without it.
+/// The proxy, and the exceptions that are reached without it.
 #[derive(Clone, Debug)]
 pub struct BridgeProxy {
     /// `--bridge-proxy`
@@ -24,25 +24,25 @@ pub struct BridgeProxy {
     pub exceptions: Vec<Exception>,
 }
 
-/// Address of an HTTP proxy: `http://HOST:PORT`, with `USER:PASSWORD@` where it asks for that.
+/// The URL of an HTTP proxy: `http://HOST:PORT`, with `USER:PASSWORD@` if it requires a login.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl(Url);
 
-/// What is reached directly: a host, or a network.
+/// Hosts or addresses that are reached without the proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exception {
-    /// Hosts that fit a pattern.
+    /// Hosts that match a pattern.
     Host(HostPattern),
-    /// Literal addresses within a network.
+    /// Literal addresses in a network.
     Network(IpNet),
 }
 
-/// The text is no address of a proxy.
+/// The text is not the URL of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT; no other scheme, and no path")]
 pub struct InvalidProxy;
 
-/// The text names neither hosts nor a network.
+/// The text is neither a host pattern nor a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write a network (10.0.0.0/8) or a host. For a host, {InvalidPattern}")]
 pub struct InvalidException;
@@ -50,7 +50,7 @@ pub struct InvalidException;
 // === impl BridgeProxy ===
 
 impl BridgeProxy {
-    /// Whether this origin is asked through the proxy.
+    /// Whether requests to this origin go through the proxy.
     #[must_use]
     pub fn covers(&self, origin: &Origin) -> bool {
         !self.exceptions.iter().any(|exception| match exception {
@@ -65,7 +65,7 @@ impl BridgeProxy {
 // === impl ProxyUrl ===
 
 impl ProxyUrl {
-    /// As the HTTP client takes it, its password included.
+    /// The whole URL for the HTTP client, with the password.
     pub(super) fn expose(&self) -> &str {
         self.0.as_str()
     }
@@ -74,8 +74,8 @@ impl ProxyUrl {
 impl FromStr for ProxyUrl {
     type Err = InvalidProxy;
 
-    /// Only `http`: the way to the proxy carries TLS of its own for every https bridge, and trust in a proxy's
-    /// certificate would have to be kept apart from trust in a bridge's.
+    /// Takes only `http`. The tunnel to an https bridge has its own TLS. Trust in a proxy's certificate would have to be
+    /// separate from trust in a bridge's.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         server_url(text)
             .filter(|url| url.scheme() == "http" && url.path() == "/")
@@ -84,12 +84,12 @@ impl FromStr for ProxyUrl {
     }
 }
 
-/// Reads the URL of a server that an administrator names, without query and fragment. What is asked of a bridge's host
-/// and port holds for its own.
+/// Reads the URL of a server from an administrator's flag. It must have no query and no fragment. The rules for the
+/// host and port of a bridge also apply here.
 #[must_use]
 pub fn server_url(text: &str) -> Option<Url> {
     let text = text.trim();
-    // The parser takes `http:host` and `http:///host` as well, and drops line breaks: nobody means that.
+    // The URL parser also accepts `http:host` and `http:///host`, and removes line breaks. All of these are mistakes.
     let (scheme, rest) = text.split_once("://")?;
     if rest.starts_with('/') || text.contains(|c: char| c.is_control() || c.is_whitespace() || c == '\\') {
         return None;
@@ -100,7 +100,7 @@ pub fn server_url(text: &str) -> Option<Url> {
     is_server.then_some(url)
 }
 
-/// Without user and password.
+/// Shows neither user nor password.
 impl fmt::Debug for ProxyUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.0.host().unwrap_or(Host::Domain(""));

@@ -1,19 +1,19 @@
-//! The addresses of one name, each with its share of the time (RFC 8305, section 5).
+//! Tries the addresses of one name in parallel, each with a share of the time (RFC 8305, section 5).
 //!
-//! hyper-util 0.1.21 tries the addresses of a family one after the other, and the first may take all the time. Its
-//! `connect_timeout` would cut slow addresses off, and is the same for every probe of a client. reqwest 0.13.5 takes no
-//! other connector, and its layers cannot repeat a connect. So each address gets a request:
+//! hyper-util 0.1.21 tries the addresses of one family in sequence, so the first one may use all the time. Its
+//! `connect_timeout` is no remedy: it cuts slow addresses off. reqwest 0.13.5 takes no other connector, and its
+//! connector layers cannot repeat a connect. So each address gets its own request:
 //!
-//! 1. The first one looks the name up, once, and takes the first address that the policy allows.
-//! 2. The next one takes the second address. It begins a quarter of a second later, or at once where the first address
-//!    refuses; where a peer has accepted and the handshake is under way, after an equal share of the time.
-//! 3. The request whose connection stands first goes on. The others end before they have sent a byte of HTTP.
+//! 1. The first request resolves the name, once. It connects to the first address that the policy allows.
+//! 2. The next request connects to the second address, and so on. It starts up to 250 ms later, or as soon as the first
+//!    address refuses. If a peer has accepted a connection, its handshake gets an equal share of the time first.
+//! 3. The request whose connection is ready first continues. The others end before they have sent a byte of HTTP.
 //!
-//! The resolver and the connector run in the task of their request and find their attempt by it, as in
-//! [`super::stages`]. `tests/resolver/addresses.rs` catches a client that does otherwise.
+//! The resolver and the connector find their attempt by a task-local. reqwest 0.13.5 and hyper-util 0.1.21 run both in
+//! the task of the request, but do not promise it. `tests/resolver/addresses.rs` fails if that changes.
 //!
-//! A peer that shows a certificate which is not accepted ends the race: some users get there. A peer that accepts the
-//! connection and then keeps silent does not.
+//! A rejected certificate ends the race, because some users reach this address. A peer that accepts the connection and
+//! then sends nothing does not end it.
 
 use std::{
     net::IpAddr,
@@ -29,10 +29,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The head start of one address over the next, where there is time for that (RFC 8305, section 8).
-const HEAD_START: Duration = Duration::from_millis(250);
+/// The longest head start of one address over the next (RFC 8305, section 8).
+const HEAD_START_MAX: Duration = Duration::from_millis(250);
 
-/// The least that RFC 8305 allows.
+/// The shortest head start that RFC 8305 allows.
 const HEAD_START_MIN: Duration = Duration::from_millis(10);
 
 task_local! {
@@ -49,67 +49,67 @@ pub(crate) struct Attempt {
 #[derive(Debug)]
 struct Race {
     deadline: Instant,
-    course: Mutex<Course>,
-    /// Something has happened that the race has to see.
+    state: Mutex<RaceState>,
+    /// Wakes [`race`] after a change of the state.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Course {
+struct RaceState {
     addresses: Vec<IpAddr>,
-    begun: usize,
-    /// When the next attempt begins.
-    next: Option<Instant>,
+    started: usize,
+    /// When the next attempt starts.
+    next_start: Option<Instant>,
     /// Whether any peer has accepted a connection.
     is_connected: bool,
     winner: Option<usize>,
 }
 
-/// Sends `request`, and again for each further address that is to be tried. `is_of_the_address` says whether another
-/// address may do better after an error.
+/// Sends `request` for the first address, and again for each further address that must be tried. `may_try_next` says
+/// whether another address may succeed after this error.
 pub(crate) async fn race<T, E, F>(
     deadline: Instant,
     request: impl Fn() -> F,
-    is_of_the_address: impl Fn(&E) -> bool,
+    may_try_next: impl Fn(&E) -> bool,
 ) -> Result<T, E>
 where
     F: Future<Output = Result<T, E>>,
 {
     let race = Arc::new(Race {
         deadline,
-        course: Mutex::default(),
+        state: Mutex::default(),
         changed: Notify::new(),
     });
-    let attempt = || {
-        let attempt = race.begin();
+    let start = || {
+        let attempt = race.start_attempt();
         (attempt.number, Box::pin(ATTEMPT.scope(attempt, request())))
     };
-    let mut running = vec![attempt()];
+    let mut running = vec![start()];
     let mut first_error = None;
     loop {
         if let Some(winner) = race.winner() {
             running.retain(|(number, _)| *number == winner);
         }
-        let next = race.next();
-        let ends = running.iter_mut().map(|(_, request)| Pin::as_mut(request));
+        let next_start = race.next_start();
+        let requests = running.iter_mut().map(|(_, request)| Pin::as_mut(request));
         tokio::select! {
             biased;
             () = race.changed.notified() => {}
-            (result, place, _) = select_all(ends) => {
+            (result, index, _) = select_all(requests) => {
                 let error = match result {
                     Ok(response) => return Ok(response),
-                    Err(error) if race.winner().is_some() || !is_of_the_address(&error) => return Err(error),
+                    Err(error) if race.winner().is_some() || !may_try_next(&error) => return Err(error),
                     Err(error) => error,
                 };
-                running.swap_remove(place);
+                running.swap_remove(index);
                 if race.has_more() {
-                    running.push(attempt());
+                    running.push(start());
                 } else if running.is_empty() {
                     return Err(first_error.unwrap_or(error));
                 }
                 first_error.get_or_insert(error);
             }
-            () = sleep_until(next.unwrap_or(deadline)), if next.is_some() => running.push(attempt()),
+            () = sleep_until(next_start.unwrap_or(deadline)), if next_start.is_some() => running.push(start()),
         }
     }
 }
@@ -117,46 +117,48 @@ where
 // === impl Attempt ===
 
 impl Attempt {
-    /// The attempt that this task is part of.
+    /// The attempt that the current task belongs to.
     pub(crate) fn current() -> Option<Self> {
         ATTEMPT.try_with(Clone::clone).ok()
     }
 
-    /// What the probe has left.
+    /// The time until the deadline of the race.
     pub(crate) fn time_left(&self) -> Duration {
         self.race.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// The address that this attempt is for. The first attempt looks it up.
+    /// The address for this attempt. `None` for the first attempt, which must resolve the name.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         if self.number == 0 {
             return None;
         }
-        self.race.course().addresses.get(self.number).copied()
+        self.race.state().addresses.get(self.number).copied()
     }
 
-    /// The name leads to these addresses, and this attempt takes the first.
-    pub(crate) fn resolved(&self, addresses: &[IpAddr]) {
-        let mut course = self.race.course();
-        addresses.clone_into(&mut course.addresses);
-        course.wait(self.time_left());
+    /// Sets the addresses of the name. This attempt takes the first one.
+    pub(crate) fn set_addresses(&self, addresses: &[IpAddr]) {
+        let mut state = self.race.state();
+        addresses.clone_into(&mut state.addresses);
+        state.schedule_next(self.time_left());
         self.race.changed.notify_one();
     }
 
-    /// A peer has accepted this attempt's connection, and gets more time. Returns whether it is the first one.
-    pub(crate) fn connected(&self) -> bool {
-        let mut course = self.race.course();
-        let is_first = !course.is_connected;
-        course.is_connected = true;
-        course.wait(self.time_left());
+    /// Notes that a peer has accepted this attempt's connection. The next attempt then starts later. Returns whether it
+    /// is the first such peer.
+    pub(crate) fn set_connected(&self) -> bool {
+        let mut state = self.race.state();
+        let is_first = !state.is_connected;
+        state.is_connected = true;
+        state.schedule_next(self.time_left());
         self.race.changed.notify_one();
         is_first
     }
 
-    /// This attempt's connection stands. Returns whether it goes on: not where another was faster.
-    pub(crate) fn wins(&self) -> bool {
-        let mut course = self.race.course();
-        let winner = *course.winner.get_or_insert(self.number);
+    /// Call this when the connection of this attempt is ready. Returns `false` if another attempt was faster; then this
+    /// connection must end.
+    pub(crate) fn try_win(&self) -> bool {
+        let mut state = self.race.state();
+        let winner = *state.winner.get_or_insert(self.number);
         self.race.changed.notify_one();
         winner == self.number
     }
@@ -165,15 +167,15 @@ impl Attempt {
 // === impl Race ===
 
 impl Race {
-    fn course(&self) -> MutexGuard<'_, Course> {
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, RaceState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(self: &Arc<Self>) -> Attempt {
-        let mut course = self.course();
-        let number = course.begun;
-        course.begun += 1;
-        course.wait(self.deadline.saturating_duration_since(Instant::now()));
+    fn start_attempt(self: &Arc<Self>) -> Attempt {
+        let mut state = self.state();
+        let number = state.started;
+        state.started += 1;
+        state.schedule_next(self.deadline.saturating_duration_since(Instant::now()));
         Attempt {
             number,
             race: Arc::clone(self),
@@ -181,36 +183,36 @@ impl Race {
     }
 
     fn has_more(&self) -> bool {
-        self.course().addresses_left() > 0
+        self.state().addresses_left() > 0
     }
 
     fn winner(&self) -> Option<usize> {
-        self.course().winner
+        self.state().winner
     }
 
-    /// When the next attempt begins.
-    fn next(&self) -> Option<Instant> {
-        let course = self.course();
-        course.next.filter(|_| course.winner.is_none())
+    fn next_start(&self) -> Option<Instant> {
+        let state = self.state();
+        state.next_start.filter(|_| state.winner.is_none())
     }
 }
 
-// === impl Course ===
+// === impl RaceState ===
 
-impl Course {
+impl RaceState {
     fn addresses_left(&self) -> usize {
-        self.addresses.len().saturating_sub(self.begun)
+        self.addresses.len().saturating_sub(self.started)
     }
 
-    /// Sets the next attempt's time: a connection gets a short head start, a handshake an equal share of what is left.
-    fn wait(&mut self, time_left: Duration) {
+    /// Sets the start of the next attempt. A TCP connection gets a short head start over it, a TLS handshake an equal
+    /// share of the time left.
+    fn schedule_next(&mut self, time_left: Duration) {
         let others = u32::try_from(self.addresses_left()).unwrap_or(u32::MAX);
         let share = time_left / others.saturating_add(1);
         let head_start = if self.is_connected {
             share
         } else {
-            (share / 2).clamp(HEAD_START_MIN, HEAD_START)
+            (share / 2).clamp(HEAD_START_MIN, HEAD_START_MAX)
         };
-        self.next = (others > 0).then(|| Instant::now() + head_start);
+        self.next_start = (others > 0).then(|| Instant::now() + head_start);
     }
 }

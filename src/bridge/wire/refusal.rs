@@ -1,9 +1,9 @@
-//! Why a chain is not accepted.
+//! Explains why a chain of certificates is not accepted.
 //!
-//! WebPKI tries every path and gives one error for all of them. That error need not be about the path that matters: a
-//! certificate beside the chain can hide that the issuer is unknown, and "the signature is invalid" is its word for a
-//! short key as well as for an authority that was set up anew under its old name. So the chain is looked at once more,
-//! for the words alone: what was refused stays refused, and nothing of a certificate's text is part of what comes out.
+//! WebPKI tries every path and returns one error for all of them. That error may belong to a path that does not matter:
+//! a certificate beside the chain can hide that the issuer is unknown. "The signature is invalid" can mean a short key,
+//! or an authority that was created again under its old name. So this module inspects the chain again, but only to
+//! explain the error: a refused chain stays refused. The result contains no text of a certificate.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -32,38 +32,38 @@ use crate::domain::connection::evidence::{
     ChainFault, DateFault, Member, NameFault, Roots, TransportFailure,
 };
 
-/// Certificates of a peer that are looked at. No chain has so many, and each costs time.
+/// Most certificates of a peer that are inspected. No chain has more, and each costs time.
 const MAX_SENT: usize = 32;
 
-/// Authorities that the chain is verified against once more, each by itself.
+/// Most authorities for which the chain is verified again, one at a time.
 const MAX_SUSPECTS: usize = 4;
 
-/// The lengths of RSA keys that a signature is accepted of.
+/// The accepted lengths of RSA keys, in bits.
 const ACCEPTED_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// What the verification refused, as it goes through rustls and all that is around it.
+/// The failure that the verification found. It passes through rustls and the HTTP client as an error.
 #[derive(Debug, thiserror::Error)]
 #[error("the verification does not accept the peer: {0:?}")]
 pub(crate) struct Refused(pub(crate) TransportFailure);
 
-/// All that the verification knew.
+/// Everything that the verification knew.
 pub(crate) struct Case<'a> {
     /// The server's own certificate.
     pub(crate) server: &'a CertificateDer<'a>,
-    /// The others that it sent.
+    /// The other certificates that the server sent.
     pub(crate) sent: &'a [CertificateDer<'a>],
-    /// The name that was asked for.
+    /// The name that the certificate must be for.
     pub(crate) name: &'a ServerName<'a>,
     /// The trusted authorities.
     pub(crate) anchors: &'a [TrustAnchor<'static>],
-    /// The certificates that the connection gives, authorities or not.
+    /// The certificates of the connection's bundle, authorities or not.
     pub(crate) held: &'a [CertificateDer<'static>],
     pub(crate) roots: Roots,
     pub(crate) algorithms: &'a WebPkiSupportedAlgorithms,
     pub(crate) now: UnixTime,
 }
 
-/// A certificate that can be read, more or less.
+/// A certificate that x509-parser can read. WebPKI may still refuse it.
 struct Link<'a> {
     der: &'a CertificateDer<'a>,
     read: X509Certificate<'a>,
@@ -72,11 +72,11 @@ struct Link<'a> {
 /// The chain, as far as it can be read.
 struct Chain<'a> {
     server: Link<'a>,
-    /// Those that lead on from the server's certificate, by name. They need not have signed.
+    /// The certificates that follow the server's by the names of issuers. They need not have signed.
     issuers: Vec<Link<'a>>,
-    /// Why WebPKI does not read one that leads on too.
+    /// Why a certificate that may follow cannot be read.
     unread: Option<Error>,
-    /// All that WebPKI reads of what was sent beside the server's certificate.
+    /// All certificates beside the server's that WebPKI can read.
     sent: Vec<CertificateDer<'a>>,
 }
 
@@ -91,7 +91,7 @@ impl From<Refused> for rustls::Error {
 // === impl Case ===
 
 impl Case<'_> {
-    /// What `error` means in this case.
+    /// The failure that `error` stands for.
     pub(crate) fn explain(&self, error: &Error) -> TransportFailure {
         match error {
             Error::CertNotValidForName(_) => TransportFailure::CertificateNameMismatch(self.name_fault()),
@@ -119,7 +119,8 @@ impl Case<'_> {
         }
     }
 
-    /// What the authorities of the issuer's name say, each by itself and without what is beside the chain.
+    /// Verifies the chain again for each authority with the issuer's name, one at a time. It leaves out the
+    /// certificates that WebPKI cannot read.
     fn second_look(&self, server: &EndEntityCert<'_>, chain: &Chain<'_>) -> ChainFault {
         let errors: Vec<Error> = self
             .suspects(chain)
@@ -159,7 +160,7 @@ impl Case<'_> {
             .map(|_| ())
     }
 
-    /// The trusted authorities that have the name of an issuer in the chain.
+    /// The trusted authorities with the name of an issuer in the chain.
     fn suspects(&self, chain: &Chain<'_>) -> impl Iterator<Item = &TrustAnchor<'static>> {
         self.anchors
             .iter()
@@ -175,7 +176,7 @@ impl Case<'_> {
         if let Some(error) = &chain.unread {
             return form_fault(error);
         }
-        // WebPKI has not found it among the authorities, so it is none.
+        // WebPKI did not find it among the authorities, so it is no authority.
         let is_no_authority = |held: &CertificateDer<'_>| {
             Link::read(held).is_some_and(|held| chain.names_issuer(held.subject()))
         };
@@ -207,7 +208,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a name constraint excludes a name, or is of a form that WebPKI refuses unseen.
+    /// Decides whether a name constraint excludes a name, or has a form that WebPKI refuses without a check.
     fn constraint_fault(&self, chain: &Chain<'_>) -> ChainFault {
         let of_anchors = self.suspects(chain).filter_map(|anchor| {
             let constraints = sequence(anchor.name_constraints.as_deref()?);
@@ -238,7 +239,7 @@ impl Case<'_> {
                 .any(|anchor| is_weak(&spki_for_anchor(anchor), self.algorithms))
     }
 
-    /// Whether the server's certificate was signed by none of the intermediate ones of its issuer's name.
+    /// Whether intermediate certificates have the issuer's name, but none of them signed the server's certificate.
     fn is_by_another_intermediate(&self, server: &EndEntityCert<'_>, chain: &Chain<'_>) -> bool {
         let of_the_name = |anchor: &TrustAnchor<'_>| anchor.subject.as_ref() == server.issuer();
         let mut sent = chain
@@ -276,7 +277,7 @@ impl Case<'_> {
         }
     }
 
-    /// Whose end has passed. WebPKI looks at the server's certificate first.
+    /// The certificate that has ended. WebPKI checks the server's certificate first.
     fn ended(&self) -> Member {
         let now = i64::try_from(self.now.as_secs()).unwrap_or(i64::MAX);
         let has_ended = |certificate: &CertificateDer<'_>| {
@@ -340,7 +341,7 @@ impl<'a> Chain<'a> {
         self.links().any(|link| content(link.read.issuer()) == subject)
     }
 
-    /// The same, whatever the encoding of the names.
+    /// The same, but the encoding of the names may differ.
     fn names_issuer_in_words(&self, subject: &[u8]) -> bool {
         let subject = sequence(subject);
         let words = X509Name::from_der(&subject)
@@ -349,8 +350,8 @@ impl<'a> Chain<'a> {
         words.is_some() && self.links().any(|link| in_words(link.read.issuer()) == words)
     }
 
-    /// Whether constraints have a form that WebPKI refuses unseen: always that of a directoryName, others where a
-    /// certificate has a name of that form.
+    /// Whether constraints have a form that WebPKI refuses without a check. It always refuses directoryName. It refuses
+    /// other forms if a certificate has a name of that form.
     fn has_unknown_form(&self, constraints: &[u8]) -> bool {
         let Ok((_, constraints)) = NameConstraints::from_der(constraints) else {
             return true;
@@ -389,19 +390,19 @@ impl<'a> Link<'a> {
         self.read.subject().as_raw() == self.read.issuer().as_raw()
     }
 
-    /// Its subject alternative names, where it has any.
+    /// The subject alternative names. `None` if there are none.
     fn names(&self) -> Option<Vec<GeneralName<'_>>> {
         let names = self.read.subject_alternative_name().ok()??;
         Some(names.value.general_names.clone()).filter(|names| !names.is_empty())
     }
 }
 
-/// Whether the certificate's own key is of a kind that is not accepted.
+/// Whether the certificate's own key has an algorithm or a length that is not accepted.
 pub(crate) fn has_weak_key(certificate: &CertificateDer<'_>, algorithms: &WebPkiSupportedAlgorithms) -> bool {
     Link::read(certificate).is_some_and(|link| is_weak(link.read.public_key().raw, algorithms))
 }
 
-/// Whether a key has an algorithm or a length that no signature is accepted of.
+/// Whether a key has an algorithm or a length that is not accepted.
 fn is_weak(key: &[u8], algorithms: &WebPkiSupportedAlgorithms) -> bool {
     let Some(algorithm) = algorithm_of(key) else {
         return true;
@@ -432,7 +433,7 @@ fn algorithm_of(key: &[u8]) -> Option<&[u8]> {
     Some(algorithm.data)
 }
 
-/// What an error says by itself, whatever the path that it is about.
+/// The fault that an error means on any path. `None` if it depends on the path.
 fn definite(error: &Error) -> Option<ChainFault> {
     Some(match error {
         Error::PathLenConstraintViolated | Error::EndEntityUsedAsCa => ChainFault::Authority,
@@ -450,7 +451,7 @@ fn definite(error: &Error) -> Option<ChainFault> {
     })
 }
 
-/// What is wrong with a certificate that WebPKI does not read.
+/// The fault of a certificate that WebPKI cannot read.
 fn form_fault(error: &Error) -> ChainFault {
     match error {
         Error::UnsupportedCertVersion => ChainFault::Version,
@@ -466,12 +467,12 @@ fn is_of_signature(error: &Error) -> bool {
     )
 }
 
-/// A name as WebPKI compares it: without the header around it.
+/// A name as WebPKI compares it: without its DER header.
 fn content<'a>(name: &X509Name<'a>) -> &'a [u8] {
     Any::from_der(name.as_raw()).map_or(&[], |(_, name)| name.data)
 }
 
-/// A name as people compare it. `None` where it has no words.
+/// A name as people compare it. `None` if it has no text.
 fn in_words(name: &X509Name<'_>) -> Option<String> {
     let mut words = String::new();
     for attribute in name.iter_attributes() {
@@ -493,7 +494,7 @@ fn sequence(content: &[u8]) -> Vec<u8> {
     let mut der = vec![0x30];
     if content.len() < 0x80 {
         der.extend(length);
-        // The length of nothing has a byte too.
+        // An empty sequence also has a length byte.
         der.resize(2, 0);
     } else {
         let length: Vec<u8> = length.collect();

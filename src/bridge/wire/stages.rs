@@ -1,7 +1,8 @@
-//! How far a probe has come, told while it runs.
+//! Records which stages a probe has completed, and reports them to observers while the probe runs.
 //!
-//! Look-up, connect and handshake happen inside of the HTTP client, in the task of the request that needs them. What
-//! takes part in them finds the probe by that task.
+//! The HTTP client resolves, connects and makes the handshake. The resolver, the connector and the verifier find their
+//! probe by a task-local. reqwest 0.13.5 and hyper-util 0.1.21 run them in the task of the request, but do not promise
+//! it. If that changes, `silence` and `what_is_learned_of_a_certificate` in `tests/bridge` fail.
 
 use std::{
     fmt,
@@ -23,71 +24,71 @@ use crate::{
     domain::connection::evidence::{Certificate, Exchange},
 };
 
-/// A layer that a probe has behind it, with what is known there.
+/// A completed stage of a probe, with its result.
 #[derive(Clone, Copy, Debug)]
 pub enum Stage<'a> {
-    /// The name resolved to these addresses, which the policy allows.
+    /// The name resolved to these addresses. The policy allows them.
     Resolved(&'a [IpAddr]),
-    /// Somebody accepted the connection.
+    /// A peer accepted the connection.
     Connected,
-    /// The peer has proven its name.
+    /// The TLS handshake is complete, and the certificate is verified.
     Secured,
-    /// A request was answered, or given up; what the probe knows by then.
+    /// A request got its response, or failed. The exchange holds all results so far.
     Asked(Layer, &'a Exchange),
 }
 
-/// Is told how far probes come. Called in the middle of a probe, and so has to be quick.
+/// Receives the stages of probes. It is called while a probe runs, so it must not block.
 pub trait Observer: fmt::Debug + Send + Sync + 'static {
-    /// A probe has a layer behind it; the layer took `took`.
+    /// A probe has completed this stage, which took `took`.
     fn passed(&self, stage: Stage<'_>, took: Duration);
 
-    /// A probe has ended; all of it took `took`.
+    /// A probe has ended. All of it took `took`.
     fn ended(&self, took: Duration);
 }
 
-/// Follows one probe, and reports it to observers. Each layer begins where the one before it ended.
+/// Follows one probe, and reports its stages to observers. Each stage begins when the one before it ends.
 #[derive(Clone, Debug)]
 pub(crate) struct Course {
     observers: Arc<[Arc<dyn Observer>]>,
-    last: Arc<Mutex<Last>>,
+    last_stage: Arc<Mutex<LastStage>>,
     handshakes: Arc<Mutex<Handshakes>>,
 }
 
 /// What the handshakes of a probe have shown.
 #[derive(Debug, Default)]
 struct Handshakes {
-    /// The chains that were verified, each by the certificate of its server.
+    /// The verified chains. The key of each is the server's certificate, in DER.
     chains: Vec<(Vec<u8>, Certificate)>,
-    /// Whether a server has asked for a certificate of the client.
-    ask_for_a_certificate: bool,
+    /// Whether a server has requested a client certificate.
+    client_certificate_requested: bool,
 }
 
-/// The last stage that a probe has passed, and when.
+/// The layer that a probe completed last, and when.
 #[derive(Clone, Copy, Debug)]
-struct Last {
+struct LastStage {
     layer: Option<Layer>,
     at: Instant,
 }
 
-/// How far the connection of this probe has come: where its time runs out, if it does.
+/// The layer that this probe completed last. If the time runs out, it runs out in the next one.
 pub(crate) fn connected_until() -> Option<Layer> {
-    COURSE.try_with(|course| course.last().layer).ok().flatten()
+    COURSE.try_with(|course| course.last_stage().layer).ok().flatten()
 }
 
 task_local! {
     static COURSE: Course;
 }
 
-/// Tells of a stage of the probe that this task is part of, if it is part of one.
+/// Reports a completed stage of the probe that the current task belongs to.
 pub(crate) fn pass(stage: Stage<'_>) {
-    // A connection that is made in vain, because another has become free, may be made outside of a probe.
+    // hyper-util may finish an unused connect in the background, outside of any probe.
     let _ = COURSE.try_with(|course| course.pass(stage));
 }
 
-/// Tells that a connection stands: behind it is TLS, or, where no handshake has begun, TCP alone.
-pub(crate) fn pass_connection() {
+/// Reports that the connection is ready: [`Stage::Secured`] after a handshake, [`Stage::Connected`] for TCP alone.
+pub(crate) fn report_connection() {
     let _ = COURSE.try_with(|course| {
-        course.pass(if course.last().layer == Some(Layer::Address) {
+        course.pass(if course.last_stage().layer == Some(Layer::Address) {
             Stage::Secured
         } else {
             Stage::Connected
@@ -95,50 +96,53 @@ pub(crate) fn pass_connection() {
     });
 }
 
-/// Notes what the verification has learned of the chain that a server has sent.
-pub(crate) fn note_chain(server: &CertificateDer<'_>, chain: Option<Certificate>) {
-    let note = |course: &Course| {
+/// Records the verified chain of a server.
+pub(crate) fn record_chain(server: &CertificateDer<'_>, chain: Option<Certificate>) {
+    let record = |course: &Course| {
         if let Some(chain) = chain {
             course.handshakes().chains.push((server.to_vec(), chain));
         }
     };
-    let _ = COURSE.try_with(note);
+    let _ = COURSE.try_with(record);
 }
 
-/// The chain that this certificate of a server was verified with; of the last handshake, where the certificate is not
-/// known, as through a tunnel.
+/// The verified chain of the server with this certificate. If the certificate is not known, as through a tunnel, the
+/// chain of the last handshake.
 pub(crate) fn chain_of(server: Option<&[u8]>) -> Option<Certificate> {
-    let chain = |course: &Course| {
+    let find = |course: &Course| {
         let handshakes = course.handshakes();
         let mut chains = handshakes.chains.iter().rev();
         chains
             .find(|(verified, _)| server.is_none_or(|server| verified == server))
             .map(|(_, chain)| chain.clone())
     };
-    COURSE.try_with(chain).ok().flatten()
+    COURSE.try_with(find).ok().flatten()
 }
 
-/// Notes that a server asks for a certificate of the client.
-pub(crate) fn note_request_for_a_certificate() {
-    let _ = COURSE.try_with(|course| course.handshakes().ask_for_a_certificate = true);
+/// Records that a server requests a client certificate.
+pub(crate) fn record_client_certificate_request() {
+    let _ = COURSE.try_with(|course| course.handshakes().client_certificate_requested = true);
 }
 
-/// Whether a server of this probe has asked for a certificate of the client.
+/// Whether a server of this probe has requested a client certificate.
 pub(crate) fn is_certificate_asked_for() -> bool {
     COURSE
-        .try_with(|course| course.handshakes().ask_for_a_certificate)
+        .try_with(|course| course.handshakes().client_certificate_requested)
         .unwrap_or_default()
 }
 
-/// Knows of no session, and so offers none: each handshake shows the certificate, which is half of what is to be
-/// proven. It is asked when a handshake begins, and that is when the TCP connection stands.
+/// A TLS session store that keeps no session, so that each handshake shows the certificate.
+///
+/// It also reports [`Stage::Connected`]. rustls 0.23.46 asks the store for a key exchange hint when a handshake begins.
+/// The TCP connection is then ready. rustls does not promise this call. Without it, `silence` in
+/// `tests/bridge/transport.rs` fails.
 #[derive(Debug)]
 pub(crate) struct NoSessions;
 
 // === impl Stage ===
 
 impl Stage<'_> {
-    /// The layer that is passed.
+    /// The layer that is complete.
     #[must_use]
     pub const fn layer(&self) -> Layer {
         match self {
@@ -153,11 +157,11 @@ impl Stage<'_> {
 // === impl Course ===
 
 impl Course {
-    /// The course of a probe that begins now.
+    /// Begins to measure the first stage.
     pub(crate) fn begin(observers: Arc<[Arc<dyn Observer>]>) -> Self {
         Self {
             observers,
-            last: Arc::new(Mutex::new(Last {
+            last_stage: Arc::new(Mutex::new(LastStage {
                 layer: None,
                 at: Instant::now(),
             })),
@@ -165,7 +169,7 @@ impl Course {
         }
     }
 
-    /// Does the probe.
+    /// Runs the probe, and reports its end.
     pub(crate) async fn run<T>(self, probe: impl Future<Output = T>) -> T {
         let (begun, observers) = (Instant::now(), Arc::clone(&self.observers));
         let result = COURSE.scope(self, probe).await;
@@ -178,13 +182,13 @@ impl Course {
 
     fn pass(&self, stage: Stage<'_>) {
         let at = Instant::now();
-        let last = self.last();
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last {
+        let last_stage = self.last_stage();
+        *self.last_stage.lock().unwrap_or_else(PoisonError::into_inner) = LastStage {
             layer: Some(stage.layer()),
             at,
         };
         for observer in &*self.observers {
-            observer.passed(stage, at - last.at);
+            observer.passed(stage, at - last_stage.at);
         }
     }
 
@@ -192,8 +196,8 @@ impl Course {
         self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn last(&self) -> Last {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_stage(&self) -> LastStage {
+        *self.last_stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,8 +207,8 @@ impl ClientSessionStore for NoSessions {
     fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
 
     fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
-        // Addresses that are tried beside each other connect once.
-        if Attempt::current().is_none_or(|attempt| attempt.connected()) {
+        // Several addresses may connect in parallel. Only the first one is reported.
+        if Attempt::current().is_none_or(|attempt| attempt.set_connected()) {
             pass(Stage::Connected);
         }
         None

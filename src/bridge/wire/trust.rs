@@ -1,4 +1,4 @@
-//! Whose certificates are believed.
+//! The certificates that a connection trusts: the system's roots, or the bundle from its CA object.
 
 use std::{
     fmt,
@@ -25,35 +25,35 @@ pub const MAX_CERTIFICATES: usize = 64;
 /// A set of trusted roots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Trust {
-    /// The operator's own: those of its image, or of `SSL_CERT_FILE`.
+    /// The roots of the operator's image, or of `SSL_CERT_FILE`.
     #[default]
     System,
-    /// Only these.
+    /// Only the certificates of this bundle.
     Only(Bundle),
 }
 
-/// Certificates from a CA object, at least one. `Debug` counts them.
+/// Certificates from a CA object, at least one. `Debug` shows only their number.
 #[derive(Clone)]
 pub struct Bundle {
     certificates: Arc<[CertificateDer<'static>]>,
-    /// Made of the certificates once: bundles are looked up with each probe.
+    /// Computed once, because each probe looks its bundle up.
     digest: u64,
 }
 
-/// On which terms an authority of a bundle may be one. WebPKI reads none of them of who is trusted.
+/// The limits that an authority's own certificate sets. WebPKI does not check them for a trusted authority.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct AuthorityLimits {
     pub(crate) validity: Validity,
-    /// So many authorities may be below it.
-    pub(crate) max_below: Option<u32>,
+    /// Most intermediate authorities below this one. `None` for no limit.
+    pub(crate) max_intermediates: Option<u32>,
 }
 
 impl Bundle {
-    /// Reads PEM text: all of it, or nothing.
+    /// Reads PEM text: the whole text, or nothing.
     ///
     /// # Errors
-    /// [`Blocker::CaInvalid`] where there is no certificate, too many, or anything that looks as if it were meant to be
-    /// read and cannot be.
+    /// [`Blocker::CaInvalid`] if the text has no certificate, or too many. Also if a part looks like a certificate and
+    /// cannot be read.
     pub fn read(pem: &[u8]) -> Result<Self, Blocker> {
         let certificates = read_pem(pem).map_err(Blocker::CaInvalid)?;
         Ok(Self {
@@ -62,7 +62,7 @@ impl Bundle {
         })
     }
 
-    /// What it takes in memory, in bytes.
+    /// The memory for the certificates, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.certificates
@@ -71,44 +71,48 @@ impl Bundle {
             .sum()
     }
 
-    /// Its certificates.
+    /// All certificates, authorities or not.
     #[must_use]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
 
-    /// Those of its certificates that are of authorities, as WebPKI wants them, with the terms on which they are.
-    pub(crate) fn anchors(&self) -> impl Iterator<Item = (TrustAnchor<'static>, Terms)> {
+    /// The authorities of the bundle, as WebPKI takes them, with their limits.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = (TrustAnchor<'static>, AuthorityLimits)> {
         self.certificates.iter().filter_map(|certificate| {
             let anchor = anchor_from_trusted_cert(certificate).ok()?;
-            Some((anchor.to_owned(), Terms::of(certificate)?))
+            Some((anchor.to_owned(), AuthorityLimits::of(certificate)?))
         })
     }
 }
 
-impl Terms {
-    /// The terms of an authority's certificate. `None` where it is none (RFC 5280, section 4.2.1.9): WebPKI would take it
-    /// for one, and so let the holder of a server's key vouch for other servers. Before version 3 no certificate can say
-    /// what it is.
+impl AuthorityLimits {
+    /// Reads the limits of an authority's certificate. `None` if it is no authority's (RFC 5280, section 4.2.1.9).
+    ///
+    /// WebPKI would trust any certificate as an authority. Then the holder of a server's key could vouch for other
+    /// servers. Certificates before version 3 cannot say whether they are an authority's, so all of them count.
     fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let validity = read_validity(certificate)?;
         let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-        let max_below = match certificate.basic_constraints().ok()? {
+        let max_intermediates = match certificate.basic_constraints().ok()? {
             Some(constraints) if constraints.value.ca => constraints.value.path_len_constraint,
             None if certificate.version() != X509Version::V3 => None,
             Some(_) | None => return None,
         };
-        Some(Self { validity, max_below })
+        Some(Self {
+            validity,
+            max_intermediates,
+        })
     }
 }
 
-/// The certificates of a PEM text, in the lax form of RFC 7468: blanks count nowhere, and text between the blocks is a
-/// comment.
+/// Reads the certificates of a PEM text, in the lax form of RFC 7468. White space is ignored. Text between the blocks
+/// is a comment.
 fn read_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CaFault> {
     if pem.len() > MAX_BUNDLE {
         return Err(CaFault::TooMuch);
     }
-    // No text holds it, in whatever encoding that has its letters where ASCII has them; each of the others does.
+    // Text in an encoding based on ASCII has no NUL. The other formats do.
     if pem.contains(&0) || BINARY.iter().any(|mark| pem.starts_with(mark)) {
         return Err(CaFault::Binary);
     }
@@ -148,7 +152,7 @@ const DASHES: &str = "-----";
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 
-/// How files begin that hold certificates and are no text: DER and PKCS #12, Java's key stores, UTF-16.
+/// The first bytes of other certificate files: DER and PKCS #12, Java key stores, UTF-16.
 const BINARY: [&[u8]; 6] = [
     &[0x30, 0x82],
     &[0x30, 0x83],
@@ -158,13 +162,13 @@ const BINARY: [&[u8]; 6] = [
     &[0xfe, 0xff],
 ];
 
-/// How PEM text begins that was encoded in base64.
+/// The first characters of PEM text that was encoded in base64 again.
 const ENCODED_BEGIN: &str = "LS0tLS1CRUdJTi";
 
-/// How a certificate begins in base64: a sequence of 256 bytes or more.
+/// The first characters of a certificate in base64: a DER sequence of 256 bytes or more.
 const CERTIFICATE_BEGIN: &str = "MII";
 
-/// A comment is not read, and so must not look like what was meant to be.
+/// Comments are ignored. So a comment that looks like a certificate is an error.
 fn check_comment(text: &str) -> Result<(), CaFault> {
     let is_base64 = |line: &str| {
         line.len() >= 40
@@ -179,7 +183,7 @@ fn check_comment(text: &str) -> Result<(), CaFault> {
         if line.starts_with(CERTIFICATE_BEGIN) && is_base64(line) {
             return Err(CaFault::Frame);
         }
-        // Some programs make other dashes of two that follow each other.
+        // Word processors replace two hyphens by one longer dash.
         let line = line
             .replace(
                 [
@@ -196,7 +200,7 @@ fn check_comment(text: &str) -> Result<(), CaFault> {
     Ok(())
 }
 
-/// The certificate of a block.
+/// Decodes the certificate in a PEM block.
 fn decode(content: &str) -> Result<CertificateDer<'static>, CaFault> {
     let base64: String = content.split_whitespace().collect();
     let block = format!("{BEGIN}CERTIFICATE{DASHES}\n{base64}\n{END}CERTIFICATE{DASHES}\n");
@@ -230,7 +234,7 @@ impl fmt::Debug for Bundle {
     }
 }
 
-/// The roots that are trusted where a connection names none.
+/// Loads the roots for connections without `spec.tls.caRef`.
 #[must_use]
 pub fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
@@ -299,8 +303,8 @@ mod tests {
         params.self_signed(&key).unwrap().pem()
     }
 
-    /// How many certificates were read, or why none.
-    fn seen(entry: &[u8]) -> String {
+    /// The number of certificates in the bundle, or the error.
+    fn result(entry: &[u8]) -> String {
         match Bundle::read(entry) {
             Ok(bundle) => bundle.certificates().len().to_string(),
             Err(Blocker::CaInvalid(fault)) => format!("{fault:?}"),
@@ -308,7 +312,7 @@ mod tests {
         }
     }
 
-    /// An entry is read as a whole or not at all.
+    /// A bundle is read as a whole or not at all.
     #[test]
     #[allow(clippy::too_many_lines, reason = "a table is as long as it is")]
     fn entries() {
@@ -319,7 +323,7 @@ mod tests {
         let (begin, end) = (lines[0], lines[lines.len() - 1]);
         let labelled = |label: &str| one.replace("CERTIFICATE", label);
         let encode = |text: &str| {
-            // As long as the beginning is right, the rest need not be.
+            // Only the beginning must be right.
             let rest = text.len();
             format!("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t{}", "QUJD".repeat(rest / 3))
         };
@@ -478,10 +482,10 @@ mod tests {
             ),
             ("a public key", labelled("PUBLIC KEY"), "OtherBlock"),
         ] {
-            let seen = seen(entry.as_bytes());
+            let result = result(entry.as_bytes());
             assert!(
-                expected.split('|').any(|expected| expected == seen),
-                "{name}: expected {expected}, seen {seen}, of\n{entry}"
+                expected.split('|').any(|expected| expected == result),
+                "{name}: expected {expected}, got {result}, from\n{entry}"
             );
         }
     }
@@ -500,10 +504,13 @@ mod tests {
             ("UTF-16 with its mark", [&[0xff, 0xfe][..], &wide].concat()),
             ("PEM with a NUL behind it", [pem().as_bytes(), &[0]].concat()),
         ] {
-            assert_eq!(seen(&entry), "Binary", "{name}");
+            assert_eq!(result(&entry), "Binary", "{name}");
         }
         // Comments need not be UTF-8.
-        assert_eq!(seen(&[b"# Zertifikat f\xfcr\n", pem().as_bytes()].concat()), "1");
+        assert_eq!(
+            result(&[b"# Zertifikat f\xfcr\n", pem().as_bytes()].concat()),
+            "1"
+        );
     }
 
     #[test]
@@ -511,12 +518,12 @@ mod tests {
         let one = pem();
         let most: Vec<String> = (0..MAX_CERTIFICATES).map(|_| pem()).collect();
         let most = most.concat();
-        assert_eq!(seen(most.as_bytes()), MAX_CERTIFICATES.to_string());
-        assert_eq!(seen((most + &one).as_bytes()), "TooMuch");
-        assert_eq!(seen((" ".repeat(MAX_BUNDLE) + &one).as_bytes()), "TooMuch");
+        assert_eq!(result(most.as_bytes()), MAX_CERTIFICATES.to_string());
+        assert_eq!(result((most + &one).as_bytes()), "TooMuch");
+        assert_eq!(result((" ".repeat(MAX_BUNDLE) + &one).as_bytes()), "TooMuch");
     }
 
-    /// Of a server's certificate only the same bytes are trusted.
+    /// A server's certificate in the bundle makes only itself trusted.
     #[test]
     fn a_server_is_no_authority() {
         let bundle = Bundle::read(pem().as_bytes()).unwrap();

@@ -1,15 +1,12 @@
-//! Verifying the certificates of a peer.
+//! Verifies the certificates of a peer, and records the earliest end of the chain for the probe.
 //!
-//! As WebPKI does it, with two additions where a connection names its authorities:
-//! - A certificate that stands in the bundle itself, byte for byte, needs nobody to vouch for it. Without that a
-//!   self-signed certificate as `openssl req -x509` makes it could not be trusted at all: it is marked as an authority,
-//!   and WebPKI takes no authority for a server. Its name, its dates and the proof that the peer holds its key are
-//!   checked all the same.
-//! - An authority of the bundle is trusted on the terms of its certificate, as OpenSSL and Go have it: until its end, and
-//!   with no more authorities below it than it allows. WebPKI reads neither of who is trusted. For the operator's own
-//!   roots that is right: who makes that bundle takes the old ones out.
-//!
-//! What the verification used is noted for the probe: the chain lasts as long as the first of these certificates.
+//! WebPKI verifies the chain. If a connection has its own CA bundle, two rules are added:
+//! - A server's certificate that is in the bundle, byte for byte, needs no issuer. Otherwise nobody could trust a
+//!   self-signed certificate of `openssl req -x509`: it is marked as an authority, and WebPKI accepts no authority as a
+//!   server. Its name, its dates and the proof of its key are still verified.
+//! - An authority of the bundle is trusted until its end, with no more intermediate authorities than its certificate
+//!   allows. OpenSSL and Go do the same. WebPKI checks neither for a trusted authority. That is right for the system's
+//!   roots, because their maintainers remove the old ones.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -28,49 +25,48 @@ use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 use super::{
     certificate::{Validity, read_certificate, read_validity, timestamp},
     refusal::{Case, Refused, has_weak_key},
-    stages::{note_chain, note_request_for_a_certificate},
-    trust::{Bundle, Terms, Trust},
+    stages::{record_chain, record_client_certificate_request},
+    trust::{AuthorityLimits, Bundle, Trust},
 };
 use crate::domain::connection::evidence::{
     Certificate, ChainFault, Member, Roots, TlsFault, TransportFailure,
 };
 
-/// Believes whom a [`Trust`] names, and what leads to them.
+/// Accepts a chain that leads to a root of a [`Trust`].
 pub(crate) struct ChainVerifier {
-    believed: Believed,
+    trusted: TrustedCertificates,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Whom to believe.
-enum Believed {
+/// The certificates of a [`Trust`], prepared for WebPKI.
+enum TrustedCertificates {
     System(Arc<RootCertStore>),
     Given {
         bundle: Bundle,
-        /// Those of the bundle that may issue certificates.
+        /// The authorities of the bundle.
         anchors: Vec<TrustAnchor<'static>>,
-        /// Their terms, in the same order.
-        terms: Vec<Terms>,
+        /// Their limits, in the same order.
+        limits: Vec<AuthorityLimits>,
     },
 }
 
-/// Has no certificate to show, and notes that one was asked for.
+/// Sends no client certificate, and records that the server requested one.
 #[derive(Debug)]
 pub(crate) struct NoCertificate;
 
 // === impl ChainVerifier ===
 
 impl ChainVerifier {
-    /// A verifier for this trust.
     pub(crate) fn new(trust: &Trust, system_roots: &Arc<RootCertStore>, provider: &CryptoProvider) -> Self {
         Self {
-            believed: match trust {
-                Trust::System => Believed::System(Arc::clone(system_roots)),
+            trusted: match trust {
+                Trust::System => TrustedCertificates::System(Arc::clone(system_roots)),
                 Trust::Only(bundle) => {
-                    let (anchors, terms) = bundle.anchors().unzip();
-                    Believed::Given {
+                    let (anchors, limits) = bundle.anchors().unzip();
+                    TrustedCertificates::Given {
                         bundle: bundle.clone(),
                         anchors,
-                        terms,
+                        limits,
                     }
                 }
             },
@@ -86,7 +82,7 @@ impl ChainVerifier {
         now: UnixTime,
     ) -> Result<Option<Certificate>, webpki::Error> {
         let leaf = EndEntityCert::try_from(server)?;
-        let path = if self.believed.holds(server) {
+        let path = if self.trusted.given().contains(server) {
             read_validity(server)
                 .ok_or(webpki::Error::BadDerTime)?
                 .verify(now)?;
@@ -94,29 +90,29 @@ impl ChainVerifier {
         } else {
             Some(leaf.verify_for_usage(
                 self.algorithms.all,
-                self.believed.anchors(),
+                self.trusted.anchors(),
                 sent,
                 now,
                 KeyUsage::server_auth(),
                 None,
-                Some(&|path| self.believed.verify_terms(path, now)),
+                Some(&|path| self.trusted.verify_limits(path, now)),
             )?)
         };
         leaf.verify_is_valid_for_subject_name(name)?;
         let certificate = read_certificate(server);
         Ok(match path {
-            Some(path) => certificate.map(|certificate| self.with_end_of(certificate, &path)),
+            Some(path) => certificate.map(|certificate| self.with_earliest_end(certificate, &path)),
             None => certificate,
         })
     }
 
-    /// The same with the earliest end of this path.
-    fn with_end_of(&self, certificate: Certificate, path: &VerifiedPath<'_>) -> Certificate {
+    /// Sets the earliest end of all certificates of this path.
+    fn with_earliest_end(&self, certificate: Certificate, path: &VerifiedPath<'_>) -> Certificate {
         let intermediates = path
             .intermediate_certificates()
             .filter_map(|intermediate| read_validity(&intermediate.der()))
             .map(|validity| (Member::Intermediate, validity.not_after));
-        let authority = self.believed.end_of(path.anchor());
+        let authority = self.trusted.end_of(path.anchor());
         intermediates
             .chain(authority.map(|end| (Member::Authority, end)))
             .filter_map(|(member, end)| Some((member, timestamp(end)?)))
@@ -125,15 +121,15 @@ impl ChainVerifier {
             })
     }
 
-    /// What a handshake's signature that does not verify says of the certificate.
-    fn unproven(&self, server: &CertificateDer<'_>, error: Error) -> Error {
+    /// Explains an invalid signature of a handshake.
+    fn explain_signature(&self, server: &CertificateDer<'_>, error: Error) -> Error {
         if !matches!(error, Error::InvalidCertificate(_)) {
             return error;
         }
         let failure = if has_weak_key(server, &self.algorithms) {
             TransportFailure::CertificateUntrusted(ChainFault::WeakKey)
         } else {
-            // The peer does not prove that the certificate is its own: that is no fault of the certificate.
+            // The peer does not prove that it has the key of the certificate. The certificate itself has no fault.
             TransportFailure::Tls(TlsFault::Other)
         };
         Refused(failure).into()
@@ -151,7 +147,7 @@ impl ServerCertVerifier for ChainVerifier {
     ) -> Result<ServerCertVerified, Error> {
         match self.verify(end_entity, intermediates, server_name, now) {
             Ok(certificate) => {
-                note_chain(end_entity, certificate);
+                record_chain(end_entity, certificate);
                 Ok(ServerCertVerified::assertion())
             }
             Err(error) => {
@@ -159,9 +155,9 @@ impl ServerCertVerifier for ChainVerifier {
                     server: end_entity,
                     sent: intermediates,
                     name: server_name,
-                    anchors: self.believed.anchors(),
-                    held: self.believed.held(),
-                    roots: self.believed.roots(),
+                    anchors: self.trusted.anchors(),
+                    held: self.trusted.given(),
+                    roots: self.trusted.roots(),
                     algorithms: &self.algorithms,
                     now,
                 };
@@ -177,7 +173,7 @@ impl ServerCertVerifier for ChainVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls12_signature(message, certificate, signature, &self.algorithms)
-            .map_err(|error| self.unproven(certificate, error))
+            .map_err(|error| self.explain_signature(certificate, error))
     }
 
     fn verify_tls13_signature(
@@ -187,7 +183,7 @@ impl ServerCertVerifier for ChainVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
-            .map_err(|error| self.unproven(certificate, error))
+            .map_err(|error| self.explain_signature(certificate, error))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -197,13 +193,13 @@ impl ServerCertVerifier for ChainVerifier {
 
 impl fmt::Debug for ChainVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChainVerifier({:?})", self.believed.roots())
+        write!(f, "ChainVerifier({:?})", self.trusted.roots())
     }
 }
 
-// === impl Believed ===
+// === impl TrustedCertificates ===
 
-impl Believed {
+impl TrustedCertificates {
     fn anchors(&self) -> &[TrustAnchor<'static>] {
         match self {
             Self::System(roots) => &roots.roots,
@@ -211,16 +207,12 @@ impl Believed {
         }
     }
 
-    /// The certificates that a connection gives, authorities or not.
-    fn held(&self) -> &[CertificateDer<'static>] {
+    /// The certificates of the connection's bundle, authorities or not.
+    fn given(&self) -> &[CertificateDer<'static>] {
         match self {
             Self::System(_) => &[],
             Self::Given { bundle, .. } => bundle.certificates(),
         }
-    }
-
-    fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
-        self.held().iter().any(|held| held == certificate)
     }
 
     fn roots(&self) -> Roots {
@@ -230,37 +222,44 @@ impl Believed {
         }
     }
 
-    /// The terms of this authority: more than once, where its certificate was renewed with the same key.
-    fn terms_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = Terms> {
-        let (anchors, terms): (&[TrustAnchor<'static>], &[Terms]) = match self {
+    /// The limits of this authority. The bundle may have several certificates of one authority, renewed with the same
+    /// key.
+    fn limits_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = AuthorityLimits> {
+        let (anchors, limits): (&[TrustAnchor<'static>], &[AuthorityLimits]) = match self {
             Self::System(_) => (&[], &[]),
-            Self::Given { anchors, terms, .. } => (anchors, terms),
+            Self::Given { anchors, limits, .. } => (anchors, limits),
         };
-        let of_the_same = anchors.iter().zip(terms).filter(move |(held, _)| *held == anchor);
-        of_the_same.map(|(_, terms)| *terms)
+        let of_the_same = anchors
+            .iter()
+            .zip(limits)
+            .filter(move |(other, _)| *other == anchor);
+        of_the_same.map(|(_, limits)| *limits)
     }
 
     fn end_of(&self, anchor: &TrustAnchor<'_>) -> Option<i64> {
-        self.terms_of(anchor).map(|terms| terms.validity.not_after).max()
+        self.limits_of(anchor)
+            .map(|limits| limits.validity.not_after)
+            .max()
     }
 
-    /// Whether a path keeps to the terms of its authority, if these are known. Those of one certificate are enough.
-    fn verify_terms(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), webpki::Error> {
-        self.terms_of(path.anchor())
-            .map(|terms| terms.verify(path, now))
+    /// Verifies that a path keeps the limits of its authority. It is enough to keep those of one certificate. The
+    /// system's roots have none.
+    fn verify_limits(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), webpki::Error> {
+        self.limits_of(path.anchor())
+            .map(|limits| limits.verify(path, now))
             .reduce(Result::or)
             .unwrap_or(Ok(()))
     }
 }
 
-// === impl Terms ===
+// === impl AuthorityLimits ===
 
-impl Terms {
+impl AuthorityLimits {
     fn verify(self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), webpki::Error> {
         self.validity.verify(now)?;
-        let below = path.intermediate_certificates().count();
-        match self.max_below {
-            Some(max) if usize::try_from(max).is_ok_and(|max| below > max) => {
+        let intermediates = path.intermediate_certificates().count();
+        match self.max_intermediates {
+            Some(max) if usize::try_from(max).is_ok_and(|max| intermediates > max) => {
                 Err(webpki::Error::PathLenConstraintViolated)
             }
             Some(_) | None => Ok(()),
@@ -272,7 +271,7 @@ impl Terms {
 
 impl ResolvesClientCert for NoCertificate {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        note_request_for_a_certificate();
+        record_client_certificate_request();
         None
     }
 
@@ -317,7 +316,7 @@ mod tests {
         params
     }
 
-    /// A verifier, and a chain that it accepts for `localhost`.
+    /// A verifier, and a chain for `localhost` that it accepts.
     fn chain() -> (ChainVerifier, Vec<CertificateDer<'static>>) {
         let key = || KeyPair::generate().unwrap();
         let root = CertifiedIssuer::self_signed(authority("root"), key()).unwrap();
@@ -344,7 +343,7 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// Each byte of both certificates is signed, a part of a signature, or a length around them.
+        /// Each byte of both certificates is signed, or part of a signature, or a length around these.
         #[test]
         fn no_changed_chain_is_accepted(place in any::<prop::sample::Index>(), change in 1..=u8::MAX, first: bool) {
             thread_local!(static CHAIN: (ChainVerifier, Vec<CertificateDer<'static>>) = chain());

@@ -1,4 +1,4 @@
-//! What resolv.conf(5) says, read as the C library reads it.
+//! Reads resolv.conf(5) as the C library does.
 
 use std::{
     fs,
@@ -8,22 +8,22 @@ use std::{
 
 use url::Host;
 
-/// Servers that are asked (`MAXNS`).
+/// Most servers (`MAXNS`).
 const MAX_SERVERS: usize = 3;
 
-/// Search domains that are tried. The C library has no limit; Kubernetes allows a Pod this many.
+/// Most search domains. The C library has no limit. Kubernetes allows a Pod this many.
 const MAX_SEARCH: usize = 32;
 
-/// The bounds that the C library sets to the options (`RES_MAXNDOTS`, `RES_MAXRETRANS`, `RES_MAXRETRY`).
+/// The largest values of options in the C library (`RES_MAXNDOTS`, `RES_MAXRETRANS`, `RES_MAXRETRY`).
 const MAX_DOTS: usize = 15;
 const MAX_TIMEOUT: usize = 30;
 const MAX_ATTEMPTS: usize = 5;
 
-/// Who is asked, for what, and how.
+/// The servers, the search domains and the options for a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Config {
     pub(super) servers: Vec<SocketAddr>,
-    /// Domains that a relative name may belong to.
+    /// The search domains for relative names.
     pub(super) search: Vec<String>,
     pub(super) options: Options,
 }
@@ -31,7 +31,7 @@ pub(super) struct Config {
 /// The `options` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    /// A name with so many dots is asked as it stands before a search domain is tried.
+    /// A name with at least this many dots is asked for unchanged before the search domains.
     pub(super) dots: usize,
     /// The longest head start of one server over the next.
     pub(super) timeout: Duration,
@@ -45,46 +45,47 @@ pub(super) struct Options {
 pub(super) enum Switch {
     /// Begin with another server each time.
     Rotate,
-    /// Offer answers of more than 512 octets by UDP (RFC 6891).
+    /// Offer to read more than 512 octets by UDP (RFC 6891).
     Edns0,
-    /// Ask by TCP from the start.
+    /// Always ask by TCP.
     UseVc,
-    /// Ask for IPv6 when IPv4 is answered, not at the same time.
+    /// Ask for IPv6 after the answer for IPv4, not at the same time.
     SingleRequest,
     /// Do not ask for IPv6.
     NoAaaa,
-    /// Never ask for a name without a dot as it stands.
+    /// Never ask for a name without a dot unchanged.
     NoTldQuery,
 }
 
-/// The environment variables that add to resolv.conf(5): an administrator sets them for this very process.
+/// What this machine and the administrator add to resolv.conf(5). An administrator sets the variables for this process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
-    /// `LOCALDOMAIN`: takes the place of the search domains.
+    /// `LOCALDOMAIN`: replaces the search domains.
     pub(super) search: Option<String>,
-    /// `RES_OPTIONS`: comes after the options of the file.
+    /// `RES_OPTIONS`: read after the options of the file.
     pub(super) options: Option<String>,
-    /// The name of this machine: its domain is searched where no search domain is given.
+    /// The name of this machine. Its domain is searched if no search domain is given.
     pub(super) host_name: Option<String>,
 }
 
 // === impl Config ===
 
 impl Config {
-    /// Of the file's text; a file that is not there says nothing. The port is no part of the format.
+    /// Reads the text of the file. The text is empty if there is no file. All servers use `port`, because the format
+    /// has none.
     pub(super) fn read(text: &str, port: u16, environment: &Environment) -> Self {
         let mut servers = Vec::new();
         let mut search = None;
         let mut options = Options::default();
         for line in text.lines() {
-            // A keyword stands at the beginning of its line, and has a value.
+            // A keyword is at the beginning of its line, and has a value.
             let Some((keyword, value)) = line.split_once([' ', '\t']) else {
                 continue;
             };
             let mut words = value.split_ascii_whitespace().peekable();
             match keyword {
                 "nameserver" => servers.extend(words.next().and_then(|word| server(word, port))),
-                // The last of these lines counts.
+                // The last `domain` or `search` line counts.
                 "domain" if words.peek().is_some() => search = Some(domains(words.take(1))),
                 "search" if words.peek().is_some() => search = Some(domains(words)),
                 "options" => options.read(value),
@@ -101,13 +102,13 @@ impl Config {
         if servers.is_empty() {
             servers.push((Ipv4Addr::LOCALHOST, port).into());
         }
-        let own_domain = || {
+        let machine_domain = || {
             let name = environment.host_name.as_deref().unwrap_or_default();
             domains(name.trim().split_once('.').map(|(_, domain)| domain))
         };
         Self {
             servers,
-            search: search.unwrap_or_else(own_domain),
+            search: search.unwrap_or_else(machine_domain),
             options,
         }
     }
@@ -116,7 +117,6 @@ impl Config {
 // === impl Environment ===
 
 impl Environment {
-    /// This process' own.
     pub(super) fn of_this_process() -> Self {
         Self {
             search: std::env::var("LOCALDOMAIN").ok(),
@@ -144,9 +144,9 @@ impl Options {
         self.switches.contains(&switch)
     }
 
-    /// Options that are not known are passed over, as those of other systems, and those that mean nothing here:
-    /// `single-request-reopen` (each question has its socket), `no-reload` (the file is read with each look-up),
-    /// `trust-ad` (nobody asks whether an answer is signed).
+    /// Reads options, and ignores unknown ones. It also ignores three that have no meaning here:
+    /// `single-request-reopen` (each question has its own socket), `no-reload` (the file is read for each look-up) and
+    /// `trust-ad` (no signatures).
     fn read(&mut self, text: &str) {
         for word in text.split_ascii_whitespace() {
             match word.split_once(':') {
@@ -183,7 +183,7 @@ fn domains<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     words.into_iter().take(MAX_SEARCH).map(str::to_owned).collect()
 }
 
-/// The number that a text begins with, as `atoi` reads it.
+/// Reads the number at the beginning of a text, as `atoi` does.
 fn number(text: &str) -> usize {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text.get(..end)
@@ -191,7 +191,7 @@ fn number(text: &str) -> usize {
         .unwrap_or_default()
 }
 
-/// An address in any spelling that `inet_aton` knows, or IPv6 with its zone.
+/// Reads an address in any spelling that `inet_aton` accepts, or IPv6 with its zone.
 fn server(text: &str, port: u16) -> Option<SocketAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some((address, port).into());
@@ -205,7 +205,7 @@ fn server(text: &str, port: u16) -> Option<SocketAddr> {
     }
 }
 
-/// The number of a zone; the name of one is that of an interface.
+/// The number of a zone. The zone may also be the name of an interface.
 fn zone_id(zone: &str) -> Option<u32> {
     if let Ok(number) = zone.parse() {
         return Some(number);
@@ -225,8 +225,8 @@ mod tests {
         Config::read(text, 53, &Environment::default())
     }
 
-    /// One line of the file, and what it leads to: servers, search domains, options.
-    fn told(config: &Config) -> String {
+    /// The servers, the search domains and the options in one line.
+    fn summary(config: &Config) -> String {
         let Config {
             servers,
             search,
@@ -274,12 +274,12 @@ mod tests {
             ("nameserver fd00::a", "fd00::a [] 1/5/2 []"),
             ("nameserver fe80::1%1", "fe80::1 [] 1/5/2 []"),
             ("nameserver fe80::1%../lo", "127.0.0.1 [] 1/5/2 []"),
-            // The last one counts.
+            // The last line counts.
             ("search a b\ndomain c.test d.test", "127.0.0.1 [c.test] 1/5/2 []"),
             ("domain c\nsearch a b", "127.0.0.1 [a,b] 1/5/2 []"),
             ("search a\nsearch", "127.0.0.1 [a] 1/5/2 []"),
             ("search .", "127.0.0.1 [.] 1/5/2 []"),
-            // Options add up, within bounds.
+            // Options of all lines count, within bounds.
             ("options ndots:2\noptions timeout:1", "127.0.0.1 [] 2/1/2 []"),
             (
                 "options ndots:99 timeout:99 attempts:99",
@@ -296,7 +296,7 @@ mod tests {
                 "127.0.0.1 [] 1/5/2 []",
             ),
         ] {
-            assert_eq!(told(&read(text)), expected, "{text:?}");
+            assert_eq!(summary(&read(text)), expected, "{text:?}");
         }
     }
 
@@ -342,7 +342,7 @@ mod tests {
                 host_name: host_name.map(str::to_owned),
             };
             let config = Config::read(file, 53, &environment);
-            assert_eq!(told(&config), expected, "{environment:?} {file:?}");
+            assert_eq!(summary(&config), expected, "{environment:?} {file:?}");
         }
     }
 

@@ -1,9 +1,9 @@
-//! The hosts file (hosts(5)), which a Pod's `hostAliases` are written into.
+//! Reads the hosts file, hosts(5). Kubernetes writes a Pod's `hostAliases` into it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of a name, in the order of the lines. A line counts where its first word is an address; a name is the
-/// same in any case. An address with a zone is none: it has no meaning without its interface.
+/// Finds the addresses of a name, in the order of the lines. A line counts if its first word is an address. The case of
+/// names does not matter. An address with a zone does not count, because it has no meaning without its interface.
 pub(super) fn find(text: &str, name: &str) -> Vec<IpAddr> {
     let mut found = Vec::new();
     for line in text.lines() {
@@ -19,7 +19,7 @@ pub(super) fn find(text: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
-/// What `localhost` and every name below it mean: no server is asked for them (RFC 6761, section 6.3).
+/// The loopback addresses, for `localhost` and every name below it. No server is asked (RFC 6761, section 6.3).
 pub(super) fn loopback(name: &str) -> Option<Vec<IpAddr>> {
     let top = name.rsplit('.').next()?;
     top.eq_ignore_ascii_case("localhost")

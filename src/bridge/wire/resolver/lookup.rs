@@ -1,7 +1,7 @@
-//! One look-up: the names that a name may mean, each for both families, within one time.
+//! One look-up: asks for all candidates of a name, each in both address families, within one deadline.
 //!
-//! A search domain or an address family that stays silent has its share of the time, and then the others go on without
-//! it. A domain may still answer until the end.
+//! A silent search domain or family has a share of the time. Then the others go on without it. A domain may still
+//! answer until the deadline.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,22 +15,21 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     ResolveError,
     config::{Config, Switch},
+    message::Answer,
     search::candidates,
     servers::{NoAnswer, Servers},
-    wire::Answer,
 };
 
-/// With the addresses of one family there, those of the other may take this much longer (RFC 8305, section 3).
+/// The wait for the second family after the addresses of the first one arrived (RFC 8305, section 3).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// This part of a share is left for the second family where that is asked after the first, and where there is no such
-/// name for the first. A name is there for both or for none, but for servers that deny it for IPv6 alone (RFC 4074,
-/// section 4.2).
-const SECOND: u32 = 10;
+/// The second family gets the share divided by this, if it is asked later, or if the first has no such name. A
+/// name exists for both families or for none. Only some servers deny it for IPv6 alone (RFC 4074, section 4.2).
+const SECOND_FAMILY_DIVISOR: u32 = 10;
 
-/// What is known about one candidate.
+/// The result for one candidate, from both families.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outcome {
+enum CandidateResult {
     Found(Vec<IpAddr>),
     Absent,
     Failed,
@@ -46,10 +45,10 @@ pub(super) async fn look_up(
     let servers = &Servers::new(config, first_server);
     let candidates = candidates(name, config);
     let mut asked = FuturesUnordered::new();
-    let mut outcomes = vec![None; candidates.len()];
+    let mut results = vec![None; candidates.len()];
     let mut has_silent_domain = false;
     for (number, candidate) in candidates.iter().enumerate() {
-        // As the C library: behind a domain that stays silent no other is tried, but the name itself is.
+        // After a silent domain, only the name itself is tried, as in the C library.
         let may_be_asked = |is_given: bool| is_given || !has_silent_domain;
         if !may_be_asked(candidate.is_given) {
             continue;
@@ -60,44 +59,44 @@ pub(super) async fn look_up(
         let share = if is_last { left } else { left / 2 };
         let end = Instant::now() + share;
         asked.push(async move { (number, look_up_one(servers, &candidate.name, config, share).await) });
-        while outcomes.get(number).is_some_and(Option::is_none) {
+        while results.get(number).is_some_and(Option::is_none) {
             let Ok(next) = timeout_at(end, asked.next()).await else {
                 has_silent_domain |= !candidate.is_given;
                 break;
             };
             match next {
                 None => break,
-                Some((_, Outcome::Found(addresses))) => return Ok(addresses),
-                Some((number, outcome)) => {
-                    if let Some(place) = outcomes.get_mut(number) {
-                        *place = Some(outcome);
+                Some((_, CandidateResult::Found(addresses))) => return Ok(addresses),
+                Some((number, result)) => {
+                    if let Some(slot) = results.get_mut(number) {
+                        *slot = Some(result);
                     }
                 }
             }
         }
     }
     let mut silent = asked.len();
-    while let Ok(Some((number, outcome))) = timeout_at(deadline, asked.next()).await {
+    while let Ok(Some((number, result))) = timeout_at(deadline, asked.next()).await {
         silent -= 1;
-        if let Outcome::Found(addresses) = outcome {
+        if let CandidateResult::Found(addresses) = result {
             return Ok(addresses);
         }
-        if let Some(place) = outcomes.get_mut(number) {
-            *place = Some(outcome);
+        if let Some(slot) = results.get_mut(number) {
+            *slot = Some(result);
         }
     }
-    // What is known of the name itself counts more than what is not known of a domain that was tried after it.
+    // A result for the name itself counts more than a silent domain that was tried after it.
     let is_given_first = candidates.first().is_some_and(|candidate| candidate.is_given);
-    if is_given_first && let Some(Some(outcome)) = outcomes.first() {
-        return Err(outcome.error());
+    if is_given_first && let Some(Some(result)) = results.first() {
+        return Err(result.error());
     }
     if silent > 0 {
         return Err(ResolveError::TimedOut);
     }
-    let failed = outcomes
+    let failed = results
         .iter()
         .flatten()
-        .any(|outcome| *outcome == Outcome::Failed);
+        .any(|result| *result == CandidateResult::Failed);
     Err(if failed {
         ResolveError::Failed
     } else {
@@ -105,10 +104,10 @@ pub(super) async fn look_up(
     })
 }
 
-// === impl Outcome ===
+// === impl CandidateResult ===
 
-impl Outcome {
-    /// Why it brought no address.
+impl CandidateResult {
+    /// Why there is no address.
     const fn error(&self) -> ResolveError {
         match self {
             Self::Failed => ResolveError::Failed,
@@ -117,37 +116,42 @@ impl Outcome {
     }
 }
 
-/// Asks for both families at once. One that stays silent costs the other nothing.
-async fn look_up_one(servers: &Servers<'_>, name: &Name, config: &Config, share: Duration) -> Outcome {
+/// Asks for both families at once. If one is silent, the other loses no time.
+async fn look_up_one(
+    servers: &Servers<'_>,
+    name: &Name,
+    config: &Config,
+    share: Duration,
+) -> CandidateResult {
     let options = &config.options;
     let mut v4 = Box::pin(servers.ask(name, RecordType::A, share));
     if options.has(Switch::NoAaaa) {
-        return both(v4.await, None);
+        return combine(v4.await, None);
     }
     let v6 = Box::pin(servers.ask(name, RecordType::AAAA, share));
-    let early = if options.has(Switch::SingleRequest) {
+    let v4_alone = if options.has(Switch::SingleRequest) {
         timeout(share / 2, &mut v4).await.ok()
     } else {
         None
     };
-    let is_early = early.is_some();
-    let (first, other) = match early {
+    let is_v4_alone = v4_alone.is_some();
+    let (first, other) = match v4_alone {
         Some(first) => (first, v6),
         None => match future::select(v4, v6).await {
             Either::Left((first, other)) | Either::Right((first, other)) => (first, other),
         },
     };
     let other = match &first {
-        Ok(Answer::Found(_)) if !is_early => timeout(RESOLUTION_DELAY, other).await.ok(),
-        Ok(Answer::Found(_) | Answer::NoName) => timeout(share / SECOND, other).await.ok(),
-        // Says nothing of the other.
+        Ok(Answer::Found(_)) if !is_v4_alone => timeout(RESOLUTION_DELAY, other).await.ok(),
+        Ok(Answer::Found(_) | Answer::NoName) => timeout(share / SECOND_FAMILY_DIVISOR, other).await.ok(),
+        // This says nothing about the other family.
         Ok(Answer::NoAddress) | Err(NoAnswer) => Some(other.await),
     };
-    both(first, other)
+    combine(first, other)
 }
 
-/// What both families say together.
-fn both(first: Result<Answer, NoAnswer>, other: Option<Result<Answer, NoAnswer>>) -> Outcome {
+/// Combines the answers of both families.
+fn combine(first: Result<Answer, NoAnswer>, other: Option<Result<Answer, NoAnswer>>) -> CandidateResult {
     let is_no_name = |answer: &Result<Answer, NoAnswer>| *answer == Ok(Answer::NoName);
     let answers: Vec<_> = [first].into_iter().chain(other).collect();
     let is_absent = answers.iter().any(is_no_name);
@@ -159,8 +163,8 @@ fn both(first: Result<Answer, NoAnswer>, other: Option<Result<Answer, NoAnswer>>
         }
     }
     match (found.is_empty(), is_absent, has_failed) {
-        (false, ..) => Outcome::Found(found),
-        (true, false, true) => Outcome::Failed,
-        (true, ..) => Outcome::Absent,
+        (false, ..) => CandidateResult::Found(found),
+        (true, false, true) => CandidateResult::Failed,
+        (true, ..) => CandidateResult::Absent,
     }
 }

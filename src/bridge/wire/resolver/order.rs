@@ -1,11 +1,13 @@
-//! In which order the addresses of a name are tried.
+//! Sorts the addresses of a name for the attempts to connect.
 
 use std::{cmp::Reverse, net::IpAddr};
 
-/// The first `limit` addresses, families in turn (RFC 8305, section 4): a family without a way costs one attempt. The
-/// table of RFC 6724 says which comes first; beyond that the server's order stays, by which it spreads its clients.
-/// Whether there is a way at all shows when an address is tried.
-pub(super) fn order(addresses: impl IntoIterator<Item = IpAddr>, limit: usize) -> Vec<IpAddr> {
+/// Returns the first `limit` addresses, with both families in turn (RFC 8305, section 4). So a family without a route
+/// delays the other one by one attempt only.
+///
+/// The table of RFC 6724 decides which family comes first. Otherwise the server's order stays, because it spreads
+/// clients over the addresses. Routes are not checked: an attempt shows whether there is one.
+pub(super) fn interleave(addresses: impl IntoIterator<Item = IpAddr>, limit: usize) -> Vec<IpAddr> {
     let (v4, mut v6): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv4);
     v6.sort_by_key(|address| Reverse(precedence(address)));
     let best = |family: &[IpAddr]| family.first().map(precedence);
@@ -26,7 +28,7 @@ pub(super) fn order(addresses: impl IntoIterator<Item = IpAddr>, limit: usize) -
     }
 }
 
-/// Section 2.1 of RFC 6724.
+/// The precedence of RFC 6724, section 2.1.
 fn precedence(address: &IpAddr) -> u8 {
     let IpAddr::V6(v6) = address else {
         return 35;
@@ -68,7 +70,7 @@ mod tests {
             ),
             ("10.0.0.1 10.0.0.1 2001:db8::1", 8, "2001:db8::1 10.0.0.1"),
             ("127.0.0.1 ::1", 8, "::1 127.0.0.1"),
-            // Unique local addresses, tunnels: behind IPv4.
+            // Unique local addresses and tunnels come after IPv4.
             ("fd00::1 10.0.0.1", 8, "10.0.0.1 fd00::1"),
             ("2002:a00:1::1 10.0.0.1", 8, "10.0.0.1 2002:a00:1::1"),
             ("2001::1 10.0.0.1", 8, "10.0.0.1 2001::1"),
@@ -78,7 +80,7 @@ mod tests {
             let given = addresses
                 .split_ascii_whitespace()
                 .map(|text| text.parse().unwrap());
-            let ordered: Vec<_> = order(given, limit).iter().map(IpAddr::to_string).collect();
+            let ordered: Vec<_> = interleave(given, limit).iter().map(IpAddr::to_string).collect();
             assert_eq!(ordered.join(" "), expected, "{addresses}");
         }
     }

@@ -1,4 +1,4 @@
-//! Which names to ask for, and in which order.
+//! Lists the names to ask the servers for, in their order.
 
 use hickory_proto::rr::Name;
 
@@ -8,12 +8,12 @@ use super::config::{Config, Switch};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) name: Name,
-    /// Whether it is the name that was given, and not one below a search domain.
+    /// Whether this is the given name, not one below a search domain.
     pub(super) is_given: bool,
 }
 
-/// The names that a name may mean. One that ends with a dot means itself. Any other may belong to a search domain: those
-/// come first where the name has less than `ndots` dots. What cannot be a name on the wire is left out.
+/// Lists the candidates for a name. A name with a dot at the end has only itself. Any other name may belong to a search
+/// domain; these come first if the name has fewer than `ndots` dots. Names that DNS cannot encode are left out.
 pub(super) fn candidates(name: &str, config: &Config) -> Vec<Candidate> {
     if let Some(absolute) = name.strip_suffix('.') {
         return given(absolute).into_iter().collect();
@@ -27,7 +27,7 @@ pub(super) fn candidates(name: &str, config: &Config) -> Vec<Candidate> {
         match domain.trim_matches('.') {
             "" if all.iter().any(|candidate: &Candidate| candidate.is_given) => {}
             "" => all.extend(given(name)),
-            domain => all.extend(on_the_wire(&format!("{name}.{domain}")).map(|name| Candidate {
+            domain => all.extend(encode(&format!("{name}.{domain}")).map(|name| Candidate {
                 name,
                 is_given: false,
             })),
@@ -41,11 +41,11 @@ pub(super) fn candidates(name: &str, config: &Config) -> Vec<Candidate> {
 }
 
 fn given(name: &str) -> Option<Candidate> {
-    on_the_wire(name).map(|name| Candidate { name, is_given: true })
+    encode(name).map(|name| Candidate { name, is_given: true })
 }
 
-/// A name of any labels: which letters make a good host name is not for a resolver to say.
-fn on_the_wire(name: &str) -> Option<Name> {
+/// Encodes a name. Every label is allowed: the rules for host names are not the resolver's.
+fn encode(name: &str) -> Option<Name> {
     Name::from_labels(name.split('.').map(str::as_bytes)).ok()
 }
 
@@ -55,13 +55,13 @@ mod tests {
 
     const POD: &str = "search ns.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5";
 
-    fn told(name: &str, file: &str) -> String {
+    fn names(name: &str, file: &str) -> String {
         let config = Config::read(file, 53, &Environment::default());
-        let plain = |candidate: &Candidate| {
+        let text = |candidate: &Candidate| {
             let labels: Vec<_> = candidate.name.iter().map(String::from_utf8_lossy).collect();
             labels.join(".") + "."
         };
-        let names: Vec<_> = candidates(name, &config).iter().map(plain).collect();
+        let names: Vec<_> = candidates(name, &config).iter().map(text).collect();
         names.join(" ")
     }
 
@@ -103,11 +103,11 @@ mod tests {
             ("1.2.3.x", "", "1.2.3.x."),
             ("-a-.b--c.-", "", "-a-.b--c.-."),
             ("xn--bcher-kva.test", "", "xn--bcher-kva.test."),
-            // What is no name.
+            // No name.
             ("a..test", "search b.test", ""),
             ("", "", ""),
         ] {
-            assert_eq!(told(name, file), expected, "{name:?} with {file:?}");
+            assert_eq!(names(name, file), expected, "{name:?} with {file:?}");
         }
     }
 
@@ -115,14 +115,14 @@ mod tests {
     fn lengths() {
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
-        assert_eq!(told(&label, ""), format!("{label}."));
-        assert_eq!(told(&format!("{label}a"), ""), "");
+        assert_eq!(names(&label, ""), format!("{label}."));
+        assert_eq!(names(&format!("{label}a"), ""), "");
         assert_eq!(longest.len(), 253);
         assert_eq!(
-            told(&longest, "search b.test"),
+            names(&longest, "search b.test"),
             format!("{longest}."),
             "too long below a domain"
         );
-        assert_eq!(told(&format!("{longest}a"), ""), "");
+        assert_eq!(names(&format!("{longest}a"), ""), "");
     }
 }

@@ -1,7 +1,7 @@
-//! One question to the servers, as they are listed.
+//! Asks one question of the servers, in their order.
 //!
-//! A server has a head start over the next one, not an end: one that is slow is still listened to when the next is
-//! asked, and what arrives first counts. One that refuses or fails is passed over at once.
+//! A server has a head start over the next one. A slow server may still answer after that, and the first answer counts.
+//! If a server refuses or fails, the next one is asked at once.
 
 use std::{
     io,
@@ -20,23 +20,24 @@ use tokio::{
 
 use super::{
     config::{Config, Switch},
-    wire::{Answer, Question, Reply},
+    message::{Answer, Question, Reply},
 };
 
-/// Messages that one look-up may send. A Pod that may have 32 search domains needs 66 for a name that none of them knows.
+/// Most messages of one look-up. A Pod may have 32 search domains. A name that none of them knows then takes 66
+/// messages.
 const MAX_MESSAGES: usize = 256;
 
-/// The largest datagram that is read. What is longer is cut off by the system, and then asked for by TCP.
+/// The largest datagram that is read. The system cuts a longer one off, and TCP then gets the whole answer.
 const MAX_DATAGRAM: usize = 4_096;
 
 /// No server has an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoAnswer;
 
-/// Asks for one look-up.
+/// The servers for one look-up.
 pub(super) struct Servers<'a> {
     config: &'a Config,
-    /// The place in the list of the one that is asked first.
+    /// The index of the server that is asked first.
     first: usize,
     messages_left: AtomicUsize,
 }
@@ -52,8 +53,8 @@ impl<'a> Servers<'a> {
         }
     }
 
-    /// Asks for the addresses of one family. Within `share` each server is asked as often as the configuration says.
-    /// After that an answer still counts: the future does not end while servers keep silent.
+    /// Asks for the addresses of one family. Within `share`, each server is asked as often as the configuration says.
+    /// An answer after that still counts: the future does not end while servers are silent.
     pub(super) async fn ask(
         &self,
         name: &Name,
@@ -115,8 +116,8 @@ impl<'a> Servers<'a> {
         }
     }
 
-    /// Datagrams get lost: the question is asked again when every other server has had its turn. What does not answer
-    /// it is passed over, and does not end the waiting.
+    /// Asks by UDP. A datagram may get lost, so the question is repeated when every other server has had its head
+    /// start. A datagram that does not answer the question is ignored.
     async fn by_udp(
         &self,
         server: SocketAddr,
@@ -128,12 +129,12 @@ impl<'a> Servers<'a> {
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let socket = UdpSocket::bind((any, 0)).await?;
-        // From here on the system hands over what this server sends, and reports that it is not there.
+        // The system then delivers only this server's datagrams, and reports if nothing listens there.
         socket.connect(server).await?;
-        let turn = head_start * u32::try_from(self.config.servers.len()).unwrap_or(u32::MAX);
-        let turn = turn.max(Duration::from_millis(1));
-        let mut again = interval_at(Instant::now() + turn, turn);
-        let mut times_left = self.config.options.attempts - 1;
+        let round = head_start * u32::try_from(self.config.servers.len()).unwrap_or(u32::MAX);
+        let round = round.max(Duration::from_millis(1));
+        let mut repeat = interval_at(Instant::now() + round, round);
+        let mut repeats_left = self.config.options.attempts - 1;
         self.count_message()?;
         socket.send(&question.bytes).await?;
         let mut buffer = vec![0; MAX_DATAGRAM];
@@ -147,8 +148,8 @@ impl<'a> Servers<'a> {
                         None => {}
                     }
                 }
-                _ = again.tick(), if times_left > 0 => {
-                    times_left -= 1;
+                _ = repeat.tick(), if repeats_left > 0 => {
+                    repeats_left -= 1;
                     self.count_message()?;
                     socket.send(&question.bytes).await?;
                 }
@@ -173,6 +174,6 @@ impl<'a> Servers<'a> {
         self.messages_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
             .map(drop)
-            .map_err(|_| io::Error::other("one look-up has asked too often"))
+            .map_err(|_| io::Error::other("the look-up has sent too many messages"))
     }
 }

@@ -1,4 +1,4 @@
-//! Questions and answers as they are sent (RFC 1035).
+//! DNS messages: encodes questions and reads replies (RFC 1035).
 
 use std::net::IpAddr;
 
@@ -8,13 +8,13 @@ use hickory_proto::{
     serialize::binary::{BinDecodable as _, BinDecoder},
 };
 
-/// Largest answer by UDP that is asked for with EDNS: it passes every link unbroken.
+/// The largest UDP reply that is offered with EDNS. It passes every link without fragments.
 pub(super) const UDP_PAYLOAD: u16 = 1_200;
 
-/// More addresses of one family are not looked at. The policy judges each of them before a few are tried.
+/// Most addresses of one family that are read. The policy checks each of them before a few are tried.
 const MAX_RECORDS: usize = 512;
 
-/// A name may be the alias of an alias, so many times.
+/// Most aliases that are followed, one after the other.
 const MAX_ALIASES: usize = 16;
 
 /// A question, and the message that asks it.
@@ -25,29 +25,30 @@ pub(super) struct Question {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a server knows about a name, for one family of addresses.
+/// A server's answer about a name, for one address family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Found(Vec<IpAddr>),
-    /// The name is there, and has no address of this family.
+    /// The name exists, but has no address of this family.
     NoAddress,
-    /// There is no such name.
+    /// The name does not exist.
     NoName,
 }
 
-/// What a server sent.
+/// The reply of a server: an answer, or why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Answer(Answer),
     /// The answer is too long for UDP.
     Truncated,
-    /// The server does not understand the question; without EDNS it may.
+    /// The server does not understand the question. It may understand it without EDNS.
     NotUnderstood,
-    /// The server cannot say, or what it says cannot be read.
+    /// The server reports an error, or the reply cannot be read.
     Failed,
 }
 
-/// The addresses that a message brings for a name: what a server sent, without the look-up around it.
+/// Reads the addresses for a name from a server's message, without a look-up. `None` if the message has none. For tests
+/// of the parser.
 #[must_use]
 pub fn read_dns_answer(name: &str, is_v6: bool, message: &[u8]) -> Option<Vec<IpAddr>> {
     let name = Name::from_labels(name.split('.').map(str::as_bytes)).ok()?;
@@ -63,9 +64,9 @@ pub fn read_dns_answer(name: &str, is_v6: bool, message: &[u8]) -> Option<Vec<Ip
 // === impl Question ===
 
 impl Question {
-    /// `None` where the name does not fit into a message.
+    /// `None` if the name does not fit into a message.
     pub(super) fn new(name: &Name, kind: RecordType, with_edns: bool) -> Option<Self> {
-        // Its number is random, as is the port that it is sent from: nobody who does not see it can answer it.
+        // The ID and the source port are random, so only those who see the question can answer it.
         let mut message = Message::query();
         let query = Query::query(name.clone(), kind);
         message.metadata.recursion_desired = true;
@@ -82,9 +83,9 @@ impl Question {
         })
     }
 
-    /// What these bytes answer to the question. `None` where they do not answer it: somebody else may have sent them.
+    /// Reads the reply to this question. `None` if the bytes do not answer it: somebody else may have sent them.
     ///
-    /// Behind the answers nothing is read: what a server adds may be broken without harm.
+    /// Only the header, the question and the answers are read. Errors in the later sections do no harm.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<Reply> {
         let mut decoder = BinDecoder::new(bytes);
         let header = Header::read(&mut decoder).ok()?;
@@ -98,7 +99,7 @@ impl Question {
             header.response_code,
             ResponseCode::NoError | ResponseCode::NXDomain
         );
-        // A server that fails may leave the question out.
+        // A reply with an error may omit the question.
         if header.counts.queries != 0 || is_definite {
             let queries = Message::read_queries(&mut decoder, header.counts.queries.into()).ok()?;
             if queries != [self.query.clone()] {
@@ -120,7 +121,7 @@ impl Question {
         } else if matches!(code, ResponseCode::FormErr | ResponseCode::NotImp) {
             Reply::NotUnderstood
         } else if code != ResponseCode::NoError || is_lame() {
-            // The second: a server that neither knows the name nor would ask others has nothing to do with it.
+            // A lame server neither knows the name nor asks other servers, so its empty answer means nothing.
             Reply::Failed
         } else {
             let count = header.counts.answers.into();
@@ -129,7 +130,7 @@ impl Question {
         })
     }
 
-    /// The addresses of the name, or of what it is an alias of. Records of other names count for nothing.
+    /// Finds the addresses of the name, or of the name behind its aliases. Records of other names are ignored.
     fn find(&self, records: &[Record]) -> Reply {
         let is_in = |record: &&Record| record.dns_class == DNSClass::IN;
         let mut name = self.query.name();
