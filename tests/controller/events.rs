@@ -459,7 +459,7 @@ async fn without_the_right_everything_else_goes_on() {
 
     let flags = ["--leader-elect=false", "--namespaces", &bed.namespace];
     let (said, content) = preflight(&kubeconfig, &flags).await;
-    let place = format!("in namespace {}; grant it", bed.namespace);
+    let place = format!("in namespace {}. Grant it", bed.namespace);
     let note = said.lines().last().unwrap();
     assert!(
         content && note.starts_with("note  the ServiceAccount may not create, patch events"),
