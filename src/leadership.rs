@@ -55,19 +55,19 @@ impl Leadership {
     pub fn holds(&self) -> bool {
         let Some(limited) = &self.0 else { return true };
         let state = limited.update(|state| match state {
-            State::Renewed(asked) if asked.elapsed() >= limited.term => State::Ended,
+            State::Renewed(sent) if sent.elapsed() >= limited.term => State::Ended,
             State::Candidate | State::Renewed(_) | State::Ended => state,
         });
         matches!(state, State::Renewed(_))
     }
 
-    /// Notes that a request sent at `asked` renewed the Lease. The term starts at `asked`: other replicas may have seen
+    /// Notes that a request sent at `sent` renewed the Lease. The term starts at `sent`: other replicas may have seen
     /// the renewal before its answer arrived.
-    pub fn renew(&self, asked: Instant) {
+    pub fn renew(&self, sent: Instant) {
         let Some(limited) = &self.0 else { return };
         limited.update(|state| match state {
-            State::Candidate => State::Renewed(asked),
-            State::Renewed(before) if before.elapsed() < limited.term => State::Renewed(before.max(asked)),
+            State::Candidate => State::Renewed(sent),
+            State::Renewed(before) if before.elapsed() < limited.term => State::Renewed(before.max(sent)),
             State::Renewed(_) | State::Ended => State::Ended,
         });
     }

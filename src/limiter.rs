@@ -1,8 +1,8 @@
 //! A rate limiter with one budget per object.
 //!
 //! A probe may cause the change that triggers the next probe: a controller edits the object after each status, or a
-//! bridge rotates a Secret with each request. Without a limit, both would run as fast as the API server allows. A change
-//! that comes too soon is not lost: it waits, and the probe then sees the latest state.
+//! bridge rotates a Secret with each request. Without a limit, both would run as fast as the API server allows. A
+//! change that comes too soon is not lost: it waits, and the probe then sees the latest state.
 
 use std::{
     collections::HashMap,

@@ -24,8 +24,8 @@ use crate::{
 /// Time for a call with all its retries: kube retries 429, 503 and 504 by itself for a long time.
 const BUDGET: Duration = Duration::from_secs(15);
 
-/// Maximum concurrent calls of reconciles. Each takes a TCP connection, and that takes memory here and there. More calls
-/// would only wait in the API server, and some answers would come too late.
+/// Maximum concurrent calls of reconciles. Each takes a TCP connection, and that takes memory on both sides. More
+/// calls would only wait in the API server, and some answers would come too late.
 const MAX_CALLS: usize = 16;
 
 /// The API server. Clones share the permits.

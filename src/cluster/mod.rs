@@ -17,10 +17,10 @@ use crate::args::Cluster;
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no usable configuration.
-    #[error("no cluster: no ServiceAccount token is mounted, and the KUBECONFIG cannot be used: {0}")]
+    #[error("no cluster: the kubeconfig cannot be used ({0}), and there is no ServiceAccount token")]
     NoCluster(&'static str),
     /// The client could not be made.
-    #[error("cannot set up the client for the API server from the KUBECONFIG: {0}")]
+    #[error("cannot set up the client for the API server from the kubeconfig: {0}")]
     Client(&'static str),
 }
 
@@ -73,8 +73,8 @@ pub fn client(config: Config) -> Result<Client, ClusterError> {
     Client::try_from(config).map_err(|error| unusable(&error))
 }
 
-/// Why no client can be made. The library's text is not used: for a failed plugin it quotes the plugin's environment and
-/// output, which may hold a token.
+/// Why no client can be made. The library's text is not used: for a failed plugin it quotes the plugin's environment
+/// and output, which may hold a token.
 #[allow(
     clippy::wildcard_enum_match_arm,
     reason = "only these two kinds name something that a user can fix"

@@ -134,8 +134,8 @@ impl Connection {
     }
 
     /// Whether a status made from this connection may be written to it as it is `read` now. It must be the same object
-    /// with the same specification, and no other process may have written a later verdict. `unwritten` is not a verdict of
-    /// another process: it may be there because its write succeeded and only the answer was lost.
+    /// with the same specification, and no other process may have written a later verdict. `unwritten` is not a verdict
+    /// of another process: it may be there because its write succeeded and only the answer was lost.
     #[must_use]
     pub fn accepts(
         &self,

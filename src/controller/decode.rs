@@ -1,8 +1,8 @@
 //! Decodes only the needed parts of the objects that the API server sends.
 //!
 //! Most of an object is `metadata.managedFields`, which the operator does not need. serde skips it, the labels and the
-//! annotations of other programs. An object that does not match the schema becomes a connection without a specification,
-//! so that it does not stop the others.
+//! annotations of other programs. An object that does not match the schema becomes a connection without a
+//! specification. So it does not stop the others.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -20,11 +20,11 @@ use crate::{
     cluster::metadata::{Trimmed, addressed_as},
 };
 
-/// A connection whose `spec` and `status` are not decoded yet. Usually only the version is needed: most watch events are
-/// echoes of this process's own writes.
+/// A connection whose `spec` and `status` are not decoded yet. Usually only the version is needed: most watch events
+/// are echoes of this process's own writes.
 ///
-/// In a watch event, this works only because the type comes before the object. The order comes from the fields of the API
-/// server's `metav1.WatchEvent`.
+/// In a watch event, this works only because the type comes before the object. The order comes from the fields of the
+/// API server's `metav1.WatchEvent`.
 #[derive(Clone)]
 pub(super) struct RawConnection {
     pub(super) metadata: ObjectMeta,

@@ -1,4 +1,4 @@
-//! The main loop: it applies watch events to the [`Registry`], asks what is due and starts reconciles.
+//! The main loop: it applies watch events to the [`Registry`], asks which connections are due and starts reconciles.
 //!
 //! One task owns the registry. Each reconcile runs in a separate task when the [`FairQueue`] lets it. If a reconcile
 //! panics, the loop counts the panic and retries the connection.
@@ -270,8 +270,8 @@ impl Driver {
 
     /// Notes that the list of a watch is complete.
     ///
-    /// The Secrets and ConfigMaps of a namespace are watched after its connections are known: connections say which ones
-    /// matter. Namespaces do not wait for each other: one that cannot be read delays only readiness.
+    /// The Secrets and ConfigMaps of a namespace are watched after its connections are known: connections say which
+    /// ones matter. Namespaces do not wait for each other: one that cannot be read delays only readiness.
     fn listing_ended(&mut self, listing: Listing, scope: Option<String>) {
         let listing = (listing, scope);
         if !self.unlisted.remove(&listing) {
@@ -346,8 +346,8 @@ impl Driver {
     }
 
     fn start_reconciles(&mut self) {
-        // While the API server is saturated, let the running reconciles finish first. No timer is needed: the calls that
-        // wait belong to them, and the loop comes here after each one ends.
+        // While the API server is saturated, let the running reconciles finish first. No timer is needed: the calls
+        // that wait belong to them, and the loop comes here after each one ends.
         while !self.context.server.is_saturated()
             && let Some(key) = self.queue.pop(Instant::now())
         {

@@ -17,8 +17,8 @@ pub struct Job {
     pub connection: Arc<Connection>,
     /// The last status, if its write failed. It counts as the connection's status, and this reconcile must write one.
     pub unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
-    /// Whether the last reconcile was superseded and the watch has not reported the change yet. Then read the connection
-    /// again before any request to the bridge: it may be deleted.
+    /// Whether the last reconcile was superseded and the watch has not reported the change yet. Then read the
+    /// connection again before any request to the bridge: it may be deleted.
     pub must_reread: bool,
     /// Why the connection is due.
     pub cause: Cause,
@@ -57,8 +57,8 @@ pub enum Outcome {
     },
     /// The retried write succeeded. Holds the connection after it.
     Written(Arc<Connection>),
-    /// The object was replaced, changed or deleted during the probe, or another process wrote a later verdict. The result
-    /// does not apply to the present object. Holds the connection as the reconcile knew it.
+    /// The object was replaced, changed or deleted during the probe, or another process wrote a later verdict. The
+    /// result does not apply to the present object. Holds the connection as the reconcile knew it.
     Superseded(Arc<Connection>),
     /// The bridge was not probed: probes of other connections to it took all the time that this one could wait.
     Postponed,

@@ -4,8 +4,8 @@
 //! must not delay the connections of others:
 //!
 //! - Namespaces take turns. Within a namespace, the connection that became due first comes first.
-//! - A reconcile holds a slot for its first two seconds; nearly all are done by then. After that it is slow, and the next
-//!   reconcile gets the slot.
+//! - A reconcile holds a slot for its first two seconds; nearly all are done by then. After that it is slow, and the
+//!   next reconcile gets the slot.
 //! - Slow reconciles take memory. So all running reconciles are limited, and one namespace may have half of that.
 
 use std::{

@@ -29,13 +29,13 @@ use crate::{
     traces::{Trace, step},
 };
 
-/// If a probe of a new specification takes longer, a `Progressing` status is written: the old verdict must not count for
-/// the new specification. Nearly all bridges answer sooner and need one write only.
+/// If a probe of a new specification takes longer, a `Progressing` status is written: the old verdict must not count
+/// for the new specification. Nearly all bridges answer sooner and need one write only.
 const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 
 // Rare steps are boxed. Otherwise they would make every reconcile's future larger, and spawning it copies it.
 
-/// Runs a reconcile as one trace: resolve, probe, diagnose, report.
+/// Runs a reconcile as one trace. If it fails for a new specification, it still tries to write a `Progressing` status.
 ///
 /// # Errors
 /// The API server refused or did not answer, or probes of other connections took all the time. The caller retries.

@@ -1,7 +1,7 @@
 //! The state of the controller: connections, the objects they refer to, and when each connection is due.
 //!
-//! It is synchronous and does no I/O: watch events go in, decisions come out. It keeps only the versions of objects that
-//! a connection refers to and ignores all other Secrets and ConfigMaps of the cluster.
+//! It is synchronous and does no I/O: watch events go in, decisions come out. It keeps the versions only of objects
+//! that a connection refers to. It ignores all other Secrets and ConfigMaps.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -32,7 +32,7 @@ use crate::{
 struct Tracked {
     connection: StoredObject,
     references: References,
-    /// What was seen of the references when the last reconcile started. `None` if that reconcile has read just that.
+    /// What was seen of the references when the last reconcile started. `None` if its verdict covers all of that.
     seen_before: Option<Box<PerRole<Seen>>>,
     /// When the next probe is scheduled.
     next: Instant,
@@ -138,7 +138,8 @@ impl Registry {
             entry.keep_unwritten(unwritten, &known, &connection);
         }
         if !is_known && entry.unwritten.is_none() {
-            // Another process wrote this verdict, for instance the previous leader in a late write. Follow its schedule.
+            // Another process wrote this verdict, for instance the previous leader in a late write. Follow its
+            // schedule.
             let (delay, failures) = connection.resume(now);
             (entry.next, entry.failures) = (instant + delay, failures);
         }
@@ -513,7 +514,7 @@ impl Tracked {
     }
 
     /// Keeps a status whose write failed. It was made from the connection as it was `known` then. Drops it if the
-    /// connection as it was `read` since has this verdict already or does not accept it any more.
+    /// connection as `read` since has this verdict already or does not accept it.
     fn keep_unwritten(
         &mut self,
         status: Arc<ScimBridgeConnectionStatus>,
@@ -546,8 +547,10 @@ impl Tracked {
 impl Backoff {
     /// Until when the connection must not be reconciled, if that is later than `now`.
     fn until(&self, now: Instant) -> Option<Instant> {
-        let later = |time: &Instant| now < *time;
-        self.stale_until.filter(later).or(self.retry_at.filter(later))
+        [self.stale_until, self.retry_at]
+            .into_iter()
+            .flatten()
+            .find(|until| now < *until)
     }
 }
 

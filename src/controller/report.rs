@@ -27,8 +27,8 @@ pub(super) enum Reported {
     Superseded,
 }
 
-/// Writes a status. After a conflict it reads the object again. It retries the write if the object and its specification
-/// are the same and no other process has written a later verdict.
+/// Writes a status. After a conflict it reads the object again and retries the write. It gives up if the object or its
+/// specification has changed, or if another process has written a later verdict.
 ///
 /// # Errors
 /// The API server refused or did not answer.

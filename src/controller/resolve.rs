@@ -1,7 +1,7 @@
 //! Resolve: makes a probe request from a connection.
 //!
-//! It reads the Secret with the key, the CA object and the Secret with the next key, each by one GET in the connection's
-//! namespace. It keeps nothing of them except certificate authorities.
+//! It reads the Secret with the key, the CA object and the Secret with the next key. Each is one GET in the
+//! connection's namespace. It caches only certificate authorities.
 
 use std::fmt::Debug;
 

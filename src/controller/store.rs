@@ -1,8 +1,8 @@
 //! Stores a connection between two reconciles in as little memory as possible.
 //!
 //! Thousands of connections are in memory, and each is used for some milliseconds every few minutes. The fields that
-//! decide whether it is due are stored as they are. The whole connection is stored as JSON, compressed with a dictionary
-//! made from the texts of all verdicts.
+//! decide whether it is due are stored as they are. The whole connection is stored as JSON, compressed with a
+//! dictionary made from the texts of all verdicts.
 
 use std::{fmt, sync::LazyLock};
 

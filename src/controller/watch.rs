@@ -30,8 +30,8 @@ use super::{
 };
 use crate::cluster::metadata::Metadata;
 
-/// Objects per page of a list. Metadata may be large: anyone who may create an object may give it 256 KiB of annotations.
-/// A page of 500, kube's default, could take more memory than the operator has.
+/// Objects per page of a list. Metadata may be large: anyone who may create an object may give it 256 KiB of
+/// annotations. A page of 500, kube's default, could take more memory than the operator has.
 const PAGE: u32 = 20;
 
 /// A stream of events, each with the namespace of its watch; `None` means all namespaces.

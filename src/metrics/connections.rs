@@ -1,7 +1,7 @@
 //! The series of each connection.
 //!
-//! A [`Row`] holds the values of one connection in little memory; their text is made at each scrape. When a connection is
-//! deleted, its row is removed, and its series end.
+//! A [`Row`] holds the values of one connection in little memory; their text is made at each scrape. When a connection
+//! is deleted, its row is removed, and its series end.
 
 use std::{
     collections::HashMap,
@@ -118,7 +118,7 @@ impl Row {
     }
 
     /// Replaces the values by those of `row`, but keeps the times of a later probe with the same reason. An unchanged
-    /// verdict is not written at each probe, so the times in a status that was read may be older than the last probe.
+    /// verdict is not written after each probe, so a status may be older than the last probe.
     fn update(&mut self, row: Self) {
         let is_older = row.last_probe < self.last_probe && row.reason == self.reason;
         let (last_probe, next_probe, valid_until) = if is_older {

@@ -1,7 +1,7 @@
 //! The admin server: `/livez`, `/readyz`, `/metrics`, and `/log-level` for requests from inside the Pod.
 //!
-//! A replica is ready when all requirements are met and it has either read all lists or stands by for the leader. It is
-//! alive when its main loop has run lately. Before the lists are read, it is alive while it answers.
+//! A replica is ready when all requirements are met and it has read all lists. A standby replica needs no lists. A
+//! replica is alive when its main loop has run lately. Before the lists are read, it is alive while it answers.
 
 use std::{
     convert::Infallible,

@@ -30,8 +30,8 @@ const DURATION: Duration = Duration::from_secs(15);
 pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often the leader renews the Lease: client-go's default.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often a candidate reads the Lease; random jitter adds up to half. It may see the last renewal late and the expiry
-/// late, so it takes an expired Lease within twice this time.
+/// How often a candidate reads the Lease; random jitter adds up to half. It may see the last renewal late and the
+/// expiry late. So it takes an expired Lease within twice this time.
 const CANDIDATE_EVERY: Duration = Duration::from_millis(500);
 /// How long to wait for the release. If it fails, the Lease expires by itself.
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
@@ -71,8 +71,8 @@ impl Election {
             }
             () = elected.cancelled() => {}
         }
-        // A candidate reads the Lease often to start soon; a leader renews it seldom to spare the API server. The second
-        // election wins at once, because the Lease already has this replica's name.
+        // A candidate reads the Lease often to start soon; a leader renews it seldom to spare the API server. The
+        // second election wins at once, because the Lease already has this replica's name.
         let election = election.with_retry_period(RENEW_EVERY);
         let (started, ended) = (CancellationToken::new(), CancellationToken::new());
         let led = election.with_lease(async {
@@ -142,14 +142,14 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // Other replicas may see the new Lease long before its writer gets the answer.
-        let asked = Instant::now();
+        let sent = Instant::now();
         let writes = matches!(*request.method(), Method::POST | Method::PUT);
         let leadership = self.leadership.clone();
         let answering = self.client.call(request);
         Box::pin(async move {
             let response = answering.await?;
             if writes && response.status().is_success() {
-                leadership.renew(asked);
+                leadership.renew(sent);
             }
             Ok(response)
         })

@@ -30,7 +30,7 @@ fn trim() {
     }
 }
 
-/// Does nothing: other C libraries have no such call.
+/// Does nothing: other allocators return memory by themselves or never.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 const fn trim() {}
 

@@ -7,8 +7,9 @@
 //!     └─ lease ── controller
 //! ```
 //!
-//! After the first signal, the process starts no reconcile, waits for the running ones, releases the Lease and exits with
-//! 0. If a task ends by itself, the process exits with 1: running on without that task would hide the fault.
+//! After the first signal, the process starts no reconcile and waits for the running ones. Then it releases the Lease
+//! and exits with 0. If a task ends by itself, the process exits with 1: running on without that task would hide the
+//! fault.
 
 pub mod telemetry;
 
@@ -341,7 +342,7 @@ async fn api_server_addresses(config: &Config) -> Vec<IpAddr> {
         match tokio::net::lookup_host((host.as_str(), 0)).await {
             Ok(found) => addresses.extend(found.map(|address| address.ip())),
             Err(error) => {
-                warn!(%error, "cannot look up the API server's address; it is not denied to probes")
+                warn!(%error, "cannot look up the API server's address; it is not denied to probes");
             }
         }
     }

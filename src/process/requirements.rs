@@ -1,7 +1,7 @@
 //! Checks what the operator requires of its cluster: the CRD and the permissions of its ServiceAccount.
 //!
 //! Every ServiceAccount may make these checks, so they work without any cluster-wide permission. They read the API
-//! server's discovery and OpenAPI documents instead of the CRD, and create SelfSubjectAccessReviews.
+//! server's discovery and OpenAPI documents instead of the CRD, and create `SelfSubjectAccessReview`s.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -87,7 +87,7 @@ pub(super) enum Finding {
         /// Whether the operator can do nothing without it.
         blocks: bool,
     },
-    #[error("the API server did not answer the request for {0}; will retry")]
+    #[error("the API server did not answer the request for {0}. Check that it can be reached")]
     Unanswered(&'static str),
 }
 
@@ -99,7 +99,7 @@ pub(super) enum ForeignSign {
     Schema,
 }
 
-/// Where a permission is missing.
+/// The namespaces in which a permission is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Namespaces {
     All,

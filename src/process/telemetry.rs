@@ -63,7 +63,7 @@ pub fn install(format: LogFormat, level: &LogDirectives, traces: Option<TraceLay
     } else {
         layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
-    // `Option<Layer>` would not do: even with `None` there, every span of this program and its libraries is created.
+    // Not an `Option<TraceLayer>`: with `None` in it, every span of this program and its libraries is created anyway.
     let mut layers: Vec<TraceLayer> = traces.into_iter().collect();
     layers.push(layer.with_filter(filter).boxed());
     // A second call in the same process, as in tests, does not replace the log.

@@ -2,8 +2,8 @@
 //!
 //! A reconcile queues its events and goes on. One task publishes them, one after another; it counts and drops the ones
 //! that it cannot publish. It never retries: events are best effort
-//! (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>), and the status has the facts. If
-//! the API server wrote a status but its answer was lost, that change has no event.
+//! (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>), and the status has the facts.
+//! If the API server wrote a status but its answer was lost, that change has no event.
 //!
 //! An event that repeats one of the last minutes extends its series, as in client-go. kube's own recorder is not used:
 //! it treats events that differ only in their note as the same event.
@@ -94,8 +94,8 @@ type ObjectName = [Option<String>; 3];
 /// The running publisher task.
 pub(crate) struct PublisherTask(AbortOnDropHandle<()>);
 
-/// Starts the publisher task. It ends when the recorder is dropped and the queue is empty. `instance` is the name of this
-/// replica.
+/// Starts the publisher task. It ends when the recorder is dropped and the queue is empty. `instance` is the name of
+/// this replica.
 pub(crate) fn record_events(
     server: ApiServer,
     clock: Arc<dyn Clock>,
@@ -137,7 +137,8 @@ impl EventRecorder {
         (recorder, receiver)
     }
 
-    /// Records what happened to an object. Never waits: it counts and drops an event that exceeds the limit or the queue.
+    /// Records what happened to an object. Never waits: it counts and drops an event that exceeds the limit or the
+    /// queue.
     pub(crate) fn record(&self, regarding: &ObjectReference, occurrence: Occurrence) {
         let queued = self.admit(regarding).and_then(|number| {
             let event = self.event(regarding, occurrence, number);
@@ -223,8 +224,8 @@ impl PublisherTask {
 struct EventPublisher {
     server: ApiServer,
     metrics: Arc<Metrics>,
-    /// By a hash of the [`SeriesKey`]: the texts would take too much memory. The map's random seed keeps an attacker from
-    /// choosing texts that hit the series of another object.
+    /// By a hash of the [`SeriesKey`]: the texts would take too much memory. The map's random seed keeps an attacker
+    /// from choosing texts that hit the series of another object.
     series: HashMap<u64, EventSeries>,
     /// Whether the last request failed.
     is_failing: bool,

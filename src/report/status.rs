@@ -39,9 +39,9 @@ struct StatusApply<'a, S> {
 
 /// Applies a status to the object with this name and version.
 ///
-/// The apply carries the `resourceVersion`, not the `uid`: the API server ignores a wrong `uid` in an apply to the status
-/// of a custom resource, but answers 409 to an old `resourceVersion`. One field manager owns the whole status, so the
-/// API server removes each field that the apply omits.
+/// The apply carries the `resourceVersion`: the API server answers 409 to an old one. A `uid` would not help: the API
+/// server ignores a wrong `uid` in an apply to the status of a custom resource. One field manager owns the whole
+/// status, so the API server removes each field that the apply omits.
 ///
 /// # Errors
 /// The API server refused or did not answer.

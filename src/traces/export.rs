@@ -57,7 +57,8 @@ impl Export {
     /// Sets up the export to `/v1/traces` below `endpoint`. Call it in a tokio runtime.
     ///
     /// # Errors
-    /// The export cannot be set up. Nothing is sent yet: if the collector cannot be reached, the log reports that later.
+    /// The export cannot be set up. Nothing is sent yet: if the collector cannot be reached, the log reports that
+    /// later.
     pub fn to(endpoint: &Url, roots: RootCertStore) -> Result<Self, ExportError> {
         let exporter = SpanExporter::builder()
             .with_http()
