@@ -342,7 +342,7 @@ async fn api_server_addresses(config: &Config) -> Vec<IpAddr> {
         match tokio::net::lookup_host((host.as_str(), 0)).await {
             Ok(found) => addresses.extend(found.map(|address| address.ip())),
             Err(error) => {
-                warn!(%error, "cannot look up the API server's address; it is not denied to probes");
+                warn!(%error, "cannot look up the API server's address; probes to it are not refused");
             }
         }
     }
