@@ -1,12 +1,12 @@
-//! The one source of the present time.
+//! The only source of the current time. Tests replace it.
 
 use std::fmt::Debug;
 
 use k8s_openapi::jiff::Timestamp;
 
-/// Tells the time.
+/// Reads the time.
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The present time.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -16,7 +16,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[allow(clippy::disallowed_methods, reason = "its one home")]
+        #[allow(clippy::disallowed_methods, reason = "the only place that reads the clock")]
         Timestamp::now()
     }
 }

@@ -1,9 +1,8 @@
-//! How long this process may act for others to see.
+//! Whether this process may still act as the leader.
 //!
-//! Of several replicas the one that holds the Lease works. Holding it is a statement about time: others may take it over
-//! once it has not been renewed for its duration. A process that was frozen meanwhile (a paused virtual machine, a
-//! stopped container) wakes up in the middle of what it was doing and does not know. So each request to a bridge, and
-//! each call to the API server, asks a [`Leadership`] first.
+//! Only the replica that holds the Lease works. Another replica may take the Lease over when it was not renewed for its
+//! duration. A process that was frozen (a paused virtual machine, a stopped container) does not notice that. So each
+//! request to a bridge and each call to the API server checks a [`Leadership`] first.
 
 use std::{
     fmt,
@@ -11,24 +10,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Whether this process may act. Clones are one and the same.
+/// Whether this process may act. Clones share one state.
 ///
 /// # Guarantees
-/// Once it has ended it does not hold again: whoever lost the Lease ends, and starts anew.
+/// Once it has ended, it never holds again: a process that lost the Lease exits and is restarted.
 #[derive(Clone, Default)]
 pub struct Leadership(Option<Arc<Limited>>);
 
 struct Limited {
-    /// How long a renewal is good for.
+    /// How long a renewal is valid.
     term: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Not begun.
+    /// Not renewed yet.
     Candidate,
-    /// Renewed by a request that was sent then.
+    /// When the request of the last renewal was sent.
     Renewed(Instant),
     Ended,
 }
@@ -36,13 +35,13 @@ enum State {
 // === impl Leadership ===
 
 impl Leadership {
-    /// One that always holds: without leader election.
+    /// Always holds: for a process without leader election.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self(None)
     }
 
-    /// One that begins with its first renewal and ends `term` after the last.
+    /// Holds from the first renewal until `term` after the last one.
     #[must_use]
     pub fn limited(term: Duration) -> Self {
         Self(Some(Arc::new(Limited {
@@ -56,23 +55,24 @@ impl Leadership {
     pub fn holds(&self) -> bool {
         let Some(limited) = &self.0 else { return true };
         let state = limited.update(|state| match state {
-            State::Renewed(asked) if asked.elapsed() >= limited.term => State::Ended,
+            State::Renewed(sent) if sent.elapsed() >= limited.term => State::Ended,
             State::Candidate | State::Renewed(_) | State::Ended => state,
         });
         matches!(state, State::Renewed(_))
     }
 
-    /// The Lease was renewed by a request that was sent at `asked`: others may have seen it from that moment on.
-    pub fn renew(&self, asked: Instant) {
+    /// Notes that a request sent at `sent` renewed the Lease. The term starts at `sent`: other replicas may have seen
+    /// the renewal before its answer arrived.
+    pub fn renew(&self, sent: Instant) {
         let Some(limited) = &self.0 else { return };
         limited.update(|state| match state {
-            State::Candidate => State::Renewed(asked),
-            State::Renewed(before) if before.elapsed() < limited.term => State::Renewed(before.max(asked)),
+            State::Candidate => State::Renewed(sent),
+            State::Renewed(before) if before.elapsed() < limited.term => State::Renewed(before.max(sent)),
             State::Renewed(_) | State::Ended => State::Ended,
         });
     }
 
-    /// Nothing may be done any more, for instance because the Lease is about to be given back.
+    /// Ends it, for instance before the Lease is released.
     pub fn end(&self) {
         if let Some(limited) = &self.0 {
             limited.update(|_| State::Ended);
@@ -92,7 +92,7 @@ impl fmt::Debug for Leadership {
 
 impl Limited {
     fn update(&self, next: impl FnOnce(State) -> State) -> State {
-        // The state is whole at every moment, also where somebody panicked beside it.
+        // A panic elsewhere cannot leave a half-written state: it is replaced as a whole.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = next(*state);
         *state
@@ -110,31 +110,31 @@ mod tests {
     }
 
     #[test]
-    fn without_election_it_always_holds() {
+    fn unlimited_leadership_always_holds() {
         let leadership = Leadership::unlimited();
         assert!(leadership.holds());
         leadership.end();
-        assert!(leadership.holds(), "there is nobody to make room for");
+        assert!(leadership.holds(), "there is no other replica");
     }
 
     #[test]
-    fn it_begins_with_a_renewal_and_ends_a_term_after_the_last() {
+    fn it_starts_with_a_renewal_and_ends_a_term_after_the_last() {
         let leadership = Leadership::limited(TERM);
-        assert!(!leadership.holds(), "a candidate may do nothing");
+        assert!(!leadership.holds(), "a candidate does not lead");
         leadership.renew(ago(TERM / 2));
         assert!(leadership.holds());
         let fresh = Instant::now();
         leadership.renew(fresh);
         leadership.renew(ago(TERM / 2));
-        assert!(leadership.holds(), "an answer that comes late takes nothing back");
+        assert!(leadership.holds(), "a late answer does not shorten the term");
 
         let late = Leadership::limited(TERM);
         late.renew(ago(TERM));
-        assert!(!late.holds(), "what counts is when the request was sent");
+        assert!(!late.holds(), "the term starts when the request was sent");
     }
 
     #[test]
-    fn it_never_begins_again() {
+    fn it_never_starts_again() {
         for end in [Leadership::end, |leadership: &Leadership| {
             leadership.renew(ago(TERM));
         }] {

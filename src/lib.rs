@@ -1,15 +1,15 @@
-//! A Kubernetes operator that proves the connection to a 1Password SCIM Bridge, and keeps proving it.
+//! A Kubernetes operator that proves the connection to a 1Password SCIM Bridge, again and again.
 //!
 //! ```text
 //!              resolve            probe              diagnose            report
-//! connection ──────────▶ order ──────────▶ evidence ──────────▶ verdict ──────────▶ status
+//! connection ──────────▶ request ────────▶ evidence ──────────▶ verdict ──────────▶ status
 //!   (watch)    Secret,     │     bridge       │       pure         │     one apply
 //!              CA object   └── or blocker ───┘     conditions     └── and the next time
 //! ```
 //!
-//! A pass runs only where [`domain::schedule::due`] says so. Imports go one way:
-//! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]; [`clock`], [`metrics`]
-//! and [`leadership`] stand beside.
+//! The controller reconciles a connection only when [`domain::schedule::due`] says so. Imports go one way:
+//! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]. [`clock`], [`metrics`] and [`leadership`] stand
+//! beside these layers.
 
 pub mod api;
 pub mod args;

@@ -1,8 +1,8 @@
-//! How often something may be done for one object.
+//! A rate limiter with one budget per object.
 //!
-//! A probe may itself lead to the next change that asks for one: somebody answers each status with an edit, or a bridge
-//! rotates a Secret with each request. Without a limit the operator and they would drive each other as fast as the API
-//! server goes. What counts is the latest state, so a change that comes too soon is not lost: it waits.
+//! A probe may cause the change that triggers the next probe: a controller edits the object after each status, or a
+//! bridge rotates a Secret with each request. Without a limit, both would run as fast as the API server allows. A
+//! change that comes too soon is not lost: it waits, and the probe then sees the latest state.
 
 use std::{
     collections::HashMap,
@@ -10,53 +10,53 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How much is too much.
+/// How often something is allowed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limit {
-    /// So many in a row are let through at once.
+    /// How many are allowed at once.
     pub(crate) burst: u32,
-    /// After that, one in this time.
+    /// After a burst, one is allowed in this time.
     pub(crate) pace: Duration,
 }
 
-/// Objects for which something was done not long ago; `K` names an object.
+/// Limits by object; `K` identifies an object.
 ///
-/// Keyed by name, not by UID: deleting an object and creating it again brings no new allowance.
+/// Use its name, not its UID: deleting an object and creating it again must not reset its limit.
 #[derive(Debug)]
 pub(crate) struct RateLimiter<K> {
     limit: Limit,
-    paid: HashMap<K, Instant>,
+    /// When the whole burst of an object is available again. An object that is not here has its whole burst.
+    full_at: HashMap<K, Instant>,
 }
 
 impl<K: Clone + Eq + Hash> RateLimiter<K> {
     pub(crate) fn new(limit: Limit) -> Self {
         Self {
             limit,
-            paid: HashMap::new(),
+            full_at: HashMap::new(),
         }
     }
 
-    /// Counts what is done now.
+    /// Allows it now and counts it.
     ///
     /// # Errors
-    /// The time from which it may be done, where now is too soon.
+    /// The earliest time, if now is too soon. Then nothing is counted.
     pub(crate) fn admit(&mut self, key: &K, now: Instant) -> Result<(), Instant> {
         let Limit { burst, pace } = self.limit;
-        // When all so far is paid for, each with the pace.
-        let paid = self.paid.get(key).copied().unwrap_or(now).max(now);
-        let soonest = paid.checked_sub(pace * (burst - 1)).unwrap_or(now);
-        if soonest > now {
-            return Err(soonest);
+        let full_at = self.full_at.get(key).copied().unwrap_or(now).max(now);
+        let earliest = full_at.checked_sub(pace * (burst - 1)).unwrap_or(now);
+        if earliest > now {
+            return Err(earliest);
         }
-        self.paid.insert(key.clone(), paid + pace);
+        self.full_at.insert(key.clone(), full_at + pace);
         Ok(())
     }
 
-    /// Forgets objects that have nothing to pay for any more.
+    /// Forgets objects that have their whole burst again.
     pub(crate) fn forget(&mut self, now: Instant) {
-        self.paid.retain(|_, paid| *paid > now);
-        // Thousands may have been new at once.
-        self.paid.shrink_to(self.paid.len() * 2);
+        self.full_at.retain(|_, full_at| *full_at > now);
+        // The map may have grown when thousands of objects were new at once.
+        self.full_at.shrink_to(self.full_at.len() * 2);
     }
 }
 
@@ -72,30 +72,34 @@ mod tests {
     };
 
     #[test]
-    fn a_burst_is_answered_at_once_and_then_one_in_its_time() {
+    fn a_burst_is_allowed_at_once_and_then_one_per_pace() {
         let (mut limiter, start) = (RateLimiter::new(LIMIT), Instant::now());
         for _ in 0..BURST {
             assert_eq!(limiter.admit(&"busy", start), Ok(()));
         }
         assert_eq!(limiter.admit(&"busy", start), Err(start + PACE));
-        assert_eq!(limiter.admit(&"other", start), Ok(()), "nobody else waits");
+        assert_eq!(
+            limiter.admit(&"other", start),
+            Ok(()),
+            "other objects do not wait"
+        );
         assert_eq!(limiter.admit(&"busy", start + PACE), Ok(()));
         assert_eq!(
             limiter.admit(&"busy", start + PACE),
             Err(start + PACE * 2),
-            "asking in vain costs nothing"
+            "a refused request is not counted"
         );
     }
 
     #[test]
-    fn who_pauses_is_free_again_and_forgotten() {
+    fn an_idle_object_has_its_burst_again_and_is_forgotten() {
         let (mut limiter, start) = (RateLimiter::new(LIMIT), Instant::now());
         while limiter.admit(&"busy", start).is_ok() {}
         let later = start + PACE * BURST;
         limiter.forget(later.checked_sub(PACE).unwrap());
-        assert_eq!(limiter.paid.len(), 1);
+        assert_eq!(limiter.full_at.len(), 1);
         limiter.forget(later);
-        assert!(limiter.paid.is_empty());
+        assert!(limiter.full_at.is_empty());
         for _ in 0..BURST {
             assert_eq!(limiter.admit(&"busy", later), Ok(()));
         }

@@ -1,4 +1,4 @@
-//! The program: parses its arguments, installs the one TLS provider, and runs.
+//! The program: parses the arguments, installs the TLS provider and runs the command.
 
 use std::{
     error::Error,
@@ -25,14 +25,14 @@ fn main() -> ExitCode {
                 line = format!("{line}: {cause}");
                 source = cause.source();
             }
-            // Nothing is left to be done where standard error is closed.
+            // Standard error may be closed; then there is nowhere to report it.
             let _ = writeln!(io::stderr(), "{line}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The name by which kubectl finds the program as `kubectl scim-bridge`.
+/// kubectl runs a program of this name as `kubectl scim-bridge`.
 const PLUGIN: &str = "kubectl-scim_bridge";
 
 fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
@@ -103,12 +103,12 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
     Ok(check::exit_code(class).into())
 }
 
-/// Shows help or version. Anything else is an error, which ends with 1: the codes above it belong to verdicts.
+/// Prints help or version. Anything else is an error with exit code 1: `check` uses the codes above it for its results.
 fn refuse(error: &clap::Error, command: &clap::Command) -> Result<ExitCode, Box<dyn Error>> {
-    let is_asked_for = !error.use_stderr();
-    if is_asked_for || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    let is_requested = !error.use_stderr();
+    if is_requested || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.print()?;
-        Ok(if is_asked_for {
+        Ok(if is_requested {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -119,15 +119,15 @@ fn refuse(error: &clap::Error, command: &clap::Command) -> Result<ExitCode, Box<
     }
 }
 
-/// One thread: all work is waiting, and a probe's share of the rest is a quarter of a millisecond. Threads that wake
-/// each other, with an arena of the allocator for each, were measured to cost more than they bring.
+/// One thread: the program mostly waits, and a probe needs a quarter of a millisecond of CPU. Measured, more threads
+/// cost more than they save: they wake each other, and each has its own allocator arena.
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    // kube and reqwest would each choose by features; with one installed nobody has to.
+    // Otherwise kube and reqwest each choose a provider by their features.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// For commands whose output is their answer: only faults are logged.
+/// For commands that print their result: only errors are logged.
 fn quiet_runtime() -> Result<tokio::runtime::Runtime, Box<dyn Error>> {
     process::telemetry::install(LogFormat::Text, &"error".parse::<LogDirectives>()?, None);
     Ok(runtime()?)

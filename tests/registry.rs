@@ -255,19 +255,19 @@ fn only_what_is_referred_to_is_kept() {
             .observe(&secret("other"), Seen::Present(object_version("1").into()))
             .is_empty()
     );
-    assert!(world.registry.referred(&secret("other")).is_none());
+    assert!(world.registry.known_reference(&secret("other")).is_none());
     world.apply(connection(1, 10, 1, Some("7")));
-    assert!(world.registry.referred(&secret("key")).is_some());
+    assert!(world.registry.known_reference(&secret("key")).is_some());
     let mut moved = connection(2, 11, 1, Some("7"));
     moved.spec.as_mut().unwrap().api_key_secret_ref.name = "other".to_owned();
     world.apply(moved);
     assert!(
-        world.registry.referred(&secret("key")).is_none(),
+        world.registry.known_reference(&secret("key")).is_none(),
         "the old reference is forgotten"
     );
-    assert!(world.registry.referred(&secret("other")).is_some());
+    assert!(world.registry.known_reference(&secret("other")).is_some());
     world.registry.delete(&key("corp"));
-    assert!(world.registry.referred(&secret("other")).is_none());
+    assert!(world.registry.known_reference(&secret("other")).is_none());
     assert!(world.registry.is_empty());
 }
 
@@ -277,7 +277,9 @@ fn a_list_that_lacks_an_object_says_that_it_is_gone() {
     world.apply(connection(1, 10, 1, Some("7")));
     world.see(Some("7"));
     let affected = |world: &mut World, kind, namespace| {
-        world.registry.observe_no_others(kind, namespace, &HashSet::new())
+        world
+            .registry
+            .mark_unlisted_absent(kind, namespace, &HashSet::new())
     };
     assert!(affected(&mut world, ReferenceKind::ConfigMap, None).is_empty());
     assert!(affected(&mut world, ReferenceKind::Secret, Some("elsewhere")).is_empty());

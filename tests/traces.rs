@@ -115,7 +115,7 @@ fn spans(collector: &Collector) -> Vec<Span> {
 fn pass_over(spans: &[Span], connection: &str) -> Pass {
     let root = spans
         .iter()
-        .filter(|span| span.name == "pass")
+        .filter(|span| span.name == "reconcile")
         .find(|span| {
             let attributes = attributes(span);
             attributes.get("scimbridge.connection").map(String::as_str) == Some(connection)
@@ -183,7 +183,7 @@ async fn a_pass_is_a_trace_with_a_span_for_each_layer() {
 
     let spans = spans(&collector);
     let corp = pass_over(&spans, "corp");
-    assert_eq!(corp.below("pass"), ["resolve", "probe", "report"]);
+    assert_eq!(corp.below("reconcile"), ["resolve", "probe", "report"]);
     let layers = ["address", "tls", "ping", "health", "users", "groups"];
     assert_eq!(
         corp.below("probe"),
@@ -217,7 +217,7 @@ async fn a_pass_is_a_trace_with_a_span_for_each_layer() {
 
     let keyless = pass_over(&spans, "keyless");
     assert_eq!(
-        keyless.below("pass"),
+        keyless.below("reconcile"),
         ["resolve", "report"],
         "nothing was sent, so there is no probe"
     );
@@ -233,7 +233,7 @@ async fn a_pass_is_a_trace_with_a_span_for_each_layer() {
     let strangers: Vec<&str> = spans
         .iter()
         .map(|span| span.name.as_str())
-        .filter(|name| !["pass", "resolve", "probe", "report"].contains(name) && !layers.contains(name))
+        .filter(|name| !["reconcile", "resolve", "probe", "report"].contains(name) && !layers.contains(name))
         .collect();
     assert!(
         strangers.is_empty(),
@@ -256,7 +256,7 @@ async fn without_a_collector_the_work_goes_on() {
 
     let operator = bed.operator(&["--otlp-endpoint", &url]).await;
     bed.expect("corp", "True Connected").await;
-    operator.says("the collector does not take traces").await;
+    operator.says("the collector does not accept traces").await;
     let collector = Collector::start_at(address).await.unwrap();
     let taken = wait::until(
         DEADLINE,
@@ -267,7 +267,7 @@ async fn without_a_collector_the_work_goes_on() {
         },
     );
     taken.await.unwrap_or_else(|error| panic!("{error}"));
-    operator.says("the collector takes traces again").await;
+    operator.says("the collector accepts traces again").await;
     let told = operator.events().into_iter().filter(|event| {
         let message = event["message"].as_str().unwrap_or_default();
         message.starts_with("the collector does not")

@@ -1,4 +1,4 @@
-//! Calls to the API server: bounded in time and in number, and only while this process leads.
+//! Calls to the API server: limited in time and number, and only while this process leads.
 
 use std::{
     fmt,
@@ -21,12 +21,12 @@ use crate::{
     metrics::{Metrics, RequestOutcome},
 };
 
-/// kube retries 429, 503 and 504 by itself, and for long. This bounds the whole call.
+/// Time for a call with all its retries: kube retries 429, 503 and 504 by itself for a long time.
 const BUDGET: Duration = Duration::from_secs(15);
 
-/// Calls of reconciles that run at a time. Each takes a connection, and each connection takes memory on both sides.
-/// More calls would only wait at the API server, and some of its answers would come too late.
-const CALLS: usize = 16;
+/// Maximum concurrent calls of reconciles. Each takes a TCP connection, and that takes memory on both sides. More
+/// calls would only wait in the API server, and some answers would come too late.
+const MAX_CALLS: usize = 16;
 
 /// The API server. Clones share the permits.
 #[derive(Clone)]
@@ -47,19 +47,19 @@ struct CallPermits {
 /// A task that waits for a permit.
 struct Waiting<'a>(&'a AtomicUsize);
 
-/// A call did not succeed. The text of the error is not kept: an error about a Secret may quote the Secret.
+/// A call failed. The text of kube's error is dropped: an error about a Secret may quote the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The API server refused, or did not answer.
+    /// The API server refused or did not answer.
     #[error("cannot {call}: {failure}")]
     Failed {
-        /// What was asked for.
+        /// The call.
         call: Call,
         /// Why it failed.
         failure: CallFailure,
     },
-    /// The Lease is not this process's, or no longer.
-    #[error("this process does not lead any more")]
+    /// This process does not hold the Lease, or holds it no longer.
+    #[error("this process is no longer the leader")]
     NotLeading,
 }
 
@@ -83,16 +83,16 @@ pub enum Call {
 pub enum CallFailure {
     /// The API server refused with this HTTP status.
     Refused(u16),
-    /// No answer, or none that could be read.
+    /// The API server did not answer, or its answer could not be read.
     Unanswered,
-    /// No answer in time.
+    /// The API server did not answer in time.
     TimedOut,
 }
 
 // === impl ApiServer ===
 
 impl ApiServer {
-    /// The API server behind this client, called only while `leadership` holds.
+    /// Calls go through this client, and only while `leadership` holds.
     #[must_use]
     pub fn new(client: Client, leadership: Leadership, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -103,17 +103,17 @@ impl ApiServer {
         }
     }
 
-    /// The client, for watches and for the requests of calls.
+    /// The client, for watches and to build the requests of calls.
     #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Makes a call once it has a permit. The wait for a permit takes nothing from the call's time: the API server has
-    /// not heard of it yet. `None` where there is no such object.
+    /// Waits for a permit, then makes the call. The time for the call starts after the wait. `None` if the object does
+    /// not exist.
     ///
     /// # Errors
-    /// Where the API server refuses or does not answer, or this process does not lead.
+    /// The API server refused or did not answer, or this process does not lead.
     pub(crate) async fn call<T>(
         &self,
         call: Call,
@@ -123,7 +123,7 @@ impl ApiServer {
         self.call_within(BUDGET, call, request).await
     }
 
-    /// Makes a call without a permit, in another time.
+    /// Makes a call within `budget` and without a permit.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -154,7 +154,7 @@ impl ApiServer {
         Err(CallError::Failed { call, failure })
     }
 
-    /// Whether as many calls wait as there are permits: the API server does not keep up, and a new one would only wait.
+    /// Whether as many calls wait as there are permits: the API server is too slow, and a new call would only wait.
     pub(crate) fn is_saturated(&self) -> bool {
         self.permits.are_saturated()
     }
@@ -165,19 +165,19 @@ impl ApiServer {
 impl CallPermits {
     async fn take(&self) -> Option<SemaphorePermit<'_>> {
         let _waiting = Waiting::new(&self.waiting);
-        // It is never closed.
+        // The semaphore is never closed.
         self.free.acquire().await.ok()
     }
 
     fn are_saturated(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) >= CALLS
+        self.waiting.load(Ordering::Relaxed) >= MAX_CALLS
     }
 }
 
 impl Default for CallPermits {
     fn default() -> Self {
         Self {
-            free: Semaphore::new(CALLS),
+            free: Semaphore::new(MAX_CALLS),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -201,7 +201,7 @@ impl Drop for Waiting<'_> {
 // === impl Call ===
 
 impl Call {
-    /// Its name in metrics.
+    /// The value of its metric label.
     const fn as_str(self) -> &'static str {
         match self {
             Self::ReadSecret => "read_secret",
@@ -247,14 +247,14 @@ mod tests {
     use super::*;
 
     fn server() -> ApiServer {
-        let nobody = service_fn(async |_: Request<Body>| Ok::<_, kube::Error>(Response::new(Body::empty())));
-        ApiServer::new(Client::new(nobody, "a"), Leadership::unlimited(), Arc::default())
+        let empty = service_fn(async |_: Request<Body>| Ok::<_, kube::Error>(Response::new(Body::empty())));
+        ApiServer::new(Client::new(empty, "a"), Leadership::unlimited(), Arc::default())
     }
 
     #[tokio::test]
-    async fn waiting_for_a_permit_takes_nothing_from_the_budget() {
+    async fn the_budget_starts_after_the_wait_for_a_permit() {
         let server = server();
-        let taken = join_all((0..CALLS).map(|_| server.permits.take())).await;
+        let taken = join_all((0..MAX_CALLS).map(|_| server.permits.take())).await;
         tokio::time::pause();
         let (answer, ()) = tokio::join!(server.call(Call::ReadSecret, async { Ok(7) }), async {
             sleep(BUDGET * 2).await;
@@ -263,22 +263,22 @@ mod tests {
         assert_eq!(
             answer.unwrap(),
             Some(7),
-            "its budget began when it had waited for longer than that"
+            "the call waited for longer than its budget and still succeeds"
         );
     }
 
     #[test]
-    fn a_waiting_task_is_counted_until_it_has_a_permit_or_gives_up() {
+    fn a_waiting_call_is_counted_until_it_has_a_permit_or_is_dropped() {
         let permits = CallPermits::default();
-        let taken: Vec<_> = (0..CALLS)
+        let taken: Vec<_> = (0..MAX_CALLS)
             .map(|_| permits.take().now_or_never().flatten().unwrap())
             .collect();
-        assert!(!permits.are_saturated(), "nobody waits");
-        let mut waiting = Box::pin(join_all((0..CALLS).map(|_| permits.take())));
+        assert!(!permits.are_saturated(), "no call waits");
+        let mut waiting = Box::pin(join_all((0..MAX_CALLS).map(|_| permits.take())));
         assert!(waiting.as_mut().now_or_never().is_none(), "no permit is free");
         assert!(permits.are_saturated());
         drop(waiting);
-        assert!(!permits.are_saturated(), "nobody waits any more");
+        assert!(!permits.are_saturated(), "no call waits any more");
         drop(taken);
         assert!(
             permits.take().now_or_never().is_some(),

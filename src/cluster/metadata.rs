@@ -1,7 +1,7 @@
-//! Metadata of objects, read as far as it is needed.
+//! Reads the few fields of an object's metadata that the operator needs.
 //!
-//! Most of an object's metadata is `managedFields`, a tree that nobody here reads: serde skips it, as it skips labels
-//! and the annotations of others. kube's `PartialObjectMeta` would keep all of it.
+//! Most of the metadata is `managedFields`, a tree that the operator never reads. serde skips it, the labels and the
+//! annotations of other programs. kube's `PartialObjectMeta` would keep all of them.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::api::REQUESTED_AT_ANNOTATION;
 
-/// Each is asked for by the address of the kind that it is of.
+/// Implements the types and names of [`Resource`] with those of another kind.
 macro_rules! addressed_as {
     ($kind:ty) => {
         type DynamicType = ();
@@ -37,7 +37,7 @@ macro_rules! addressed_as {
 
 pub(crate) use addressed_as;
 
-/// The metadata of an object of kind `K`. Nothing else of it is asked for.
+/// The metadata of an object of kind `K`. The API server sends nothing else of it.
 pub(crate) struct Metadata<K> {
     pub(crate) metadata: ObjectMeta,
     kind: PhantomData<K>,
@@ -49,7 +49,7 @@ struct Part {
     metadata: Trimmed,
 }
 
-/// Of the metadata what is read here.
+/// The fields of the metadata that the operator reads.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Trimmed {
@@ -130,7 +130,7 @@ impl<K: Resource<DynamicType = ()>> Resource for Metadata<K> {
         &mut self.metadata
     }
 
-    /// Values are not even asked for.
+    /// Requests `PartialObjectMetadata`: the values of a Secret stay in the API server.
     fn metadata_api() -> bool {
         true
     }

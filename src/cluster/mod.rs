@@ -1,4 +1,4 @@
-//! The way to the API server, or what is wrong with it.
+//! Configures the client for the API server and explains what is wrong with a configuration.
 
 pub mod call;
 
@@ -13,31 +13,29 @@ use kube::{
 
 use crate::args::Cluster;
 
-/// There is no way to an API server. The words are our own: a kubeconfig may hold credentials.
+/// No client for an API server can be made. The messages quote nothing from the kubeconfig: it may hold credentials.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// There is no configuration.
-    #[error("no cluster: neither a ServiceAccount's files nor a usable KUBECONFIG: {0}")]
+    /// There is no usable configuration.
+    #[error("no cluster: the kubeconfig cannot be used ({0}), and there is no ServiceAccount token")]
     NoCluster(&'static str),
     /// The client could not be made.
-    #[error("cannot set up the client for the API server from the KUBECONFIG: {0}")]
+    #[error("cannot set up the client for the API server from the kubeconfig: {0}")]
     Client(&'static str),
 }
 
-/// The configuration of the Pod's ServiceAccount, or of KUBECONFIG.
+/// The configuration from KUBECONFIG or, without one, from the Pod's ServiceAccount.
 ///
 /// # Errors
-/// [`ClusterError::NoCluster`] where there is none.
+/// [`ClusterError::NoCluster`] if neither can be used.
 pub(crate) async fn config() -> Result<Config, ClusterError> {
-    Config::infer()
-        .await
-        .map_err(|error| ClusterError::NoCluster(defect(&error)))
+    Config::infer().await.map_err(|error| no_cluster(&error))
 }
 
-/// The configuration that a command line chooses, and the namespace that it stands in.
+/// The configuration that the command line selects, and its default namespace.
 ///
 /// # Errors
-/// [`ClusterError::NoCluster`] where there is none.
+/// [`ClusterError::NoCluster`] if it cannot be used.
 pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), ClusterError> {
     let Cluster {
         namespace,
@@ -70,16 +68,16 @@ pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), Cluster
 /// A client for the API server.
 ///
 /// # Errors
-/// [`ClusterError::Client`] where its credentials cannot be used.
+/// [`ClusterError::Client`] if the configuration's credentials cannot be used.
 pub fn client(config: Config) -> Result<Client, ClusterError> {
     Client::try_from(config).map_err(|error| unusable(&error))
 }
 
-/// Why there is no client, in words of our own: a plugin's failure is quoted with its environment and with what it
-/// printed, and that may be a token.
+/// Why no client can be made. The library's text is not used: for a failed plugin it quotes the plugin's environment
+/// and output, which may hold a token.
 #[allow(
     clippy::wildcard_enum_match_arm,
-    reason = "only two kinds tell what somebody can mend"
+    reason = "only these two kinds name something that a user can fix"
 )]
 pub(crate) fn unusable(error: &kube::Error) -> ClusterError {
     ClusterError::Client(match error {
@@ -89,27 +87,26 @@ pub(crate) fn unusable(error: &kube::Error) -> ClusterError {
     })
 }
 
-/// What is wrong, in words of our own: who reads a kubeconfig quotes the place of an error, and that may be where a
-/// credential stands.
-fn defect(error: &InferConfigError) -> &'static str {
-    explain(error.source().and_then(|source| source.downcast_ref()))
+fn no_cluster(error: &InferConfigError) -> ClusterError {
+    ClusterError::NoCluster(explain(error.source().and_then(|source| source.downcast_ref())))
 }
 
-/// Where no kubeconfig can be read.
-pub const NO_KUBECONFIG: &str = "there is none, or it cannot be read";
+/// Why there is no kubeconfig to read.
+pub const NO_KUBECONFIG: &str = "the file does not exist, or it cannot be read";
 
+/// Why a kubeconfig cannot be used. The library's text is not used: it may quote the line with a credential.
 fn explain(error: Option<&KubeconfigError>) -> &'static str {
     match error {
         Some(KubeconfigError::Parse(_)) => "it is not YAML in the form of a kubeconfig",
         Some(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)) => NO_KUBECONFIG,
         Some(KubeconfigError::CurrentContextNotSet | KubeconfigError::LoadContext(_)) => {
-            "it has no current context, or not the one that it names"
+            "it has no current context, or does not define it"
         }
         Some(
             KubeconfigError::LoadClusterOfContext(_)
             | KubeconfigError::MissingClusterUrl
             | KubeconfigError::ParseClusterUrl(_),
-        ) => "its context has no cluster with a usable address",
+        ) => "its context names no cluster with a usable address",
         Some(KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_)) => {
             "its certificate authority cannot be read"
         }

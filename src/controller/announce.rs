@@ -1,4 +1,4 @@
-//! Announce: what a write has changed becomes events.
+//! Announce: records an event for each change that a status write made.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
@@ -13,7 +13,7 @@ use crate::{
     report::events::{EventRecorder, Occurrence},
 };
 
-/// Records an event for each change that a written status brought.
+/// Records an event for each difference between the status before and the written one.
 pub(super) fn announce(
     recorder: &EventRecorder,
     key: &Key,
@@ -21,7 +21,7 @@ pub(super) fn announce(
     written: &Connection,
 ) {
     if written.spec.is_none() && before.conditions.is_empty() {
-        // Neither the object nor the status that stood there could be decoded: what was announced before is unknown.
+        // The object cannot be decoded, and neither can its old status. So nobody knows what was announced before.
         return;
     }
     for announcement in announcements(before, &written.status) {
@@ -55,18 +55,18 @@ fn regarding(key: &Key, written: &Connection) -> ObjectReference {
     }
 }
 
-/// The object that the specification names, in the version that was judged.
+/// The referenced object in this role, in the version that the verdict is about.
 fn related_object(key: &Key, written: &Connection, role: Role) -> Option<ObjectReference> {
     let (spec, status) = (written.spec.as_ref()?, &written.status);
     let secret = "Secret";
-    let (kind, name, judged) = match role {
+    let (kind, name, version) = match role {
         Role::Credential => {
-            let judged = status.credential.clone();
-            (secret, &spec.api_key_secret_ref.name, judged)
+            let version = status.credential.clone();
+            (secret, &spec.api_key_secret_ref.name, version)
         }
         Role::NextCredential => {
-            let judged = status.next_credential.clone();
-            (secret, &spec.next_api_key_secret_ref.as_ref()?.name, judged)
+            let version = status.next_credential.clone();
+            (secret, &spec.next_api_key_secret_ref.as_ref()?.name, version)
         }
         Role::Ca => {
             let ca = spec.tls.as_ref()?.ca_ref.as_ref()?;
@@ -77,7 +77,7 @@ fn related_object(key: &Key, written: &Connection, role: Role) -> Option<ObjectR
             (kind, &ca.name, status.ca.clone())
         }
     };
-    let (uid, resource_version) = judged
+    let (uid, resource_version) = version
         .map(
             |ObjectVersion {
                  uid,
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock as _, SystemClock};
 
-    /// A status that says no more than this of `Ready`.
+    /// A status with only the condition `Ready`.
     fn status(ready: &str, reason: &str) -> ScimBridgeConnectionStatus {
         ScimBridgeConnectionStatus {
             conditions: vec![Condition {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_does_not_decode_has_no_known_history() {
+    fn nothing_is_announced_if_the_status_before_is_unknown() {
         let (recorder, mut queue) = EventRecorder::new(3, Arc::new(SystemClock), Arc::default(), "one");
         let written = Connection {
             metadata: ObjectMeta::default(),
@@ -131,16 +131,13 @@ mod tests {
         };
         let key = Key::new("a", "corp");
         announce(&recorder, &key, &ScimBridgeConnectionStatus::default(), &written);
-        assert!(
-            queue.try_recv().is_err(),
-            "nobody knows what was announced before"
-        );
+        assert!(queue.try_recv().is_err(), "the status before is unknown");
         announce(&recorder, &key, &status("True", "Connected"), &written);
         assert!(queue.try_recv().is_ok(), "the status before is known");
     }
 
     #[test]
-    fn an_event_names_the_object_that_it_is_about() {
+    fn an_event_names_the_connection_and_the_secret() {
         let (recorder, mut queue) = EventRecorder::new(3, Arc::new(SystemClock), Arc::default(), "one");
         let spec = json!({"url": "https://scim.example.com", "apiKeySecretRef": {"name": "key"}});
         let written = Connection {

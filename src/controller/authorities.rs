@@ -1,7 +1,7 @@
-//! Certificate authorities that were read, by the version of the object that they came from.
+//! Caches certificate authorities by the version of the object that holds them.
 //!
-//! They are no secrets, and the watch tells which version is the newest: while that is the one that was read, it need not
-//! be read again. Keys are never kept.
+//! The watch reports the newest version of the object; the operator reads it again only when that changes. Certificate
+//! authorities are not secret. Keys are never cached.
 
 use std::{
     collections::HashMap,
@@ -11,39 +11,39 @@ use std::{
 use super::connection::Reference;
 use crate::{bridge::wire::trust::Bundle, domain::watched::Version};
 
-/// So many bytes of certificates are kept. A namespace has one authority or two; where there are more than fit, they are
-/// read again.
-const BOUND: usize = 1024 * 1024;
+/// Maximum bytes of certificates. A namespace usually has one or two authorities. If they do not fit, the cache is
+/// emptied.
+const MAX_SIZE: usize = 1024 * 1024;
 
-/// What is kept. Clones are one and the same.
+/// The cache. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Authorities(Arc<Mutex<Kept>>);
+pub struct Authorities(Arc<Mutex<Cache>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Cache {
     /// By object and entry.
     bundles: HashMap<(Reference, String), (Version, Bundle)>,
     size: usize,
 }
 
 impl Authorities {
-    /// The authorities in an entry of an object, if they were read in this version.
+    /// The authorities in an entry of an object, if they are cached in this version.
     pub(super) fn get(&self, object: &Reference, entry: &str, version: &Version) -> Option<Bundle> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read, bundle) = kept.bundles.get(&(object.clone(), entry.to_owned()))?;
-        (read == version).then(|| bundle.clone())
+        let cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (cached, bundle) = cache.bundles.get(&(object.clone(), entry.to_owned()))?;
+        (cached == version).then(|| bundle.clone())
     }
 
-    /// Keeps what was read.
+    /// Caches the authorities in an entry of an object.
     pub(super) fn put(&self, object: Reference, entry: &str, version: Version, bundle: &Bundle) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.size + bundle.size() > BOUND {
-            *kept = Kept::default();
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.size + bundle.size() > MAX_SIZE {
+            *cache = Cache::default();
         }
-        kept.size += bundle.size();
-        let before = kept
+        cache.size += bundle.size();
+        let before = cache
             .bundles
             .insert((object, entry.to_owned()), (version, bundle.clone()));
-        kept.size -= before.map_or(0, |(_, before)| before.size());
+        cache.size -= before.map_or(0, |(_, before)| before.size());
     }
 }

@@ -1,4 +1,4 @@
-//! A connection, and the objects that it refers to, as the controller knows them.
+//! A connection and its references to other objects, as the controller keeps them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ use crate::{
     metrics::Row,
 };
 
-/// A connection, by name. The registry's own keys share their text with all their clones.
+/// The name of a connection. Clones share the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its namespace.
+    /// `metadata.namespace`
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name`
     pub name: Arc<str>,
 }
 
-/// Kinds of objects that a connection may refer to.
+/// The kinds of objects that a connection may refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReferenceKind {
     /// `v1/Secret`
@@ -44,20 +44,20 @@ pub enum ReferenceKind {
 /// An object that a connection refers to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
-    /// What it is.
+    /// The kind.
     pub kind: ReferenceKind,
-    /// Its namespace: always the connection's.
+    /// The namespace: always that of the connection.
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name`
     pub name: Arc<str>,
 }
 
-/// A connection as it was read from the API server.
+/// A connection as read from the API server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
-    /// `metadata`, without what nobody here reads.
+    /// `metadata`: only the fields that the controller reads.
     pub metadata: ObjectMeta,
-    /// `spec`; `None` where the object does not have the form of the resource.
+    /// `spec`; `None` if the object cannot be decoded.
     pub spec: Option<ScimBridgeConnectionSpec>,
     /// `status`.
     pub status: ScimBridgeConnectionStatus,
@@ -69,7 +69,7 @@ pub(super) type References = PerRole<Option<Reference>>;
 // === impl Key ===
 
 impl Key {
-    /// The connection of this name.
+    /// The key of the connection with this name.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Key {
         }
     }
 
-    /// Namespace and name.
+    /// Its namespace and name.
     #[must_use]
     pub fn names(&self) -> (&str, &str) {
         (&self.namespace, &self.name)
@@ -88,7 +88,7 @@ impl Key {
 // === impl Reference ===
 
 impl Reference {
-    /// The object of this kind and name.
+    /// A reference to the object with this kind and name.
     #[must_use]
     pub fn new(kind: ReferenceKind, namespace: &str, name: &str) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Reference {
 // === impl Connection ===
 
 impl Connection {
-    /// A connection of these parts.
+    /// Makes a connection from the parts of an object.
     #[must_use]
     pub fn new(
         metadata: ObjectMeta,
@@ -116,16 +116,16 @@ impl Connection {
         }
     }
 
-    /// Whether both are versions of one object, and not two that had the same name.
+    /// Whether both have the same UID. If not, one was deleted and another created under its name.
     #[must_use]
     pub fn is_same_object(&self, other: &Self) -> bool {
         self.metadata.uid == other.metadata.uid
     }
 
-    /// The time until the next probe as the status has it, and the consecutive transient failures in it.
+    /// The time until the next probe and the consecutive transient failures, both according to the status.
     pub(super) fn resume(&self, now: Timestamp) -> (Duration, u32) {
         let uid = self.metadata.uid.as_deref().unwrap_or_default();
-        // As the pass that wrote the status has measured it.
+        // The same interval as in the reconcile that wrote the status.
         let target = self.spec.as_ref().and_then(|spec| Target::parse(spec).ok());
         let interval = interval_of(target.as_ref());
         let pace = pace_of(uid, interval, &self.status, now);
@@ -133,26 +133,26 @@ impl Connection {
         (duration_between(now, resume), pace.failures)
     }
 
-    /// Whether a status that was made from this connection may be written to it as it is `read` now: it is still the
-    /// same object with the same specification, and nobody else has written a later verdict. `unwritten` is one that
-    /// may have been written meanwhile, by a write whose answer was lost.
+    /// Whether a status made from this connection may be written to it as it is `read` now. It must be the same object
+    /// with the same specification, and no other process may have written a later verdict. `unwritten` is not a verdict
+    /// of another process: it may be there because its write succeeded and only the answer was lost.
     #[must_use]
-    pub fn takes(
+    pub fn accepts(
         &self,
         status: &ScimBridgeConnectionStatus,
         unwritten: Option<&ScimBridgeConnectionStatus>,
         read: &Self,
     ) -> bool {
         let generation = self.metadata.generation.unwrap_or_default();
-        // Where the object does not decode, its status cannot be read.
+        // If the object cannot be decoded, its status is unknown.
         let superseded = read.spec.is_some()
             && is_superseded(status, [Some(&self.status), unwritten], &read.status, generation);
-        self.is_still(read) && !superseded
+        self.is_current(read) && !superseded
     }
 
-    /// Whether the object that was `read` now is the same one, with the same specification, and not being deleted.
+    /// Whether the object `read` now is the same object with the same specification and is not being deleted.
     #[must_use]
-    pub fn is_still(&self, read: &Self) -> bool {
+    pub fn is_current(&self, read: &Self) -> bool {
         self.is_same_object(read)
             && read.metadata.generation == self.metadata.generation
             && read.metadata.deletion_timestamp.is_none()
@@ -164,14 +164,14 @@ impl Connection {
         self.spec.as_ref().and_then(|spec| spec.identity_provider)
     }
 
-    /// The pending or handled request for a probe, cut to what a status may hold.
+    /// The requested-at annotation, pending or handled, cut to the length that the status allows.
     #[must_use]
     pub fn requested(&self) -> Option<String> {
         let value = self.metadata.annotations.as_ref()?.get(REQUESTED_AT_ANNOTATION)?;
         Some(value.chars().take(256).collect())
     }
 
-    /// What metrics show of it, with this status.
+    /// What the metrics show of this connection with this status.
     #[must_use]
     pub fn row(&self, status: &ScimBridgeConnectionStatus) -> Row {
         let is_suspended = self.spec.as_ref().is_some_and(|spec| spec.suspend);
@@ -213,7 +213,7 @@ impl From<ScimBridgeConnection> for Connection {
 }
 
 impl From<ObjectMeta> for Connection {
-    /// An object of which only the metadata could be read.
+    /// A connection that could not be decoded, except its metadata.
     fn from(metadata: ObjectMeta) -> Self {
         Self {
             metadata: trimmed(metadata),
@@ -232,7 +232,7 @@ impl From<CaKind> for ReferenceKind {
     }
 }
 
-/// Keeps of the metadata what is read here: thousands of objects lie in memory.
+/// Keeps only the fields that the controller reads: thousands of objects are in memory.
 fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name,

@@ -1,4 +1,4 @@
-//! What a pass works with.
+//! Dependencies and settings of the controller.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,40 +10,40 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Dependencies and settings of the controller, made once.
+/// What each reconcile uses. Made once, when the process starts.
 #[derive(Clone)]
 pub struct Context {
     /// The API server.
     pub server: ApiServer,
-    /// Asks bridges.
+    /// Probes bridges.
     pub lanes: Lanes,
-    /// Which hosts may be asked.
+    /// Which hosts and addresses may be probed.
     pub policy: Arc<AddressPolicy>,
-    /// Certificate authorities that need not be read again.
+    /// A cache of certificate authorities.
     pub authorities: Authorities,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// Settings.
+    /// The settings.
     pub settings: Settings,
 }
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Namespaces to watch; `None` stands for all.
+    /// Namespaces to watch; `None` means all.
     pub scopes: Vec<Option<String>>,
-    /// Only connections with these labels.
+    /// Watch only connections with these labels.
     pub label_selector: Option<String>,
-    /// Most passes at a time, but for those that linger.
+    /// Maximum concurrent reconciles, without the slow ones.
     pub concurrency: usize,
-    /// How often a status is written where only the clock has moved.
+    /// How often to rewrite a status when only its timestamps have changed.
     pub heartbeat: Duration,
-    /// Whether a Secret must name the hosts its key may go to.
+    /// Whether a Secret must list the hosts that may receive its key.
     pub require_consent: bool,
-    /// How long running passes may go on after the order to stop.
+    /// How long to wait for running reconciles at shutdown.
     pub drain: Duration,
-    /// This process among its replicas, as events name it.
+    /// The name of this replica in events.
     pub instance: String,
 }

@@ -1,8 +1,8 @@
-//! Objects as the API server sends them, read as far as they are needed.
+//! Decodes only the needed parts of the objects that the API server sends.
 //!
-//! Most of an object is `metadata.managedFields`, a tree of its own, and of no use here: it is skipped while it is read,
-//! as are labels, annotations of others, and whatever a Secret's metadata may hold. An object that does not have the form
-//! of the resource does not keep others from being read: it is a connection without a specification.
+//! Most of an object is `metadata.managedFields`, which the operator does not need. serde skips it, the labels and the
+//! annotations of other programs. An object that does not match the schema becomes a connection without a
+//! specification. So it does not stop the others.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -20,9 +20,11 @@ use crate::{
     cluster::metadata::{Trimmed, addressed_as},
 };
 
-/// A connection, as it is listed, watched and answered. Of most of them no more is needed than the version: they are the
-/// echo of what this process has written. An event of a watch can be read so only because its type comes before its
-/// object, which the API server's own structure (`metav1.WatchEvent`) sees to.
+/// A connection whose `spec` and `status` are not decoded yet. Usually only the version is needed: most watch events
+/// are echoes of this process's own writes.
+///
+/// In a watch event, this works only because the type comes before the object. The order comes from the fields of the
+/// API server's `metav1.WatchEvent`.
 #[derive(Clone)]
 pub(super) struct RawConnection {
     pub(super) metadata: ObjectMeta,
@@ -30,12 +32,12 @@ pub(super) struct RawConnection {
     status: Option<Box<RawValue>>,
 }
 
-/// A Secret, as a pass reads it.
+/// A Secret with only the parts that a reconcile needs.
 #[derive(Clone)]
 pub(super) struct SecretData(pub(super) Secret);
 
 #[derive(Deserialize)]
-struct Whole {
+struct ConnectionParts {
     #[serde(default)]
     metadata: Trimmed,
     spec: Option<Box<RawValue>>,
@@ -67,12 +69,12 @@ struct SecretAnnotations {
 }
 
 impl From<RawConnection> for Connection {
-    fn from(decoded: RawConnection) -> Self {
+    fn from(raw: RawConnection) -> Self {
         let RawConnection {
             metadata,
             spec,
             status,
-        } = decoded;
+        } = raw;
         let spec = spec.and_then(|spec| serde_json::from_str::<ScimBridgeConnectionSpec>(spec.get()).ok());
         let status = status.map_or(Ok(None), |status| {
             serde_json::from_str::<Option<ScimBridgeConnectionStatus>>(status.get())
@@ -86,11 +88,11 @@ impl From<RawConnection> for Connection {
 
 impl<'de> Deserialize<'de> for RawConnection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Whole {
+        let ConnectionParts {
             metadata,
             spec,
             status,
-        } = Whole::deserialize(deserializer)?;
+        } = ConnectionParts::deserialize(deserializer)?;
         Ok(Self {
             metadata: metadata.into(),
             spec,
@@ -177,7 +179,7 @@ mod tests {
         "annotations":{"other":"x","reconcile.fluxcd.io/requestedAt":"now"}}"#;
 
     #[test]
-    fn what_is_needed_is_read_and_nothing_else() {
+    fn only_the_needed_parts_are_decoded() {
         let connection = decode(&format!(
             r#"{{{METADATA},"spec":{{"url":"https://a.example","apiKeySecretRef":{{"name":"s"}}}},"status":{{"observedGeneration":1}}}}"#
         ));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_of_another_form_is_a_connection_without_specification() {
+    fn an_object_that_does_not_match_the_schema_has_no_specification() {
         for rest in [
             "",
             r#","spec":null"#,
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_a_status_was_not_observed() {
+    fn an_object_without_a_status_has_observed_generation_minus_one() {
         for status in ["", r#","status":null"#] {
             let connection = decode(&format!(
                 r#"{{{METADATA},"spec":{{"url":"https://a.example","apiKeySecretRef":{{"name":"s"}}}}{status}}}"#
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_of_another_form_is_none() {
+    fn a_version_that_does_not_match_the_schema_is_none() {
         for credential in [
             "{}",
             "null",

@@ -1,6 +1,7 @@
-//! The loop: takes in events, asks what is due, runs passes.
+//! The main loop: it applies watch events to the [`Registry`], asks which connections are due and starts reconciles.
 //!
-//! One task owns the [`Registry`]; passes run in tasks of their own, as [`FairQueue`] has it. A pass that panics is contained: it is counted, and its connection tried again.
+//! One task owns the registry. Each reconcile runs in a separate task when the [`FairQueue`] lets it. If a reconcile
+//! panics, the loop counts the panic and retries the connection.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -42,35 +43,35 @@ use crate::{
     report::events::{EventRecorder, record_events},
 };
 
-/// How far the controller has come.
+/// The state of the controller, for readiness and liveness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Lists are still being read.
+    /// The first lists are not complete.
     Starting,
-    /// Everything was read once; the loop went round at this time, as it does every few seconds.
+    /// The first lists are complete.
     Synced {
-        /// The last round.
+        /// When the loop last reported that it runs: it does so every few seconds.
         beat: Instant,
     },
 }
 
-/// Connections that fall due within this time are probed together: each wakes the process once less, and finds what it
-/// needs still in the processor's caches. An interval is a hundred times as long.
+/// Connections that become due within this time start together. Then the process wakes up less often and finds its data
+/// in the CPU caches. The shortest interval is more than a hundred times as long.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Probes because of a change: more in a row than anybody makes by hand.
-const PROBES: Limit = Limit {
+/// Limit for probes caused by changes of one connection: a burst is more than a person does by hand.
+const CHANGE_LIMIT: Limit = Limit {
     burst: 20,
     pace: Duration::from_millis(500),
 };
 
-/// How often the loop goes round where nothing happens.
+/// How often the loop runs if nothing else wakes it.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// Runs the controller until `stop` is done, then lets the passes that run come to their end.
+/// Runs the controller until `stop` completes, then waits for the running reconciles.
 ///
 /// # Errors
-/// [`ControllerError::WatchEnded`] where the watches end by themselves, which they never should.
+/// [`ControllerError::WatchEnded`] if the watches end by themselves, which they never should.
 pub async fn drive(
     context: Context,
     readiness: watch::Sender<Readiness>,
@@ -87,25 +88,25 @@ pub async fn drive(
     let mut driver = Driver::new(context, recorder, readiness);
     loop {
         let is_saturated = driver.context.server.is_saturated();
-        let place = driver.queue.next_place().filter(|_| !is_saturated);
+        let slot = driver.queue.next_slot().filter(|_| !is_saturated);
         tokio::select! {
-            // The order to stop comes first; results before news, so that news are judged by what is known.
+            // Stop comes first. Outcomes come before watch events, so that an event is compared with the latest state.
             biased;
             () = &mut stop => break,
-            Some(joined) = driver.passes.join_next_with_id() => driver.finish(joined),
+            Some(joined) = driver.reconciles.join_next_with_id() => driver.finish(joined),
             event = driver.watches.next() => match event {
-                Some((scope, WatchEvent::Connection(event))) => driver.take_connection(scope, event),
-                Some((scope, WatchEvent::Object(kind, event))) => driver.take_object(scope, kind, event),
+                Some((scope, WatchEvent::Connection(event))) => driver.connection_event(scope, event),
+                Some((scope, WatchEvent::Object(kind, event))) => driver.object_event(scope, kind, event),
                 None => return Err(ControllerError::WatchEnded),
             },
-            Some(expired) = driver.timers.next() => driver.ring(&expired.into_inner()),
-            // Nothing has happened but that a place has become free.
-            () = sleep_until(place.unwrap_or_else(Instant::now).into()), if place.is_some() => {}
+            Some(expired) = driver.timers.next() => driver.timer_expired(&expired.into_inner()),
+            // Only wakes up the loop: a slot is free now.
+            () = sleep_until(slot.unwrap_or_else(Instant::now).into()), if slot.is_some() => {}
             _ = beat.tick() => driver.beat(),
         }
-        driver.start_passes();
-        // All tasks share a thread: a flood of events must leave room for what they lead to.
-        if !driver.passes.is_empty() {
+        driver.start_reconciles();
+        // All tasks share one thread: let the reconciles run even during a flood of events.
+        if !driver.reconciles.is_empty() {
             yield_now().await;
         }
     }
@@ -115,13 +116,13 @@ pub async fn drive(
     Ok(())
 }
 
-/// The time from then to the next tick, counted from the same beginning.
+/// The time from `then` to the next tick. Ticks and `then` count from the same start.
 fn until_tick(then: Duration) -> Duration {
     let since = then.as_nanos() % TICK.as_nanos();
     TICK.saturating_sub(Duration::from_nanos(u64::try_from(since).unwrap_or(0)))
 }
 
-/// What a watch has seen of an object that is there.
+/// An existing object, as a watch has seen it.
 fn present(metadata: &ObjectMeta) -> Seen {
     Seen::Present(object_version(metadata).into())
 }
@@ -132,21 +133,20 @@ struct Driver {
     readiness: watch::Sender<Readiness>,
     registry: Registry,
     watches: SelectAll<Watch>,
-    /// What the lists that are being read have had so far, by the namespace of their watch.
+    /// The objects so far of the lists that are being read, by the namespace of the watch.
     listed: HashMap<Option<String>, HashSet<Key>>,
     listed_objects: HashMap<(ReferenceKind, Option<String>), HashSet<Reference>>,
-    /// Watches whose first list has not ended.
+    /// Watches whose first list is not complete.
     unlisted: HashSet<(Listing, Option<String>)>,
-    begun: Instant,
+    started: Instant,
     timers: DelayQueue<Key>,
     timer_of: HashMap<Key, delay_queue::Key>,
-    /// Connections that are due, and those that are being probed.
     queue: FairQueue<Id>,
     limiter: RateLimiter<Key>,
-    passes: JoinSet<Outcome>,
+    reconciles: JoinSet<Outcome>,
 }
 
-/// What a watch lists.
+/// The kind of objects that a watch lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Listing {
     Connections,
@@ -174,22 +174,22 @@ impl Driver {
                 .into_iter()
                 .map(|scope| (Listing::Connections, scope))
                 .collect(),
-            begun: Instant::now(),
+            started: Instant::now(),
             timers: DelayQueue::new(),
             timer_of: HashMap::new(),
             queue,
-            limiter: RateLimiter::new(PROBES),
-            passes: JoinSet::new(),
+            limiter: RateLimiter::new(CHANGE_LIMIT),
+            reconciles: JoinSet::new(),
         }
     }
 
-    fn take_connection(&mut self, scope: Option<String>, event: Event<(Key, RawConnection)>) {
+    fn connection_event(&mut self, scope: Option<String>, event: Event<(Key, RawConnection)>) {
         match event {
             Event::Init => {
                 self.listed.insert(scope, HashSet::new());
             }
-            Event::InitApply((key, decoded)) => {
-                let key = self.apply(&key, decoded);
+            Event::InitApply((key, raw)) => {
+                let key = self.apply(&key, raw);
                 self.listed.entry(scope).or_default().insert(key);
             }
             Event::InitDone => {
@@ -197,11 +197,11 @@ impl Driver {
                 self.registry.retain(scope.as_deref(), &listed);
                 self.context
                     .metrics
-                    .retain(|namespace, name| self.registry.knows(namespace, name));
+                    .retain(|namespace, name| self.registry.contains(namespace, name));
                 self.listing_ended(Listing::Connections, scope);
             }
-            Event::Apply((key, decoded)) => {
-                self.apply(&key, decoded);
+            Event::Apply((key, raw)) => {
+                self.apply(&key, raw);
             }
             Event::Delete((key, _)) => {
                 self.registry.delete(&key);
@@ -212,21 +212,21 @@ impl Driver {
         self.context.metrics.known(self.registry.len());
     }
 
-    fn apply(&mut self, key: &Key, decoded: RawConnection) -> Key {
-        if let Some(known) = self.registry.has_version(key, &decoded.metadata) {
+    fn apply(&mut self, key: &Key, raw: RawConnection) -> Key {
+        if let Some(known) = self.registry.has_version(key, &raw.metadata) {
             return known;
         }
-        let connection = Connection::from(decoded);
+        let connection = Connection::from(raw);
         let row = connection.row(&connection.status);
         let key = self
             .registry
             .apply(key, connection, self.context.clock.now(), Instant::now());
         self.context.metrics.read(&key.namespace, &key.name, row);
-        self.consider(&key);
+        self.schedule(&key);
         key
     }
 
-    fn take_object(
+    fn object_event(
         &mut self,
         scope: Option<String>,
         kind: ReferenceKind,
@@ -238,7 +238,7 @@ impl Driver {
                 Vec::new()
             }
             Event::InitApply((reference, metadata)) => {
-                if let Some(known) = self.registry.referred(&reference) {
+                if let Some(known) = self.registry.known_reference(&reference) {
                     self.listed_objects
                         .entry((kind, scope))
                         .or_default()
@@ -251,7 +251,9 @@ impl Driver {
                     .listed_objects
                     .remove(&(kind, scope.clone()))
                     .unwrap_or_default();
-                let affected = self.registry.observe_no_others(kind, scope.as_deref(), &listed);
+                let affected = self
+                    .registry
+                    .mark_unlisted_absent(kind, scope.as_deref(), &listed);
                 self.listing_ended(Listing::Objects(kind), scope);
                 affected
             }
@@ -262,12 +264,14 @@ impl Driver {
             }
         };
         for key in affected {
-            self.consider(&key);
+            self.schedule(&key);
         }
     }
 
-    /// Objects of a namespace are watched once its connections are known: only then can be told which of them matter.
-    /// Namespaces do not wait for each other: one that may not be read holds up nothing but readiness.
+    /// Notes that the list of a watch is complete.
+    ///
+    /// The Secrets and ConfigMaps of a namespace are watched after its connections are known: connections say which
+    /// ones matter. Namespaces do not wait for each other: one that cannot be read delays only readiness.
     fn listing_ended(&mut self, listing: Listing, scope: Option<String>) {
         let listing = (listing, scope);
         if !self.unlisted.remove(&listing) {
@@ -282,18 +286,18 @@ impl Driver {
             }
         }
         if self.unlisted.is_empty() {
-            info!(connections = self.registry.len(), "everything was read");
+            info!(connections = self.registry.len(), "all lists are complete");
             self.readiness
                 .send_replace(Readiness::Synced { beat: Instant::now() });
         }
     }
 
-    /// Asks whether a connection is due, and queues it, or sets its timer.
-    fn consider(&mut self, key: &Key) {
+    /// Queues a connection that is due now, or sets its timer.
+    fn schedule(&mut self, key: &Key) {
         let now = self.context.clock.now();
         match self.registry.due(key, now, Instant::now()) {
             None => {}
-            Some(Due::Now(_)) => self.queue.wait(key, Instant::now()),
+            Some(Due::Now(_)) => self.queue.push(key, Instant::now()),
             Some(Due::At(time)) => {
                 let delay = Duration::try_from(time.duration_since(now)).unwrap_or_default();
                 self.set_timer(key, delay);
@@ -304,7 +308,7 @@ impl Driver {
 
     fn set_timer(&mut self, key: &Key, delay: Duration) {
         let delay = if delay > TICK * 4 {
-            delay + until_tick(self.begun.elapsed() + delay)
+            delay + until_tick(self.started.elapsed() + delay)
         } else {
             delay
         };
@@ -322,7 +326,7 @@ impl Driver {
         }
     }
 
-    /// Shows that the loop goes round.
+    /// Shows that the loop runs, and does its housekeeping.
     fn beat(&mut self) {
         self.limiter.forget(Instant::now());
         self.recorder.forget(Instant::now());
@@ -336,38 +340,38 @@ impl Driver {
         });
     }
 
-    fn ring(&mut self, key: &Key) {
+    fn timer_expired(&mut self, key: &Key) {
         self.timer_of.remove(key);
-        self.consider(key);
+        self.schedule(key);
     }
 
-    fn start_passes(&mut self) {
-        // What has begun comes to its end first. There is no need to look again at a time: whoever waits for the API
-        // server belongs to a pass that runs, and its end leads back here.
+    fn start_reconciles(&mut self) {
+        // While the API server is saturated, let the running reconciles finish first. No timer is needed: the calls
+        // that wait belong to them, and the loop comes here after each one ends.
         while !self.context.server.is_saturated()
-            && let Some(key) = self.queue.next(Instant::now())
+            && let Some(key) = self.queue.pop(Instant::now())
         {
-            // Much may have happened while it waited.
+            // The connection may have changed while it waited.
             let due = self.registry.due(&key, self.context.clock.now(), Instant::now());
             let Some(Due::Now(cause)) = due else {
-                self.consider(&key);
+                self.schedule(&key);
                 continue;
             };
             let now = Instant::now();
-            // The schedule has its own measure.
+            // Scheduled probes need no limit: the schedule spaces them.
             if cause != Cause::Scheduled
-                && let Err(soonest) = self.limiter.admit(&key, now)
+                && let Err(earliest) = self.limiter.admit(&key, now)
             {
-                self.set_timer(&key, soonest.saturating_duration_since(now));
+                self.set_timer(&key, earliest.saturating_duration_since(now));
                 continue;
             }
             let Some(job) = self.registry.begin(&key, cause, now) else {
                 continue;
             };
             let (context, recorder) = (Arc::clone(&self.context), Arc::clone(&self.recorder));
-            let handle = self.passes.spawn(async move {
+            let handle = self.reconciles.spawn(async move {
                 match reconcile(&context, &recorder, &job).await {
-                    Ok(finished) => finished,
+                    Ok(outcome) => outcome,
                     Err(error @ ControllerError::Postponed(_)) => {
                         let (namespace, name) = job.key.names();
                         info!(namespace, name, %error, "probe postponed");
@@ -376,44 +380,44 @@ impl Driver {
                     Err(error @ (ControllerError::Call(_) | ControllerError::WatchEnded)) => {
                         context.metrics.failed();
                         let (namespace, name) = job.key.names();
-                        warn!(namespace, name, %error, "pass failed; trying again");
+                        warn!(namespace, name, %error, "reconcile failed; will retry");
                         Outcome::Failed
                     }
                 }
             });
-            self.queue.begin(handle.id(), key, Instant::now());
+            self.queue.start(handle.id(), key, Instant::now());
         }
     }
 
     fn finish(&mut self, joined: Result<(Id, Outcome), JoinError>) {
-        let (id, finished) = match joined {
-            Ok(finished) => finished,
+        let (id, outcome) = match joined {
+            Ok(ended) => ended,
             Err(failure) => {
-                // What a panic says is not repeated: it may quote anything.
+                // The panic message is not logged: it may quote a key.
                 error!("reconcile panicked; will retry this connection");
                 self.context.metrics.panicked();
                 (failure.id(), Outcome::Failed)
             }
         };
-        if let Some(key) = self.queue.end(id) {
-            self.registry.finish(&key, finished, Instant::now());
-            self.consider(&key);
+        if let Some(key) = self.queue.finish(id) {
+            self.registry.finish(&key, outcome, Instant::now());
+            self.schedule(&key);
         }
     }
 
     async fn drain(&mut self) {
-        let running = self.passes.len();
-        debug!(running, "waiting for passes to end");
+        let running = self.reconciles.len();
+        debug!(running, "waiting for the running reconciles");
         let drained = timeout(self.context.settings.drain, async {
-            while self.passes.join_next().await.is_some() {}
+            while self.reconciles.join_next().await.is_some() {}
         })
         .await;
         if drained.is_err() {
             warn!(
-                left = self.passes.len(),
-                "passes did not end in time and are dropped"
+                left = self.reconciles.len(),
+                "aborted the reconciles that did not end in time"
             );
-            self.passes.shutdown().await;
+            self.reconciles.shutdown().await;
         }
     }
 }

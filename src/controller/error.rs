@@ -1,6 +1,6 @@
-//! What can go wrong on our own side of the wire.
+//! Errors of the controller.
 //!
-//! A failing bridge is no error but evidence. An error means: the API server or the bridge could not be asked.
+//! A failing bridge is evidence, not an error. An error means that the API server failed or the bridge was not asked.
 
 use crate::{
     bridge::Postponed,
@@ -8,24 +8,24 @@ use crate::{
     domain::connection::verdict::PendingCause,
 };
 
-/// A reconcile, or the controller as a whole, could not do its work.
+/// Why a reconcile, or the whole controller, failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControllerError {
     /// A call to the API server failed.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// Probes of other connections to the same bridge took all the time that this one could wait.
+    /// Probes of other connections to the same bridge took all the time that this connection could wait.
     #[error(transparent)]
     Postponed(#[from] Postponed),
     /// The watches ended.
-    #[error("a watch ended for good")]
+    #[error("the watches of the API server ended")]
     WatchEnded,
 }
 
 // === impl ControllerError ===
 
 impl ControllerError {
-    /// What it means for the connection that was to be probed.
+    /// The reason to show in the status of the connection that could not be probed.
     pub(super) const fn pending_cause(self) -> PendingCause {
         match self {
             Self::Call(CallError::Failed {

@@ -1,4 +1,4 @@
-//! What the registry gives a reconcile to do, and how that ended.
+//! The input of a reconcile, and its outcome.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,62 +8,60 @@ use crate::{
     domain::{schedule::Cause, watched::Version},
 };
 
-/// A pass to be run.
+/// The input of a reconcile.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Which connection.
+    /// The name of the connection.
     pub key: Key,
-    /// The connection as it is now.
+    /// The connection as the controller knows it now.
     pub connection: Arc<Connection>,
-    /// A verdict that could not be written. It counts for the status, and something has to be written, whatever else
-    /// comes of the pass.
+    /// The last status, if its write failed. It counts as the connection's status, and this reconcile must write one.
     pub unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
-    /// Whether the pass before was superseded, and the watch has yet to say by what: the connection has to be read again
-    /// before anything is sent, for it may be gone.
+    /// Whether the last reconcile was superseded and the watch has not reported the change yet. Then read the
+    /// connection again before any request to the bridge: it may be deleted.
     pub must_reread: bool,
-    /// Why.
+    /// Why the connection is due.
     pub cause: Cause,
     /// Consecutive transient failures so far.
     pub failures: u32,
-    /// How long after its time it begins, where time is why.
+    /// How long after the scheduled time the reconcile starts. Zero unless the schedule is the cause.
     pub late: Duration,
-    /// How long before the time by the schedule it begins, where something else is why.
+    /// How long before the scheduled time the reconcile starts.
     pub early: Duration,
-    /// The versions that the watch knows of the objects that the connection names: the Secret with the key, the CA
-    /// object, the Secret with the next key. They need not be read any newer. None of them after a failure of our own,
-    /// which may come of just that.
+    /// The versions that the watch has seen of the objects that the connection refers to. A read may return these or
+    /// newer ones. All are `None` after an internal failure: asking for a version may have caused it.
     pub seen: PerRole<Option<Version>>,
 }
 
-/// How a pass ended.
+/// How a reconcile ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// It came to a verdict.
+    /// The verdict is known and, if needed, written.
     Judged {
-        /// The connection as it is after the pass: with the new status and version, where it was written.
+        /// The connection after the reconcile: with the new status and version if they were written.
         connection: Arc<Connection>,
         /// Consecutive transient failures.
         failures: u32,
         /// Time until the next probe.
         delay: Duration,
     },
-    /// It came to a verdict that could not be written. The verdict is kept and written later: the bridge is not asked
-    /// again for what it has answered, least of all with a key that it has refused.
+    /// The verdict is known, but its write failed. The write is retried without a probe: the bridge has answered
+    /// already, and a key that it refused must not be sent again.
     Unwritten {
-        /// The connection as the pass knew it.
+        /// The connection as the reconcile knew it.
         connection: Arc<Connection>,
         /// The status that could not be written.
         status: Box<ScimBridgeConnectionStatus>,
         /// Time until the next probe.
         delay: Duration,
     },
-    /// A verdict that was kept is written now. With the connection as it is after that.
+    /// The retried write succeeded. Holds the connection after it.
     Written(Arc<Connection>),
-    /// The object was replaced, changed or deleted while it was probed, or somebody else has written a later verdict:
-    /// what was seen is not about what is there now. With the connection as the pass knew it.
+    /// The object was replaced, changed or deleted during the probe, or another process wrote a later verdict. The
+    /// result does not apply to the present object. Holds the connection as the reconcile knew it.
     Superseded(Arc<Connection>),
-    /// Probes of other connections to the same bridge took the time that this one could wait. The bridge was not asked.
+    /// The bridge was not probed: probes of other connections to it took all the time that this one could wait.
     Postponed,
-    /// We could not do our work.
+    /// The operator itself failed: a call to the API server failed, or the reconcile panicked.
     Failed,
 }

@@ -1,11 +1,11 @@
-//! The Kubernetes side: watches, decides what is due, and runs passes.
+//! The controller of connections: it watches them, decides which are due and reconciles those.
 //!
-//! kube's `Controller` is not used on purpose. It keeps whole objects, answers every event with a pass, and knows
-//! nothing of the versions of referenced Secrets; a restart would read every Secret again to find out that nothing has
-//! changed. Here one task owns the [`registry`], a plain map that is fed by kube's watchers and asked by
-//! [`due`](crate::domain::schedule::due) what to do; passes run beside it, and only where something is due.
+//! kube's `Controller` does not fit. It keeps whole objects, reconciles after every event, and does not know the
+//! versions of referenced Secrets: after a restart it would read every Secret only to find that none has changed. Here
+//! one task owns the [`registry`], a plain map. kube's watchers fill it, and [`due`](crate::domain::schedule::due)
+//! decides from it what to reconcile.
 //!
-//! A pass is `reconcile`: resolve, probe, diagnose, report. What its write has changed is announced beside it.
+//! A reconcile has four steps: resolve, probe, diagnose, report. Afterwards it announces changes as events.
 
 pub mod authorities;
 pub mod connection;

@@ -1,12 +1,12 @@
-//! Whose turn it is: which of the connections that are due is probed next.
+//! A fair queue: which of the due connections is reconciled next.
 //!
-//! A bridge that hangs costs its connection the whole `spec.timeout`, and whoever may create connections may create many
-//! of them. So that they cost nobody else anything:
+//! A bridge that hangs takes the whole `spec.timeout`, and one user may create many connections to such bridges. They
+//! must not delay the connections of others:
 //!
-//! - Namespaces take queue. Within one, whoever became due first comes first.
-//! - A pass holds one of the places only for its first two seconds, which is more than nearly all of them take. Then it
-//!   lingers, and somebody else begins.
-//! - What lingers is bounded too, for it takes memory: in all, and for each namespace at half of that.
+//! - Namespaces take turns. Within a namespace, the connection that became due first comes first.
+//! - A reconcile holds a slot for its first two seconds; nearly all are done by then. After that it is slow, and the
+//!   next reconcile gets the slot.
+//! - Slow reconciles take memory. So all running reconciles are limited, and one namespace may have half of that.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -18,68 +18,70 @@ use std::{
 use super::connection::Key;
 use crate::metrics::Load;
 
-/// A pass that takes longer gives its place to another.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A reconcile that runs longer is slow and gives up its slot.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
 
-/// How many passes may be under way for each place, with those that linger.
-const PASSES_PER_PLACE: usize = 8;
+/// Maximum running reconciles per slot, including slow ones.
+const RUNNING_PER_SLOT: usize = 8;
 
-/// The connections that are due, and the passes that are under way; `I` identifies a pass.
+/// Due connections and running reconciles. `I` identifies a reconcile.
 #[derive(Debug)]
 pub(super) struct FairQueue<I> {
-    places: usize,
-    /// By namespace, in the order in which they became due, and since when.
+    slots: usize,
+    /// The waiting connections of each namespace, with the time when each became due, earliest first.
     waiting: HashMap<Arc<str>, VecDeque<(Instant, Key)>>,
     is_waiting: HashSet<Key>,
-    /// The namespaces in which somebody waits, in the order of their queue.
-    order: VecDeque<Arc<str>>,
+    /// The namespaces with waiting connections, in the order of their turns.
+    turns: VecDeque<Arc<str>>,
     running: HashMap<I, Key>,
     running_in: HashMap<Arc<str>, usize>,
-    /// The passes that hold a place, in the order in which they began.
-    fresh: VecDeque<(Instant, I)>,
+    /// The reconciles that hold a slot, with the time when each started, earliest first.
+    in_slots: VecDeque<(Instant, I)>,
 }
 
 impl<I: Copy + Eq + Hash> FairQueue<I> {
-    pub(super) fn new(places: usize) -> Self {
+    /// An empty queue with this many slots, at least one.
+    pub(super) fn new(slots: usize) -> Self {
         Self {
-            places: places.max(1),
+            slots: slots.max(1),
             waiting: HashMap::new(),
             is_waiting: HashSet::new(),
-            order: VecDeque::new(),
+            turns: VecDeque::new(),
             running: HashMap::new(),
             running_in: HashMap::new(),
-            fresh: VecDeque::new(),
+            in_slots: VecDeque::new(),
         }
     }
 
-    /// Somebody is due. Who waits already keeps the place in the queue.
-    pub(super) fn wait(&mut self, key: &Key, now: Instant) {
+    /// Adds a connection that is due. One that waits already keeps its position.
+    pub(super) fn push(&mut self, key: &Key, now: Instant) {
         if !self.is_waiting.insert(key.clone()) {
             return;
         }
         let queue = self.waiting.entry(Arc::clone(&key.namespace)).or_default();
         if queue.is_empty() {
-            self.order.push_back(Arc::clone(&key.namespace));
+            self.turns.push_back(Arc::clone(&key.namespace));
         }
         queue.push_back((now, key.clone()));
     }
 
-    /// Who begins now, if anybody may.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Key> {
+    /// Takes the connection to reconcile now, if a slot is free.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Key> {
         while self
-            .fresh
+            .in_slots
             .front()
-            .is_some_and(|(begun, _)| now.saturating_duration_since(*begun) >= PATIENCE)
+            .is_some_and(|(started, _)| now.saturating_duration_since(*started) >= SLOW_AFTER)
         {
-            self.fresh.pop_front();
+            self.in_slots.pop_front();
         }
-        if self.fresh.len() >= self.places || self.running.len() >= self.bound() {
+        if self.in_slots.len() >= self.slots || self.running.len() >= self.max_running() {
             return None;
         }
-        for _ in 0..self.order.len() {
-            let namespace = self.order.pop_front()?;
-            if self.running_in.get(&namespace).copied().unwrap_or_default() >= self.bound().div_ceil(2) {
-                self.order.push_back(namespace);
+        for _ in 0..self.turns.len() {
+            let namespace = self.turns.pop_front()?;
+            let running_here = self.running_in.get(&namespace).copied().unwrap_or_default();
+            if running_here >= self.max_running().div_ceil(2) {
+                self.turns.push_back(namespace);
                 continue;
             }
             let queue = self.waiting.get_mut(&namespace);
@@ -87,7 +89,7 @@ impl<I: Copy + Eq + Hash> FairQueue<I> {
             if is_last {
                 self.waiting.remove(&namespace);
             } else {
-                self.order.push_back(namespace);
+                self.turns.push_back(namespace);
             }
             self.is_waiting.remove(&key);
             return Some(key);
@@ -95,15 +97,15 @@ impl<I: Copy + Eq + Hash> FairQueue<I> {
         None
     }
 
-    /// The pass of who was next is under way.
-    pub(super) fn begin(&mut self, id: I, key: Key, now: Instant) {
+    /// Notes that the reconcile of a connection has started.
+    pub(super) fn start(&mut self, id: I, key: Key, now: Instant) {
         *self.running_in.entry(Arc::clone(&key.namespace)).or_default() += 1;
         self.running.insert(id, key);
-        self.fresh.push_back((now, id));
+        self.in_slots.push_back((now, id));
     }
 
-    /// A pass has ended.
-    pub(super) fn end(&mut self, id: I) -> Option<Key> {
+    /// Notes that a reconcile has ended. Returns its connection.
+    pub(super) fn finish(&mut self, id: I) -> Option<Key> {
         let key = self.running.remove(&id)?;
         if let Some(count) = self.running_in.get_mut(&key.namespace) {
             *count -= 1;
@@ -111,11 +113,11 @@ impl<I: Copy + Eq + Hash> FairQueue<I> {
                 self.running_in.remove(&key.namespace);
             }
         }
-        self.fresh.retain(|(_, fresh)| *fresh != id);
+        self.in_slots.retain(|(_, holder)| *holder != id);
         Some(key)
     }
 
-    /// What waits, and what is under way.
+    /// What the metrics show of the queue.
     pub(super) fn load(&self, now: Instant) -> Load {
         let first = self.waiting.values().filter_map(VecDeque::front);
         let oldest = first.map(|(since, _)| *since).min();
@@ -126,14 +128,14 @@ impl<I: Copy + Eq + Hash> FairQueue<I> {
         }
     }
 
-    /// When the next place becomes free by itself, where somebody waits for one.
-    pub(super) fn next_place(&self) -> Option<Instant> {
-        let (begun, _) = self.fresh.front()?;
-        (self.fresh.len() >= self.places && !self.order.is_empty()).then(|| *begun + PATIENCE)
+    /// When the next slot becomes free because its reconcile becomes slow. `None` if no connection waits for that.
+    pub(super) fn next_slot(&self) -> Option<Instant> {
+        let (started, _) = self.in_slots.front()?;
+        (self.in_slots.len() >= self.slots && !self.turns.is_empty()).then(|| *started + SLOW_AFTER)
     }
 
-    fn bound(&self) -> usize {
-        self.places.saturating_mul(PASSES_PER_PLACE)
+    fn max_running(&self) -> usize {
+        self.slots.saturating_mul(RUNNING_PER_SLOT)
     }
 }
 
@@ -146,105 +148,105 @@ mod tests {
         Key::new(namespace, name)
     }
 
-    /// A queue whose passes are numbered in the order in which they begin.
-    struct Played {
+    /// A queue with a clock. Its reconciles are numbered in the order in which they start.
+    struct TestQueue {
         queue: FairQueue<usize>,
-        begun: Vec<String>,
+        started: Vec<String>,
         now: Instant,
     }
 
-    impl Played {
-        fn new(places: usize) -> Self {
+    impl TestQueue {
+        fn new(slots: usize) -> Self {
             Self {
-                queue: FairQueue::new(places),
-                begun: Vec::new(),
+                queue: FairQueue::new(slots),
+                started: Vec::new(),
                 now: Instant::now(),
             }
         }
 
-        fn wait(&mut self, keys: &str) -> &mut Self {
+        fn push(&mut self, keys: &str) -> &mut Self {
             for text in keys.split(' ') {
-                self.queue.wait(&key(text), self.now);
+                self.queue.push(&key(text), self.now);
             }
             self
         }
 
-        /// Lets everybody begin who may, and says who that was.
-        fn begin(&mut self) -> String {
-            let from = self.begun.len();
-            while let Some(key) = self.queue.next(self.now) {
-                self.begun.push(format!("{}/{}", key.namespace, key.name));
-                self.queue.begin(self.begun.len() - 1, key, self.now);
+        /// Starts all reconciles that may start now and returns their connections.
+        fn start(&mut self) -> String {
+            let from = self.started.len();
+            while let Some(key) = self.queue.pop(self.now) {
+                self.started.push(format!("{}/{}", key.namespace, key.name));
+                self.queue.start(self.started.len() - 1, key, self.now);
             }
-            self.begun[from..].join(" ")
+            self.started[from..].join(" ")
         }
 
-        fn end(&mut self, text: &str) -> &mut Self {
-            let id = self.begun.iter().rposition(|begun| begun == text).unwrap();
-            self.queue.end(id).unwrap();
+        fn finish(&mut self, text: &str) -> &mut Self {
+            let id = self.started.iter().rposition(|started| started == text).unwrap();
+            self.queue.finish(id).unwrap();
             self
         }
 
-        fn pass_time(&mut self, time: Duration) -> &mut Self {
+        fn advance(&mut self, time: Duration) -> &mut Self {
             self.now += time;
             self
         }
     }
 
     #[test]
-    fn first_come_first_served_and_once_only() {
-        let mut played = Played::new(2);
-        assert_eq!(played.wait("a/3 a/1 a/3 a/2").begin(), "a/3 a/1");
-        assert_eq!(played.begin(), "");
-        assert_eq!(played.wait("a/3").end("a/1").begin(), "a/2");
-        assert_eq!(played.end("a/2").begin(), "a/3");
+    fn connections_start_once_and_in_the_order_in_which_they_became_due() {
+        let mut test = TestQueue::new(2);
+        assert_eq!(test.push("a/3 a/1 a/3 a/2").start(), "a/3 a/1");
+        assert_eq!(test.start(), "");
+        assert_eq!(test.push("a/3").finish("a/1").start(), "a/2");
+        assert_eq!(test.finish("a/2").start(), "a/3");
     }
 
     #[test]
     fn namespaces_take_turns() {
-        let mut played = Played::new(4);
+        let mut test = TestQueue::new(4);
         assert_eq!(
-            played.wait("a/1 a/2 a/3 a/4 b/1 c/1 b/2").begin(),
+            test.push("a/1 a/2 a/3 a/4 b/1 c/1 b/2").start(),
             "a/1 b/1 c/1 a/2"
         );
-        assert_eq!(played.end("c/1").end("b/1").begin(), "b/2 a/3");
+        assert_eq!(test.finish("c/1").finish("b/1").start(), "b/2 a/3");
     }
 
     #[test]
-    fn who_lingers_gives_the_place_to_another() {
-        let mut played = Played::new(1);
-        assert_eq!(played.queue.next_place(), None, "nobody waits");
-        assert_eq!(played.wait("a/slow b/1").begin(), "a/slow");
-        assert_eq!(played.queue.next_place(), Some(played.now + PATIENCE));
-        assert_eq!(played.pass_time(PATIENCE / 2).begin(), "");
-        assert_eq!(played.pass_time(PATIENCE / 2).begin(), "b/1");
-        assert_eq!(played.queue.next_place(), None, "nobody waits");
+    fn a_slow_reconcile_gives_up_its_slot() {
+        let mut test = TestQueue::new(1);
+        assert_eq!(test.queue.next_slot(), None, "nothing waits");
+        assert_eq!(test.push("a/slow b/1").start(), "a/slow");
+        assert_eq!(test.queue.next_slot(), Some(test.now + SLOW_AFTER));
+        assert_eq!(test.advance(SLOW_AFTER / 2).start(), "");
+        assert_eq!(test.advance(SLOW_AFTER / 2).start(), "b/1");
+        assert_eq!(test.queue.next_slot(), None, "nothing waits");
     }
 
     #[test]
-    fn what_lingers_is_bounded_for_each_namespace_and_in_all() {
-        let mut played = Played::new(1);
-        let mut begun = String::new();
+    fn slow_reconciles_are_limited_in_each_namespace_and_in_all() {
+        let mut test = TestQueue::new(1);
+        let mut started = String::new();
         for number in 0..20 {
-            begun = played.wait(&format!("a/{number}")).pass_time(PATIENCE).begin();
+            started = test.push(&format!("a/{number}")).advance(SLOW_AFTER).start();
         }
-        assert_eq!(played.begun.len(), PASSES_PER_PLACE / 2);
-        assert_eq!((begun.as_str(), played.queue.next_place()), ("", None));
+        assert_eq!(test.started.len(), RUNNING_PER_SLOT / 2);
+        assert_eq!((started.as_str(), test.queue.next_slot()), ("", None));
         assert_eq!(
-            played.wait("b/1").begin(),
+            test.push("b/1").start(),
             "b/1",
-            "another namespace is not kept waiting"
+            "the limit of one namespace does not delay another"
         );
         for number in 0..20 {
-            played.wait(&format!("c{number}/1")).pass_time(PATIENCE).begin();
+            test.push(&format!("c{number}/1")).advance(SLOW_AFTER).start();
         }
-        assert_eq!(played.begun.len(), PASSES_PER_PLACE);
-        played.pass_time(PATIENCE);
+        assert_eq!(test.started.len(), RUNNING_PER_SLOT);
+        test.advance(SLOW_AFTER);
         assert_eq!(
-            played.queue.next_place(),
+            test.queue.next_slot(),
             None,
-            "nothing begins before something ends"
+            "no reconcile starts before one ends"
         );
-        assert_eq!(played.end("a/0").begin(), "a/4");
+        assert_eq!(test.finish("a/0").start(), "a/4");
     }
 }

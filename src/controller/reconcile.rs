@@ -32,17 +32,16 @@ use crate::{
     traces::{Trace, step},
 };
 
-/// A new specification without a verdict by then is announced as `Progressing`: the old verdict must not stand for it
-/// while a slow bridge is waited for. Fast bridges, nearly all, cost one write only.
+/// If a probe of a new specification takes longer, a `Progressing` status is written: the old verdict must not count
+/// for the new specification. Nearly all bridges answer sooner and need one write only.
 const PROGRESS_AFTER: Duration = Duration::from_secs(2);
 
-// What few reconciles do is boxed: it would make each future larger, and a future is moved when it starts.
+// Rare steps are boxed. Otherwise they would make every reconcile's future larger, and spawning it copies it.
 
-/// Runs a reconcile, as a trace of its own. Each way out of it leaves a status behind; an error is a failure of our own,
-/// to be retried.
+/// Runs a reconcile as one trace. If it fails for a new specification, it still tries to write a `Progressing` status.
 ///
 /// # Errors
-/// Where the API server refuses or does not answer, or other probes took the bridge's whole time.
+/// The API server refused or did not answer, or probes of other connections took all the time. The caller retries.
 pub(super) async fn reconcile(
     context: &Context,
     recorder: &EventRecorder,
@@ -68,7 +67,7 @@ pub(super) async fn reconcile(
     .await
 }
 
-/// Writes a verdict that could not be written. The bridge has answered already and is not asked again.
+/// Retries the write of a status that failed. The bridge is not probed again: it has answered already.
 async fn write_again(
     context: &Context,
     recorder: &EventRecorder,
@@ -84,16 +83,17 @@ async fn write_again(
     )
 }
 
-/// Whether the object has changed and the watch has yet to report it: then it is read again, for it may be gone.
+/// Whether the connection has changed in a way that the watch has not reported yet. Reads it only after a superseded
+/// reconcile.
 async fn is_superseded(context: &Context, job: &Job) -> Result<bool, ControllerError> {
     if !job.must_reread {
         return Ok(false);
     }
     let current = Box::pin(read(&context.server, &job.key)).await?;
-    Ok(!current.is_some_and(|current| job.connection.is_still(&current)))
+    Ok(!current.is_some_and(|current| job.connection.is_current(&current)))
 }
 
-/// From what was seen to the next status.
+/// Makes the next status from the evidence.
 fn diagnose(
     context: &Context,
     job: &Job,
@@ -120,7 +120,7 @@ fn diagnose(
     )
 }
 
-/// Writes the next status where that is worth a write. Where the write fails, the verdict is kept and written later.
+/// Writes the next status if it differs enough from the last. If the write fails, the status is kept for a retry.
 async fn conclude(
     context: &Context,
     recorder: &EventRecorder,
@@ -163,8 +163,8 @@ async fn conclude(
     }
 }
 
-/// Resolves and probes. Where that takes long, or fails on our side, a new specification is announced meanwhile.
-/// `None` where the object changed under it.
+/// Resolves and probes. If that takes long or fails for a new specification, writes a `Progressing` status first.
+/// `None` if the object changed meanwhile.
 async fn observe(
     context: &Context,
     recorder: &EventRecorder,
@@ -172,15 +172,15 @@ async fn observe(
 ) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
     let mut connection = Arc::clone(&job.connection);
     let mut observing = pin!(async {
-        let (resolved, order) = resolve(context, job).instrument(step!("resolve")).await?;
-        let evidence = match order {
+        let (resolved, request) = resolve(context, job).instrument(step!("resolve")).await?;
+        let evidence = match request {
             Err(blocker) => Evidence::Blocked(blocker),
-            Ok(order) => {
-                let order = ProbeRequest {
+            Ok(request) => {
+                let request = ProbeRequest {
                     requested: job.cause == Cause::Requested,
-                    ..order
+                    ..request
                 };
-                Evidence::Probed(context.lanes.probe(order).instrument(step!("probe")).await?)
+                Evidence::Probed(context.lanes.probe(request).instrument(step!("probe")).await?)
             }
         };
         Ok::<_, ControllerError>((resolved, evidence))
@@ -198,7 +198,7 @@ async fn observe(
     match observed {
         Ok((resolved, evidence)) => Ok(Some((connection, resolved, evidence))),
         Err(error) => {
-            // The same API server may refuse this too; the first error is the one to tell.
+            // This write may fail too; then return the first error.
             let _ = Box::pin(write_progress(
                 context,
                 recorder,
@@ -211,7 +211,7 @@ async fn observe(
     }
 }
 
-/// Writes that nothing is proven yet, where that is news.
+/// Writes a `Progressing` status for a new specification, unless the connection has that status already.
 async fn write_progress(
     context: &Context,
     recorder: &EventRecorder,
@@ -231,7 +231,7 @@ async fn write_progress(
     write(context, recorder, job, connection, &status).await.map(Some)
 }
 
-/// Writes a status, and announces what has changed with it.
+/// Writes a status and announces the changes.
 async fn write(
     context: &Context,
     recorder: &EventRecorder,
@@ -254,7 +254,7 @@ async fn write(
     Ok(reported)
 }
 
-/// Counts and logs. One line where something changed, quiet where nothing did.
+/// Counts the verdict and logs it: a change at level info or warn, all else at level debug.
 fn log(context: &Context, job: &Job, outcome: &NextStatus, trace: &Trace) {
     let NextStatus {
         verdict,
@@ -274,11 +274,11 @@ fn log(context: &Context, job: &Job, outcome: &NextStatus, trace: &Trace) {
     if *unlocked {
         info!(
             namespace,
-            name, %trace, "the bridge was waiting for its key after a restart; the probe has unlocked it"
+            name, %trace, "the probe unlocked the bridge: it was waiting for its key after a restart"
         );
     }
     if *change != Change::Changed {
-        debug!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "nothing new");
+        debug!(namespace, name, reason, layer, took, cause = ?job.cause, %next, %trace, "verdict unchanged");
         return;
     }
     let failures = status.consecutive_failures;

@@ -1,7 +1,7 @@
-//! What the controller knows: connections, the objects they refer to, and when each is due.
+//! The state of the controller: connections, the objects they refer to, and when each connection is due.
 //!
-//! Synchronous and without effects: watch events go in, decisions come out. Versions are kept only of objects that
-//! some connection refers to; everything else in a cluster of thousands of Secrets passes through and is forgotten.
+//! It is synchronous and does no I/O: watch events go in, decisions come out. It keeps the versions only of objects
+//! that a connection refers to. It ignores all other Secrets and ConfigMaps.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -14,7 +14,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp
 use super::{
     connection::{Connection, Key, Reference, ReferenceKind, References},
     job::{Job, Outcome},
-    store::{Judged, StoredObject},
+    store::{Observed, StoredObject},
 };
 use crate::{
     api::{
@@ -32,34 +32,36 @@ use crate::{
 struct Tracked {
     connection: StoredObject,
     references: References,
-    /// What was known of the references when the last pass began, where that pass has not judged just that.
+    /// What was seen of the references when the last reconcile started. `None` if its verdict covers all of that.
     seen_before: Option<Box<PerRole<Seen>>>,
+    /// When the next probe is scheduled.
     next: Instant,
+    /// Consecutive transient failures.
     failures: u32,
-    /// A verdict that could not be written.
+    /// The last status, if its write failed.
     unwritten: Option<Arc<ScimBridgeConnectionStatus>>,
-    /// What went wrong on our own side: with most connections nothing.
-    trouble: Option<Box<Trouble>>,
+    /// Boxed, because most connections have none.
+    backoff: Option<Box<Backoff>>,
 }
 
-/// Passes that could not do their work.
+/// Delays after reconciles that gave no verdict.
 #[derive(Clone, Debug, Default)]
-struct Trouble {
-    /// How many in a row failed.
+struct Backoff {
+    /// Consecutive internal failures.
     own_failures: u32,
-    /// When to try again after a failure of our own, or where the bridge was busy with others.
-    retry: Option<Instant>,
-    /// The object has changed, and the watch has yet to say how: until then there is nothing to probe.
-    outdated_until: Option<Instant>,
-    /// How often in a row that was found.
+    /// When to retry after an internal failure or a postponed probe.
+    retry_at: Option<Instant>,
+    /// The connection has changed, but the watch has not reported the change. Until then, do not reconcile it.
+    stale_until: Option<Instant>,
+    /// Consecutive reconciles that were superseded.
     superseded: u32,
 }
 
-/// A pass that runs.
+/// A reconcile that runs.
 #[derive(Clone, Debug)]
 struct Running {
     cause: Cause,
-    /// The object that it is about.
+    /// The UID of the connection when the reconcile started.
     uid: Option<Box<str>>,
 }
 
@@ -69,43 +71,43 @@ struct Referenced {
     by: Referrers,
 }
 
-/// Who refers to an object. Nearly always that is one connection alone.
+/// The connections that refer to an object: nearly always one.
 #[derive(Clone, Debug)]
 enum Referrers {
     One(Key),
     Many(BTreeSet<Key>),
 }
 
-/// Everything that the controller knows.
+/// The state of the controller.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
     connections: HashMap<Key, Box<Tracked>>,
-    /// Apart from the connections, for a pass may outlive the object that it is about.
+    /// Not part of a connection, because a reconcile may outlive its connection.
     running: HashMap<Key, Running>,
     references: HashMap<Reference, Referenced>,
-    /// The names of namespaces, each once.
+    /// The names of namespaces. Keys share their text.
     namespaces: HashSet<Arc<str>>,
 }
 
-/// First delay after a failure of our own; doubled for each further one.
-const OWN_RETRY_MIN: Duration = Duration::from_secs(1);
-/// First wait for a watch to tell of a change that a write has met; doubled where it still has not.
-const OUTDATED_MIN: Duration = Duration::from_secs(5);
+/// First delay after an internal failure; doubled after each further one.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+/// First time to wait for the watch after a superseded reconcile; doubled after each further one.
+const STALE_MIN: Duration = Duration::from_secs(5);
 /// Longest delay of both.
-const OWN_RETRY_MAX: Duration = Duration::from_mins(2);
+const BACKOFF_MAX: Duration = Duration::from_mins(2);
 
 // === impl Registry ===
 
 impl Registry {
-    /// Takes in a connection that was read. An older version than the one that is known is ignored. Returns the
-    /// registry's own key.
+    /// Stores a connection that was read, unless a newer version is known. Returns the registry's key, which shares its
+    /// text with all clones.
     pub fn apply(&mut self, key: &Key, mut connection: Connection, now: Timestamp, instant: Instant) -> Key {
         let is_known = self
             .connections
             .get(key)
             .is_some_and(|entry| entry.connection.uid.as_deref() == connection.metadata.uid.as_deref());
         if !is_known {
-            // New, or another object under the same name: nothing of the old one is kept.
+            // It is new, or another object under the same name. Keep nothing of the old one.
             self.delete(key);
             return self.insert(key, &connection, now, instant);
         }
@@ -118,26 +120,26 @@ impl Registry {
         }
         let known = entry.connection.load();
         if connection.spec.is_none() {
-            // Its status cannot be read either; what we wrote is what we know.
+            // Its status cannot be decoded either. Keep the status that this process knows.
             connection.status.clone_from(&known.status);
         }
         let references = self.link(&key, connection.references(&key.namespace));
         let Some(entry) = self.connections.get_mut(&key) else {
             return key;
         };
-        if !known.is_still(&connection) {
-            // This is what a pass was superseded by; a label, or an own write, is not.
-            entry.is_up_to_date();
+        if !known.is_current(&connection) {
+            // Only such a change supersedes a reconcile; a new label or an own write does not.
+            entry.changed();
         }
         entry.connection = StoredObject::new(&connection);
         let is = |status| is_same_verdict(&connection.status, status);
         let is_known = is(&known.status) || entry.unwritten.as_deref().is_some_and(is);
         if let Some(unwritten) = entry.unwritten.take() {
-            entry.keep(unwritten, &known, &connection);
+            entry.keep_unwritten(unwritten, &known, &connection);
         }
         if !is_known && entry.unwritten.is_none() {
-            // A verdict of somebody else's comes with its own plan: of a predecessor, for instance, whose write took
-            // its time.
+            // Another process wrote this verdict, for instance the previous leader in a late write. Follow its
+            // schedule.
             let (delay, failures) = connection.resume(now);
             (entry.next, entry.failures) = (instant + delay, failures);
         }
@@ -146,7 +148,7 @@ impl Registry {
         key
     }
 
-    /// The registry's own key of a connection that is known in just this version.
+    /// The registry's key, if the connection is known in exactly this version.
     #[must_use]
     pub fn has_version(&self, key: &Key, metadata: &ObjectMeta) -> Option<Key> {
         let (known, entry) = self.connections.get_key_value(key)?;
@@ -169,7 +171,7 @@ impl Registry {
             references: self.link(&key, connection.references(&key.namespace)),
             seen_before: None,
             unwritten: None,
-            trouble: None,
+            backoff: None,
         };
         self.connections.insert(key.clone(), Box::new(entry));
         key
@@ -182,13 +184,13 @@ impl Registry {
         };
         self.unlink(&key, &entry.references);
         drop(entry);
-        // This one, and the registry's.
+        // The last two are this key's and the registry's.
         if Arc::strong_count(&key.namespace) <= 2 {
             self.namespaces.remove(&key.namespace);
         }
     }
 
-    /// Forgets the connections of a namespace (of all, for `None`) that a complete list did not have.
+    /// Forgets the connections that a complete list does not contain. `namespace` is that of the list, `None` for all.
     pub fn retain(&mut self, namespace: Option<&str>, listed: &HashSet<Key>) {
         let gone: Vec<Key> = self
             .connections
@@ -203,7 +205,7 @@ impl Registry {
         }
     }
 
-    /// Takes in what was seen of an object. Returns the connections that refer to it.
+    /// Notes what a watch has seen of an object. Returns the connections that refer to it.
     pub fn observe(&mut self, reference: &Reference, seen: Seen) -> Vec<Key> {
         match self.references.get_mut(reference) {
             None => Vec::new(),
@@ -214,9 +216,9 @@ impl Registry {
         }
     }
 
-    /// Takes note that a complete list of a kind has ended: what it did not have does not exist. Returns the
-    /// connections that refer to such objects.
-    pub fn observe_no_others(
+    /// Notes that the objects of a kind that a complete list does not contain do not exist. `namespace` is that of the
+    /// list, `None` for all. Returns the connections that refer to such objects.
+    pub fn mark_unlisted_absent(
         &mut self,
         kind: ReferenceKind,
         namespace: Option<&str>,
@@ -234,13 +236,13 @@ impl Registry {
         affected
     }
 
-    /// The registry's own name of an object, if some connection refers to it.
+    /// The registry's reference to this object, if a connection refers to it.
     #[must_use]
-    pub fn referred(&self, reference: &Reference) -> Option<&Reference> {
+    pub fn known_reference(&self, reference: &Reference) -> Option<&Reference> {
         self.references.get_key_value(reference).map(|(known, _)| known)
     }
 
-    /// Whether, and when, a connection is to be probed. `None` for one that is not known, or is being probed now.
+    /// Whether a connection is due, or when. `None` if it is not known or its reconcile runs now.
     #[must_use]
     pub fn due(&self, key: &Key, now: Timestamp, instant: Instant) -> Option<Due> {
         let entry = self
@@ -248,38 +250,38 @@ impl Registry {
             .get(key)
             .filter(|_| !self.running.contains_key(key))?;
         let connection = &entry.connection;
-        let unwritten = entry.unwritten.as_deref().map(Judged::of);
-        let judged = unwritten.as_ref().unwrap_or(&connection.judged);
+        let unwritten = entry.unwritten.as_deref().map(Observed::of);
+        let observed = unwritten.as_ref().unwrap_or(&connection.observed);
         let watched = |role| {
             let reference = entry.references.get(role).as_ref()?;
             Some(Watched {
-                judged: judged.versions.get(role).as_ref(),
+                judged: observed.versions.get(role).as_ref(),
                 seen: &self.references.get(reference)?.seen,
                 seen_before: entry.seen_before(role),
             })
         };
-        // A failure of our own is retried after its own delay, whatever else is due: the cause has not gone away.
-        let trouble = entry.trouble.as_deref();
-        let holds_up = |until: Option<Instant>| until.filter(|until| instant < *until);
-        if let Some(until) =
-            trouble.and_then(|trouble| holds_up(trouble.outdated_until).or_else(|| holds_up(trouble.retry)))
+        // The backoff comes before all else that may be due: the cause of an internal failure is probably still there.
+        if let Some(until) = entry
+            .backoff
+            .as_deref()
+            .and_then(|backoff| backoff.until(instant))
         {
             return Some(Due::At(now + (until - instant)));
         }
         Some(due(&Situation {
             dormant: connection.is_dormant,
             generation: connection.generation,
-            observed_generation: judged.generation,
+            observed_generation: observed.generation,
             references: PerRole::from_fn(watched),
             requested: connection.requested.as_deref(),
-            handled: judged.handled.as_deref(),
+            handled: observed.handled.as_deref(),
             unwritten: entry.unwritten.is_some(),
             next: now + entry.next.saturating_duration_since(instant),
             now,
         }))
     }
 
-    /// Begins a pass.
+    /// Starts a reconcile and returns its input. `None` if one runs already or the connection is not known.
     pub fn begin(&mut self, key: &Key, cause: Cause, instant: Instant) -> Option<Job> {
         if self.running.contains_key(key) {
             return None;
@@ -300,11 +302,11 @@ impl Registry {
             uid: entry.connection.uid.clone(),
         };
         self.running.insert(key.clone(), running);
-        let trouble = entry.trouble.as_deref();
-        let is_sound = trouble.is_none_or(|trouble| trouble.own_failures == 0);
-        let must_reread = trouble.is_some_and(|trouble| trouble.superseded > 0);
+        let backoff = entry.backoff.as_deref();
+        let has_failed = backoff.is_some_and(|backoff| backoff.own_failures > 0);
+        let must_reread = backoff.is_some_and(|backoff| backoff.superseded > 0);
         let seen = PerRole::from_fn(|role| {
-            let reference = entry.references.get(role).as_ref().filter(|_| is_sound)?;
+            let reference = entry.references.get(role).as_ref().filter(|_| !has_failed)?;
             self.references.get(reference)?.seen.version().cloned()
         });
         Some(Job {
@@ -325,8 +327,8 @@ impl Registry {
         })
     }
 
-    /// Ends a pass.
-    pub fn finish(&mut self, key: &Key, finished: Outcome, instant: Instant) {
+    /// Notes that a reconcile has ended.
+    pub fn finish(&mut self, key: &Key, outcome: Outcome, instant: Instant) {
         let running = self.running.remove(key);
         let (Some(running), Some(entry)) = (running, self.connections.get_mut(key)) else {
             return;
@@ -334,7 +336,7 @@ impl Registry {
         if entry.connection.uid != running.uid {
             return;
         }
-        match finished {
+        match outcome {
             Outcome::Judged {
                 connection,
                 failures,
@@ -343,7 +345,7 @@ impl Registry {
                 entry.failures = failures;
                 entry.next = instant + delay;
                 entry.written(&connection);
-                let read = &entry.connection.judged.versions;
+                let read = &entry.connection.observed.versions;
                 for role in Role::ALL {
                     if let (Some(reference), Some(version)) = (entry.references.get(role), read.get(role))
                         && let Some(referenced) = self.references.get_mut(reference)
@@ -371,24 +373,23 @@ impl Registry {
                 entry.next = instant + delay;
                 entry.advance(&connection);
                 let read = entry.connection.load();
-                entry.keep(Arc::from(status), &connection, &read);
+                entry.keep_unwritten(Arc::from(status), &connection, &read);
             }
             Outcome::Superseded(connection) => {
                 entry.unwritten = None;
-                // What led to the pass leads to the next one too.
+                // The cause of this reconcile is the cause of the next one too.
                 entry.seen_before = None;
-                let is_still_old = !entry.connection.is_newer_than(&connection);
-                let trouble = entry.trouble.get_or_insert_default();
-                (trouble.own_failures, trouble.retry) = (0, None);
-                trouble.outdated_until =
-                    is_still_old.then(|| instant + doubled(OUTDATED_MIN, trouble.superseded));
-                trouble.superseded = trouble.superseded.saturating_add(1);
+                let is_stale = !entry.connection.is_newer_than(&connection);
+                let backoff = entry.backoff.get_or_insert_default();
+                (backoff.own_failures, backoff.retry_at) = (0, None);
+                backoff.stale_until = is_stale.then(|| instant + doubled(STALE_MIN, backoff.superseded));
+                backoff.superseded = backoff.superseded.saturating_add(1);
             }
             Outcome::Postponed => {
                 let uid = entry.connection.uid.as_deref().unwrap_or_default();
                 let retry = instant + postponed(uid);
-                let trouble = entry.trouble.get_or_insert_default();
-                (trouble.own_failures, trouble.retry) = (0, Some(retry));
+                let backoff = entry.backoff.get_or_insert_default();
+                (backoff.own_failures, backoff.retry_at) = (0, Some(retry));
                 entry.seen_before = None;
             }
             Outcome::Failed => {
@@ -406,40 +407,40 @@ impl Registry {
         self.connections.len()
     }
 
-    /// Whether there is a connection of this name.
+    /// Whether a connection of this name is known.
     #[must_use]
-    pub fn knows(&self, namespace: &str, name: &str) -> bool {
+    pub fn contains(&self, namespace: &str, name: &str) -> bool {
         self.connections.contains_key(&Key::new(namespace, name))
     }
 
-    /// Whether there is none.
+    /// Whether there are no connections.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
-    /// Notes to what a connection refers. Returns the registry's own names of it.
-    fn link(&mut self, key: &Key, named: References) -> References {
-        named.map(|named| {
-            let named = named?;
-            let known = self.references.get_key_value(&named);
-            let named = known.map_or(named, |(known, _)| known.clone());
-            if let Some(known) = self.references.get_mut(&named) {
+    /// Notes the objects that a connection refers to. Returns the registry's references to them.
+    fn link(&mut self, key: &Key, references: References) -> References {
+        references.map(|reference| {
+            let reference = reference?;
+            let known = self.references.get_key_value(&reference);
+            let reference = known.map_or(reference, |(known, _)| known.clone());
+            if let Some(known) = self.references.get_mut(&reference) {
                 known.by.insert(key);
             } else {
                 let new = Referenced {
                     seen: Seen::Unknown,
                     by: Referrers::One(key.clone()),
                 };
-                self.references.insert(named.clone(), new);
+                self.references.insert(reference.clone(), new);
             }
-            Some(named)
+            Some(reference)
         })
     }
 
     fn unlink(&mut self, key: &Key, references: &References) {
         for reference in references.iter().flatten() {
-            // What the connection still refers to stays known.
+            // The connection may still refer to it, in this or another role.
             let entry = self.connections.get(key);
             if entry.is_some_and(|entry| entry.references.iter().flatten().any(|kept| kept == reference)) {
                 continue;
@@ -474,7 +475,7 @@ impl Referrers {
         }
     }
 
-    /// Whether anybody is left.
+    /// Removes a connection. Returns whether others are left.
     fn remove(&mut self, key: &Key) -> bool {
         match self {
             Self::One(known) => known != key,
@@ -489,54 +490,71 @@ impl Referrers {
 // === impl Tracked ===
 
 impl Tracked {
-    /// The connection is as a pass has left it.
+    /// A reconcile succeeded and returned this connection.
     fn written(&mut self, connection: &Arc<Connection>) {
         self.advance(connection);
         self.unwritten = None;
-        self.trouble = None;
+        self.backoff = None;
     }
 
-    /// The watch has told by what a pass was superseded. A probe that was postponed was of what the object said before.
-    fn is_up_to_date(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            (trouble.outdated_until, trouble.superseded) = (None, 0);
-            if trouble.own_failures == 0 {
-                trouble.retry = None;
+    /// The watch has reported a new specification or a deletion. A postponed probe was one of the old specification.
+    fn changed(&mut self) {
+        if let Some(backoff) = &mut self.backoff {
+            (backoff.stale_until, backoff.superseded) = (None, 0);
+            if backoff.own_failures == 0 {
+                backoff.retry_at = None;
             }
         }
     }
 
-    /// What was known of a reference when the last pass began.
+    /// What was seen of a reference when the last reconcile started.
     fn seen_before(&self, role: Role) -> &Seen {
         let before = self.seen_before.as_deref();
         before.map_or(&Seen::Unknown, |before| before.get(role))
     }
 
-    /// Keeps a verdict that could not be written, made from the connection as it was `known` then, unless the
-    /// connection as it was `read` since has that verdict, or takes it no longer.
-    fn keep(&mut self, status: Arc<ScimBridgeConnectionStatus>, known: &Connection, read: &Connection) {
+    /// Keeps a status whose write failed. It was made from the connection as it was `known` then. Drops it if the
+    /// connection as `read` since has this verdict already or does not accept it.
+    fn keep_unwritten(
+        &mut self,
+        status: Arc<ScimBridgeConnectionStatus>,
+        known: &Connection,
+        read: &Connection,
+    ) {
         let before = self.unwritten.take();
-        // The write may have arrived, and only its answer been lost.
-        let has_it = is_same_verdict(&read.status, &status);
-        self.unwritten = (!has_it && known.takes(&status, before.as_deref(), read)).then_some(status);
+        // The write may have succeeded although its answer was lost.
+        let is_written = is_same_verdict(&read.status, &status);
+        self.unwritten = (!is_written && known.accepts(&status, before.as_deref(), read)).then_some(status);
     }
 
-    /// Takes the connection as a pass knew it, unless the watch has told of a newer one.
+    /// Stores the connection that a reconcile returned, unless the watch has reported a newer one.
     fn advance(&mut self, connection: &Arc<Connection>) {
         if self.connection.is_followed_by(connection) {
             self.connection = StoredObject::new(connection);
         }
     }
 
-    /// A failure of our own: the next try comes after a while.
+    /// Notes an internal failure and when to retry.
     fn fail(&mut self, instant: Instant) {
-        let trouble = self.trouble.get_or_insert_default();
-        trouble.retry = Some(instant + doubled(OWN_RETRY_MIN, trouble.own_failures));
-        trouble.own_failures = trouble.own_failures.saturating_add(1);
+        let backoff = self.backoff.get_or_insert_default();
+        backoff.retry_at = Some(instant + doubled(RETRY_MIN, backoff.own_failures));
+        backoff.own_failures = backoff.own_failures.saturating_add(1);
     }
 }
 
-/// A delay that doubles with each time before.
+// === impl Backoff ===
+
+impl Backoff {
+    /// Until when the connection must not be reconciled, if that is later than `now`.
+    fn until(&self, now: Instant) -> Option<Instant> {
+        [self.stale_until, self.retry_at]
+            .into_iter()
+            .flatten()
+            .find(|until| now < *until)
+    }
+}
+
+/// The delay `first`, doubled this many times.
 fn doubled(first: Duration, times: u32) -> Duration {
-    first.saturating_mul(1 << times.min(10)).min(OWN_RETRY_MAX)
+    first.saturating_mul(1 << times.min(10)).min(BACKOFF_MAX)
 }

@@ -1,4 +1,4 @@
-//! Report: the status of a connection is written, if it is still about the object that is there.
+//! Report: writes the status of a connection, if it still applies to the present object.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use crate::{
     report::status::{Applied, apply_status},
 };
 
-/// Attempts to write where only labels or annotations of the object changed in between.
+/// Maximum attempts to write if the object keeps changing in a way that does not matter, such as its labels.
 const ATTEMPTS: u32 = 5;
 
-/// What became of a write.
+/// The result of a write.
 #[derive(Clone, Debug)]
 pub(super) enum Reported {
-    /// The connection as it is with the new status.
+    /// The connection with the new status.
     Written(Arc<Connection>),
-    /// The object is gone, replaced, or has a new specification: the verdict is not about it. Or it has a later one.
+    /// The object is gone or replaced, or has a new specification or a later verdict. The status does not apply to it.
     Superseded,
 }
 
-/// Writes a status. After a conflict the object is read again, and the verdict is kept if it is still about the same
-/// object and specification, and nobody has written a later one.
+/// Writes a status. After a conflict it reads the object again and retries the write. It gives up if the object or its
+/// specification has changed, or if another process has written a later verdict.
 ///
 /// # Errors
-/// Where the API server refuses or does not answer.
+/// The API server refused or did not answer.
 pub(super) async fn report(
     server: &ApiServer,
     key: &Key,
@@ -43,7 +43,7 @@ pub(super) async fn report(
     for _ in 0..ATTEMPTS {
         let version = resource_version.as_deref();
         match apply_status::<ScimBridgeConnection>(server, key.names(), version, status).await? {
-            // Of the answer only the version is news: the specification is the one that the version before had.
+            // The answer holds only metadata. The write has not changed the specification.
             Applied::Written(metadata) => {
                 return Ok(Reported::Written(Arc::new(Connection {
                     metadata: *metadata,
@@ -57,7 +57,7 @@ pub(super) async fn report(
         let Some(current) = read(server, key).await? else {
             return Ok(Reported::Superseded);
         };
-        if !connection.takes(status, unwritten, &current) {
+        if !connection.accepts(status, unwritten, &current) {
             return Ok(Reported::Superseded);
         }
         resource_version = current.metadata.resource_version;
@@ -68,10 +68,10 @@ pub(super) async fn report(
     }))
 }
 
-/// Reads a connection as it is now. `None` where there is none.
+/// Reads the present version of a connection. `None` if it does not exist.
 ///
 /// # Errors
-/// Where the API server refuses or does not answer.
+/// The API server refused or did not answer.
 pub(super) async fn read(server: &ApiServer, key: &Key) -> Result<Option<Connection>, ControllerError> {
     let api = Api::<RawConnection>::namespaced(server.client().clone(), &key.namespace);
     let read = server.call(Call::ReadConnection, api.get(&key.name)).await?;

@@ -1,7 +1,7 @@
-//! Resolve: from the connection to an order for the prober.
+//! Resolve: makes a probe request from a connection.
 //!
-//! Reads, by single GETs in the connection's own namespace, the objects it names: the Secret with the key, the CA
-//! object, the Secret with the next key. Of them nothing is kept but the certificate authorities.
+//! It reads the Secret with the key, the CA object and the Secret with the next key. Each is one GET in the
+//! connection's namespace. It caches only certificate authorities.
 
 use std::fmt::Debug;
 
@@ -36,19 +36,19 @@ use crate::{
     },
 };
 
-/// What a connection comes to once everything it names was read.
+/// A connection with the versions of the objects that it refers to.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// The parsed specification, where it could be parsed.
+    /// The parsed specification; `None` if it is invalid.
     pub(super) target: Option<Target>,
-    /// The versions of what was read.
+    /// The versions of the objects that were read.
     pub(super) versions: Versions,
 }
 
-/// Reads all that a connection names. The second part is the order for the prober, or what stands in its way.
+/// Reads all objects that a connection refers to. The second part is the probe request or the reason against a probe.
 ///
 /// # Errors
-/// Where the API server does not answer. Objects that are not there are an [`Blocker`].
+/// The API server refused or did not answer. A missing object is not an error but a [`Blocker`].
 pub(super) async fn resolve(
     context: &Context,
     job: &Job,
@@ -68,14 +68,14 @@ pub(super) async fn resolve(
     let target = match parsed {
         Ok(target) => target,
         Err(why) => {
-            let nothing = Resolved {
+            let unresolved = Resolved {
                 target: None,
                 versions: Versions::default(),
             };
-            return Ok((nothing, Err(Blocker::InvalidSpec(why))));
+            return Ok((unresolved, Err(Blocker::InvalidSpec(why))));
         }
     };
-    // All objects are read even where one is missing: the versions tell which change leads to the next probe.
+    // Read all objects even if one is missing: a change of any of these versions leads to the next probe.
     let secret = read_secret(context, key, &target.api_key, seen_secret.as_ref()).await?;
     let ca = match &target.ca {
         None => None,
@@ -94,13 +94,13 @@ pub(super) async fn resolve(
         policy: &context.policy,
         require_consent: context.settings.require_consent,
     };
-    let order = policy.probe_request(&target, secret, ca, next_secret);
+    let request = policy.probe_request(&target, secret, ca, next_secret);
     Ok((
         Resolved {
             target: Some(target),
             versions,
         },
-        order,
+        request,
     ))
 }
 
@@ -139,7 +139,7 @@ async fn read_ca(
         CaKind::Secret => {
             let secret = get::<SecretData>(context, Call::ReadSecret, key, name, seen).await?;
             let secret = secret.map(|SecretData(secret)| secret);
-            // One reason for a missing object and a missing entry: they ask for the same.
+            // A missing object and a missing entry have the same remedy, so they share one reason.
             secret_entry(secret, entry, Blocker::CaNotFound, Blocker::CaEntryMissing)
         }
         CaKind::ConfigMap => {
@@ -160,8 +160,8 @@ async fn read_ca(
     Ok(authority)
 }
 
-/// Reads an object. Where the watch has seen a version of it, one that is not older will do: the API server has that in
-/// its memory, and need not ask etcd.
+/// Reads an object. If the watch has `seen` a version, any version that is not older is enough: the API server answers
+/// from its cache and does not ask etcd.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list>
 async fn get<K>(
     context: &Context,

@@ -1,7 +1,8 @@
-//! A connection between two reconciles, as small as it can be kept.
+//! Stores a connection between two reconciles in as little memory as possible.
 //!
-//! Thousands of connections lie in memory, and each is used for some milliseconds every few minutes. What decides
-//! whether it is due stands by itself. The rest is JSON, compressed with a dictionary of the words of all verdicts.
+//! Thousands of connections are in memory, and each is used for some milliseconds every few minutes. The fields that
+//! decide whether it is due are stored as they are. The whole connection is stored as JSON, compressed with a
+//! dictionary made from the texts of all verdicts.
 
 use std::{fmt, sync::LazyLock};
 
@@ -22,7 +23,7 @@ use crate::{
     },
 };
 
-/// A connection in memory between two reconciles.
+/// A stored connection.
 #[derive(Clone, Debug)]
 pub(super) struct StoredObject {
     /// `metadata.uid`
@@ -33,16 +34,16 @@ pub(super) struct StoredObject {
     pub(super) generation: i64,
     /// Whether it is suspended or being deleted.
     pub(super) is_dormant: bool,
-    /// The request for a probe.
+    /// The requested-at annotation.
     pub(super) requested: Option<Box<str>>,
-    /// What its status is about.
-    pub(super) judged: Judged,
+    /// What its status was made from.
+    pub(super) observed: Observed,
     compressed: Compressed,
 }
 
-/// What a status is about.
+/// What a status was made from.
 #[derive(Clone, Debug)]
-pub(super) struct Judged {
+pub(super) struct Observed {
     /// `status.observedGeneration`
     pub(super) generation: i64,
     /// `status.lastHandledReconcileAt`
@@ -53,9 +54,9 @@ pub(super) struct Judged {
 
 #[derive(Clone)]
 enum Compressed {
-    /// With the length before compression.
+    /// The length before compression, and the compressed JSON.
     Small(u32, Box<[u8]>),
-    /// A connection that does not come back from its JSON as it was.
+    /// A connection that JSON would change.
     Whole(Box<Connection>),
 }
 
@@ -73,8 +74,8 @@ struct Owned {
     status: ScimBridgeConnectionStatus,
 }
 
-/// What connections have in common: the conditions of every verdict. Those of a connection that works come last, where
-/// compression looks first.
+/// What connections have in common: the conditions of every verdict. The conditions of a working connection come last:
+/// the compressor looks there first.
 static DICTIONARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let condition = |type_: ConditionType, status: &str, reason: Reason, action: &str| {
         let (message, reason, type_) = (reason.message(), reason.as_str(), type_.as_str());
@@ -116,7 +117,7 @@ impl StoredObject {
             generation: metadata.generation.unwrap_or_default(),
             is_dormant: connection.is_dormant(),
             requested: connection.requested().map(Into::into),
-            judged: Judged::of(status),
+            observed: Observed::of(status),
             compressed: Compressed::new(connection),
         }
     }
@@ -144,8 +145,8 @@ impl StoredObject {
     }
 }
 
-impl Judged {
-    /// What this status is about.
+impl Observed {
+    /// What this status was made from.
     pub(super) fn of(status: &ScimBridgeConnectionStatus) -> Self {
         Self {
             generation: status.observed_generation,
@@ -158,7 +159,7 @@ impl Judged {
 impl Compressed {
     fn new(connection: &Connection) -> Self {
         compress(connection)
-            // Anybody may have written a status, for instance times with fractions.
+            // Another program may have written a status that JSON changes, for instance times with fractions.
             .filter(|(length, bytes)| decompress(*length, bytes).as_ref() == Some(connection))
             .map_or_else(
                 || Self::Whole(Box::new(connection.clone())),
@@ -170,8 +171,8 @@ impl Compressed {
         match self {
             Self::Whole(connection) => Connection::clone(connection),
             Self::Small(length, bytes) => decompress(*length, bytes).unwrap_or_else(|| {
-                // It was decompressed once when it was compressed.
-                tracing::error!("cannot decompress a connection in memory");
+                // Cannot happen: `new` has decompressed it once.
+                tracing::error!("cannot decompress a stored connection");
                 ObjectMeta::default().into()
             }),
         }
@@ -179,7 +180,7 @@ impl Compressed {
 }
 
 impl fmt::Debug for Compressed {
-    /// The connection: its compressed bytes mean nothing to a reader.
+    /// Shows the connection, not its compressed bytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.open().fmt(f)
     }
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_back_as_it_was() {
+    fn a_stored_connection_is_loaded_unchanged() {
         for connection in [
             connection("2026-11-28T02:00:00Z"),
             connection("2026-11-28T02:00:00.123456789Z"),
@@ -271,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_verdicts_take_no_room() {
+    fn a_connection_shrinks_to_less_than_half() {
         let connection = connection("2026-11-28T02:00:00Z");
         let Compressed::Small(length, bytes) = Compressed::new(&connection) else {
-            panic!("it does not come back from its JSON as it was");
+            panic!("JSON changes the connection");
         };
         let length = usize::try_from(length).unwrap();
         assert!(bytes.len() * 2 < length, "{length} bytes become {}", bytes.len());

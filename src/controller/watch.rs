@@ -1,7 +1,7 @@
-//! What is watched, as one stream of plain events.
+//! Watches connections, Secrets and ConfigMaps.
 //!
-//! Connections are watched whole, each decoded by itself: one that does not decode never hides the others. Of Secrets
-//! and ConfigMaps only the metadata is asked for; their values never pass through a watch.
+//! Connections are watched whole and decoded one by one: one that cannot be decoded never hides the others. For Secrets
+//! and ConfigMaps, only the metadata is watched; their values never pass through a watch.
 
 use std::fmt::Debug;
 
@@ -30,39 +30,39 @@ use super::{
 };
 use crate::cluster::metadata::Metadata;
 
-/// So many objects of a list are asked for at a time. Metadata may be large: 256 KiB of annotations alone, of anybody who
-/// may create the object. A page of kube's usual 500 could take more memory than the operator is given.
+/// Objects per page of a list. Metadata may be large: anyone who may create an object may give it 256 KiB of
+/// annotations. A page of 500, kube's default, could take more memory than the operator has.
 const PAGE: u32 = 20;
 
-/// A stream of what is seen, each with the namespace that its watch is confined to.
+/// A stream of events, each with the namespace of its watch; `None` means all namespaces.
 pub(super) type Watch = BoxStream<'static, (Option<String>, WatchEvent)>;
 
-/// What is seen.
+/// An event of a watch.
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
-    reason = "one at a time, taken in at once; a box for each would cost more"
+    reason = "one exists at a time and is used at once; a box for each would cost more"
 )]
 pub(super) enum WatchEvent {
-    /// Of connections.
+    /// About a connection.
     Connection(Event<(Key, RawConnection)>),
-    /// Of objects that connections may refer to.
+    /// About an object that a connection may refer to.
     Object(ReferenceKind, Event<(Reference, ObjectMeta)>),
 }
 
-/// Watches the connections of a namespace, or of all.
+/// Watches the connections in a namespace; `None` means all namespaces.
 pub(super) fn connections(client: &Client, namespace: Option<&str>, labels: Option<&str>) -> Watch {
     let api = api::<RawConnection>(client, namespace);
     let config = labels.map_or_else(watcher::Config::default, |labels| {
         watcher::Config::default().labels(labels)
     });
-    let take = |decoded: RawConnection| (key(&decoded.metadata), decoded);
+    let keyed = |raw: RawConnection| (key(&raw.metadata), raw);
     events(api, config, "connections", namespace, move |event| {
-        WatchEvent::Connection(map(event, take))
+        WatchEvent::Connection(map(event, keyed))
     })
 }
 
-/// Watches the metadata of the Secrets of a namespace, or of all.
+/// Watches the metadata of the Secrets in a namespace; `None` means all namespaces.
 pub(super) fn secrets(client: &Client, namespace: Option<&str>) -> Watch {
     let api = api::<Metadata<Secret>>(client, namespace);
     events(api, watcher::Config::default(), "Secrets", namespace, |event| {
@@ -70,7 +70,7 @@ pub(super) fn secrets(client: &Client, namespace: Option<&str>) -> Watch {
     })
 }
 
-/// Watches the metadata of the ConfigMaps of a namespace, or of all.
+/// Watches the metadata of the ConfigMaps in a namespace; `None` means all namespaces.
 pub(super) fn config_maps(client: &Client, namespace: Option<&str>) -> Watch {
     let api = api::<Metadata<ConfigMap>>(client, namespace);
     events(
@@ -101,19 +101,19 @@ where
     }
 }
 
-/// A watch that goes on for ever: it backs off where the API server is away, and says so.
+/// A watch that never ends: when it fails, it logs that, backs off and retries.
 fn events<K>(
     api: Api<K>,
     config: watcher::Config,
     what: &'static str,
     namespace: Option<&str>,
-    take: impl Fn(Event<K>) -> WatchEvent + Send + 'static,
+    convert: impl Fn(Event<K>) -> WatchEvent + Send + 'static,
 ) -> Watch
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let namespace = namespace.map(str::to_owned);
-    // What the failures in a row have in common: said once, not at each attempt.
+    // The status of the last failure: the same failure again is logged only at level debug.
     let mut failing: Option<Option<u16>> = None;
     let streamed = watcher(api.clone(), config.clone().streaming_lists()).default_backoff();
     let paged = watcher(api, config.page_size(PAGE)).default_backoff();
@@ -122,15 +122,15 @@ where
             let event = match event {
                 Ok(event) => {
                     failing = None;
-                    Some((namespace.clone(), take(event)))
+                    Some((namespace.clone(), convert(event)))
                 }
                 Err(error) => {
-                    // The kind of failure, not its text, which may quote an object.
+                    // Only the status is logged: the text may quote an object.
                     let status = status_of(&error);
                     if failing.replace(status) == Some(status) {
                         debug!(what, namespace, status, "watch failed again");
                     } else {
-                        warn!(what, namespace, status, "watch failed; trying again");
+                        warn!(what, namespace, status, "watch failed; will retry");
                     }
                     None
                 }
@@ -140,7 +140,7 @@ where
         .boxed()
 }
 
-/// The first of two watches, or, from where the API server does not know how to stream a list, the second.
+/// The watch that streams its list, or the paged one if the API server does not support streaming lists.
 fn unless_refused<K: Send + 'static>(
     streamed: BoxStream<'static, Result<Event<K>, watcher::Error>>,
     paged: BoxStream<'static, Result<Event<K>, watcher::Error>>,
@@ -149,7 +149,7 @@ fn unless_refused<K: Send + 'static>(
         loop {
             let event = watch.next().await?;
             match (&event, paged.take()) {
-                // "sendInitialEvents is forbidden": an invalid, or a bad request.
+                // The API server answers "sendInitialEvents is forbidden" with 422 or 400.
                 (Err(error), Some(paged)) if matches!(status_of(error), Some(400 | 422)) => watch = paged,
                 (_, kept) => {
                     paged = kept;
@@ -160,21 +160,21 @@ fn unless_refused<K: Send + 'static>(
     })
 }
 
-fn map<K, T>(event: Event<K>, take: impl Fn(K) -> T) -> Event<T> {
+fn map<K, T>(event: Event<K>, convert: impl Fn(K) -> T) -> Event<T> {
     match event {
-        Event::Apply(object) => Event::Apply(take(object)),
-        Event::Delete(object) => Event::Delete(take(object)),
+        Event::Apply(object) => Event::Apply(convert(object)),
+        Event::Delete(object) => Event::Delete(convert(object)),
         Event::Init => Event::Init,
-        Event::InitApply(object) => Event::InitApply(take(object)),
+        Event::InitApply(object) => Event::InitApply(convert(object)),
         Event::InitDone => Event::InitDone,
     }
 }
 
+/// The HTTP status with which a watch failed, if the API server answered.
 #[allow(
     clippy::wildcard_enum_match_arm,
     reason = "only one kind of error has a status"
 )]
-/// The HTTP status that a watch failed with, where there is one.
 fn status_of(error: &watcher::Error) -> Option<u16> {
     let of = |error: &kube::Error| match error {
         kube::Error::Api(status) => Some(status.code),

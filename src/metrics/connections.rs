@@ -1,7 +1,7 @@
 //! The series of each connection.
 //!
-//! A row holds what is exported of one connection, in a few machine words; the text is made while it is scraped. A
-//! connection that is gone has no row, and so no series.
+//! A [`Row`] holds the values of one connection in little memory; their text is made at each scrape. When a connection
+//! is deleted, its row is removed, and its series end.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ use crate::{
 /// The prefix of these series.
 pub(super) const PREFIX: &str = "scim_bridge_connection";
 
-/// What is exported of one connection. Times are seconds since 1970.
+/// The exported values of one connection. Times are seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     declared: Option<IdentityProvider>,
@@ -47,7 +47,7 @@ pub struct Row {
     failures: u32,
     users: Option<u64>,
     groups: Option<u64>,
-    /// In the order of [`Component::ALL`]; `None` where the bridge says nothing of it.
+    /// In the order of [`Component::ALL`]; `None` if the bridge does not report it.
     components: [Option<bool>; Component::ALL.len()],
     unlocks: u64,
 }
@@ -55,13 +55,13 @@ pub struct Row {
 /// The rows of all connections, by namespace and name.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    rows: Mutex<HashMap<Arc<str>, Named>>,
+    rows: Mutex<HashMap<Arc<str>, RowsByName>>,
 }
 
 /// The rows of a namespace, by name.
-type Named = HashMap<Arc<str>, Arc<Row>>;
+type RowsByName = HashMap<Arc<str>, Arc<Row>>;
 
-/// A row with its labels, as it is now: a slow reader holds up nobody, and what changes meanwhile is another row.
+/// A snapshot of a row with its labels: a slow scrape holds no lock and sees no later change.
 struct Exported {
     namespace: Arc<str>,
     name: Arc<str>,
@@ -71,7 +71,7 @@ struct Exported {
 // === impl Row ===
 
 impl Row {
-    /// What is exported of a connection with this specification and status.
+    /// The row of a connection with this specification and status.
     #[must_use]
     pub fn of(
         declared: Option<IdentityProvider>,
@@ -81,8 +81,8 @@ impl Row {
         let conditions = &status.conditions;
         let truth = |type_| match find(conditions, type_).map(|condition| condition.status.as_str()) {
             Some("True") => Truth::True,
-            // Conditions that are present only while they say something are False where they are absent.
             Some("False") => Truth::False,
+            // This condition is absent while it is False.
             None if !ConditionType::ALWAYS.contains(&type_) => Truth::False,
             Some(_) | None => Truth::Unknown,
         };
@@ -117,9 +117,9 @@ impl Row {
         }
     }
 
-    /// Takes in what was read, or judged. What is known of a later probe stays: a verdict that says nothing new is not
-    /// written at each probe, and so the status is older than the proof.
-    fn renew(&mut self, row: Self) {
+    /// Replaces the values by those of `row`, but keeps the times of a later probe with the same reason. An unchanged
+    /// verdict is not written after each probe, so a status may be older than the last probe.
+    fn update(&mut self, row: Self) {
         let is_older = row.last_probe < self.last_probe && row.reason == self.reason;
         let (last_probe, next_probe, valid_until) = if is_older {
             (self.last_probe, self.next_probe, self.valid_until)
@@ -139,26 +139,26 @@ impl Row {
 // === impl Connections ===
 
 impl Connections {
-    /// A connection was read.
-    pub(super) fn show(&self, namespace: &Arc<str>, name: &Arc<str>, row: Row) {
+    /// Adds or updates the row of a connection that was read.
+    pub(super) fn read(&self, namespace: &Arc<str>, name: &Arc<str>, row: Row) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = rows.entry(Arc::clone(namespace)).or_default();
         match rows.get_mut(name) {
             None => {
                 rows.insert(Arc::clone(name), Arc::new(row));
             }
-            Some(present) => Arc::make_mut(present).renew(row),
+            Some(present) => Arc::make_mut(present).update(row),
         }
     }
 
-    /// A connection was judged. One that was deleted while it was probed, or that another shard works on now, must not
-    /// get its series back: nobody would take them away again.
+    /// Updates the row of a connection after a probe. It adds no row: a connection that was deleted or moved to another
+    /// shard during its probe would keep its series for ever.
     pub(super) fn judged(&self, namespace: &str, name: &str, row: Row) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
-            // What was declared may have changed while it was probed.
+            // The specification may have changed during the probe.
             let (declared, suspended) = (present.declared, present.suspended);
-            Arc::make_mut(present).renew(Row {
+            Arc::make_mut(present).update(Row {
                 declared,
                 suspended,
                 ..row
@@ -166,7 +166,7 @@ impl Connections {
         }
     }
 
-    /// A probe has unlocked the bridge of a connection.
+    /// Counts a probe that unlocked the bridge of a connection.
     pub(super) fn unlocked(&self, namespace: &str, name: &str) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(row) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
@@ -174,31 +174,31 @@ impl Connections {
         }
     }
 
-    /// A connection is gone.
+    /// Removes the row of a connection.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(named) = rows.get_mut(namespace) {
-            named.remove(name);
-            if named.is_empty() {
+        if let Some(by_name) = rows.get_mut(namespace) {
+            by_name.remove(name);
+            if by_name.is_empty() {
                 rows.remove(namespace);
             }
         }
     }
 
-    /// Connections for which `is_known` does not hold are gone.
+    /// Removes the rows of connections for which `is_known` is false.
     pub(super) fn retain(&self, is_known: impl Fn(&str, &str) -> bool) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.retain(|namespace, named| {
-            named.retain(|name, _| is_known(namespace, name));
-            !named.is_empty()
+        rows.retain(|namespace, by_name| {
+            by_name.retain(|name, _| is_known(namespace, name));
+            !by_name.is_empty()
         });
     }
 
     fn export(&self) -> Vec<Exported> {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let mut exported = Vec::with_capacity(rows.values().map(HashMap::len).sum());
-        for (namespace, named) in &*rows {
-            exported.extend(named.iter().map(|(name, row)| Exported {
+        for (namespace, by_name) in &*rows {
+            exported.extend(by_name.iter().map(|(name, row)| Exported {
                 namespace: Arc::clone(namespace),
                 name: Arc::clone(name),
                 row: Arc::clone(row),
@@ -220,7 +220,7 @@ impl Collector for Connections {
     }
 }
 
-/// Writes families, one after the other.
+/// Writes the metric families, one after another.
 struct Families<'a> {
     encoder: DescriptorEncoder<'a>,
     connections: Vec<Exported>,
@@ -230,7 +230,7 @@ impl Families<'_> {
     fn verdicts(&mut self) -> fmt::Result {
         self.each(
             "condition",
-            "Conditions of a connection: 1 True, 0 False or absent, -1 Unknown",
+            "Conditions of a connection: 1 for True, 0 for False or absent, -1 for Unknown",
             None,
             |row, out| {
                 for (type_, truth) in ConditionType::ALL.iter().zip(row.conditions) {
@@ -287,7 +287,7 @@ impl Families<'_> {
             }),
             (
                 "certificate_expiry_timestamp",
-                "When the first certificate of the bridge's chain expires",
+                "Earliest expiry among the certificates of the bridge's chain",
                 |row| row.certificate_expiry,
             ),
         ];
@@ -349,7 +349,7 @@ impl Families<'_> {
         Ok(())
     }
 
-    /// One family of gauges.
+    /// Writes a family of gauges.
     fn each(
         &mut self,
         name: &str,
@@ -373,7 +373,7 @@ impl Families<'_> {
     }
 }
 
-/// Where the series of one connection in one family go.
+/// Writes the series of one connection in one family.
 struct Series<'a, 'b> {
     family: &'a mut MetricEncoder<'b>,
     connection: &'a Exported,
@@ -385,7 +385,7 @@ impl Series<'_, '_> {
         self.encode(&labels, value)
     }
 
-    /// A series without a label of its own, where there is a value.
+    /// Writes a series without another label, if there is a value.
     fn optional(&mut self, value: Option<i64>) -> fmt::Result {
         match value {
             Some(value) => self.encode(&self.connection.labels(), value),

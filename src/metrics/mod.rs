@@ -1,5 +1,5 @@
-//! What the operator counts. Names and units by Prometheus' conventions; every label from a closed set, or the
-//! namespace and name of a connection.
+//! The metrics of the operator. Names and units follow Prometheus' conventions. The values of a label are a closed set,
+//! except the namespace and name of a connection.
 //! <https://prometheus.io/docs/practices/naming/>
 
 mod connections;
@@ -27,11 +27,11 @@ use crate::{
     domain::connection::{status::Change, verdict::Verdict},
 };
 
-/// The prefix of what is about the process and its work.
+/// The prefix of metrics that are not about one connection.
 const PREFIX: &str = "scim_bridge_operator";
 
-/// Bounds of the buckets for probes and their layers, in seconds: from a connection within the cluster to the longest
-/// `spec.timeout`.
+/// Bounds of the buckets for probes and their layers, in seconds: from a fast connection inside the cluster to the
+/// longest `spec.timeout`.
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
 
 /// All metrics of one process.
@@ -57,33 +57,33 @@ pub struct Metrics {
 /// How a request to the API server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestOutcome {
-    /// It was done, or there is no such object.
+    /// The request succeeded, or the object does not exist.
     Ok,
-    /// The API server refused it.
+    /// The API server refused the request.
     Refused,
-    /// No answer arrived.
+    /// The API server did not answer.
     Unreachable,
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventOutcome {
-    /// The API server has it.
+    /// The API server has accepted it.
     Sent,
-    /// The API server refused it, or did not answer.
+    /// The API server refused it or did not answer.
     Failed,
-    /// It was one too many.
+    /// The object had too many events, or the queue was full.
     Dropped,
 }
 
-/// What waits, and what is under way.
+/// The load of the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Load {
-    /// Connections that are due and wait for their turn.
+    /// Due connections that wait to start.
     pub waiting: usize,
-    /// How long the one that has waited longest has waited.
+    /// How long the first of them has waited.
     pub oldest: Duration,
-    /// Passes that are under way.
+    /// Running reconciles.
     pub running: usize,
 }
 
@@ -117,7 +117,7 @@ struct EventLabel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Label<T>(T);
 
-/// Makes the histograms of a family.
+/// Creates the histograms of a family.
 #[derive(Clone, Copy, Debug)]
 struct Buckets;
 
@@ -198,7 +198,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&mut self) {
-        // Destructured in full: a metric that is not exported is a compile error.
+        // Destructured completely: an unregistered metric is a compile error.
         let Self {
             registry,
             connections,
@@ -223,15 +223,15 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix(PREFIX);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the operator", version);
-        registry.register("probes", "Probes by their reason", probes.clone());
+        registry.register("probes", "Probes by reason and layer", probes.clone());
         registry.register(
             "verdicts",
-            "Verdicts: changed and heartbeat were written, unchanged was not",
+            "Verdicts by change: changed and heartbeat were written to the status, unchanged was not",
             verdicts.clone(),
         );
         registry.register(
             "api_requests",
-            "Requests to the API server by their outcome",
+            "Requests to the API server by outcome",
             requests.clone(),
         );
         registry.register_with_unit(
@@ -252,24 +252,24 @@ impl Metrics {
             failures.clone(),
         );
         registry.register("reconcile_panics", "Reconciles that panicked", panics.clone());
-        registry.register("events", "Events by their outcome", events.clone());
+        registry.register("events", "Kubernetes events by outcome", events.clone());
         registry.register(
             "connections",
             "Connections that the operator watches",
             known.clone(),
         );
         registry.register("leader", "Whether this process leads", leader.clone());
-        registry.register("queue_depth", "Connections that are due and wait", queue.clone());
+        registry.register("queue_depth", "Due connections that wait to start", queue.clone());
         registry.register_with_unit(
             "queue_oldest",
             "How long the first connection in the queue has waited",
             Unit::Seconds,
             oldest.clone(),
         );
-        registry.register("reconciles_running", "Reconciles that run now", running.clone());
+        registry.register("reconciles_running", "Running reconciles", running.clone());
     }
 
-    /// A pass has judged a connection; `row` is what there is to show of it.
+    /// Counts a verdict about a connection; `row` is what the connection's series show now.
     pub fn judged(
         &self,
         connection: (&str, &str),
@@ -296,22 +296,22 @@ impl Metrics {
         }
     }
 
-    /// A connection was read.
+    /// Shows a connection that was read.
     pub fn read(&self, namespace: &Arc<str>, name: &Arc<str>, row: Row) {
-        self.connections.show(namespace, name, row);
+        self.connections.read(namespace, name, row);
     }
 
-    /// A connection is gone, and with it its series.
+    /// Removes the series of a connection.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.connections.forget(namespace, name);
     }
 
-    /// Connections for which `is_known` does not hold are gone.
+    /// Removes the series of connections for which `is_known` is false.
     pub fn retain(&self, is_known: impl Fn(&str, &str) -> bool) {
         self.connections.retain(is_known);
     }
 
-    /// A request to the API server has ended; `request` is from a closed set.
+    /// Counts a request to the API server; `request` must come from a closed set.
     pub fn requested(&self, request: &'static str, outcome: RequestOutcome) {
         self.requests
             .get_or_create(&RequestLabels {
@@ -321,17 +321,17 @@ impl Metrics {
             .inc();
     }
 
-    /// A pass failed on our side.
+    /// Counts a reconcile that failed because of the API server.
     pub fn failed(&self) {
         self.failures.inc();
     }
 
-    /// A pass panicked.
+    /// Counts a reconcile that panicked.
     pub fn panicked(&self) {
         self.panics.inc();
     }
 
-    /// An event was published, or was not.
+    /// Counts an event.
     pub fn event(&self, outcome: EventOutcome) {
         self.events
             .get_or_create(&EventLabel {
@@ -340,27 +340,27 @@ impl Metrics {
             .inc();
     }
 
-    /// How many connections are known.
+    /// Sets the number of connections that the operator watches.
     pub fn known(&self, count: usize) {
         self.known.set(saturated(count));
     }
 
-    /// What waits, and what is under way.
+    /// Sets the load of the controller.
     pub fn loaded(&self, load: Load) {
         self.queue.set(saturated(load.waiting));
         self.oldest.set(load.oldest.as_secs_f64());
         self.running.set(saturated(load.running));
     }
 
-    /// Whether this process leads.
+    /// Sets whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leader.set(i64::from(leads));
     }
 
-    /// Writes everything in the OpenMetrics text format.
+    /// Writes all metrics in the OpenMetrics text format.
     ///
     /// # Errors
-    /// Where `out` takes no more.
+    /// Writing to `out` failed.
     pub fn encode(&self, out: &mut impl fmt::Write) -> fmt::Result {
         prometheus_client::encoding::text::encode(out, &self.registry)
     }

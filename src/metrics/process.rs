@@ -1,4 +1,4 @@
-//! What every program tells of its process, by the names that Prometheus' client libraries share.
+//! Metrics of the process, with the names that all Prometheus client libraries use.
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
 use std::fmt;
@@ -10,11 +10,11 @@ use prometheus_client::{
     registry::Unit,
 };
 
-/// Reads `/proc` at each scrape. Elsewhere than on Linux it tells nothing.
+/// Reads `/proc` at each scrape. Exports nothing on other systems than Linux.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Process;
 
-/// What `/proc` says of this process.
+/// Values from `/proc` about this process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Readings {
     cpu_seconds: f64,
@@ -30,16 +30,16 @@ impl Collector for Process {
         encoder
             .encode_descriptor(
                 "process_cpu",
-                "CPU time of the process",
+                "User and system CPU time of the process",
                 Some(&Unit::Seconds),
                 MetricType::Counter,
             )?
             .encode_counter::<NoLabelSet, _, u64>(&readings.cpu_seconds, None)?;
-        let start = ("process_start_time", "When the process began, since 1970");
+        let start = ("process_start_time", "Start time of the process since 1970");
         encoder
             .encode_descriptor(start.0, start.1, Some(&Unit::Seconds), MetricType::Gauge)?
             .encode_gauge(&readings.started)?;
-        let memory = ("process_resident_memory", "Memory that the process occupies");
+        let memory = ("process_resident_memory", "Resident memory of the process");
         encoder
             .encode_descriptor(memory.0, memory.1, Some(&Unit::Bytes), MetricType::Gauge)?
             .encode_gauge(&readings.resident_bytes)?;
@@ -54,7 +54,7 @@ impl Collector for Process {
         encoder
             .encode_descriptor(
                 "process_max_fds",
-                "Most open file descriptors that are allowed",
+                "Maximum number of open file descriptors",
                 None,
                 MetricType::Gauge,
             )?

@@ -1,7 +1,7 @@
-//! The admin server: `/livez`, `/readyz`, `/metrics`; and `/log-level`, for those who are in the Pod already.
+//! The admin server: `/livez`, `/readyz`, `/metrics`, and `/log-level` for requests from inside the Pod.
 //!
-//! Ready is a replica whose cluster lacks nothing, and that has read everything once or stands by for the leader. Alive is one whose controller
-//! has gone round its loop lately; before it first has, the replica is alive while it answers.
+//! A replica is ready when all requirements are met and it has read all lists. A standby replica needs no lists. A
+//! replica is alive when its main loop has run lately. Before the lists are read, it is alive while it answers.
 
 use std::{
     convert::Infallible,
@@ -31,7 +31,7 @@ use tracing::info;
 use super::{requirements::Finding, telemetry::LogLevel};
 use crate::{controller::Readiness, metrics::Metrics, settings::AdminAddress};
 
-/// What state is told from.
+/// What readiness and liveness depend on.
 #[derive(Clone, Debug)]
 pub(super) struct AdminState {
     pub(super) findings: watch::Receiver<Option<Vec<Finding>>>,
@@ -39,34 +39,34 @@ pub(super) struct AdminState {
     pub(super) standby: watch::Receiver<bool>,
 }
 
-/// A loop that has not gone round for this long does not work any more; it does every few seconds.
+/// The main loop is stuck if it has not run for this time. It runs every few seconds.
 const STUCK_AFTER: Duration = Duration::from_mins(1);
 
 /// The media type of the OpenMetrics text format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Metrics are sent in pieces of about this many bytes.
+/// The size of a chunk of metrics, in bytes.
 const CHUNK: usize = 32 * 1024;
 
-/// The longest list of directives.
+/// The longest log level, in bytes.
 const MAX_LEVEL: usize = 4 * 1024;
 
-/// Connections that wait to be accepted: as many as tokio's own listeners have.
+/// Maximum connections that wait to be accepted: the same as in tokio's own listeners.
 const BACKLOG: i32 = 1024;
 
-/// Listens at an address. Has to be called in a runtime.
+/// Listens on an address. Call it in a tokio runtime.
 pub(super) fn listen(address: AdminAddress) -> io::Result<TcpListener> {
     TcpListener::from_std(listen_by(address, bind)?)
 }
 
-/// Every address is that of IPv6, at which IPv4 arrives too; where there is no IPv6, that of IPv4.
+/// Every address means the IPv6 wildcard, which accepts IPv4 too. Without IPv6 it means the IPv4 wildcard.
 fn listen_by<L>(address: AdminAddress, bind: impl Fn(SocketAddr) -> io::Result<L>) -> io::Result<L> {
     let port = match address {
         AdminAddress::One(address) => return bind(address),
         AdminAddress::Every(port) => port,
     };
     match bind((Ipv6Addr::UNSPECIFIED, port).into()) {
-        // Kernels and sandboxes without IPv6 say so in many ways. These two are about the port.
+        // Kernels and sandboxes report missing IPv6 by many errors. Only these two are about the port.
         Err(error)
             if !matches!(
                 error.kind(),
@@ -82,10 +82,10 @@ fn listen_by<L>(address: AdminAddress, bind: impl Fn(SocketAddr) -> io::Result<L
 fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
-        // The system's own default for it may be either.
+        // The system's default differs.
         socket.set_only_v6(false)?;
     }
-    // Connections of a process that has just ended must not keep the next one from its port.
+    // Otherwise connections of a process that has just ended may block the port.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -117,7 +117,7 @@ pub(super) async fn serve(
 async fn alive(State(state): State<AdminState>) -> impl IntoResponse {
     match *state.synced.borrow() {
         Readiness::Synced { beat } if beat.elapsed() > STUCK_AFTER => {
-            (StatusCode::SERVICE_UNAVAILABLE, "stuck\n")
+            (StatusCode::SERVICE_UNAVAILABLE, "the main loop is stuck\n")
         }
         Readiness::Synced { .. } | Readiness::Starting => (StatusCode::OK, "ok\n"),
     }
@@ -131,7 +131,7 @@ async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
     } = state;
     let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
     match findings.borrow().as_deref() {
-        None => return not_ready("examining the cluster\n".to_owned()),
+        None => return not_ready("checking the requirements\n".to_owned()),
         Some([]) => {}
         Some(findings) => {
             let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
@@ -143,29 +143,32 @@ async fn ready(State(state): State<AdminState>) -> impl IntoResponse {
     } else if matches!(*synced.borrow(), Readiness::Synced { .. }) {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        not_ready("reading\n".to_owned())
+        not_ready("reading the lists\n".to_owned())
     }
 }
 
-/// Changes what is logged, for who comes by way of loopback: `kubectl port-forward` does, and other Pods do not.
+/// Sets the log level. Only loopback may do so: `kubectl port-forward` comes from there, other Pods do not.
 async fn set_log_level(
     State(log_level): State<LogLevel>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     level: String,
 ) -> impl IntoResponse {
     if !peer.ip().to_canonical().is_loopback() {
-        return (StatusCode::FORBIDDEN, "only by kubectl port-forward\n".to_owned());
+        return (
+            StatusCode::FORBIDDEN,
+            "only through kubectl port-forward\n".to_owned(),
+        );
     }
     match log_level.set(level.trim()) {
         Ok(()) => {
-            info!("the log level was changed");
+            info!("log level changed");
             (StatusCode::OK, "ok\n".to_owned())
         }
         Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")),
     }
 }
 
-/// Thousands of connections make megabytes of text: it is sent as it is made.
+/// Streams the metrics: for thousands of connections they are megabytes of text.
 async fn export(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     let (out, mut chunks) = mpsc::channel(2);
     let encoding = spawn_blocking(move || {
@@ -173,7 +176,7 @@ async fn export(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
             chunk: String::with_capacity(CHUNK),
             out,
         };
-        // Whoever has hung up needs no rest.
+        // It fails only if the client has disconnected.
         let _ = metrics.encode(&mut chunks).and_then(|()| chunks.flush());
     });
     drop(encoding);
@@ -185,7 +188,7 @@ async fn export(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, OPEN_METRICS)], body)
 }
 
-/// Text that goes out in chunks.
+/// Sends text in chunks.
 struct Chunks {
     chunk: String,
     out: mpsc::Sender<String>,
@@ -215,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    /// What is bound, one after the other, where binding IPv6 fails like this.
+    /// The addresses tried in turn, and the result, if binding IPv6 fails with `ipv6`.
     fn bound(address: &str, ipv6: Option<io::ErrorKind>) -> (Vec<String>, Result<String, io::ErrorKind>) {
         let tried = RefCell::new(Vec::new());
         let bind = |address: SocketAddr| {
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv4_alone_where_there_is_no_ipv6() {
+    fn it_listens_on_ipv4_alone_if_there_is_no_ipv6() {
         use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied, Unsupported};
         let (v6, v4) = ("[::]:8080", "0.0.0.0:8080");
         for (address, ipv6, tried, result) in [
@@ -238,10 +241,10 @@ mod tests {
             (v6, None, &[v6], Ok(v6)),
             (":8080", Some(Unsupported), &[v6, v4], Ok(v4)),
             (v6, Some(AddrNotAvailable), &[v6, v4], Ok(v4)),
-            // The port is taken, or not ours: so it would be by IPv4.
+            // The port is in use or not allowed. With IPv4 it would be the same.
             (":8080", Some(AddrInUse), &[v6], Err(AddrInUse)),
             (":80", Some(PermissionDenied), &["[::]:80"], Err(PermissionDenied)),
-            // One address is that address.
+            // A given address has no alternative.
             (v4, Some(Unsupported), &[v4], Ok(v4)),
             (
                 "[::1]:8080",
@@ -259,16 +262,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_address_is_of_both_families() {
+    async fn every_address_accepts_ipv4_and_ipv6() {
         let listener = listen(AdminAddress::Every(0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let mut addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
-        // Whether the machine has it at all is seen by binding it.
+        // Binding ::1 shows whether this machine has IPv6.
         match std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
             Ok(_) => addresses.push((Ipv6Addr::LOCALHOST, port).into()),
             Err(error) => writeln!(
                 io::stderr(),
-                "IPv6 was not tried: this machine has no ::1 ({error})"
+                "IPv6 was not tested: this machine has no ::1 ({error})"
             )
             .unwrap(),
         }
@@ -284,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_is_taken_is_an_error() {
+    async fn a_port_in_use_is_an_error() {
         let taken = std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let error = listen(AdminAddress::Every(port)).unwrap_err();

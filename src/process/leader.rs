@@ -1,8 +1,8 @@
-//! Leader election: of several replicas one works.
+//! Leader election: only one of several replicas works.
 //!
-//! The protocol is client-go's: a `Lease` that the leader renews, and that others take over once they have seen it
-//! unchanged for its duration. A leader that cannot renew stops before others may begin; one that was frozen meanwhile
-//! finds its [`Leadership`] at its end, and sends nothing more.
+//! The protocol is client-go's. The leader renews a `Lease`. Another replica takes it over when it has seen the Lease
+//! unchanged for its duration. A leader that cannot renew stops before that. A leader that was frozen finds that its
+//! [`Leadership`] has ended, and sends nothing more.
 
 use std::{
     future::{Future, pending},
@@ -23,20 +23,20 @@ use tracing::warn;
 use super::ProcessError;
 use crate::{cluster::unusable, controller::ControllerError, leadership::Leadership};
 
-/// A Lease that was not renewed for so long may be taken over: client-go's default.
+/// After this time without a renewal, another replica may take the Lease over: client-go's default.
 const DURATION: Duration = Duration::from_secs(15);
-/// A leader that has not renewed for so long has lost it: client-go's default. What is left of [`DURATION`] is for
-/// requests that are under way.
+/// After this time without a renewal, the leader stops: client-go's default. The rest of [`DURATION`] is for requests
+/// that have been sent already.
 pub(super) const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// How often the leader renews: client-go's default.
+/// How often the leader renews the Lease: client-go's default.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
-/// How often a candidate looks, up to half as long again. An expired Lease is noticed within twice this: once it was
-/// seen late, once it is taken late.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long a release is waited for. Where it does not succeed the Lease expires by itself.
+/// How often a candidate reads the Lease; random jitter adds up to half. It may see the last renewal late and the
+/// expiry late. So it takes an expired Lease within twice this time.
+const CANDIDATE_EVERY: Duration = Duration::from_millis(500);
+/// How long to wait for the release. If it fails, the Lease expires by itself.
 const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Who holds which Lease, and what is known of it.
+/// The election that this replica takes part in.
 pub(super) struct Election {
     pub(super) namespace: String,
     pub(super) name: String,
@@ -45,7 +45,7 @@ pub(super) struct Election {
 }
 
 impl Election {
-    /// Waits for the Lease, then runs `work` while renewing it, and releases it afterwards.
+    /// Waits for the Lease, runs `work` while renewing the Lease, then releases it.
     pub(super) async fn lead(
         self,
         config: Config,
@@ -56,29 +56,29 @@ impl Election {
         let election = LeaderElection::new(client, &self.namespace, &self.name, &self.identity)
             .with_lease_duration(DURATION)
             .with_renew_deadline(RENEW_DEADLINE);
-        let candidate = election.clone().with_retry_period(LOOK_EVERY);
+        let candidate = election.clone().with_retry_period(CANDIDATE_EVERY);
         let elected = CancellationToken::new();
         tokio::select! {
             () = stop.cancelled() => {
-                // It may have been given the Lease a moment ago.
+                // This replica may have won the Lease a moment ago.
                 self.leadership.end();
                 let _ = timeout(RELEASE_WITHIN, election.release()).await;
                 return Ok(());
             }
-            // Never ends by itself, unless the Lease is lost as soon as it is won.
+            // Ends only if the Lease is lost as soon as it is won.
             _ = candidate.with_lease(async { elected.cancel(); pending::<()>().await }) => {
                 return Err(ProcessError::LeaseLost);
             }
             () = elected.cancelled() => {}
         }
-        // A candidate looks often, so that no time is lost; a leader renews seldom, so that the API server has not much
-        // to do with it. The Lease is this process's, and taken once more by the same name at once.
+        // A candidate reads the Lease often to start soon; a leader renews it seldom to spare the API server. The
+        // second election wins at once, because the Lease already has this replica's name.
         let election = election.with_retry_period(RENEW_EVERY);
         let (started, ended) = (CancellationToken::new(), CancellationToken::new());
         let led = election.with_lease(async {
             started.cancel();
             let result = work.await;
-            // Whatever is still under way must not outlive the release.
+            // No request may be sent after the release.
             self.leadership.end();
             ended.cancel();
             result
@@ -88,16 +88,16 @@ impl Election {
                 Some(result) => result.map_err(ProcessError::from),
                 None => Err(ProcessError::LeaseLost),
             },
-            // An API server that does not answer holds up the end neither before the work nor after it.
+            // If the API server does not answer, do not wait for it: neither before the work starts nor after it ends.
             () = async { stop.cancelled().await; if started.is_cancelled() { pending().await } } => Ok(()),
             () = async { ended.cancelled().await; sleep(RELEASE_WITHIN).await } => {
-                warn!("the Lease could not be released; it expires by itself");
+                warn!("cannot release the Lease; it will expire by itself");
                 if stop.is_cancelled() { Ok(()) } else { Err(ProcessError::LeaseLost) }
             }
         }
     }
 
-    /// A client that tells the leadership of each renewal.
+    /// A client that notes each renewal in the leadership.
     fn observed_client(&self, config: Config) -> Result<Client, ProcessError> {
         let client = ClientBuilder::try_from(config).map_err(|error| unusable(&error))?;
         Ok(client
@@ -106,7 +106,7 @@ impl Election {
     }
 }
 
-/// Sees the requests that write a Lease.
+/// Observes the requests that write the Lease.
 #[derive(Clone)]
 struct RenewalObserver(Leadership);
 
@@ -141,25 +141,25 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Others may see the new Lease as soon as it is written, long before its writer hears of it.
-        let asked = Instant::now();
+        // Other replicas may see the new Lease long before its writer gets the answer.
+        let sent = Instant::now();
         let writes = matches!(*request.method(), Method::POST | Method::PUT);
         let leadership = self.leadership.clone();
         let answering = self.client.call(request);
         Box::pin(async move {
             let response = answering.await?;
             if writes && response.status().is_success() {
-                leadership.renew(asked);
+                leadership.renew(sent);
             }
             Ok(response)
         })
     }
 }
 
-/// A name that no other replica has: the host's, and a number drawn at random.
+/// A unique name for this replica: the host name and a random number.
 pub(super) fn make_identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "scim-bridge-operator".to_owned());
-    // The keys of a RandomState come from the operating system's random numbers.
+    // RandomState takes its keys from the operating system's random numbers.
     let number = std::collections::hash_map::RandomState::new().hash_one(std::process::id());
     format!("{host}_{number:016x}")
 }

@@ -1,4 +1,4 @@
-//! The process: a small tree of tasks, and the order in which it goes down.
+//! The process: its tasks, and the order in which they stop.
 //!
 //! ```text
 //! run ── signals        first SIGTERM or SIGINT: stop; second: abort
@@ -7,8 +7,9 @@
 //!     └─ lease ── controller
 //! ```
 //!
-//! On the first signal no further pass begins, running passes come to their end, the Lease is released, the process
-//! ends with 0. A task that ends by itself ends the process with 1: living on half would hide the fault.
+//! After the first signal, the process starts no reconcile and waits for the running ones. Then it releases the Lease
+//! and exits with 0. If a task ends by itself, the process exits with 1: running on without that task would hide the
+//! fault.
 
 pub mod telemetry;
 
@@ -61,78 +62,78 @@ use crate::{
     traces::export::{Export, ExportError},
 };
 
-/// Why the process cannot go on.
+/// Why the process exits with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
-    /// There is no way to an API server.
+    /// No client for the API server can be made.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The admin address is taken, or not ours.
+    /// The admin address is in use or not allowed.
     #[error("cannot listen on {address} (--admin-addr)")]
     Listen {
         /// The address.
         address: AdminAddress,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// Signals cannot be received, or a server failed.
-    #[error("the operating system refused")]
+    /// Signals cannot be received, or the admin server failed.
+    #[error("a system call failed")]
     System(#[from] std::io::Error),
-    /// Traces cannot be sent.
+    /// The export of traces cannot be set up.
     #[cfg(feature = "otlp")]
-    #[error("traces cannot be sent (--otlp-endpoint)")]
+    #[error("cannot export traces (--otlp-endpoint)")]
     Traces(#[from] ExportError),
-    /// The controller ended.
+    /// The controller ended with an error.
     #[error("the controller ended")]
     Controller(#[from] ControllerError),
     /// The Lease was lost.
     #[error("the Lease was lost; another replica may lead now")]
     LeaseLost,
-    /// `preflight` found so many things missing.
-    #[error("preflight found {0} thing(s) missing")]
+    /// This number of requirements is not met.
+    #[error("preflight failed: {0} requirement(s) not met")]
     Preflight(usize),
-    /// A second signal arrived while the first was being obeyed.
+    /// A second signal arrived while the process was stopping.
     #[error("aborted by a second signal")]
     Aborted,
 }
 
-/// Runs the controller until a signal ends it.
+/// Runs the operator until a signal stops it.
 ///
 /// # Errors
-/// [`ProcessError`] says what the process could not live without.
+/// [`ProcessError`] if a task that the process needs has failed.
 #[cfg(feature = "otlp")]
 pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
     let Some(ServerUrl(collector)) = &arguments.otlp_endpoint else {
-        return Box::pin(run_traced(arguments, TraceEnds::default())).await;
+        return Box::pin(run_traced(arguments, TraceSinks::default())).await;
     };
     let export = Export::to(collector, system_roots())?;
-    let ends = TraceEnds {
+    let sinks = TraceSinks {
         layer: Some(export.layer()),
         observer: Some(Arc::new(export.layers())),
     };
-    let result = Box::pin(run_traced(arguments, ends)).await;
+    let result = Box::pin(run_traced(arguments, sinks)).await;
     export.end().await;
     result
 }
 
-/// Runs the controller until a signal ends it.
+/// Runs the operator until a signal stops it.
 ///
 /// # Errors
-/// [`ProcessError`] says what the process could not live without.
+/// [`ProcessError`] if a task that the process needs has failed.
 #[cfg(not(feature = "otlp"))]
 pub async fn run(arguments: RunArguments) -> Result<(), ProcessError> {
-    Box::pin(run_traced(arguments, TraceEnds::default())).await
+    Box::pin(run_traced(arguments, TraceSinks::default())).await
 }
 
-/// Where traces come from on their way to a collector, if there is one.
+/// What turns spans and probe layers into exported traces. Empty without a collector.
 #[derive(Default)]
-struct TraceEnds {
+struct TraceSinks {
     layer: Option<TraceLayer>,
     observer: Option<Arc<dyn Observer>>,
 }
 
-async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), ProcessError> {
-    // Destructured in full: a flag that nobody reads is a compile error.
+async fn run_traced(arguments: RunArguments, traces: TraceSinks) -> Result<(), ProcessError> {
+    // Destructured completely: an unused flag is a compile error.
     let RunArguments {
         scope,
         watch_label_selector,
@@ -219,19 +220,19 @@ async fn run_traced(arguments: RunArguments, traces: TraceEnds) -> Result<(), Pr
         });
     let work = work(config, found, election, stop.clone(), controller);
     info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
-    let orders = async {
+    let aborted = async {
         let name = signals.next().await;
-        info!(signal = name, "stopping: running probes come to their end");
+        info!(signal = name, "stopping: waiting for running reconciles");
         stop.cancel();
         let name = signals.next().await;
-        warn!(signal = name, "aborting");
+        warn!(signal = name, "aborting: a second signal arrived");
     };
     tokio::select! {
         result = work => result,
         () = watch_over(client, requirements, findings) => Ok(()),
-        never = memory::give_back_for_ever() => match never {},
+        never = memory::trim_forever() => match never {},
         result = admin::serve(listener, state, metrics, log_level) => result.map_err(ProcessError::System),
-        () = orders => Err(ProcessError::Aborted),
+        () = aborted => Err(ProcessError::Aborted),
     }
 }
 
@@ -239,7 +240,7 @@ fn listen(address: AdminAddress) -> Result<TcpListener, ProcessError> {
     admin::listen(address).map_err(|source| ProcessError::Listen { address, source })
 }
 
-/// Runs the controller in this process's turn.
+/// Runs the controller as the leader.
 async fn control(
     context: Context,
     standby: watch::Sender<bool>,
@@ -251,7 +252,8 @@ async fn control(
     drive(context, readiness, stop.cancelled_owned()).await
 }
 
-/// Runs the controller once the cluster has so much that work is possible, and this process its turn.
+/// Waits for the requirements without which nothing works and, with an election, for the Lease. Then runs the
+/// controller.
 async fn work(
     config: Config,
     mut findings: watch::Receiver<Option<Vec<Finding>>>,
@@ -266,7 +268,7 @@ async fn work(
     });
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        // Whoever examines lives as long as the process.
+        // It never fails: the task that sends findings lives as long as the process.
         _ = possible => {}
     }
     match election {
@@ -326,7 +328,7 @@ impl Signals {
     }
 }
 
-/// Where the API server is: no connection may lead there.
+/// The addresses of the API server. Probes must not connect to them.
 async fn api_server_addresses(config: &Config) -> Vec<IpAddr> {
     let hosts = config
         .cluster_url
@@ -339,7 +341,9 @@ async fn api_server_addresses(config: &Config) -> Vec<IpAddr> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         match tokio::net::lookup_host((host.as_str(), 0)).await {
             Ok(found) => addresses.extend(found.map(|address| address.ip())),
-            Err(error) => warn!(%error, "the API server's own address is unknown and so not denied"),
+            Err(error) => {
+                warn!(%error, "cannot look up the API server's address; probes to it are not refused");
+            }
         }
     }
     addresses

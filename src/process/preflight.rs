@@ -1,4 +1,4 @@
-//! `preflight`: says whether the cluster has what `run` requirements. `helm test` runs it, and so may anybody.
+//! `preflight`: reports whether the cluster meets the requirements of `run`. `helm test` uses it.
 
 use std::{io::Write, time::Duration};
 
@@ -7,19 +7,19 @@ use url::Url;
 
 use super::{
     ProcessError,
-    requirements::{Finding, Requirements, examine_access, examine_definitions, examine_optional_access},
+    requirements::{Finding, Requirements, check_access, check_definitions, check_optional_access},
 };
 use crate::{args::PreflightArguments, cluster, settings::ServerUrl};
 
-/// Pause between two looks at what is not there yet.
+/// Pause between two checks while a requirement is not met.
 const PAUSE: Duration = Duration::from_secs(1);
-/// One request to the operator.
+/// Time for the request to the operator.
 const REQUEST: Duration = Duration::from_secs(5);
 
-/// Examines, and writes one line for each thing that is there or missing.
+/// Checks the requirements and writes a line for each.
 ///
 /// # Errors
-/// [`ProcessError::Preflight`] where something is missing; others where nothing could be examined.
+/// [`ProcessError::Preflight`] if a requirement is not met; other errors if nothing could be checked.
 pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Result<(), ProcessError> {
     let PreflightArguments {
         scope,
@@ -32,27 +32,33 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
     let end = Instant::now() + timeout;
 
     let mut failures = 0;
-    let mut report = |what: &str, found: &[String]| {
-        failures += found.len();
-        for finding in found {
+    let mut report = |requirement: &str, findings: &[String]| {
+        failures += findings.len();
+        for finding in findings {
             writeln!(out, "FAIL  {finding}")?;
         }
-        if found.is_empty() {
-            writeln!(out, "ok    {what}")?;
+        if findings.is_empty() {
+            writeln!(out, "ok    {requirement}")?;
         }
         Ok::<(), std::io::Error>(())
     };
-    let found = until(end, async || lines(&examine_definitions(&client).await)).await;
-    report("the CRD is served, with every field of this version", &found)?;
-    let found = until(end, async || lines(&examine_access(&client, &requirements).await)).await;
-    report("the ServiceAccount may do what it has to", &found)?;
+    let findings = until(end, async || lines(&check_definitions(&client).await)).await;
+    report(
+        "the CRD is installed and has all fields of this version",
+        &findings,
+    )?;
+    let findings = until(end, async || lines(&check_access(&client, &requirements).await)).await;
+    report("the ServiceAccount has all required permissions", &findings)?;
     if let Some(ServerUrl(url)) = operator_url {
-        let found = until(end, async || Vec::from_iter(examine_operator(&url).await)).await;
-        report("the operator is ready", &found)?;
+        let findings = until(end, async || Vec::from_iter(check_operator(&url).await)).await;
+        report("the operator is ready", &findings)?;
     }
-    for finding in examine_optional_access(&client, &requirements).await {
+    for finding in check_optional_access(&client, &requirements).await {
         if let Finding::Denied { .. } = finding {
-            writeln!(out, "note  {finding}; everything else goes on without it")?;
+            writeln!(
+                out,
+                "note  {finding}. This permission is optional; all else works without it"
+            )?;
         }
     }
     match failures {
@@ -65,19 +71,19 @@ fn lines(findings: &[Finding]) -> Vec<String> {
     findings.iter().map(ToString::to_string).collect()
 }
 
-/// Looks until nothing is missing, or time is up.
-async fn until(end: Instant, look: impl AsyncFn() -> Vec<String>) -> Vec<String> {
+/// Repeats a check until it finds nothing or the time is up.
+async fn until(end: Instant, check: impl AsyncFn() -> Vec<String>) -> Vec<String> {
     loop {
-        let found = look().await;
-        if found.is_empty() || Instant::now() + PAUSE > end {
-            return found;
+        let findings = check().await;
+        if findings.is_empty() || Instant::now() + PAUSE > end {
+            return findings;
         }
         sleep(PAUSE).await;
     }
 }
 
-/// Why the operator at this address is not ready, if it is not.
-async fn examine_operator(url: &Url) -> Option<String> {
+/// Why the operator at this address is not ready. `None` if it is ready.
+async fn check_operator(url: &Url) -> Option<String> {
     let url = url.join("/readyz").ok()?;
     let answer = async {
         let client = reqwest::Client::builder()
@@ -90,11 +96,12 @@ async fn examine_operator(url: &Url) -> Option<String> {
     match answer.await {
         Ok(answer) if answer.status() == reqwest::StatusCode::OK => None,
         Ok(answer) => Some(format!(
-            "the operator is not ready: {url} answered {}; its log says why",
+            "the operator is not ready: {url} answered {}. Read its log",
             answer.status().as_u16()
         )),
         Err(_) => Some(format!(
-            "the operator does not answer at {url}: see that its Pod runs, and that no NetworkPolicy is in the way"
+            "the operator does not answer at {url}. Check that its Pod is running and that no NetworkPolicy blocks the \
+             request"
         )),
     }
 }

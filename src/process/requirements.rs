@@ -1,7 +1,7 @@
-//! What the program needs of its cluster, and what of that is not there.
+//! Checks what the operator requires of its cluster: the CRD and the permissions of its ServiceAccount.
 //!
-//! Asked with the rights that every ServiceAccount has: the API server's discovery and OpenAPI documents instead of the
-//! CRD itself, and reviews of one's own access. So it works in an installation without any cluster-wide right as well.
+//! Every ServiceAccount may make these checks, so they work without any cluster-wide permission. They read the API
+//! server's discovery and OpenAPI documents instead of the CRD, and create `SelfSubjectAccessReview`s.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -25,42 +25,42 @@ use crate::{
     args::Scope,
 };
 
-/// kube repeats 429, 503 and 504 by itself, and for long; this bounds each question.
+/// Time for a request with all its retries: kube retries 429, 503 and 504 by itself for a long time.
 const BUDGET: Duration = Duration::from_secs(15);
-/// Questions under way at a time: with many namespaces there are hundreds.
-const QUESTIONS: usize = 8;
-/// Pause between two examinations while something is missing.
+/// Maximum concurrent requests: with many namespaces there are hundreds.
+const MAX_REQUESTS: usize = 8;
+/// Pause between two checks while a requirement is not met.
 const PAUSE: Duration = Duration::from_secs(3);
-/// Most paths that a finding names.
-const NAMED_PATHS: usize = 5;
+/// Maximum paths in a finding.
+const MAX_PATHS: usize = 5;
 
-/// What the program requirements.
+/// What the operator requires of its cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Requirements {
-    /// Namespaces to work in; `None` stands for all.
+    /// Namespaces to work in; `None` means all.
     pub(super) scopes: Vec<Option<String>>,
-    /// The Lease, where there is to be one.
+    /// The Lease; `None` without leader election.
     pub(super) lease: Option<LeaseName>,
 }
 
-/// Where the Lease is.
+/// Namespace and name of the Lease.
 #[derive(Clone, Debug)]
 pub(super) struct LeaseName {
     pub(super) namespace: String,
     pub(super) name: String,
 }
 
-/// Something that the program needs and does not have. One line each, with what to do.
+/// A requirement that is not met. The message is one line with the next step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Finding {
     #[error(
-        "the CRD is not installed: nothing serves scimbridgeconnections.scimbridge.dev; apply deploy/crd.yaml, or \
-         install the chart with crds.install=true"
+        "the CRD is not installed: the API server does not serve scimbridgeconnections.scimbridge.dev. Apply \
+         deploy/crd.yaml, or install the chart with crds.install=true"
     )]
     CrdAbsent,
     #[error(
-        "the CRD is of another time: {GROUP} is served, but not as {}; apply the CRD of version {}, or run the program \
-         that belongs to the CRD",
+        "the CRD is of another version: the API server serves {GROUP}, but not {}. Apply the CRD of operator {}, or run \
+         the operator that belongs to the CRD",
         own_version(),
         env!("CARGO_PKG_VERSION")
     )]
@@ -69,47 +69,47 @@ pub(super) enum Finding {
         "another product owns the CRD scimbridgeconnections.{GROUP} (it {0}). It was not changed. Remove it before \
          installing this operator"
     )]
-    CrdForeign(Strangeness),
+    CrdForeign(ForeignSign),
     #[error(
-        "the CRD is older than this program: it has no {}; apply the CRD of version {}",
+        "the CRD is older than this operator: it has no {}. Apply the CRD of operator {}",
         Paths(.0),
         env!("CARGO_PKG_VERSION")
     )]
     CrdOlder(Vec<String>),
     #[error(
-        "the ServiceAccount may not {} {resource} {place}; grant it as deploy/ and the chart do (docs/reference/access.md)",
+        "the ServiceAccount may not {} {resource} {namespaces}. Grant it as deploy/ and the chart do (docs/reference/access.md)",
         verbs.join(", ")
     )]
     Denied {
         resource: &'static str,
         verbs: Vec<&'static str>,
-        place: Namespaces,
-        /// Whether nothing can be done without it.
+        namespaces: Namespaces,
+        /// Whether the operator can do nothing without it.
         blocks: bool,
     },
-    #[error("the API server did not answer when asked {0}; asking again")]
+    #[error("the API server did not answer the request for {0}. Check that it can be reached")]
     Unanswered(&'static str),
 }
 
-/// How a foreign CRD is known.
+/// What shows that a CRD belongs to another product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Strangeness {
+pub(super) enum ForeignSign {
     Kind,
     Scope,
     Schema,
 }
 
-/// Where a permission is missing.
+/// The namespaces in which a permission is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Namespaces {
-    Everywhere,
-    Namespace(String),
+    All,
+    One(String),
 }
 
 // === impl Requirements ===
 
 impl Requirements {
-    /// What this scope stands on. `home` is the program's own namespace.
+    /// The requirements for this scope. `home` is the operator's namespace.
     pub(super) fn new(scope: &Scope, home: &str) -> Self {
         let Scope {
             namespaces,
@@ -118,7 +118,7 @@ impl Requirements {
             lease_namespace,
         } = scope;
         let mut named: Vec<_> = namespaces.iter().cloned().map(Some).collect();
-        // One that is named twice is watched once.
+        // The same namespace may be given twice.
         named.sort();
         named.dedup();
         Self {
@@ -134,26 +134,26 @@ impl Requirements {
 // === impl Finding ===
 
 impl Finding {
-    /// Whether no work at all is possible. Where not, the work goes on as far as it can, and the program is not ready.
+    /// Whether the controller must not start. Other findings leave it running, but not ready.
     pub(super) fn blocks(&self) -> bool {
         match self {
             Self::CrdAbsent | Self::VersionAbsent | Self::CrdForeign(_) | Self::Unanswered(_) => true,
-            // An apply with a field that the schema does not know is refused as a whole. What is missing of the
-            // specification, nobody could have set.
+            // The API server refuses a whole status if its schema lacks one of the fields. A missing field of the
+            // specification does not matter: nobody can have set it.
             Self::CrdOlder(paths) => paths.iter().any(|path| path.starts_with("status")),
             Self::Denied { blocks, .. } => *blocks,
         }
     }
 }
 
-/// Examines again and again until nothing is missing. What is found is logged when it changes.
+/// Repeats the checks until all requirements are met. Logs the findings when they change.
 pub(super) async fn watch_over(
     client: Client,
     requirements: Requirements,
     findings: watch::Sender<Option<Vec<Finding>>>,
 ) {
     loop {
-        let found = examine(&client, &requirements).await;
+        let found = check(&client, &requirements).await;
         let before = findings.send_replace(Some(found.clone()));
         if before.as_ref() != Some(&found) {
             for finding in &found {
@@ -162,39 +162,39 @@ pub(super) async fn watch_over(
         }
         if found.is_empty() {
             if before.is_some() {
-                info!("the cluster has all that is needed now");
+                info!("all requirements are met now");
             }
-            // A right that is taken away later shows in the calls that need it.
+            // If a permission is removed later, the calls that need it fail and are logged.
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Asks once for everything.
-pub(super) async fn examine(client: &Client, requirements: &Requirements) -> Vec<Finding> {
-    let mut found = examine_definitions(client).await;
-    // Without an answer to the first question the others would only repeat it.
+/// Checks all requirements once.
+async fn check(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+    let mut found = check_definitions(client).await;
+    // If the API server does not answer, the other checks would only add the same finding.
     if !matches!(found.as_slice(), [Finding::Unanswered(_)]) {
-        found.extend(examine_access(client, requirements).await);
+        found.extend(check_access(client, requirements).await);
     }
     found
 }
 
-/// Whether each kind is served, as this program knows it.
-pub(super) async fn examine_definitions(client: &Client) -> Vec<Finding> {
+/// Checks that the API server serves each kind, with the schema of this version.
+pub(super) async fn check_definitions(client: &Client) -> Vec<Finding> {
     let mut found = Vec::new();
     for kind in KINDS {
-        found.extend(examine_definition(client, kind).await.err());
+        found.extend(check_definition(client, kind).await.err());
     }
     found
 }
 
-async fn examine_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
+async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let own = (kind.resource)();
-    let resources = ask(client.list_api_group_resources(&own.api_version)).await;
-    let Some(resources) = resources.ok_or(Finding::Unanswered("which kinds it serves"))? else {
-        let groups = ask(client.list_api_groups()).await;
+    let resources = answer(client.list_api_group_resources(&own.api_version)).await;
+    let Some(resources) = resources.ok_or(Finding::Unanswered("the kinds that it serves"))? else {
+        let groups = answer(client.list_api_groups()).await;
         let groups = groups.flatten().map(|list| list.groups).unwrap_or_default();
         return Err(if groups.iter().any(|group| group.name == GROUP) {
             Finding::VersionAbsent
@@ -210,25 +210,25 @@ async fn examine_definition(client: &Client, kind: &Kind) -> Result<(), Finding>
         return Err(Finding::CrdAbsent);
     };
     if served.kind != own.kind {
-        return Err(Finding::CrdForeign(Strangeness::Kind));
+        return Err(Finding::CrdForeign(ForeignSign::Kind));
     }
     if !served.namespaced {
-        return Err(Finding::CrdForeign(Strangeness::Scope));
+        return Err(Finding::CrdForeign(ForeignSign::Scope));
     }
-    let what = "for the schema of its kinds";
+    let unanswered = Finding::Unanswered("the schema of its kinds");
     let path = format!("/openapi/v3/apis/{}", own.api_version);
     let request = http::Request::get(path).body(Vec::new());
-    let request = request.map_err(|_| Finding::Unanswered(what))?;
-    // The document follows the CRD by a moment.
-    let document: Value = ask(client.request(request))
-        .await
-        .flatten()
-        .ok_or(Finding::Unanswered(what))?;
-    let schema = schema_of(&document, &own.kind).ok_or(Finding::Unanswered(what))?;
+    let request = request.map_err(|_| unanswered.clone())?;
+    let document: Option<Value> = answer(client.request(request)).await.flatten();
+    // For a moment after a CRD is applied, the document does not have its schema.
+    let schema = document
+        .as_ref()
+        .and_then(|document| schema_of(document, &own.kind));
+    let schema = schema.ok_or(unanswered)?;
     let missing = schema::missing(schema, &schema_in(&(kind.crd)()));
     let is_essential = |path: &String| kind.essential_fields.contains(&path.as_str());
     if missing.iter().any(is_essential) {
-        return Err(Finding::CrdForeign(Strangeness::Schema));
+        return Err(Finding::CrdForeign(ForeignSign::Schema));
     }
     if missing.is_empty() {
         Ok(())
@@ -237,7 +237,7 @@ async fn examine_definition(client: &Client, kind: &Kind) -> Result<(), Finding>
     }
 }
 
-/// The schema of our kind, found by the mark that the API server puts on it: names of components are its own business.
+/// The schema of a kind. Found by the mark that the API server puts on it, because the names of components may change.
 fn schema_of<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
     let schemas = document.pointer("/components/schemas")?.as_object()?;
     schemas.values().find(|schema| {
@@ -251,7 +251,7 @@ fn schema_of<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
     })
 }
 
-/// The schema that a definition holds.
+/// The schema in a CRD.
 fn schema_in(crd: &CustomResourceDefinition) -> Value {
     let crd = serde_json::to_value(crd).unwrap_or_default();
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema")
@@ -263,14 +263,14 @@ fn own_version() -> String {
     ScimBridgeConnection::version(&()).into_owned()
 }
 
-/// Whether the ServiceAccount may do what it has to.
-pub(super) async fn examine_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+/// Checks the permissions that the operator needs.
+pub(super) async fn check_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
     let Requirements { scopes, lease } = requirements;
     let mut wanted = in_each(scopes, false);
     if let Some(LeaseName { namespace, name }) = lease {
         let [create, use_own] = LEASE_RIGHTS;
         for (right, name) in [(create, None), (use_own, Some(name.as_str()))] {
-            wanted.extend(right.resources.iter().map(|resource| Wanted {
+            wanted.extend(right.resources.iter().map(|resource| Permission {
                 group: right.group,
                 resource,
                 verbs: right.verbs,
@@ -280,20 +280,20 @@ pub(super) async fn examine_access(client: &Client, requirements: &Requirements)
             }));
         }
     }
-    examine_all(client, wanted).await
+    check_all(client, wanted).await
 }
 
-/// What it could do with, and may not.
-pub(super) async fn examine_optional_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
-    examine_all(client, in_each(&requirements.scopes, true)).await
+/// Checks the permissions that the operator can do without.
+pub(super) async fn check_optional_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+    check_all(client, in_each(&requirements.scopes, true)).await
 }
 
-/// The rights in each scope: those that the controller can do without, or the others.
-fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Wanted<'_>> {
+/// The optional or the needed permissions in each scope.
+fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Permission<'_>> {
     let mut wanted = Vec::new();
     for scope in scopes {
         for right in RIGHTS.iter().filter(|right| right.is_optional == optional) {
-            wanted.extend(right.resources.iter().map(|resource| Wanted {
+            wanted.extend(right.resources.iter().map(|resource| Permission {
                 group: right.group,
                 resource,
                 verbs: right.verbs,
@@ -306,17 +306,17 @@ fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Wanted<'_>> {
     wanted
 }
 
-async fn examine_all(client: &Client, wanted: Vec<Wanted<'_>>) -> Vec<Finding> {
+async fn check_all(client: &Client, wanted: Vec<Permission<'_>>) -> Vec<Finding> {
     stream::iter(wanted)
-        .map(|wanted| wanted.examine(client))
-        .buffered(QUESTIONS)
+        .map(|permission| permission.check(client))
+        .buffered(MAX_REQUESTS)
         .filter_map(std::future::ready)
         .collect()
         .await
 }
 
-/// Verbs on a resource.
-struct Wanted<'a> {
+/// Verbs on a resource that the operator wants to use.
+struct Permission<'a> {
     group: &'static str,
     resource: &'static str,
     verbs: &'static [&'static str],
@@ -325,27 +325,28 @@ struct Wanted<'a> {
     blocks: bool,
 }
 
-impl Wanted<'_> {
-    async fn examine(self, client: &Client) -> Option<Finding> {
+impl Permission<'_> {
+    async fn check(self, client: &Client) -> Option<Finding> {
         let mut denied = Vec::new();
         for verb in self.verbs {
-            match self.may(client, verb).await {
+            match self.is_granted(client, verb).await {
                 Some(true) => {}
                 Some(false) => denied.push(*verb),
-                None => return Some(Finding::Unanswered("what the ServiceAccount may do")),
+                None => return Some(Finding::Unanswered("the ServiceAccount's permissions")),
             }
         }
         (!denied.is_empty()).then(|| Finding::Denied {
             resource: self.resource,
             verbs: denied,
-            place: self.namespace.map_or(Namespaces::Everywhere, |namespace| {
-                Namespaces::Namespace(namespace.to_owned())
-            }),
+            namespaces: self
+                .namespace
+                .map_or(Namespaces::All, |namespace| Namespaces::One(namespace.to_owned())),
             blocks: self.blocks,
         })
     }
 
-    async fn may(&self, client: &Client, verb: &str) -> Option<bool> {
+    /// `None` if the API server did not answer.
+    async fn is_granted(&self, client: &Client, verb: &str) -> Option<bool> {
         let (resource, subresource) = match self.resource.split_once('/') {
             Some((resource, subresource)) => (resource, Some(subresource)),
             None => (self.resource, None),
@@ -367,26 +368,26 @@ impl Wanted<'_> {
             ..SelfSubjectAccessReview::default()
         };
         let reviews = Api::all(client.clone());
-        let answer = ask(reviews.create(&PostParams::default(), &review)).await??;
-        Some(answer.status?.allowed)
+        let review = answer(reviews.create(&PostParams::default(), &review)).await??;
+        Some(review.status?.allowed)
     }
 }
 
-/// Asks the API server: `None` without an answer, `Some(None)` where it answers that there is no such thing.
-async fn ask<T>(question: impl Future<Output = Result<T, kube::Error>>) -> Option<Option<T>> {
-    match timeout(BUDGET, question).await {
+/// The API server's answer to a request: `None` without an answer, `Some(None)` for 404.
+async fn answer<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Option<Option<T>> {
+    match timeout(BUDGET, request).await {
         Ok(Ok(answer)) => Some(Some(answer)),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Some(None),
         Ok(Err(_)) | Err(_) => None,
     }
 }
 
-/// As many paths as one can read.
+/// Shows the first paths and the number of the others.
 struct Paths<'a>(&'a [String]);
 
 impl fmt::Display for Paths<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named: Vec<&str> = self.0.iter().map(String::as_str).take(NAMED_PATHS).collect();
+        let named: Vec<&str> = self.0.iter().map(String::as_str).take(MAX_PATHS).collect();
         f.write_str(&named.join(", "))?;
         match self.0.len().saturating_sub(named.len()) {
             0 => Ok(()),
@@ -395,10 +396,10 @@ impl fmt::Display for Paths<'_> {
     }
 }
 
-impl fmt::Display for Strangeness {
+impl fmt::Display for ForeignSign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Kind => "is of another kind",
+            Self::Kind => "defines another kind",
             Self::Scope => "is not namespaced",
             Self::Schema => "has no spec.url or no spec.apiKeySecretRef",
         })
@@ -408,8 +409,8 @@ impl fmt::Display for Strangeness {
 impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Everywhere => f.write_str("in all namespaces"),
-            Self::Namespace(name) => write!(f, "in namespace {name}"),
+            Self::All => f.write_str("in all namespaces"),
+            Self::One(name) => write!(f, "in namespace {name}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The log, and what a panic may say.
+//! Sets up the log, and limits what it may quote.
 
 use std::{fmt, io::IsTerminal as _, sync::Arc};
 
@@ -14,28 +14,28 @@ use crate::{
     traces::{self, TraceLayer},
 };
 
-/// Only this program's own words are logged, whatever is asked for. Libraries quote what they handle: kube's client
-/// warns of an answer that it cannot read with the whole answer, and that may be a Secret; HTTP clients show headers.
-fn own_words() -> Targets {
+/// Lets only this program's own messages through, at any log level. Libraries may log secrets: kube's client quotes an
+/// answer that it cannot read, which may be a Secret, and HTTP clients show headers.
+fn own_messages() -> Targets {
     Targets::new()
         .with_default(LevelFilter::OFF)
         .with_target("scim_bridge_operator", LevelFilter::TRACE)
-        // Spans are for traces; the lines of a pass carry the id of its trace.
+        // Spans are only for traces. The log shows the trace id of a reconcile instead.
         .with_target(traces::TARGET, LevelFilter::OFF)
         .with_target("k8s_controller", LevelFilter::DEBUG)
 }
 
-/// What is logged, to be changed while the process runs.
+/// The log level, which can be changed while the process runs.
 #[derive(Clone)]
 pub struct LogLevel(Arc<Set>);
 
 type Set = dyn Fn(&LogDirectives) + Send + Sync;
 
 impl LogLevel {
-    /// Logs this from now on: a level, or directives by module.
+    /// Sets the log level: a level, or directives by module.
     ///
     /// # Errors
-    /// Where `level` is neither; then all stays as it is.
+    /// `level` is neither. Then nothing changes.
     pub fn set(&self, level: &str) -> Result<(), InvalidDirectives> {
         (self.0)(&level.parse()?);
         Ok(())
@@ -48,9 +48,9 @@ impl fmt::Debug for LogLevel {
     }
 }
 
-/// Sends the log to standard error, and spans to `traces`; keeps panics short.
+/// Sends the log to standard error and spans to `traces`. Logs only the place of a panic.
 pub fn install(format: LogFormat, level: &LogDirectives, traces: Option<TraceLayer>) -> LogLevel {
-    let filter = level.filter().and(own_words());
+    let filter = level.filter().and(own_messages());
     let (filter, handle) = reload::Layer::new(filter);
     let json = match format {
         LogFormat::Json => true,
@@ -63,19 +63,19 @@ pub fn install(format: LogFormat, level: &LogDirectives, traces: Option<TraceLay
     } else {
         layer.with_ansi(std::io::stderr().is_terminal()).boxed()
     };
-    // An absent layer is none: every span of this program and of its libraries would be made for it.
+    // Not an `Option<TraceLayer>`: with `None` in it, every span of this program and its libraries is created anyway.
     let mut layers: Vec<TraceLayer> = traces.into_iter().collect();
     layers.push(layer.with_filter(filter).boxed());
-    // A second call, as in tests of one process, leaves the first log in place.
+    // A second call in the same process, as in tests, does not replace the log.
     let _ = tracing_subscriber::registry().with(layers).try_init();
-    // The message of a panic may quote any value; where it happened is enough to find the fault.
+    // The message of a panic may quote a secret. Its place is enough to find the fault.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic");
     }));
     LogLevel(Arc::new(move |level| {
-        let next = level.filter().and(own_words());
-        // `modify`, for a filter of one layer cannot be replaced as a whole. It fails only where the log is gone.
+        let next = level.filter().and(own_messages());
+        // `modify`, because `reload` cannot replace the filter of a single layer. It fails only if the log is gone.
         let _ = handle.modify(|filter| *filter = next);
     }))
 }

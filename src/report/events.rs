@@ -1,12 +1,12 @@
-//! Announce: events for people, beside the passes.
+//! Records Kubernetes events for people, without delaying a reconcile.
 //!
-//! A pass hands over what its write has changed and goes on. What becomes of it is no business of the pass: one task
-//! publishes, one event after the other, and what it cannot publish is counted and gone. Events are a best effort
-//! (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>); the truth is in the status. So
-//! nothing is tried again, and a verdict whose write has arrived unheard goes unannounced.
+//! A reconcile queues its events and goes on. One task publishes them, one after another; it counts and drops the ones
+//! that it cannot publish. It never retries: events are best effort
+//! (<https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>), and the status has the facts.
+//! If the API server wrote a status but its answer was lost, that change has no event.
 //!
-//! An event that repeats one of the last minutes makes a series of it, as client-go does. kube's own recorder is not
-//! used: it takes events that differ in nothing but their note for the same.
+//! An event that repeats one of the last minutes extends its series, as in client-go. kube's own recorder is not used:
+//! it treats events that differ only in their note as the same event.
 
 use std::{
     collections::HashMap,
@@ -38,42 +38,42 @@ use crate::{
     metrics::{EventOutcome, Metrics},
 };
 
-/// Events about one object: as many as a bad hour has, and then one a minute.
+/// Limit for events about one object: enough for a bad hour at once, then one a minute.
 const LIMIT: Limit = Limit {
     burst: 10,
     pace: Duration::from_mins(1),
 };
-/// Events that wait. With all connections failing at once there are more than the API server should be given.
+/// Length of the queue. When all connections fail at once, there are more events than the API server should get.
 const QUEUE: usize = 1_000;
-/// One request. Nobody waits for it but the events behind it.
+/// Time for one request. Only the events behind it wait for it.
 const BUDGET: Duration = Duration::from_secs(5);
-/// What may still be published at the end. The Lease is released after that.
+/// Time to publish the rest of the queue before the process releases the Lease.
 const DRAIN: Duration = Duration::from_secs(1);
-/// An event is part of a series if the one before is not older: client-go's default.
+/// A series ends after this time without an event: client-go's default.
 const SERIES_GAP: Duration = Duration::from_mins(6);
-/// Series that are remembered.
-const SERIES: usize = 1_000;
-/// The longest name of an object.
-const NAME: usize = 253;
-/// The longest `reportingInstance`.
-const INSTANCE: usize = 128;
+/// How many series are remembered.
+const MAX_SERIES: usize = 1_000;
+/// The longest name of an object, in bytes.
+const MAX_NAME: usize = 253;
+/// The longest `reportingInstance`, in characters.
+const MAX_INSTANCE: usize = 128;
 
-/// What happened to an object, for people.
+/// Something that happened to an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Occurrence {
-    /// How it is meant.
+    /// `Normal` or `Warning`.
     pub(crate) type_: EventType,
-    /// What has happened, in one word.
+    /// What happened, in one word.
     pub(crate) reason: &'static str,
-    /// What the operator did when it found out.
+    /// What the operator was doing.
     pub(crate) action: &'static str,
-    /// One sentence: a template, as every message of a status is.
+    /// What happened, in one sentence. It comes from a template, as all messages of a status do.
     pub(crate) note: String,
-    /// Another object that it is about.
+    /// A second object that it concerns.
     pub(crate) related: Option<ObjectReference>,
 }
 
-/// Takes in events.
+/// Queues events for the publisher task.
 pub(crate) struct EventRecorder {
     queue: mpsc::Sender<Event>,
     state: Mutex<State>,
@@ -83,19 +83,19 @@ pub(crate) struct EventRecorder {
 }
 
 struct State {
-    limiter: RateLimiter<Regarded>,
-    /// Part of the last event's name. Never the same twice.
+    limiter: RateLimiter<ObjectName>,
+    /// Part of the last event's name: unique and increasing.
     number: i128,
 }
 
-/// An object, by kind and name: deleting it and creating it again brings no new allowance.
-type Regarded = [Option<String>; 3];
+/// Kind, namespace and name. Not the UID: deleting an object and creating it again must not reset its limit.
+type ObjectName = [Option<String>; 3];
 
-/// The task that publishes.
+/// The running publisher task.
 pub(crate) struct PublisherTask(AbortOnDropHandle<()>);
 
-/// Starts the task that publishes. It ends once the recorder is gone and everything is published. `instance` names this
-/// process among its replicas.
+/// Starts the publisher task. It ends when the recorder is dropped and the queue is empty. `instance` is the name of
+/// this replica.
 pub(crate) fn record_events(
     server: ApiServer,
     clock: Arc<dyn Clock>,
@@ -107,7 +107,7 @@ pub(crate) fn record_events(
         server,
         metrics,
         series: HashMap::new(),
-        fails: false,
+        is_failing: false,
     };
     let task = PublisherTask(AbortOnDropHandle::new(tokio::spawn(publisher.run(queue))));
     (recorder, task)
@@ -116,7 +116,7 @@ pub(crate) fn record_events(
 // === impl EventRecorder ===
 
 impl EventRecorder {
-    /// A recorder, and the queue that holds so many events.
+    /// A recorder, and the receiving end of its queue.
     pub(crate) fn new(
         capacity: usize,
         clock: Arc<dyn Clock>,
@@ -132,29 +132,30 @@ impl EventRecorder {
             }),
             clock,
             metrics,
-            instance: instance.chars().take(INSTANCE).collect(),
+            instance: instance.chars().take(MAX_INSTANCE).collect(),
         };
         (recorder, receiver)
     }
 
-    /// Records what happened to an object. Never waits: an event too many is counted and dropped.
+    /// Records what happened to an object. Never waits: it counts and drops an event that exceeds the limit or the
+    /// queue.
     pub(crate) fn record(&self, regarding: &ObjectReference, occurrence: Occurrence) {
-        let sent = self.admit(regarding).and_then(|number| {
+        let queued = self.admit(regarding).and_then(|number| {
             let event = self.event(regarding, occurrence, number);
             self.queue.try_send(event).ok()
         });
-        if sent.is_none() {
+        if queued.is_none() {
             self.metrics.event(EventOutcome::Dropped);
         }
     }
 
-    /// Forgets objects without an event for long.
+    /// Forgets objects that have had no event for a while.
     pub(crate) fn forget(&self, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.limiter.forget(now);
     }
 
-    /// A number for an event, unless the object has had too many.
+    /// A number for the next event, or `None` if the object has had too many events.
     fn admit(&self, regarding: &ObjectReference) -> Option<i128> {
         let ObjectReference {
             kind,
@@ -162,10 +163,10 @@ impl EventRecorder {
             name,
             ..
         } = regarding;
-        let regarded = [kind, namespace, name].map(Clone::clone);
+        let object = [kind, namespace, name].map(Clone::clone);
         let now = self.clock.now().as_nanosecond();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.limiter.admit(&regarded, Instant::now()).ok()?;
+        state.limiter.admit(&object, Instant::now()).ok()?;
         state.number = now.max(state.number + 1);
         Some(state.number)
     }
@@ -199,11 +200,11 @@ impl EventRecorder {
     }
 }
 
-/// As client-go names events: after the object, and by time.
+/// The name of an event in client-go's form: the object's name, then a number made from the time.
 fn event_name(object: &str, number: i128) -> String {
     let suffix = format!(".{number:x}");
-    let mut name: String = object.chars().take(NAME - suffix.len()).collect();
-    // What is cut off must not leave a name that the API refuses.
+    let mut name: String = object.chars().take(MAX_NAME - suffix.len()).collect();
+    // The API refuses a name with `-.` or `..` in it.
     name.truncate(name.trim_end_matches(['-', '.']).len());
     name + &suffix
 }
@@ -211,34 +212,34 @@ fn event_name(object: &str, number: i128) -> String {
 // === impl PublisherTask ===
 
 impl PublisherTask {
-    /// Lets what waits go out, for a moment. The recorder must be gone.
+    /// Waits a moment for the queue to be published. Drop the recorder first.
     pub(crate) async fn drain(self) {
         if timeout(DRAIN, self.0).await.is_err() {
-            debug!("events that were not published in time are dropped");
+            debug!("dropped the events that were not published in time");
         }
     }
 }
 
-/// Publishes events.
+/// Publishes events, one after another.
 struct EventPublisher {
     server: ApiServer,
     metrics: Arc<Metrics>,
-    /// By the digest of what makes two events one: the texts would take more memory than the events are worth. Its seed
-    /// is the map's own, so that nobody can aim at another's series.
+    /// By a hash of the [`SeriesKey`]: the texts would take too much memory. The map's random seed keeps an attacker
+    /// from choosing texts that hit the series of another object.
     series: HashMap<u64, EventSeries>,
     /// Whether the last request failed.
-    fails: bool,
+    is_failing: bool,
 }
 
-/// What makes two events one: everything but the time, and the versions of objects.
+/// Events with the same key belong to one series: all of an event except its times and the versions of its objects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity {
+struct SeriesKey {
     regarding: Option<String>,
     related: Option<[Option<String>; 2]>,
-    words: [Option<String>; 4],
+    texts: [Option<String>; 4],
 }
 
-/// Events that are one object.
+/// A published Event object that repeated events extend.
 struct EventSeries {
     name: String,
     count: i32,
@@ -251,28 +252,28 @@ impl EventPublisher {
     async fn run(mut self, mut queue: mpsc::Receiver<Event>) {
         while let Some(event) = queue.recv().await {
             let published = self.publish(event).await;
-            let fails = published.is_err();
+            let is_failing = published.is_err();
             self.metrics.event(match published {
                 Ok(Some(())) => EventOutcome::Sent,
                 Ok(None) | Err(_) => EventOutcome::Failed,
             });
-            // One line where it begins, whatever the number of events.
-            if let (Err(error), false) = (published, self.fails) {
-                warn!(%error, "events cannot be published; everything else goes on");
+            // Only the first failure in a row is logged.
+            if let (Err(error), false) = (published, self.is_failing) {
+                warn!(%error, "cannot publish events; probes and statuses are not affected");
             }
-            self.fails = fails;
+            self.is_failing = is_failing;
         }
     }
 
-    /// Sends an event, or makes it part of a series. `None` where there is no namespace for it.
+    /// Creates an event, or extends its series. `None` if its namespace is gone or being deleted.
     async fn publish(&mut self, event: Event) -> Result<Option<()>, CallError> {
         let now = Instant::now();
         self.series
             .retain(|_, series| now.duration_since(series.last) < SERIES_GAP);
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let api = Api::<Event>::namespaced(self.server.client().clone(), &namespace);
-        let identity = self.series.hasher().hash_one(Identity::of(&event));
-        if let Some(series) = self.series.get_mut(&identity) {
+        let key = self.series.hasher().hash_one(SeriesKey::of(&event));
+        if let Some(series) = self.series.get_mut(&key) {
             series.count = series.count.saturating_add(1);
             let name = series.name.clone();
             let next = json!({"count": series.count, "lastObservedTime": event.event_time});
@@ -282,12 +283,12 @@ impl EventPublisher {
                 ..PatchParams::default()
             };
             let patched = self.request(api.patch(&name, &parameters, &patch)).await?;
-            if let (Some(()), Some(series)) = (patched, self.series.get_mut(&identity)) {
+            if let (Some(()), Some(series)) = (patched, self.series.get_mut(&key)) {
                 series.last = now;
                 return Ok(Some(()));
             }
-            // It was deleted, or is too old.
-            self.series.remove(&identity);
+            // The Event object is gone: deleted or expired.
+            self.series.remove(&key);
         }
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -296,7 +297,7 @@ impl EventPublisher {
         if self.request(api.create(&parameters, &event)).await?.is_none() {
             return Ok(None);
         }
-        self.remember(identity, event.metadata.name.unwrap_or_default(), now);
+        self.remember(key, event.metadata.name.unwrap_or_default(), now);
         Ok(Some(()))
     }
 
@@ -307,8 +308,8 @@ impl EventPublisher {
         let request = async {
             match request.await {
                 Ok(_) => Ok(Some(())),
-                // Nobody will look there any more, and no right is missing.
-                Err(kube::Error::Api(status)) if is_of_ending_namespace(&status) => Ok(None),
+                // The 403 does not mean a missing permission, and nobody needs events there.
+                Err(kube::Error::Api(status)) if is_namespace_terminating(&status) => Ok(None),
                 Err(error) => Err(error),
             }
         };
@@ -319,10 +320,10 @@ impl EventPublisher {
         Ok(answered.flatten())
     }
 
-    fn remember(&mut self, identity: u64, name: String, now: Instant) {
-        if self.series.len() >= SERIES {
+    fn remember(&mut self, key: u64, name: String, now: Instant) {
+        if self.series.len() >= MAX_SERIES {
             let oldest = self.series.iter().min_by_key(|(_, series)| series.last);
-            if let Some(oldest) = oldest.map(|(identity, _)| *identity) {
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
                 self.series.remove(&oldest);
             }
         }
@@ -331,21 +332,21 @@ impl EventPublisher {
             count: 1,
             last: now,
         };
-        self.series.insert(identity, series);
+        self.series.insert(key, series);
     }
 }
 
-/// Whether the API server takes no new objects there because the namespace is being deleted: a 403 as well.
-fn is_of_ending_namespace(status: &Status) -> bool {
+/// Whether the API server refused because the namespace is being deleted. It answers that with 403 too.
+fn is_namespace_terminating(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes
         .into_iter()
         .any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-// === impl Identity ===
+// === impl SeriesKey ===
 
-impl Identity {
+impl SeriesKey {
     fn of(event: &Event) -> Self {
         let Event {
             regarding,
@@ -359,7 +360,7 @@ impl Identity {
         Self {
             regarding: regarding.as_ref().and_then(|object| object.uid.clone()),
             related: related.clone().map(|object| [object.kind, object.name]),
-            words: [type_, reason, action, note].map(Clone::clone),
+            texts: [type_, reason, action, note].map(Clone::clone),
         }
     }
 }
@@ -395,7 +396,7 @@ mod tests {
         EventRecorder::new(capacity, Arc::new(SystemClock), Arc::default(), "one")
     }
 
-    /// Records that an object works, and that it does not, in turn.
+    /// Records in turn that an object works and that it fails.
     fn flap(recorder: &EventRecorder, name: &str, times: usize) {
         for time in 0..times {
             let (type_, reason) = if time % 2 == 0 {
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn one_connection_is_bounded_and_the_others_are_not() {
+    fn the_limit_of_one_connection_does_not_affect_the_others() {
         let (recorder, queue) = recorder(100);
         flap(&recorder, "busy", 50);
         flap(&recorder, "other", 2);
@@ -437,47 +438,47 @@ mod tests {
         assert_eq!(names.len(), 12);
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), 12, "each has a name of its own");
+        assert_eq!(names.len(), 12, "the names are unique");
     }
 
     #[test]
-    fn a_full_queue_holds_up_nobody() {
+    fn a_full_queue_does_not_block() {
         let (recorder, queue) = recorder(3);
         for number in 0..20 {
             flap(&recorder, &format!("corp-{number}"), 1);
         }
         assert_eq!(counted(&recorder.metrics, "dropped"), "17");
         assert_eq!(drained(queue).len(), 3);
-        // Nor does one that nobody reads any more.
+        // The receiver is gone now.
         flap(&recorder, "late", 1);
         assert_eq!(counted(&recorder.metrics, "dropped"), "18");
     }
 
     #[test]
-    fn names_are_names() {
-        let long = "a".repeat(NAME);
+    fn event_names_are_valid() {
+        let long = "a".repeat(MAX_NAME);
         for (connection, expected) in [
             ("corp", "corp.ff".to_owned()),
-            (&long, format!("{}.ff", "a".repeat(NAME - 3))),
+            (&long, format!("{}.ff", "a".repeat(MAX_NAME - 3))),
             (
-                &format!("{}.{long}", "a".repeat(NAME - 4)),
-                format!("{}.ff", "a".repeat(NAME - 4)),
+                &format!("{}.{long}", "a".repeat(MAX_NAME - 4)),
+                format!("{}.ff", "a".repeat(MAX_NAME - 4)),
             ),
         ] {
             assert_eq!(event_name(connection, 255), expected);
         }
     }
 
-    /// An API server that answers as it is told, and writes down what it is asked.
+    /// An API server that records the requests and gives the answers that a test sets.
     #[derive(Clone, Default)]
-    struct Server {
+    struct FakeServer {
         /// Method and body of each request.
-        asked: Arc<Mutex<Vec<(String, Value)>>>,
-        /// Answers, in this order; after that all goes well.
+        requests: Arc<Mutex<Vec<(String, Value)>>>,
+        /// The next answers; when they are used up, all requests succeed.
         answers: Arc<Mutex<VecDeque<(u16, Value)>>>,
     }
 
-    impl Service<Request<Body>> for Server {
+    impl Service<Request<Body>> for FakeServer {
         type Response = Response<Body>;
         type Error = Infallible;
         type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -493,7 +494,7 @@ mod tests {
                 let body = body.collect_bytes().await.unwrap();
                 let body = serde_json::from_slice(&body).unwrap();
                 server
-                    .asked
+                    .requests
                     .lock()
                     .unwrap()
                     .push((parts.method.to_string(), body));
@@ -505,14 +506,14 @@ mod tests {
         }
     }
 
-    impl Server {
+    impl FakeServer {
         fn publisher(&self, leadership: Leadership) -> EventPublisher {
             let (client, metrics) = (Client::new(self.clone(), "a"), Arc::<Metrics>::default());
             EventPublisher {
                 server: ApiServer::new(client, leadership, Arc::clone(&metrics)),
                 metrics,
                 series: HashMap::new(),
-                fails: false,
+                is_failing: false,
             }
         }
 
@@ -522,14 +523,14 @@ mod tests {
             self.answers.lock().unwrap().push_back((code, answer));
         }
 
-        /// `POST AuthFailed`, `PATCH 2`: what was asked since the last look.
-        fn asked(&self) -> Vec<String> {
-            let asked = std::mem::take(&mut *self.asked.lock().unwrap());
-            let words = asked.into_iter().map(|(method, body)| {
+        /// The requests since the last call, each as `POST reason` or `PATCH count`.
+        fn requests(&self) -> Vec<String> {
+            let requests = std::mem::take(&mut *self.requests.lock().unwrap());
+            let lines = requests.into_iter().map(|(method, body)| {
                 let word = body.get("reason").or_else(|| body.pointer("/series/count"));
                 format!("{method} {}", word.unwrap()).replace('"', "")
             });
-            words.collect()
+            lines.collect()
         }
     }
 
@@ -541,14 +542,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_repeats_becomes_a_series() {
-        let server = Server::default();
+    async fn repeated_events_become_a_series() {
+        let server = FakeServer::default();
         let mut publisher = server.publisher(Leadership::unlimited());
         for event in events(5) {
             assert_eq!(publisher.publish(event).await, Ok(Some(())));
         }
         assert_eq!(
-            server.asked(),
+            server.requests(),
             [
                 "POST Connected",
                 "POST AuthFailed",
@@ -557,29 +558,29 @@ mod tests {
                 "PATCH 3"
             ]
         );
-        // Another note is another event, though everything else is the same.
+        // An event that differs only in its note is a different event.
         let mut other = events(1).remove(0);
         other.note = Some("It is connected again.".to_owned());
         assert_eq!(publisher.publish(other).await, Ok(Some(())));
-        assert_eq!(server.asked(), ["POST Connected"]);
-        // One that is gone is made anew.
+        assert_eq!(server.requests(), ["POST Connected"]);
+        // The Event object of the series was deleted: the next event creates a new one.
         server.answer(404, &json!([]));
         assert_eq!(publisher.publish(events(1).remove(0)).await, Ok(Some(())));
-        assert_eq!(server.asked(), ["PATCH 4", "POST Connected"]);
-        // One that was long ago is not looked for.
+        assert_eq!(server.requests(), ["PATCH 4", "POST Connected"]);
+        // The series is too old: the next event starts a new one.
         for series in publisher.series.values_mut() {
             series.last = Instant::now().checked_sub(SERIES_GAP).unwrap();
         }
         assert_eq!(publisher.publish(events(1).remove(0)).await, Ok(Some(())));
-        assert_eq!(server.asked(), ["POST Connected"]);
+        assert_eq!(server.requests(), ["POST Connected"]);
     }
 
     #[tokio::test]
     async fn series_are_bounded() {
-        let server = Server::default();
+        let server = FakeServer::default();
         let mut publisher = server.publisher(Leadership::unlimited());
         let (first, template) = (events(1).remove(0), events(1).remove(0));
-        for number in 0..=SERIES {
+        for number in 0..=MAX_SERIES {
             let note = Some(number.to_string());
             let event = Event {
                 note,
@@ -587,28 +588,28 @@ mod tests {
             };
             publisher.publish(event).await.unwrap();
         }
-        assert_eq!(publisher.series.len(), SERIES);
-        server.asked();
+        assert_eq!(publisher.series.len(), MAX_SERIES);
+        server.requests();
         let oldest = Event {
             note: Some("0".to_owned()),
             ..first.clone()
         };
         let newest = Event {
-            note: Some(SERIES.to_string()),
+            note: Some(MAX_SERIES.to_string()),
             ..first
         };
         publisher.publish(oldest).await.unwrap();
         publisher.publish(newest).await.unwrap();
         assert_eq!(
-            server.asked(),
+            server.requests(),
             ["POST Connected", "PATCH 2"],
             "the oldest is forgotten"
         );
     }
 
     #[tokio::test]
-    async fn a_refusal_is_an_error_and_an_ending_namespace_is_none() {
-        let server = Server::default();
+    async fn a_refusal_is_an_error_and_a_terminating_namespace_is_not() {
+        let server = FakeServer::default();
         let mut publisher = server.publisher(Leadership::unlimited());
         server.answer(403, &json!([]));
         let refused = publisher
@@ -621,12 +622,16 @@ mod tests {
         assert_eq!(publisher.publish(events(1).remove(0)).await, Ok(None));
         server.answer(404, &json!([]));
         assert_eq!(publisher.publish(events(1).remove(0)).await, Ok(None));
-        assert_eq!(publisher.series.len(), 0, "what was not made is not repeated");
+        assert_eq!(
+            publisher.series.len(),
+            0,
+            "an event that was not created starts no series"
+        );
     }
 
     #[tokio::test]
-    async fn who_does_not_lead_publishes_nothing() {
-        let server = Server::default();
+    async fn a_process_that_does_not_lead_publishes_nothing() {
+        let server = FakeServer::default();
         let leadership = Leadership::limited(Duration::from_secs(10));
         leadership.renew(Instant::now());
         let mut publisher = server.publisher(leadership.clone());
@@ -638,7 +643,7 @@ mod tests {
         sender.send(events.next().unwrap()).await.unwrap();
         drop(sender);
         publisher.run(queue).await;
-        assert_eq!(server.asked(), ["POST Connected"]);
+        assert_eq!(server.requests(), ["POST Connected"]);
         assert_eq!(counted(&metrics, "failed"), "1");
     }
 }

@@ -1,4 +1,4 @@
-//! Report: statuses and events of any kind of object.
+//! Writes statuses and events for objects of any kind.
 
 pub(crate) mod events;
 pub(crate) mod status;

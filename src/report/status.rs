@@ -1,4 +1,4 @@
-//! One server-side apply of a status, bound to the version of the object that it is about.
+//! Writes a status by server-side apply, only to the version of the object that it was made for.
 
 use std::{borrow::Cow, fmt::Debug};
 
@@ -17,12 +17,12 @@ use crate::{
     },
 };
 
-/// What became of a write.
+/// The result of a write that the API server answered.
 #[derive(Clone, Debug)]
 pub(crate) enum Applied {
-    /// The object's metadata with the new status.
+    /// The object's metadata after the write.
     Written(Box<ObjectMeta>),
-    /// The object has another version by now.
+    /// The object has another version now.
     Conflict,
     /// There is no such object.
     Gone,
@@ -37,14 +37,14 @@ struct StatusApply<'a, S> {
     status: &'a S,
 }
 
-/// Applies a status to the object that has this name and this version.
+/// Applies a status to the object with this name and version.
 ///
-/// The apply carries the `resourceVersion`: the API server ignores a foreign `uid` in an apply to the status of a custom
-/// resource, but answers 409 to a `resourceVersion` that has passed. One field manager owns the whole status, so a
-/// field that is left out goes away.
+/// The apply carries the `resourceVersion`: the API server answers 409 to an old one. A `uid` would not help: the API
+/// server ignores a wrong `uid` in an apply to the status of a custom resource. One field manager owns the whole
+/// status, so the API server removes each field that the apply omits.
 ///
 /// # Errors
-/// Where the API server refuses or does not answer.
+/// The API server refused or did not answer.
 pub(crate) async fn apply_status<K>(
     server: &ApiServer,
     (namespace, name): (&str, &str),

@@ -1,9 +1,9 @@
 //! Sends spans to a collector, by OTLP over HTTP with protobuf.
 //! <https://opentelemetry.io/docs/specs/otlp/#otlphttp>
 //!
-//! Sampling, batching, the resource and headers for the collector are set by the environment variables that all
-//! OpenTelemetry programs know (`OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`,
-//! `OTEL_EXPORTER_OTLP_HEADERS`). <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
+//! The usual environment variables of OpenTelemetry set the sampling, the batches, the resource and the headers:
+//! `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_HEADERS`.
+//! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 
 use std::{
     sync::{
@@ -26,38 +26,39 @@ use url::Url;
 pub use super::layers::Layers;
 use super::{TARGET, TraceLayer};
 
-/// Longest time for one batch.
+/// Time for one batch.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time that the last spans hold up the end of the process.
+/// Time to send the last spans when the process ends.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// A collector's answer that is longer is not an answer to an export.
-const ANSWER_BOUND: usize = 64 * 1024;
+/// The collector's answers are cut after this many bytes: an answer to an export is shorter.
+const MAX_ANSWER: usize = 64 * 1024;
 
-/// A way to a collector.
+/// The export of traces to a collector.
 #[derive(Clone, Debug)]
 pub struct Export(SdkTracerProvider);
 
-/// Why there is none.
+/// Why the export cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The HTTP client could not be set up.
-    #[error("the HTTP client could not be set up")]
+    #[error("cannot set up the HTTP client")]
     Http(#[from] reqwest::Error),
     /// TLS could not be set up.
-    #[error("TLS could not be set up")]
+    #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
-    /// The exporter refuses its settings, which may hold a password and are not repeated.
-    #[error("the exporter refuses its settings (OTEL_EXPORTER_OTLP_*)")]
+    /// The exporter refuses its settings. They are not quoted: they may hold a password.
+    #[error("OTEL_EXPORTER_OTLP_* has a value that the exporter refuses")]
     Settings,
 }
 
 impl Export {
-    /// Sends spans to the collector at `endpoint`, to which `/v1/traces` is added. Has to be called in a runtime.
+    /// Sets up the export to `/v1/traces` below `endpoint`. Call it in a tokio runtime.
     ///
     /// # Errors
-    /// Where it cannot be set up. Nothing is sent yet: a collector that is not there is told by the log.
+    /// The export cannot be set up. Nothing is sent yet: if the collector cannot be reached, the log reports that
+    /// later.
     pub fn to(endpoint: &Url, roots: RootCertStore) -> Result<Self, ExportError> {
         let exporter = SpanExporter::builder()
             .with_http()
@@ -67,11 +68,11 @@ impl Export {
             .with_timeout(TIMEOUT)
             .build()
             .map_err(|_| ExportError::Settings)?;
-        // What the environment says of the resource goes before this.
-        let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
         let resource =
             Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-        let resource = if named {
+        // OTEL_SERVICE_NAME takes precedence.
+        let has_name = std::env::var_os("OTEL_SERVICE_NAME").is_some();
+        let resource = if has_name {
             resource
         } else {
             resource.with_service_name(env!("CARGO_PKG_NAME"))
@@ -84,8 +85,8 @@ impl Export {
         ))
     }
 
-    /// Sees the spans of passes and nothing else: no line of the log, and no span of a library, which may show what it
-    /// handles.
+    /// The layer that exports the spans of reconciles. It exports no log lines and no spans of libraries, because these
+    /// may show secrets.
     #[must_use]
     pub fn layer(&self) -> TraceLayer {
         tracing_opentelemetry::layer()
@@ -100,25 +101,26 @@ impl Export {
             .boxed()
     }
 
-    /// What makes spans of the layers of a probe.
+    /// The observer that exports the layers of a probe as spans.
     #[must_use]
     pub fn layers(&self) -> Layers {
         Layers::new(&self.0)
     }
 
-    /// Sends what is still here, for as long as that is worth waiting for.
+    /// Sends the last spans and ends the export. Spans that the collector does not accept in two seconds are lost.
     pub async fn end(self) {
-        // It blocks. Where the collector does not answer in time its spans are lost, and it was told of before.
+        // The call blocks. Its error needs no log line: the sender has logged that the collector does not answer.
         let _ = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH)).await;
     }
 }
 
-/// Sends batches from the exporter's own thread by the runtime's client.
+/// Sends the batches of the exporter's thread with a client of the tokio runtime.
 #[derive(Debug)]
 struct Sender {
     client: reqwest::Client,
     runtime: Handle,
-    is_told: AtomicBool,
+    /// Whether the last batch was lost.
+    is_failing: AtomicBool,
 }
 
 impl Sender {
@@ -137,23 +139,23 @@ impl Sender {
         Ok(Self {
             client,
             runtime: Handle::current(),
-            is_told: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
         })
     }
 
-    /// Tells once when batches begin to be lost, and once when they are taken again.
-    fn tell(&self, lost: Option<String>) {
-        let is_lost = lost.is_some();
-        if self.is_told.swap(is_lost, Ordering::Relaxed) == is_lost {
+    /// Logs once when the collector stops accepting batches, and once when it accepts them again.
+    fn log(&self, failure: Option<String>) {
+        let is_failing = failure.is_some();
+        if self.is_failing.swap(is_failing, Ordering::Relaxed) == is_failing {
             return;
         }
-        if let Some(why) = lost {
+        if let Some(why) = failure {
             warn!(
                 why,
-                "the collector does not take traces; they are lost until it does"
+                "the collector does not accept traces; they are lost until it does"
             );
         } else {
-            info!("the collector takes traces again");
+            info!("the collector accepts traces again");
         }
     }
 }
@@ -162,12 +164,12 @@ impl Sender {
 impl HttpClient for Sender {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let (client, request) = (self.client.clone(), request.try_into()?);
-        // The exporter's thread is not one of the runtime's, and the client needs one of these.
+        // The client needs a thread of the runtime; the exporter's thread is not one.
         let answer = self.runtime.spawn(async move {
             let mut answer = client.execute(request).await?;
             let mut body = Vec::new();
             while let Some(chunk) = answer.chunk().await? {
-                if body.len() + chunk.len() > ANSWER_BOUND {
+                if body.len() + chunk.len() > MAX_ANSWER {
                     break;
                 }
                 body.extend_from_slice(&chunk);
@@ -179,7 +181,7 @@ impl HttpClient for Sender {
         match answer.await? {
             Ok(response) => {
                 let status = response.status();
-                self.tell((!status.is_success()).then(|| format!("HTTP status {}", status.as_u16())));
+                self.log((!status.is_success()).then(|| format!("HTTP status {}", status.as_u16())));
                 Ok(response)
             }
             Err(error) => {
@@ -188,9 +190,9 @@ impl HttpClient for Sender {
                 } else if error.is_connect() {
                     "no connection"
                 } else {
-                    "the exchange broke off"
+                    "the connection broke"
                 };
-                self.tell(Some(why.to_owned()));
+                self.log(Some(why.to_owned()));
                 Err(why.into())
             }
         }

@@ -1,4 +1,4 @@
-//! The layers of a probe as spans.
+//! Makes spans of the layers of a probe.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,9 +16,9 @@ use crate::{
     domain::connection::evidence::{Answer, Exchange, KeyTrial, Reading},
 };
 
-/// Makes a span of each layer, below the span in which the probe was begun.
+/// Makes a span of each layer, below the current span.
 ///
-/// A layer is known when it is over, so its span is made then, with its beginning put back.
+/// A layer is reported when it ends, so its span is created then, with an earlier start time.
 #[derive(Debug)]
 pub struct Layers(SdkTracer);
 
@@ -48,7 +48,7 @@ impl Observer for Layers {
                 span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
             }
             SpanEnd::Failed(what) => {
-                // A word from a closed set: what a peer says goes nowhere.
+                // One of a closed set of words: nothing that a peer sent is exported.
                 span.set_attribute(KeyValue::new("error.type", what.clone()));
                 span.set_status(Status::error(what));
             }
@@ -73,7 +73,7 @@ impl SpanEnd {
             Layer::Ping => Self::of_reading(&exchange.ping),
             Layer::Health => Self::of_reading(&exchange.health),
             Layer::Users => Self::of_reading(&exchange.users),
-            // Of these no more is kept than whether they told something.
+            // The exchange keeps only the count of groups, not how the request failed.
             Layer::Groups => exchange
                 .groups
                 .map_or_else(|| Self::Failed("NoCount".to_owned()), |_| Self::Answered(200)),

@@ -1,13 +1,13 @@
-//! Traces: a span for each pass, and below it one for each layer of its probe.
+//! Traces: a span for each reconcile and below it one for each layer of its probe.
 //!
 //! ```text
-//! pass ─┬─ resolve
-//!       ├─ probe ── name, address, tls, ping, health, users, groups, next_key
-//!       └─ report
+//! reconcile ─┬─ resolve
+//!            ├─ probe ── name, address, tls, ping, health, users, groups, next_key
+//!            └─ report
 //! ```
 //!
-//! Spans are `tracing`'s, and cost next to nothing where nobody exports them. With the feature `otlp` and
-//! `--otlp-endpoint` they are sent to a collector; the log's `trace` is then the id that is found there.
+//! Spans are `tracing` spans; they cost next to nothing if they are not exported. With the feature `otlp` and
+//! `--otlp-endpoint` they are sent to a collector. The field `trace` in the log is the trace id.
 
 #[cfg(feature = "otlp")]
 pub mod export;
@@ -26,28 +26,28 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::{api::vocabulary::Class, domain::connection::verdict::Verdict};
 
-/// What spans are told from lines of the log by. No module has this name, for filters go by its beginning.
+/// The target of spans; log lines have others. No module may have this name: filters match it as a prefix.
 pub const TARGET: &str = "scim_bridge_operator::span";
 
-/// What takes part in the log's registry, and sees the spans that the log does not show.
+/// A layer of the log's registry that sees the spans, which the log does not show.
 pub type TraceLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// The trace of one pass: its id, in the form of a W3C trace id, and when it began.
+/// The trace of a reconcile. `Display` writes its id in the form of a W3C trace id.
 /// <https://www.w3.org/TR/trace-context/#trace-id>
 #[derive(Debug)]
 pub struct Trace {
     span: Span,
     id: u128,
-    begun: Instant,
+    started: Instant,
 }
 
 impl Trace {
-    /// The trace of a pass over a connection that begins now.
+    /// Starts the trace of a reconcile.
     #[must_use]
     pub fn begin(namespace: &str, name: &str, cause: &dyn fmt::Debug) -> Self {
         let span = info_span!(
             target: TARGET,
-            "pass",
+            "reconcile",
             k8s.namespace.name = namespace,
             scimbridge.connection = name,
             scimbridge.cause = ?cause,
@@ -58,17 +58,17 @@ impl Trace {
         Self {
             id: exported(&span).unwrap_or_else(make_id),
             span,
-            begun: Instant::now(),
+            started: Instant::now(),
         }
     }
 
-    /// The span of the whole pass.
+    /// The span of the whole reconcile.
     #[must_use]
     pub fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// Notes the verdict: the reason, and the layer that decided.
+    /// Adds the reason of the verdict and the layer that decided it to the span.
     pub fn judged(&self, verdict: &Verdict, layer: &'static str) {
         self.span.record("scimbridge.reason", verdict.reason.as_str());
         self.span.record("scimbridge.layer", layer);
@@ -81,10 +81,10 @@ impl Trace {
         }
     }
 
-    /// Seconds since it began.
+    /// Seconds since the start.
     #[must_use]
     pub fn took(&self) -> f64 {
-        self.begun.elapsed().as_secs_f64()
+        self.started.elapsed().as_secs_f64()
     }
 }
 
@@ -94,7 +94,7 @@ impl fmt::Display for Trace {
     }
 }
 
-/// The span of one step of a pass.
+/// The span of one step of a reconcile.
 macro_rules! step {
     ($name:literal) => {
         ::tracing::info_span!(target: $crate::traces::TARGET, $name)
@@ -102,7 +102,7 @@ macro_rules! step {
 }
 pub(crate) use step;
 
-/// The id under which this span is exported, if it is.
+/// The trace id with which this span is exported; `None` if it is not exported.
 #[cfg(feature = "otlp")]
 fn exported(span: &Span) -> Option<u128> {
     use opentelemetry::trace::{TraceContextExt as _, TraceId};
@@ -117,7 +117,7 @@ const fn exported(_: &Span) -> Option<u128> {
     None
 }
 
-/// The keys of a `RandomState` come from the operating system's random numbers, and no two are the same.
+/// A random trace id: each `RandomState` has different keys, made from the operating system's random numbers.
 fn make_id() -> u128 {
     let number = || u128::from(RandomState::new().hash_one(0));
     number() << 64 | number()

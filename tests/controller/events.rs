@@ -450,20 +450,20 @@ async fn without_the_right_everything_else_goes_on() {
     bed.secret("corp", KEY).await;
     bed.expect("corp", "True Connected").await;
     operator
-        .says("events cannot be published; everything else goes on")
+        .says("cannot publish events; probes and statuses are not affected")
         .await;
     let failed = wait::until(DEADLINE, "both to fail", async || {
         (operator.count("events_total", "failed").await == 2).then_some(())
     });
     failed.await.unwrap_or_else(|error| panic!("{error}"));
-    let said = operator.logs().matches("events cannot be published").count();
+    let said = operator.logs().matches("cannot publish events").count();
     assert_eq!(said, 1, "once, not for each");
     operator.ready(DEADLINE).await.unwrap();
     operator.stop().await;
 
     let flags = ["--leader-elect=false", "--namespaces", &bed.namespace];
     let (said, content) = preflight(&kubeconfig, &flags).await;
-    let place = format!("in namespace {}; grant it", bed.namespace);
+    let place = format!("in namespace {}. Grant it", bed.namespace);
     let note = said.lines().last().unwrap();
     assert!(
         content && note.starts_with("note  the ServiceAccount may not create, patch events"),

@@ -27,7 +27,7 @@ async fn an_absent_api_server_is_waited_for() {
     cluster.stop_api_server().await.unwrap();
     operator.says("watch failed").await;
     gate.open();
-    operator.says("pass failed").await;
+    operator.says("reconcile failed").await;
     cluster.start_api_server().await.unwrap();
     // The verdict that could not be written comes by itself.
     bed.expect("slow", "True Connected").await;

@@ -121,7 +121,7 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
     let (said, content) = preflight(&bed.kubeconfig, &[]).await;
     assert!(said.starts_with("FAIL  the CRD is not installed"), "{said}");
     assert!(
-        said.contains("\nok    the ServiceAccount may do what it has to\n"),
+        said.contains("\nok    the ServiceAccount has all required permissions\n"),
         "{said}"
     );
     assert!(!content);
@@ -141,13 +141,13 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
         .unwrap();
     readyz(
         &operator,
-        "the CRD is older than this program: it has no status.binding; apply",
+        "the CRD is older than this operator: it has no status.binding. Apply",
     )
     .await;
     bed.connect_well("corp", &bridge).await;
     let (said, content) = preflight(&bed.kubeconfig, &[]).await;
     assert!(
-        said.starts_with("FAIL  the CRD is older than this program"),
+        said.starts_with("FAIL  the CRD is older than this operator"),
         "{said}"
     );
     assert!(!content);
@@ -160,7 +160,7 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
     // One that lacks what nobody can have set: the work goes on, and the roll-out does not.
     let older = older_crd("spec", "nextApiKeySecretRef").to_string();
     cluster.apply(&older).await.unwrap();
-    readyz(&operator, "it has no spec.nextApiKeySecretRef; apply").await;
+    readyz(&operator, "it has no spec.nextApiKeySecretRef. Apply").await;
     let connection = bed.expect("corp", "True Connected").await;
     assert_eq!(status(&connection).binding.unwrap().name, "corp");
 
@@ -206,7 +206,7 @@ async fn a_namespace_that_may_not_be_read_holds_up_no_other() {
         "get, list, watch secrets",
         "get, list, watch configmaps",
     ] {
-        let line = format!("FAIL  the ServiceAccount may not {finding} in namespace {there}; grant it");
+        let line = format!("FAIL  the ServiceAccount may not {finding} in namespace {there}. Grant it");
         assert!(said.contains(&line), "{line} in:\n{said}");
     }
     assert_eq!((said.matches("FAIL").count(), content), (4, false), "{said}");

@@ -130,7 +130,9 @@ async fn a_drain_has_an_end() {
     gate.reached(&bridge).await;
     let ended = operator.terminate(DEADLINE).await.unwrap();
     assert_eq!(ended.code(), Some(0));
-    operator.says("passes did not end in time").await;
+    operator
+        .says("aborted the reconciles that did not end in time")
+        .await;
 }
 
 /// What hinders the operator itself stands where people look: in the status.
@@ -176,7 +178,7 @@ async fn a_missing_permission_is_said_in_the_status() {
         "{}",
         ready.message
     );
-    operator.says("pass failed").await;
+    operator.says("reconcile failed").await;
     assert_eq!(pings(&bridge), 0);
 
     // Granted, it goes on by itself.

@@ -367,7 +367,7 @@ async fn a_locked_bridge_is_unlocked_by_a_probe() {
 
     let connection = bed.probe("corp").await;
     assert_eq!(status(&connection).bridge.unwrap().components.len(), 4);
-    operator.says("the bridge was waiting for its key").await;
+    operator.says("the probe unlocked the bridge").await;
     bed.probe("corp").await;
     let metrics = operator.metrics().await.unwrap();
     let counted = metrics

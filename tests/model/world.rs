@@ -437,7 +437,7 @@ impl World {
             }
         }
         for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
-            process.registry.observe_no_others(kind, None, &references);
+            process.registry.mark_unlisted_absent(kind, None, &references);
         }
         self.history.disturb(self.instant);
         true
@@ -484,7 +484,7 @@ impl World {
         };
         let current = self.cluster.object.as_ref().map(Object::read);
         if pass.job.must_reread {
-            let is_still = current.is_some_and(|current| pass.connection.is_still(&current));
+            let is_still = current.is_some_and(|current| pass.connection.is_current(&current));
             if reads == Fate::Answered && !is_still {
                 self.finish(Outcome::Superseded(pass.connection));
                 return Ok(true);
@@ -804,7 +804,7 @@ impl World {
                 return Ok(Ok(Reported::Superseded));
             };
             let current = current.read();
-            if !connection.takes(status, pass.job.unwritten.as_deref(), &current) {
+            if !connection.accepts(status, pass.job.unwritten.as_deref(), &current) {
                 return Ok(Ok(Reported::Superseded));
             }
             version = current.metadata.resource_version;
