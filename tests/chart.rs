@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use clap::Parser as _;
 use scim_bridge_operator::args::Arguments;
 use serde_json::{Value, json};
-use testbed::{Cluster, cluster::Helm, generated, wait, workspace};
+use testbed::{Cluster, cluster::Helm, connection, generated, spec, wait, workspace};
 
 /// Where it is, from the root of the workspace.
 const CHART: &str = "charts/scim-bridge-operator";
@@ -1220,10 +1220,8 @@ async fn the_admission_policy_holds_urls_to_the_allowed_hosts() {
         .unwrap();
     let before = cluster.namespace("before").await.unwrap();
     let connection = |name: &str, url: &str, interval: &str| {
-        json!({"apiVersion": "scimbridge.dev/v1alpha1", "kind": "ScimBridgeConnection",
-            "metadata": {"name": name, "namespace": before.name()},
-            "spec": {"url": url, "interval": interval, "apiKeySecretRef": {"name": name}}})
-        .to_string()
+        let spec = spec().url(url).secret(name).with("interval", interval);
+        connection(&format!("{before}/{name}"), spec).to_string()
     };
     // One that was there before the policy.
     cluster

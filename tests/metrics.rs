@@ -15,9 +15,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        connection::{
-            ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
-        },
+        connection::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
         vocabulary::{ConditionType, Layer, Reason},
     },
     bridge::wire::stages::{Observer as _, Stage},
@@ -26,12 +24,12 @@ use scim_bridge_operator::{
             Answer, Blocker, Certificate, Component, Denial, Evidence, Exchange, HealthReport, KeyFault,
             KeyTrial, Member, Reading,
         },
-        status::{Change, Observation, Versions, next_status},
-        target::Target,
+        status::Change,
         verdict::{Verdict, diagnose},
     },
     metrics::{Metrics, RequestOutcome, Row},
 };
+use testbed::bed::first_status;
 
 const NOW: i64 = 1_772_546_816;
 
@@ -63,27 +61,7 @@ fn exchange() -> Exchange {
 }
 
 fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
-    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
-        "url": "https://scim.example.com",
-        "apiKeySecretRef": {"name": "corp-scim"},
-    }))
-    .unwrap();
-    let target = Target::parse(&spec).unwrap();
-    let pass = Observation {
-        uid: "u-1",
-        generation: 1,
-        declared: Some(IdentityProvider::Okta),
-        target: Some(&target),
-        versions: Versions::default(),
-        requested: None,
-        failures_before: 0,
-        evidence,
-        now: Timestamp::from_second(NOW).unwrap(),
-        late: Duration::ZERO,
-        early: Duration::ZERO,
-        heartbeat: Duration::from_mins(5),
-    };
-    next_status(&ScimBridgeConnectionStatus::default(), &pass).status
+    first_status(evidence, Timestamp::from_second(NOW).unwrap())
 }
 
 fn connected() -> Verdict {

@@ -6,7 +6,6 @@
 
 use std::{
     future::{Future, pending},
-    hash::BuildHasher as _,
     task::{self, Poll},
     time::{Duration, Instant},
 };
@@ -159,7 +158,5 @@ where
 /// A unique name for this replica: the host name and a random number.
 pub(super) fn make_identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "scim-bridge-operator".to_owned());
-    // RandomState takes its keys from the operating system's random numbers.
-    let number = std::collections::hash_map::RandomState::new().hash_one(std::process::id());
-    format!("{host}_{number:016x}")
+    format!("{host}_{:016x}", rand::random::<u64>())
 }

@@ -2,26 +2,17 @@
 
 use bridge_front::Fault;
 use serde_json::{Value, json};
+use testbed::{
+    bed::{Bed, KEY, WRONG_KEY},
+    connection, spec,
+};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    bed::{Bed, KEY, WRONG_KEY},
-    program::{File, Run},
-};
+use crate::program::{File, Run};
 
 fn manifest(url: &str) -> String {
-    json!({
-        "apiVersion": "scimbridge.dev/v1alpha1",
-        "kind": "ScimBridgeConnection",
-        "metadata": {"name": "corp", "namespace": "identity"},
-        "spec": {
-            "url": url,
-            "identityProvider": "Okta",
-            "apiKeySecretRef": {"name": "corp"},
-            "tls": {"caRef": {"kind": "ConfigMap", "name": "bridge-ca"}},
-        },
-    })
-    .to_string()
+    let spec = spec().url(url).provider("Okta").secret("corp").ca("bridge-ca");
+    connection("identity/corp", spec).to_string()
 }
 
 fn secret(key: &str) -> String {
@@ -267,12 +258,7 @@ async fn a_host_that_is_denied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_tells_the_same() {
     let bed = Bed::new("forms").await;
-    let bridge = bed
-        .bridge()
-        .set(|state| state.provisioning_off = true)
-        .start()
-        .await
-        .unwrap();
+    let bridge = bed.bridge_that(|state| state.provisioning_off = true).await;
     let ca = File::new("ca.pem", bed.ca_pem());
     let url = bridge.url();
     let check = async |form: &str| {
@@ -443,11 +429,8 @@ async fn the_log_of_the_operator_is_text_on_a_terminal() {
 async fn steps_are_shown_as_they_happen() {
     let bed = Bed::new("steps").await;
     let bridge = bed
-        .bridge()
-        .set(|state| state.fault("/health", Fault::Silent))
-        .start()
-        .await
-        .unwrap();
+        .bridge_that(|state| state.fault("/health", Fault::Silent))
+        .await;
     let ca = File::new("ca.pem", bed.ca_pem());
     let run = by_address(&bridge.url(), &ca, &["--timeout", "60s"]);
     let watched = spawn_blocking(move || {

@@ -7,19 +7,13 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
-use scim_bridge_operator::api::{self, REQUESTED_AT_ANNOTATION, connection::ScimBridgeConnection};
+use scim_bridge_operator::api::{REQUESTED_AT_ANNOTATION, connection::ScimBridgeConnection};
 use serde_json::{Value, json};
-use testbed::wait;
-
-use crate::bed::{Bed, DEADLINE, KEY, connection, line, own_cluster, pings, spec};
-
-/// The CRD without a schema for the specification.
-fn without_rules() -> String {
-    let mut crd = serde_json::to_value(api::crd()).unwrap();
-    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    schema["properties"]["spec"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    crd.to_string()
-}
+use testbed::{
+    Spec,
+    bed::{Bed, DEADLINE, KEY, line, own_cluster_without_rules, pings, whole_spec},
+    connection, spec, wait,
+};
 
 const CASES: &[(&str, &str)] = &[
     ("number-for-interval", r#"{"interval": 300}"#),
@@ -47,24 +41,17 @@ const CASES: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn an_unusable_object_is_told_so_and_harms_no_other() {
-    let Some(cluster) = own_cluster().await else {
+    let Some(cluster) = own_cluster_without_rules().await else {
         return;
     };
-    let force = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-    cluster
-        .kubectl()
-        .run_with(&force, &without_rules())
-        .await
-        .unwrap();
     let bed = Bed::on_own(&cluster, "invalid").await;
     let bridge = bed.healthy_bridge().await;
     bed.secret("corp", KEY).await;
     for (name, more) in CASES {
-        let mut spec = spec("corp", &bridge.url(), &serde_json::from_str(more).unwrap());
-        spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        create(&bed, name, &spec).await;
+        let more: Value = serde_json::from_str(more).unwrap();
+        create(&bed, name, whole_spec("corp", &bridge.url()).and(more)).await;
     }
-    create(&bed, "without-spec", &Value::Null).await;
+    create(&bed, "without-spec", spec()).await;
 
     let operator = bed.operator(&[]).await;
     bed.connect("corp", &bridge, json!({})).await;
@@ -128,12 +115,8 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
 }
 
 /// Creates an object that the typed client could not express.
-async fn create(bed: &Bed<'_>, name: &str, spec: &Value) {
-    let mut object = connection(name, spec);
-    object["metadata"]["namespace"] = bed.namespace.clone().into();
-    if spec.is_null() {
-        object["spec"] = json!({});
-    }
+async fn create(bed: &Bed<'_>, name: &str, spec: Spec) {
+    let object = connection(&format!("{}/{name}", bed.namespace), spec);
     bed.cluster.apply(&object.to_string()).await.unwrap();
 }
 

@@ -5,20 +5,18 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        connection::{
-            ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
-        },
+        connection::{ComponentState, IdentityProvider},
         vocabulary::Layer,
     },
     bridge::wire::stages::{Observer as _, Stage},
     domain::connection::{
         evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading},
-        status::{Change, Observation, Versions, next_status},
-        target::Target,
+        status::Change,
         verdict::diagnose,
     },
     metrics::{EventOutcome, Load, Metrics, RequestOutcome, Row},
 };
+use testbed::bed::first_status;
 
 const NOW: i64 = 1_772_546_816;
 
@@ -81,27 +79,6 @@ fn evidence() -> Evidence {
 }
 
 fn row() -> Row {
-    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
-        "url": "https://scim.example.com",
-        "apiKeySecretRef": {"name": "corp-scim"},
-    }))
-    .unwrap();
-    let target = Target::parse(&spec).unwrap();
-    let evidence = evidence();
-    let pass = Observation {
-        uid: "u-1",
-        generation: 1,
-        declared: Some(IdentityProvider::Okta),
-        target: Some(&target),
-        versions: Versions::default(),
-        requested: None,
-        failures_before: 0,
-        evidence: &evidence,
-        now: Timestamp::from_second(NOW).unwrap(),
-        late: Duration::ZERO,
-        early: Duration::ZERO,
-        heartbeat: Duration::from_mins(5),
-    };
-    let status = next_status(&ScimBridgeConnectionStatus::default(), &pass).status;
+    let status = first_status(&evidence(), Timestamp::from_second(NOW).unwrap());
     Row::of(Some(IdentityProvider::Okta), false, &status)
 }

@@ -6,6 +6,7 @@ use std::{fs, sync::Arc};
 
 use serde_json::{Value, json};
 use testbed::{
+    bed::{Bed, DEADLINE, WRONG_KEY},
     free_port,
     scratch::Scratch,
     supervise::{Launch, Process},
@@ -13,10 +14,7 @@ use testbed::{
 };
 use url::Url;
 
-use crate::{
-    bed::{Bed, DEADLINE, WRONG_KEY},
-    tools,
-};
+use crate::tools;
 
 /// A server on loopback, with its storage in a scratch folder.
 pub(crate) struct Prometheus {
@@ -147,11 +145,8 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     let prometheus = Prometheus::start(&operator.admin().to_string(), "1s").await;
     let good = bed.healthy_bridge().await;
     let ill = bed
-        .bridge()
-        .set(|state| state.component("RedisCache", "unhealthy"))
-        .start()
-        .await
-        .unwrap();
+        .bridge_that(|state| state.component("RedisCache", "unhealthy"))
+        .await;
     bed.connect_well("good", &good).await;
     bed.connect_well("ill", &ill).await;
     bed.secret("refused", WRONG_KEY).await;

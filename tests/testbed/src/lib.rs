@@ -5,6 +5,8 @@
 //! * [`ScimServer`]: an independent SCIM implementation.
 //! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
 //! * [`Collector`]: takes the operator's traces.
+//! * [`spec`], [`connection`]: a connection's specification and manifest, in few words.
+//! * `bed`, with the feature of this name: all of these together, as most tests of the operator want them.
 //! * [`budget`], [`seed`]: how much a test tries, and where its chance begins.
 //! * [`generated`]: what `make generate` writes, held to what it would be.
 //! * [`wait`]: waiting with deadlines instead of sleeping.
@@ -26,6 +28,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "bed")]
+pub mod bed;
 mod budget;
 mod chance;
 pub mod cluster;
@@ -37,6 +41,7 @@ pub mod operator;
 mod python;
 pub mod scim;
 pub mod scratch;
+mod spec;
 pub mod supervise;
 pub mod tools;
 pub mod wait;
@@ -48,7 +53,8 @@ pub use self::{
     cluster::{Cluster, Helm},
     collector::Collector,
     failure::Failure,
-    loopback::{HttpError, free_port},
+    loopback::{HttpError, free_port, read_head},
     operator::OperatorProcess,
     scim::ScimServer,
+    spec::{Spec, connection, spec},
 };
