@@ -24,7 +24,7 @@ use scim_bridge_operator::{
     domain::target::{InvalidSpec, Origin, Target},
 };
 use serde_json::{Map, Value, json};
-use testbed::{Cluster, Failure, cluster::Namespace, wait};
+use testbed::{Cluster, Failure, cluster::Namespace, connection, wait};
 use tokio::sync::OnceCell;
 
 /// Discovery and OpenAPI follow the CRD by a moment.
@@ -936,12 +936,10 @@ fn causes(refusal: &Status) -> Vec<(&str, &str)> {
 
 /// The least that is accepted.
 fn good() -> Value {
-    json!({
-        "apiVersion": "scimbridge.dev/v1alpha1",
-        "kind": "ScimBridgeConnection",
-        "metadata": {"name": "it"},
-        "spec": {"url": "https://scim.example.com", "apiKeySecretRef": {"name": "bridge"}},
-    })
+    connection(
+        "it",
+        testbed::spec().url("https://scim.example.com").secret("bridge"),
+    )
 }
 
 /// The good object with other fields in its specification, as YAML. `ABSENT` takes a field away, and `<9>` stands for

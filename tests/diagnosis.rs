@@ -32,6 +32,7 @@ use Answer::{
     TooLarge, Unauthorized, Unavailable, Unexpected,
 };
 use TransportFailure as Transport;
+use testbed::spec;
 
 const OKTA: Option<IdentityProvider> = Some(IdentityProvider::Okta);
 const GOOGLE: Option<IdentityProvider> = Some(IdentityProvider::GoogleWorkspace);
@@ -93,11 +94,7 @@ fn life(probes: &[Evidence]) -> Vec<String> {
 
 /// The same with the generation of the specification and the version of the CA at each probe.
 fn changing_life(probes: &[(i64, &str, Evidence)]) -> Vec<String> {
-    let spec = serde_json::from_value(serde_json::json!({
-        "url": "https://scim.example.com",
-        "apiKeySecretRef": {"name": "corp-scim"},
-    }))
-    .expect("a specification");
+    let spec = spec().url("https://scim.example.com").secret("corp-scim").typed();
     let target = Target::parse(&spec).expect("a target");
     let mut status = ScimBridgeConnectionStatus {
         observed_generation: -1,

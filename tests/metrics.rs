@@ -30,6 +30,7 @@ use scim_bridge_operator::{
     },
     metrics::{Metrics, RequestOutcome, Row},
 };
+use testbed::spec;
 
 const NOW: i64 = 1_772_546_816;
 
@@ -61,11 +62,7 @@ fn exchange() -> Exchange {
 }
 
 fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
-    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
-        "url": "https://scim.example.com",
-        "apiKeySecretRef": {"name": "corp-scim"},
-    }))
-    .unwrap();
+    let spec: ScimBridgeConnectionSpec = spec().url("https://scim.example.com").secret("corp-scim").typed();
     let target = Target::parse(&spec).unwrap();
     let pass = Pass {
         uid: "u-1",

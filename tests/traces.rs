@@ -19,16 +19,11 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 use serde_json::{Value, json};
-use testbed::{Collector, OperatorProcess, wait};
-
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "controller/tape.rs"]
-mod tape;
-
-use bed::{Bed, DEADLINE, WRONG_KEY};
+use testbed::{
+    Collector, OperatorProcess,
+    bed::{Bed, DEADLINE, WRONG_KEY},
+    spec, wait,
+};
 
 /// The spans of one pass.
 struct Pass {
@@ -149,12 +144,7 @@ async fn a_pass_is_a_trace_with_a_span_for_each_layer() {
     let strict = bed.healthy_bridge().await;
     bed.secret("refused", WRONG_KEY).await;
     bed.connect("refused", &strict, json!({})).await;
-    bed.connect(
-        "keyless",
-        &strict,
-        json!({"apiKeySecretRef": {"name": "nowhere"}}),
-    )
-    .await;
+    bed.connect("keyless", &strict, spec().secret("nowhere")).await;
 
     let operator = bed.operator(&["--otlp-endpoint", &collector.url()]).await;
     bed.expect("corp", "True Connected").await;

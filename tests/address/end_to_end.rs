@@ -12,10 +12,15 @@ use std::{
 };
 
 use serde_json::json;
-use testbed::{Dice, OperatorProcess, budget, free_port, scratch::Scratch, seed};
+use testbed::{
+    Dice, OperatorProcess,
+    bed::{Bed, DEADLINE, KEY, assert_no_canary, line},
+    budget, free_port,
+    scratch::Scratch,
+    seed,
+};
 
 use crate::{
-    bed::{Bed, DEADLINE, KEY, assert_no_canary, line},
     name_server::{NameServer, Reply},
     rebinding::{ALLOWED, DENIED, DENIED_V6, METADATA, NAME, Tripwire},
 };

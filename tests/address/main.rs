@@ -10,14 +10,8 @@
 )]
 
 #[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "each test program uses its part")]
 #[path = "../bridge/support.rs"]
 mod support;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/tape.rs"]
-mod tape;
 
 mod end_to_end;
 mod flags;

@@ -3,13 +3,13 @@
 use std::process::Command;
 
 use bridge_front::{Content, Fault, Mode};
-use serde_json::json;
+use testbed::{
+    bed::{Bed, KEY, WRONG_KEY, pings},
+    spec,
+};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    bed::{Bed, KEY, WRONG_KEY, pings},
-    program::{Ran, Run},
-};
+use crate::program::{Ran, Run};
 
 async fn plugin(bed: &Bed<'_>, args: &[&str]) -> Ran {
     let args = [args, &["-n", &bed.namespace]].concat();
@@ -79,7 +79,7 @@ async fn the_same_status_may_differ() {
         .unwrap();
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
-    bed.connect("corp", &bridge, json!({"identityProvider": "GoogleWorkspace"}))
+    bed.connect("corp", &bridge, spec().provider("GoogleWorkspace"))
         .await;
     bed.expect("corp", "True ScimDisabled").await;
     let ran = plugin(&bed, &["check", "corp"]).await;
@@ -132,8 +132,7 @@ async fn kubectl_finds_it() {
     let bed = Bed::new("kubectl").await;
     let bridge = bed.healthy_bridge().await;
     bed.secret("corp", KEY).await;
-    bed.connect("corp", &bridge, json!({"apiKeySecretRef": {"name": "corp"}}))
-        .await;
+    bed.connect("corp", &bridge, spec().secret("corp")).await;
     let plugin = Run::plugin(bed.cluster, &[]);
     let (kubectl, kubeconfig) = (
         bed.cluster.kubectl().program().to_owned(),

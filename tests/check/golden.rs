@@ -10,12 +10,14 @@ use scim_bridge_operator::{
     check::exit_code,
     domain::conditions::class_of,
 };
-use serde_json::{Value, json};
-
-use crate::{
+use serde_json::json;
+use testbed::{
+    Spec,
     bed::{Bed, KEY, line},
-    program::Run,
+    spec,
 };
+
+use crate::program::Run;
 
 /// At most so many programs at a time.
 const AT_ONCE: usize = 8;
@@ -181,63 +183,42 @@ fn redirect() -> Fault {
 }
 
 /// Specifications that lead to no bridge, and the reason.
-fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Value, &'static str)> {
+fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Spec, &'static str)> {
     let url = || healthy.url();
-    let ca =
-        |name: &str, key: &str| json!({"tls": {"caRef": {"kind": "ConfigMap", "name": name, "key": key}}});
+    let ca = |name, key| spec().ca_entry("ConfigMap", name, key);
     vec![
-        (
-            "no-secret",
-            url(),
-            json!({"apiKeySecretRef": {"name": "none"}}),
-            "SecretNotFound",
-        ),
+        ("no-secret", url(), spec().secret("none"), "SecretNotFound"),
         (
             "no-entry",
             url(),
-            json!({"apiKeySecretRef": {"name": "corp", "key": "x"}}),
+            spec().secret_entry("corp", "x"),
             "SecretKeyMissing",
         ),
-        (
-            "bad-key",
-            url(),
-            json!({"apiKeySecretRef": {"name": "blank"}}),
-            "ApiKeyMalformed",
-        ),
-        (
-            "no-consent",
-            url(),
-            json!({"apiKeySecretRef": {"name": "bound"}}),
-            "ConsentMissing",
-        ),
-        (
-            "no-pattern",
-            url(),
-            json!({"apiKeySecretRef": {"name": "garbled"}}),
-            "ConsentMissing",
-        ),
+        ("bad-key", url(), spec().secret("blank"), "ApiKeyMalformed"),
+        ("no-consent", url(), spec().secret("bound"), "ConsentMissing"),
+        ("no-pattern", url(), spec().secret("garbled"), "ConsentMissing"),
         ("no-ca", url(), ca("none", "ca.crt"), "CaNotFound"),
         ("no-ca-entry", url(), ca("not-a-ca", "x"), "CaNotFound"),
         ("bad-ca", url(), ca("not-a-ca", "ca.crt"), "CaInvalid"),
         (
             "metadata",
             "https://169.254.169.254".to_owned(),
-            json!({}),
+            spec(),
             "HostDenied",
         ),
         (
             "no-name",
             "https://no-such-name.invalid".to_owned(),
-            json!({}),
+            spec(),
             "DnsFailed",
         ),
         (
             "nobody",
             "https://127.0.0.1:1".to_owned(),
-            json!({}),
+            spec(),
             "ConnectFailed",
         ),
-        ("no-tls", plain.to_owned(), json!({}), "TlsFailed"),
+        ("no-tls", plain.to_owned(), spec(), "TlsFailed"),
     ]
 }
 
@@ -267,11 +248,10 @@ async fn check_and_the_operator_say_the_same() {
     bed.config_map("not-a-ca", "canary").await;
     let mut expected = Vec::new();
     let mut bridges = Vec::new();
-    let corp = json!({"apiKeySecretRef": {"name": "corp"}});
+    let corp = spec().secret("corp");
     for (name, provider, play, reason) in BRIDGES {
         let bridge = bed.bridge().set(*play).start().await.unwrap();
-        let more =
-            json!({"identityProvider": provider, "timeout": "2s", "apiKeySecretRef": {"name": "corp"}});
+        let more = corp.clone().provider(provider).with("timeout", "2s");
         bed.connect(name, &bridge, more).await;
         bridges.push(bridge);
         expected.push(((*name).to_owned(), *reason));
@@ -286,11 +266,7 @@ async fn check_and_the_operator_say_the_same() {
     let plain = bed.bridge().plaintext().start().await.unwrap();
     let plain_url = plain.url().replace("http://", "https://");
     for (name, url, more, reason) in dead_ends(&healthy, &plain_url) {
-        let mut spec = corp.clone();
-        spec.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        bed.connect_url(name, &url, spec).await;
+        bed.connect_url(name, &url, corp.clone().and(more)).await;
         expected.push((name.to_owned(), reason));
     }
 

@@ -11,10 +11,12 @@ use std::{
 };
 
 use serde_json::Value;
-use testbed::{Cluster, scratch::Scratch};
+use testbed::{
+    Cluster,
+    bed::{DEADLINE, assert_no_canary},
+    scratch::Scratch,
+};
 use tokio::task::spawn_blocking;
-
-use crate::bed::{DEADLINE, assert_no_canary};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_scim-bridge-operator");
 

@@ -2,26 +2,17 @@
 
 use bridge_front::Fault;
 use serde_json::{Value, json};
+use testbed::{
+    bed::{Bed, KEY, WRONG_KEY},
+    connection, spec,
+};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    bed::{Bed, KEY, WRONG_KEY},
-    program::{File, Run},
-};
+use crate::program::{File, Run};
 
 fn manifest(url: &str) -> String {
-    json!({
-        "apiVersion": "scimbridge.dev/v1alpha1",
-        "kind": "ScimBridgeConnection",
-        "metadata": {"name": "corp", "namespace": "identity"},
-        "spec": {
-            "url": url,
-            "identityProvider": "Okta",
-            "apiKeySecretRef": {"name": "corp"},
-            "tls": {"caRef": {"kind": "ConfigMap", "name": "bridge-ca"}},
-        },
-    })
-    .to_string()
+    let spec = spec().url(url).provider("Okta").secret("corp").ca("bridge-ca");
+    connection("identity/corp", spec).to_string()
 }
 
 fn secret(key: &str) -> String {

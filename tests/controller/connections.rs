@@ -1,9 +1,11 @@
 //! A connection from its first probe on: what is proven, what is shown, what follows a change of the specification.
 
 use serde_json::{Value, json};
-use testbed::{ScimServer, free_port};
-
-use crate::bed::{Bed, KEY, OPERATOR, line, observed, pings, status, version};
+use testbed::{
+    ScimServer,
+    bed::{Bed, KEY, OPERATOR, line, observed, pings, status, version},
+    free_port, spec,
+};
 
 #[tokio::test]
 async fn a_connection_is_proven_and_shown() {
@@ -90,7 +92,7 @@ async fn a_connection_is_proven_and_shown() {
     // What changed in the directory is seen by the next probe.
     scim.create_user("dana").await.unwrap();
     let connection = bed.probe("okta").await;
-    assert_eq!(crate::bed::status(&connection).directory.unwrap().users, 4);
+    assert_eq!(testbed::bed::status(&connection).directory.unwrap().users, 4);
 }
 
 #[tokio::test]
@@ -142,8 +144,7 @@ async fn kubectl_shows_connections_and_waits_for_them() {
     let bridge = bed.healthy_bridge().await;
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
-    bed.connect("corp", &bridge, json!({"identityProvider": "Okta"}))
-        .await;
+    bed.connect("corp", &bridge, spec().provider("Okta")).await;
 
     let kubectl = bed.cluster.kubectl();
     let wait = [
@@ -285,7 +286,7 @@ async fn the_next_key_is_rehearsed() {
     bed.connect("corp", &bridge, next(json!({"name": "next"}))).await;
     bed.expect("corp", "True Connected NextApiKeyValid=False").await;
 
-    bed.secret("next", crate::bed::WRONG_KEY).await;
+    bed.secret("next", testbed::bed::WRONG_KEY).await;
     let connection = bed
         .until("corp", "a refusal of the next key", |object| {
             let conditions = status(object).conditions;
@@ -296,7 +297,7 @@ async fn the_next_key_is_rehearsed() {
         .await;
     assert_eq!(line(&connection), "True Connected NextApiKeyValid=False");
 
-    bridge.set(|state| state.further_keys.push(crate::bed::WRONG_KEY.into()));
+    bridge.set(|state| state.further_keys.push(testbed::bed::WRONG_KEY.into()));
     bed.probe("corp").await;
     bed.expect("corp", "True Connected NextApiKeyValid").await;
     bed.edit("corp", next(Value::Null)).await;

@@ -8,18 +8,18 @@ use k8s_openapi::api::{
     core::v1::{ObjectReference, Secret},
     events::v1::Event,
 };
-use kube::api::{ListParams, Patch};
+use kube::api::ListParams;
 use scim_bridge_operator::{
     api::{v1alpha1::ScimBridgeConnection, vocabulary::ConditionType},
     domain::conditions::find,
 };
 use serde_json::json;
-use testbed::{budget, wait};
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, Operator, WRONG_KEY, connection, spec, status, user},
-    preflight::preflight,
+use testbed::{
+    bed::{Bed, DEADLINE, KEY, Operator, WRONG_KEY, status},
+    budget, spec, wait,
 };
+
+use crate::preflight::preflight;
 
 /// Events about a connection, oldest first.
 async fn events(bed: &Bed<'_>, name: &str) -> Vec<Event> {
@@ -58,12 +58,8 @@ async fn told(bed: &Bed<'_>, name: &str, expected: &[&str]) -> Vec<Event> {
 
 /// Waits until everything that was told so far has arrived: events go out in the order in which they come.
 async fn all_told(bed: &Bed<'_>, mark: &str) {
-    bed.connect_url(
-        mark,
-        "https://scim.invalid",
-        json!({"apiKeySecretRef": {"name": "no-such-secret"}}),
-    )
-    .await;
+    bed.connect_url(mark, "https://scim.invalid", spec().secret("no-such-secret"))
+        .await;
     told(
         bed,
         mark,
@@ -194,8 +190,7 @@ async fn what_stands_beside_the_verdict_is_told() {
     story.push("Normal ComponentsHealthy Probe");
     told(&bed, "corp", &story).await;
 
-    bed.edit("corp", json!({"nextApiKeySecretRef": {"name": "next"}}))
-        .await;
+    bed.edit("corp", spec().next_secret("next")).await;
     story.push("Warning SecretNotFound Rehearse Secret/next");
     told(&bed, "corp", &story).await;
     bed.secret("next", WRONG_KEY).await;
@@ -273,7 +268,7 @@ async fn checks_without_a_change_tell_nothing() {
     for number in 0..connections {
         let name = format!("corp-{number}");
         let (bridge, verdict, story) = kinds[number % kinds.len()];
-        let same = json!({"apiKeySecretRef": {"name": "key"}});
+        let same = spec().secret("key");
         bed.connect(&name, bridge, same).await;
         bed.expect(&name, verdict).await;
         names.insert(name, story);
@@ -399,8 +394,7 @@ async fn a_long_name_is_no_obstacle() {
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", WRONG_KEY).await;
     let name = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
-    let apply = Patch::Apply(connection(&name, &spec("corp", &bridge.url(), &json!({}))));
-    bed.connections().patch(&name, &user(), &apply).await.unwrap();
+    bed.connect(&name, &bridge, spec().secret("corp")).await;
     told(&bed, &name, &["Warning AuthFailed Probe Secret/corp"]).await;
 }
 
@@ -430,7 +424,7 @@ async fn unentitled(bed: &Bed<'_>) -> (Operator, PathBuf) {
         .service_account_kubeconfig(namespace, "mute")
         .await
         .unwrap();
-    let flags = [&["--leader-elect=false"], &crate::bed::LOOPBACK[..]].concat();
+    let flags = [&["--leader-elect=false"], &testbed::bed::LOOPBACK[..]].concat();
     (bed.spawn_as(&kubeconfig, &flags).await, kubeconfig)
 }
 

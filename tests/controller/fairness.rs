@@ -2,11 +2,7 @@
 
 use scim_bridge_operator::{api::vocabulary::ConditionType, domain::conditions::find};
 use serde_json::json;
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, LOOPBACK, WRONG_KEY, line, status},
-    gate::Gate,
-};
+use testbed::bed::{Bed, DEADLINE, Gate, KEY, LOOPBACK, WRONG_KEY, line, status};
 
 /// With one place only, and far more bridges that hang than may be under way in their namespace.
 #[tokio::test]

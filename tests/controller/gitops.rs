@@ -1,9 +1,10 @@
 //! A GitOps tool applies the same manifest for ever; the operator writes the status. Neither undoes the other's work.
 
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
-
-use crate::bed::{Bed, KEY, connection, spec};
+use testbed::{
+    bed::{Bed, KEY, whole_spec},
+    connection,
+};
 
 #[tokio::test]
 async fn an_apply_that_repeats_itself_changes_nothing_and_meets_no_conflict() {
@@ -12,8 +13,10 @@ async fn an_apply_that_repeats_itself_changes_nothing_and_meets_no_conflict() {
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
     // As it stands in Git: with nothing of what the API server adds.
-    let mut manifest = connection("corp", &spec("corp", &bridge.url(), &json!({})));
-    manifest["metadata"]["namespace"] = bed.namespace.as_str().into();
+    let manifest = connection(
+        &format!("{}/corp", bed.namespace),
+        whole_spec("corp", &bridge.url()),
+    );
     let connections = bed.connections();
     for manager in ["kustomize-controller", "argocd-controller", "helm"] {
         // Without force: a conflict would be an error.

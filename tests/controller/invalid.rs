@@ -9,9 +9,11 @@ use kube::{
 };
 use scim_bridge_operator::api::{self, REQUESTED_AT_ANNOTATION, v1alpha1::ScimBridgeConnection};
 use serde_json::{Value, json};
-use testbed::wait;
-
-use crate::bed::{Bed, DEADLINE, KEY, connection, line, own_cluster, pings, spec};
+use testbed::{
+    Spec,
+    bed::{Bed, DEADLINE, KEY, line, own_cluster, pings, whole_spec},
+    connection, spec, wait,
+};
 
 /// The CRD without a schema for the specification.
 fn without_rules() -> String {
@@ -60,11 +62,10 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
     let bridge = bed.healthy_bridge().await;
     bed.secret("corp", KEY).await;
     for (name, more) in CASES {
-        let mut spec = spec("corp", &bridge.url(), &serde_json::from_str(more).unwrap());
-        spec.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-        create(&bed, name, &spec).await;
+        let more: Value = serde_json::from_str(more).unwrap();
+        create(&bed, name, whole_spec("corp", &bridge.url()).and(more)).await;
     }
-    create(&bed, "without-spec", &Value::Null).await;
+    create(&bed, "without-spec", spec()).await;
 
     let operator = bed.operator(&[]).await;
     bed.connect("corp", &bridge, json!({})).await;
@@ -128,12 +129,8 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
 }
 
 /// Creates an object that the typed client could not express.
-async fn create(bed: &Bed<'_>, name: &str, spec: &Value) {
-    let mut object = connection(name, spec);
-    object["metadata"]["namespace"] = bed.namespace.clone().into();
-    if spec.is_null() {
-        object["spec"] = json!({});
-    }
+async fn create(bed: &Bed<'_>, name: &str, spec: Spec) {
+    let object = connection(&format!("{}/{name}", bed.namespace), spec);
     bed.cluster.apply(&object.to_string()).await.unwrap();
 }
 

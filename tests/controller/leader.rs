@@ -4,9 +4,11 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use testbed::{supervise::Signal, wait};
-
-use crate::bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, pings};
+use testbed::{
+    bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, pings},
+    supervise::Signal,
+    wait,
+};
 
 async fn replica(bed: &Bed<'_>, identity: &str) -> Operator {
     let flags = ["--lease-namespace", OPERATOR, "--identity", identity];

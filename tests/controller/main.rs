@@ -14,10 +14,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-mod bed;
-mod gate;
-mod tape;
-
 mod connections;
 mod events;
 mod fairness;

@@ -1,10 +1,7 @@
 //! The API server goes away and comes back, as it does in every upgrade of a cluster. The operator watches all
 //! namespaces, which it can only where no other test is.
 
-use crate::{
-    bed::{Bed, own_cluster, pings},
-    gate::Gate,
-};
+use testbed::bed::{Bed, Gate, own_cluster, pings};
 
 #[tokio::test]
 async fn an_absent_api_server_is_waited_for() {

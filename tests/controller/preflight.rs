@@ -7,12 +7,13 @@ use std::{
 
 use scim_bridge_operator::api;
 use serde_json::{Value, json};
-use testbed::{Cluster, wait, workspace};
-
-use crate::{
+use testbed::{
+    Cluster,
     bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, own_cluster, pings, status},
-    process::get,
+    wait, workspace,
 };
+
+use crate::process::get;
 
 const CRD: &str = "scimbridgeconnections.scimbridge.dev";
 
@@ -167,7 +168,7 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
     // Upgraded under it: nothing is lost, and nothing is asked again.
     cluster.apply(&crd().to_string()).await.unwrap();
     operator.ready(DEADLINE).await.unwrap();
-    assert_eq!(crate::bed::line(&bed.get("corp").await), "True Connected");
+    assert_eq!(testbed::bed::line(&bed.get("corp").await), "True Connected");
     assert_eq!(pings(&bridge), 1);
     let (said, content) = preflight(&bed.kubeconfig, &[]).await;
     assert!(content, "{said}");
@@ -192,7 +193,7 @@ async fn a_namespace_that_may_not_be_read_holds_up_no_other() {
         .await;
     open.connect_well("corp", &bridge).await;
     open.expect("corp", "True Connected").await;
-    open.secret("corp", crate::bed::WRONG_KEY).await;
+    open.secret("corp", testbed::bed::WRONG_KEY).await;
     open.expect("corp", "False AuthFailed Stalled").await;
     readyz(
         &operator,
@@ -215,7 +216,7 @@ async fn a_namespace_that_may_not_be_read_holds_up_no_other() {
     operator.ready(DEADLINE).await.unwrap();
     closed.connect_well("corp", &closed.healthy_bridge().await).await;
     closed
-        .until("corp", "a verdict", |object| crate::bed::observed(object) == 1)
+        .until("corp", "a verdict", |object| testbed::bed::observed(object) == 1)
         .await;
     let (said, content) = preflight(&kubeconfig, &flags).await;
     assert!(content, "{said}");

@@ -12,11 +12,9 @@ use k8s_openapi::api::{
 };
 use kube::api::PostParams;
 use serde_json::{from_value, json};
-use testbed::supervise::Signal;
-
-use crate::{
-    bed::{Bed, DEADLINE, LOOPBACK, observed, pings, status},
-    gate::Gate,
+use testbed::{
+    bed::{Bed, DEADLINE, Gate, LOOPBACK, observed, pings, status},
+    supervise::Signal,
 };
 
 /// Everything that the admin server answers, headers included.
@@ -79,7 +77,7 @@ async fn the_admin_server_tells_health_and_counts() {
 }
 
 /// An operator with one connection under probe, the bridge of another, and the gate that holds the probe.
-async fn amid_a_probe(bed: &Bed<'_>) -> (crate::bed::Operator, Gate, Front, Front) {
+async fn amid_a_probe(bed: &Bed<'_>) -> (testbed::bed::Operator, Gate, Front, Front) {
     let (gate, bridge) = Gate::new(bed).await;
     let late = bed.healthy_bridge().await;
     let operator = bed.operator(&[]).await;
@@ -100,7 +98,7 @@ async fn a_signal_lets_probes_come_to_their_end() {
 
     // No waiting: what was to be written is there when the process has ended.
     let connection = bed.get("corp").await;
-    assert_eq!(crate::bed::line(&connection), "True Connected");
+    assert_eq!(testbed::bed::line(&connection), "True Connected");
     assert_eq!(observed(&connection), 1);
     assert_eq!(
         (pings(&bridge), pings(&late)),

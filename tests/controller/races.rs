@@ -3,12 +3,9 @@
 use k8s_openapi::api::core::v1::Secret;
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use serde_json::json;
-use testbed::wait;
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, line, observed, pings, status},
-    gate::Gate,
-    tape::story,
+use testbed::{
+    bed::{Bed, DEADLINE, Gate, KEY, line, observed, pings, status, story},
+    spec, wait,
 };
 
 const NOT_YET: &str = "Unknown Progressing Reconciling";
@@ -82,7 +79,7 @@ async fn a_verdict_is_not_stamped_on_another_object_of_that_name() {
         .await
         .unwrap();
     let mut tape = bed.tape("corp").await;
-    let absent = json!({"apiKeySecretRef": {"name": "absent"}});
+    let absent = spec().secret("absent");
     let second = bed.connect("corp", &bridge, absent).await;
     assert_ne!(first.metadata.uid, second.metadata.uid);
     assert_eq!(first.metadata.generation, second.metadata.generation);
@@ -121,8 +118,7 @@ async fn a_verdict_is_not_stamped_on_a_newer_specification() {
     let mut tape = bed.tape("corp").await;
     bed.connect("corp", &bridge, json!({})).await;
     gate.reached(&bridge).await;
-    bed.edit("corp", json!({"apiKeySecretRef": {"name": "absent"}}))
-        .await;
+    bed.edit("corp", spec().secret("absent")).await;
     gate.open();
     let missing = "False SecretNotFound Reconciling";
     bed.expect("corp", missing).await;

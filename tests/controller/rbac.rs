@@ -12,8 +12,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-
-use crate::bed::{Bed, OPERATOR};
+use testbed::bed::{Bed, OPERATOR};
 
 /// In any namespace.
 const MAY: [&str; 12] = [

@@ -5,9 +5,10 @@ use std::time::Duration;
 use bridge_front::Authority;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use serde_json::json;
-use testbed::wait;
-
-use crate::bed::{Bed, DEADLINE, KEY, WRONG_KEY, pings, status};
+use testbed::{
+    bed::{Bed, DEADLINE, KEY, WRONG_KEY, pings, status},
+    spec, wait,
+};
 
 #[tokio::test]
 async fn a_rotated_key_is_tried_at_once() {
@@ -47,7 +48,7 @@ async fn a_corrected_ca_is_tried_at_once_wherever_it_lies() {
     bed.secret("corp", KEY).await;
 
     bed.config_map("private-ca", wrong.ca_pem()).await;
-    let ca = |kind: &str| json!({"tls": {"caRef": {"kind": kind, "name": "private-ca"}}});
+    let ca = |kind: &str| spec().ca_entry(kind, "private-ca", "ca.crt");
     bed.connect("corp", &bridge, ca("ConfigMap")).await;
     bed.expect("corp", "False CertificateUntrusted Stalled").await;
     bed.config_map("private-ca", right).await;
@@ -60,7 +61,7 @@ async fn a_corrected_ca_is_tried_at_once_wherever_it_lies() {
 
     bed.edit("corp", ca("Secret")).await;
     bed.until("corp", "the second generation", |object| {
-        crate::bed::observed(object) == 2
+        testbed::bed::observed(object) == 2
     })
     .await;
     bed.secret_entry("private-ca", "ca.crt", wrong.ca_pem()).await;
@@ -115,10 +116,10 @@ async fn grace_for_a_missing_secret_ends_by_itself() {
     bed.connect("corp", &bridge, json!({})).await;
     let stalled = "False SecretNotFound Stalled";
     let versions = tape
-        .until(stalled, |object| crate::bed::line(object) == stalled)
+        .until(stalled, |object| testbed::bed::line(object) == stalled)
         .await;
     assert_eq!(
-        crate::tape::story(&versions),
+        testbed::bed::story(&versions),
         ["", "False SecretNotFound Reconciling", stalled]
     );
     let transitions = |object| {
@@ -172,7 +173,7 @@ async fn edits_that_change_nothing_lead_to_no_probe() {
     bed.config_map("unrelated", "anything").await;
     // Whatever the edits above lead to comes before these.
     let config_map = bed
-        .config_map(crate::bed::CA, &format!("# new\n{}", bed.ca_pem()))
+        .config_map(testbed::bed::CA, &format!("# new\n{}", bed.ca_pem()))
         .await;
     for name in ["marker", "corp"] {
         bed.until(name, "a verdict about the newest CA", |object| {
@@ -195,8 +196,7 @@ async fn a_shared_secret_concerns_all_who_share_it() {
     let _operator = bed.operator(&[]).await;
     bed.secret("both", WRONG_KEY).await;
     for (name, bridge) in ["one", "other"].into_iter().zip(&bridges) {
-        bed.connect(name, bridge, json!({"apiKeySecretRef": {"name": "both"}}))
-            .await;
+        bed.connect(name, bridge, spec().secret("both")).await;
         bed.expect(name, "False AuthFailed Stalled").await;
     }
     // One of them lets go of it: the other still is told.

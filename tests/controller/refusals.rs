@@ -2,11 +2,13 @@
 
 use bridge_front::Front;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PostParams};
+use kube::api::PostParams;
 use scim_bridge_operator::api::v1alpha1::ObjectVersion;
 use serde_json::json;
-
-use crate::bed::{Bed, KEY, connection, pings, spec, status, user, version};
+use testbed::{
+    bed::{Bed, KEY, pings, status, version},
+    spec,
+};
 
 fn assert_untouched(bridge: &Front) {
     let traffic = bridge.traffic();
@@ -56,8 +58,7 @@ async fn a_next_key_needs_consent_as_well() {
     bed.secret("corp", KEY).await;
     bed.secret("next", KEY).await;
     consent(&bed, "next", "scim.example.com").await;
-    bed.connect("corp", &bridge, json!({"nextApiKeySecretRef": {"name": "next"}}))
-        .await;
+    bed.connect("corp", &bridge, spec().next_secret("next")).await;
     let connection = bed.expect("corp", "True Connected NextApiKeyValid=False").await;
     let conditions = status(&connection).conditions;
     assert!(
@@ -100,7 +101,7 @@ async fn loopback_is_denied_unless_it_is_allowed() {
     let bed = Bed::new("loopback").await;
     let bridge = bed.healthy_bridge().await;
     let operator = bed.spawn(&["--leader-elect=false"]).await;
-    operator.ready(crate::bed::DEADLINE).await.unwrap();
+    operator.ready(testbed::bed::DEADLINE).await.unwrap();
     bed.secret("corp", KEY).await;
     for host in [
         "127.0.0.1",
@@ -165,8 +166,7 @@ async fn a_credential_for_something_else_needs_consent() {
             .create(&PostParams::default(), &serde_json::from_value(secret).unwrap())
             .await
             .unwrap();
-        let reference = json!({"apiKeySecretRef": {"name": name, "key": entry}});
-        bed.connect(name, &bridge, reference).await;
+        bed.connect(name, &bridge, spec().secret_entry(name, entry)).await;
         bed.expect(name, "False ConsentMissing Stalled").await;
     }
     assert_untouched(&bridge);
@@ -183,8 +183,8 @@ async fn without_consent_nothing_is_told_of_the_secret() {
     bed.secret("corp", "canary key with blanks").await;
     consent(&bed, "corp", "scim.example.com").await;
     for entry in ["apiKey", "absent"] {
-        let reference = json!({"apiKeySecretRef": {"name": "corp", "key": entry}});
-        bed.connect("corp", &bridge, reference).await;
+        bed.connect("corp", &bridge, spec().secret_entry("corp", entry))
+            .await;
         bed.expect("corp", "False ConsentMissing Stalled").await;
     }
     consent(&bed, "corp", "127.0.0.1").await;
@@ -200,10 +200,8 @@ async fn consent_to_a_host_is_not_consent_to_go_in_the_clear() {
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
     consent(&bed, "corp", "127.0.0.1").await;
-    let mut clear = spec("corp", &bridge.url(), &json!({"allowPlaintext": true}));
-    clear.as_object_mut().unwrap().remove("tls");
-    let apply = Patch::Apply(connection("corp", &clear));
-    bed.connections().patch("corp", &user(), &apply).await.unwrap();
+    bed.connect("corp", &bridge, json!({"allowPlaintext": true, "tls": null}))
+        .await;
     bed.expect("corp", "False ConsentMissing Stalled").await;
     assert_untouched(&bridge);
     consent(&bed, "corp", "http://127.0.0.1").await;

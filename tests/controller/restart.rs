@@ -1,8 +1,7 @@
 //! A restart, an upgrade, another leader: what is known is kept, what has changed meanwhile is seen.
 
 use serde_json::json;
-
-use crate::bed::{Bed, KEY, WRONG_KEY, line, pings, status};
+use testbed::bed::{Bed, KEY, WRONG_KEY, line, pings, status};
 
 #[tokio::test]
 async fn a_restart_keeps_verdicts_and_sees_what_has_changed() {

@@ -3,8 +3,7 @@
 use bridge_front::{Content, Fault};
 use scim_bridge_operator::api::REQUESTED_AT_ANNOTATION;
 use serde_json::json;
-
-use crate::bed::{Bed, DEADLINE, KEY, WRONG_KEY, line, pings, status};
+use testbed::bed::{Bed, DEADLINE, KEY, WRONG_KEY, line, pings, status};
 
 /// A bridge that is away, and asks not to be asked again soon: no retry comes between what a test asks for.
 fn away() -> Fault {

@@ -3,8 +3,10 @@
 use bridge_front::{Content, Fault, Mode, Profile, State};
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use serde_json::json;
-
-use crate::bed::{Bed, KEY, line, status};
+use testbed::{
+    bed::{Bed, KEY, line, status},
+    spec,
+};
 
 type Play = fn(&mut State);
 
@@ -180,7 +182,7 @@ async fn every_kind_of_bridge_is_told_from_the_others() {
     bed.secret("corp", KEY).await;
     for (name, provider, play, _) in TABLE {
         let bridge = bed.bridge().set(*play).start().await.unwrap();
-        let more = json!({"identityProvider": provider, "apiKeySecretRef": {"name": "corp"}});
+        let more = spec().provider(provider).secret("corp");
         bed.connect(name, &bridge, more).await;
         bridges.push(bridge);
     }
@@ -225,8 +227,7 @@ async fn a_declaration_proves_nothing() {
         .start()
         .await
         .unwrap();
-    let declared =
-        |secret: &str| json!({"identityProvider": "GoogleWorkspace", "apiKeySecretRef": {"name": secret}});
+    let declared = |secret: &str| spec().provider("GoogleWorkspace").secret(secret);
     let waits = async |name: &str, condition: &str, timeout: &str| {
         let object = format!("sbc/{name}");
         let [condition, timeout] = [
@@ -340,8 +341,7 @@ async fn certificates_are_told_apart() {
     ];
     for (name, profile, _) in table {
         let bridge = bed.bridge().certificate(profile).start().await.unwrap();
-        bed.connect(name, &bridge, json!({"apiKeySecretRef": {"name": "corp"}}))
-            .await;
+        bed.connect(name, &bridge, spec().secret("corp")).await;
         bridges.push(bridge);
     }
     for (name, _, line) in table {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use scim_bridge_operator::api::{self, FIELD_MANAGER};
 use serde_json::{Value, json};
-use testbed::{Cluster, cluster::CLUSTER, wait};
+use testbed::{Cluster, cluster::CLUSTER, spec, wait};
 
 /// Discovery follows the CRD by a moment.
 const SOON: Duration = Duration::from_mins(1);
@@ -27,12 +27,13 @@ fn crd(versions: &[(&str, bool, bool)]) -> Value {
 }
 
 fn connection(version: &str, name: &str) -> Value {
-    json!({
-        "apiVersion": format!("scimbridge.dev/{version}"),
-        "kind": "ScimBridgeConnection",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"url": "https://scim.example.com", "apiKeySecretRef": {"name": "corp"}, "interval": "1m"},
-    })
+    let spec = spec()
+        .url("https://scim.example.com")
+        .secret("corp")
+        .with("interval", "1m");
+    let mut object = testbed::connection(&format!("default/{name}"), spec);
+    object["apiVersion"] = format!("scimbridge.dev/{version}").into();
+    object
 }
 
 /// A cluster, as its users see it.

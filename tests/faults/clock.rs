@@ -4,9 +4,13 @@ use std::{path::Path, process::Command};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use testbed::{OperatorProcess, budget, free_port, scratch::Scratch, wait};
-
-use crate::bed::{Bed, DEADLINE, KEY, LOOPBACK, pings, status};
+use testbed::{
+    OperatorProcess,
+    bed::{Bed, DEADLINE, KEY, LOOPBACK, pings, status},
+    budget, free_port,
+    scratch::Scratch,
+    wait,
+};
 
 const HOUR: i64 = 3600;
 
@@ -112,7 +116,7 @@ async fn an_hour_forwards_and_backwards() {
             delay > SignedDuration::ZERO && delay <= SignedDuration::from_secs(34),
             "{jump}: the next probe is planned {delay:?} after the last"
         );
-        assert_eq!(crate::bed::line(&connection), "True Connected", "{jump}");
+        assert_eq!(testbed::bed::line(&connection), "True Connected", "{jump}");
         assert!(status(&connection).valid_until.unwrap().0 > last, "{jump}");
     }
     assert!(!running.logs().contains("panic"), "{}", running.logs());

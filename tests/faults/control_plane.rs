@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bridge_front::Front;
 use serde_json::json;
-use testbed::{Cluster, budget};
-
-use crate::{
-    bed::{Bed, KEY, own_cluster, pings, status},
-    gate::Gate,
+use testbed::{
+    Cluster,
+    bed::{Bed, Gate, KEY, own_cluster, pings, status},
+    budget,
 };
 
 /// Connections of a test, and their bridges: each bridge serves some of them, with a key of its own for each.

@@ -6,11 +6,9 @@ use axum::http::Method;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::json;
-use testbed::wait;
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, LOOPBACK, Operator, WRONG_KEY, line, pings},
-    proxy::{Fate, Proxy},
+use testbed::{
+    bed::{Bed, DEADLINE, Fate, KEY, LOOPBACK, Operator, Proxy, WRONG_KEY, line, pings},
+    spec, wait,
 };
 
 /// More than any test publishes, with all that kube tries again.
@@ -107,7 +105,7 @@ async fn the_last_events_are_told_at_the_end() {
     let operator = operator(&bed, &proxy).await;
     let names: Vec<_> = (0..4).map(|number| format!("corp-{number}")).collect();
     for name in &names {
-        let none = json!({"apiKeySecretRef": {"name": "none"}});
+        let none = spec().secret("none");
         bed.connect_url(name, "https://scim.invalid", none).await;
     }
     let written = wait::until(DEADLINE, "the last verdict", async || {

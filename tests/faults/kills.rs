@@ -9,9 +9,11 @@ use scim_bridge_operator::{
     clock::{Clock as _, SystemClock},
 };
 use serde_json::json;
-use testbed::{Dice, budget, seed};
-
-use crate::bed::{Bed, KEY, LOOPBACK, Operator, WRONG_KEY, pings, status};
+use testbed::{
+    Dice,
+    bed::{Bed, KEY, LOOPBACK, Operator, WRONG_KEY, pings, status},
+    budget, seed, spec,
+};
 
 async fn operator(bed: &Bed<'_>) -> Operator {
     bed.spawn(&[&["--leader-elect=false"], &LOOPBACK[..]].concat())
@@ -75,8 +77,7 @@ async fn fifty_kills_lose_nothing_and_repeat_nothing() {
                     // To an absent Secret and back, by turns.
                     let absent = truths[number] != Truth::SecretNotFound;
                     let secret = if absent { "absent".to_owned() } else { name(number) };
-                    bed.edit(&name(number), json!({"apiKeySecretRef": {"name": secret}}))
-                        .await;
+                    bed.edit(&name(number), spec().secret(&secret)).await;
                     if absent {
                         truths[number] = Truth::SecretNotFound;
                     } else {
@@ -94,8 +95,8 @@ async fn fifty_kills_lose_nothing_and_repeat_nothing() {
     for (number, truth) in truths.iter().enumerate() {
         let name = name(number);
         let settled = bed.until(&name, truth.line(), |object| {
-            crate::bed::line(object).starts_with(truth.line())
-                && object.metadata.generation == Some(crate::bed::observed(object))
+            testbed::bed::line(object).starts_with(truth.line())
+                && object.metadata.generation == Some(testbed::bed::observed(object))
         });
         let settled = settled.await;
         let until = status(&settled).valid_until.unwrap().0;

@@ -9,18 +9,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/gate.rs"]
-mod gate;
-#[allow(dead_code, reason = "each test program uses its part")]
-mod proxy;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/tape.rs"]
-mod tape;
-
 mod clock;
 mod control_plane;
 mod events;

@@ -2,11 +2,9 @@
 
 use axum::http::Method;
 use serde_json::json;
-use testbed::wait;
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, LOOPBACK, Operator, line, pings},
-    proxy::{Fate, Proxy},
+use testbed::{
+    bed::{Bed, DEADLINE, Fate, KEY, LOOPBACK, Operator, Proxy, line, pings},
+    spec, wait,
 };
 
 async fn operator(bed: &Bed<'_>, proxy: &Proxy) -> Operator {
@@ -49,12 +47,11 @@ async fn a_refused_request_is_tried_again_and_nothing_else_happens() {
             proxy.spoil(times, Fate::Answer(code), applies);
             // One of its own: what was read before is not read again.
             bed.config_map(&name, bed.ca_pem()).await;
-            let ca = json!({"caRef": {"kind": "ConfigMap", "name": name}});
-            bed.connect(&name, &bridge, json!({"tls": ca})).await;
+            bed.connect(&name, &bridge, spec().ca(&name)).await;
             let connection = bed.until(&name, "its verdict", |object| line(object) == "True Connected");
             let connection = connection.await;
             assert_eq!(proxy.unspoiled(), 0, "{name}: the refusal was met");
-            assert_eq!(crate::bed::observed(&connection), 1, "{name}");
+            assert_eq!(testbed::bed::observed(&connection), 1, "{name}");
             assert!(pings(&bridge) <= 2, "{name}: {} probes", pings(&bridge));
         }
     }

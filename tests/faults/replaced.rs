@@ -9,11 +9,10 @@ use k8s_openapi::{
 use kube::{Api, api::DeleteParams};
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use serde_json::json;
-use testbed::{Cluster, wait, workspace};
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, own_cluster, pings},
-    gate::Gate,
+use testbed::{
+    Cluster,
+    bed::{Bed, DEADLINE, Gate, KEY, own_cluster, pings},
+    wait, workspace,
 };
 
 const CRD: &str = "scimbridgeconnections.scimbridge.dev";
@@ -102,7 +101,7 @@ async fn a_secret_that_is_replaced_at_any_stage_of_a_probe() {
         bridge.set(|state| state.key = key.into());
         gate.open();
         let judged = bed.judged(name, &secret).await;
-        assert_eq!(crate::bed::line(&judged), "True Connected", "{name}");
+        assert_eq!(testbed::bed::line(&judged), "True Connected", "{name}");
         bed.probe(name).await;
         assert_eq!(
             pings(&bridge),

@@ -8,12 +8,14 @@ use std::{
 };
 
 use futures::{StreamExt as _, future::join_all, stream};
-use serde_json::json;
-use testbed::scratch::Scratch;
+use testbed::{
+    bed::{Bed, KEY, assert_no_canary, line, observed, pings},
+    scratch::Scratch,
+    spec,
+};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    bed::{Bed, KEY, assert_no_canary, line, observed, pings},
     peer::{CA, Peer},
     table::rows,
 };
@@ -48,11 +50,7 @@ async fn every_object_has_its_reason_and_others_are_on_time() {
     let bystander = bed.healthy_bridge().await;
     bed.connect_well("bystander", &bystander).await;
     for (number, peer) in peers.iter().enumerate() {
-        let more = json!({
-            "apiKeySecretRef": {"name": "corp"},
-            "timeout": "15s",
-            "tls": {"caRef": {"kind": "ConfigMap", "name": "hostile-ca"}},
-        });
+        let more = spec().secret("corp").with("timeout", "15s").ca("hostile-ca");
         bed.connect_url(&format!("hostile-{number}"), &peer.url(), more)
             .await;
     }

@@ -10,15 +10,9 @@
 )]
 #![allow(clippy::too_many_lines, reason = "a table is as long as it is")]
 
-#[allow(dead_code, reason = "each test program uses its part of the bed")]
-#[path = "../controller/bed.rs"]
-mod bed;
 #[allow(dead_code, reason = "each test program uses its part")]
 #[path = "../bridge/support.rs"]
 mod support;
-#[allow(dead_code, reason = "each test program uses its part of the tape")]
-#[path = "../controller/tape.rs"]
-mod tape;
 
 mod bodies;
 mod end_to_end;

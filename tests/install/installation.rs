@@ -8,7 +8,7 @@ use std::{
 
 use bridge_front::Front;
 use serde_json::{Value, json};
-use testbed::{Cluster, OperatorProcess, cluster::Helm, free_port, wait, workspace};
+use testbed::{Cluster, OperatorProcess, cluster::Helm, connection, free_port, spec, wait, workspace};
 
 /// For whatever is awaited.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
@@ -272,11 +272,10 @@ impl Site {
                 "stringData": {"apiKey": KEY}}),
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace},
                 "data": {"ca.crt": bridge.ca_pem().unwrap()}}),
-            json!({"apiVersion": "scimbridge.dev/v1alpha1", "kind": "ScimBridgeConnection",
-                "metadata": {"name": name, "namespace": namespace},
-                "spec": {"url": bridge.url(), "interval": "2h", "timeout": "60s",
-                    "apiKeySecretRef": {"name": name},
-                    "tls": {"caRef": {"kind": "ConfigMap", "name": name}}}}),
+            connection(
+                &format!("{namespace}/{name}"),
+                spec().url(&bridge.url()).secret(name).patient().ca(name),
+            ),
         ] {
             self.cluster.apply(&object.to_string()).await.unwrap();
         }

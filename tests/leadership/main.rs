@@ -9,16 +9,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-#[allow(dead_code, reason = "each test program uses its part of the bed")]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "each test program uses its part of the proxy")]
-#[path = "../faults/proxy.rs"]
-mod proxy;
-#[allow(dead_code, reason = "each test program uses its part of the tape")]
-#[path = "../controller/tape.rs"]
-mod tape;
-
 mod relay;
 mod replica;
 mod takeover;

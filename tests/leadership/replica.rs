@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use bridge_front::Front;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use testbed::wait;
-
-use crate::{
-    bed::{Bed, DEADLINE, OPERATOR, Operator},
-    proxy::Proxy,
-    relay::Relay,
+use testbed::{
+    bed::{Bed, DEADLINE, OPERATOR, Operator, Proxy},
+    wait,
 };
+
+use crate::relay::Relay;
 
 pub(crate) struct Replica {
     pub(crate) identity: String,

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use scim_bridge_operator::api::REQUESTED_AT_ANNOTATION;
-use testbed::{budget, supervise::Signal};
+use testbed::{
+    bed::{Bed, DEADLINE, KEY},
+    budget,
+    supervise::Signal,
+};
 use tokio::task::JoinHandle;
 
-use crate::{
-    bed::{Bed, DEADLINE, KEY},
-    replica::{Replica, TAKE_OVER, leader},
-};
+use crate::replica::{Replica, TAKE_OVER, leader};
 
 /// How often somebody asks for a probe: there is always something to do, and to do wrong.
 const EVERY: Duration = Duration::from_millis(100);

@@ -9,10 +9,10 @@ use std::{
 };
 
 use futures::{StreamExt as _, stream};
-use testbed::scratch::Scratch;
+use testbed::{bed::Bed, scratch::Scratch};
 use tokio::task::spawn_blocking;
 
-use crate::{bed::Bed, peer::Authority, surfaces::Outputs};
+use crate::{peer::Authority, surfaces::Outputs};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_scim-bridge-operator");
 

@@ -11,10 +11,9 @@ use std::{
 };
 
 use k8s_openapi::ByteString;
-use testbed::scratch::Scratch;
+use testbed::{bed::DEADLINE, scratch::Scratch};
 
 use crate::{
-    bed::DEADLINE,
     canary::Canaries,
     peer::{Peer, Sayings},
     surfaces::Outputs,

@@ -27,16 +27,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-#[allow(
-    dead_code,
-    reason = "the bed of the controller's tests has more than is needed here"
-)]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "the bed names it")]
-#[path = "../controller/tape.rs"]
-mod tape;
-
 mod canary;
 mod checking;
 mod commands;

@@ -28,14 +28,13 @@ use scim_bridge_operator::{
     tenure::Tenure,
 };
 use serde_json::json;
-use testbed::wait;
+use testbed::{
+    bed::{Bed, DEADLINE},
+    wait,
+};
 use tokio::sync::watch;
 
-use crate::{
-    bed::{Bed, DEADLINE},
-    canary::Canaries,
-    surfaces::Outputs,
-};
+use crate::{canary::Canaries, surfaces::Outputs};
 
 const CANARY: &str = "LEAKS_CANARY";
 const NAMESPACE: &str = "LEAKS_NAMESPACE";

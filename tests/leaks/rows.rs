@@ -4,10 +4,9 @@ use std::{collections::BTreeMap, thread};
 
 use scim_bridge_operator::api::vocabulary::Reason;
 use serde_json::{Value, json};
-use testbed::free_port;
+use testbed::{Spec, bed::CA, free_port, spec};
 
 use crate::{
-    bed::CA,
     canary::Canaries,
     peer::{Authority, Flaw, Peer, Sayings, Script},
 };
@@ -17,7 +16,7 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) url: String,
     /// Merged into the specification.
-    pub(crate) spec: Value,
+    pub(crate) spec: Spec,
     /// The Secret, where there is one.
     pub(crate) secret: Option<Secret>,
     /// The peer, where there is one.
@@ -46,7 +45,7 @@ impl Stage<'_> {
         let key = self.canaries.key(format!("{reason}: key"));
         let mut row = Row {
             url: String::new(),
-            spec: json!({}),
+            spec: spec(),
             secret: Some(self.secret(reason, "apiKey", &key)),
             peer: None,
             sent: String::new(),
@@ -71,11 +70,11 @@ impl Stage<'_> {
                 row.secret = Some(self.secret(reason, "apiKey", &format!("{key} {key}\n")));
             }
             Reason::CaNotFound => {
-                row.spec = json!({"tls": {"caRef": {"kind": "ConfigMap", "name": "absent"}}});
+                row.spec = spec().ca("absent");
             }
             Reason::CaInvalid => {
                 // A key where a certificate should be.
-                row.spec = json!({"tls": {"caRef": {"kind": "Secret", "name": row.name, "key": "apiKey"}}});
+                row.spec = spec().ca_entry("Secret", &row.name, "apiKey");
             }
             Reason::InvalidSpec => row.url.push_str("https://xn--zzzzzz.example"),
             Reason::HostDenied => row.url.push_str("https://169.254.169.254"),
@@ -94,7 +93,7 @@ impl Stage<'_> {
             }
             Reason::DnsFailed => row.url.push_str("https://bridge.invalid"),
             Reason::ConnectFailed => row.url = format!("https://127.0.0.1:{}", free_port().unwrap()),
-            Reason::TimedOut => row.spec = json!({"timeout": "1s"}),
+            Reason::TimedOut => row.spec = spec().with("timeout", "1s"),
             Reason::CertificateUntrusted
             | Reason::CertificateExpired
             | Reason::CertificateNameMismatch
@@ -103,7 +102,7 @@ impl Stage<'_> {
             | Reason::Progressing => {}
         }
         if reason == Reason::IdentityProviderMismatch {
-            row.spec = json!({"identityProvider": "GoogleWorkspace"});
+            row.spec = spec().provider("GoogleWorkspace");
         }
         if row.url.is_empty() {
             let peer = self.peer(reason);

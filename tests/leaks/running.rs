@@ -12,10 +12,13 @@ use kube::{
 };
 use scim_bridge_operator::api::{FIELD_MANAGER, vocabulary::Reason};
 use serde_json::{Value, json};
-use testbed::{Collector, OperatorProcess, free_port, wait};
+use testbed::{
+    Collector, OperatorProcess,
+    bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, status, user},
+    free_port, spec, wait,
+};
 
 use crate::{
-    bed::{Bed, DEADLINE, LOOPBACK, OPERATOR, status, user},
     canary::Canaries,
     checking,
     peer::{Authority, Peer, Sayings},
@@ -76,7 +79,7 @@ async fn create(bed: &Bed<'_>, row: &Row, canaries: &Canaries) {
         let secrets: Api<Secret> = bed.api();
         secrets.patch(name, &user(), &Patch::Apply(secret)).await.unwrap();
     }
-    bed.connect_url(name, url, spec.clone()).await;
+    bed.connect_url(name, url, spec).await;
     bed.annotate(
         name,
         "example.com/note",
@@ -197,7 +200,7 @@ async fn every_reason_at_the_finest_log_level() {
     adopt_token(&canaries, &bed.kubeconfig);
     let config_maps: Api<ConfigMap> = bed.api();
     config_maps
-        .patch(crate::bed::CA, &user(), &Patch::Apply(stage.ca()))
+        .patch(testbed::bed::CA, &user(), &Patch::Apply(stage.ca()))
         .await
         .unwrap();
     let rows: Vec<(Reason, Row)> = Reason::ALL
@@ -211,12 +214,11 @@ async fn every_reason_at_the_finest_log_level() {
     // the beginning is never told.
     let next = Row {
         name: "next".to_owned(),
-        spec: json!({"apiKeySecretRef": {"name": "absent"}}),
+        spec: spec().secret("absent"),
         ..stage.row(Reason::Connected)
     };
     create(&bed, &next, &canaries).await;
-    bed.edit("connected", json!({"nextApiKeySecretRef": {"name": "next"}}))
-        .await;
+    bed.edit("connected", spec().next_secret("next")).await;
 
     let collector = Collector::start().await.unwrap();
     let flags = ["--log-format", "json", "--otlp-endpoint", &collector.url()];
@@ -239,11 +241,10 @@ async fn every_reason_at_the_finest_log_level() {
         );
     }
     bed.until("next", "SecretNotFound", |object| {
-        crate::bed::line(object).contains("SecretNotFound")
+        testbed::bed::line(object).contains("SecretNotFound")
     })
     .await;
-    bed.edit("next", json!({"apiKeySecretRef": {"name": "next"}}))
-        .await;
+    bed.edit("next", spec().secret("next")).await;
     let told = wait::until(DEADLINE, "a recovery to be told", async || {
         let events = bed.api::<Event>().list(&ListParams::default()).await.unwrap();
         let is_told = events.iter().any(|event| {
@@ -286,17 +287,16 @@ async fn by_way_of_a_proxy_with_a_password() {
         ("refused", "http://refused.example.com"),
     ] {
         bed.secret(name, &key).await;
-        let mut spec = crate::bed::spec(name, url, &json!({"allowPlaintext": true}));
+        let mut more = json!({"allowPlaintext": true});
         if url.starts_with("http://") {
-            spec.as_object_mut().unwrap().remove("tls");
+            more["tls"] = Value::Null;
         }
-        let connection = Patch::Apply(crate::bed::connection(name, &spec));
-        bed.connections().patch(name, &user(), &connection).await.unwrap();
+        bed.connect_url(name, url, more).await;
     }
     let operator = start(&bed, &["--log-format", "text"], &[("BRIDGE_PROXY", &url)]).await;
     for (name, reason) in [("tunnel", ""), ("refused", "AuthFailed")] {
         bed.until(name, reason, |object| {
-            crate::bed::observed(object) == 1 && crate::bed::line(object).contains(reason)
+            testbed::bed::observed(object) == 1 && testbed::bed::line(object).contains(reason)
         })
         .await;
     }

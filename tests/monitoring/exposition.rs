@@ -14,6 +14,7 @@ use scim_bridge_operator::{
     },
     metrics::{EventOutcome, Load, Metrics, RequestOutcome, Row},
 };
+use testbed::spec;
 
 const NOW: i64 = 1_772_546_816;
 
@@ -76,11 +77,7 @@ fn evidence() -> Evidence {
 }
 
 fn row() -> Row {
-    let spec: ScimBridgeConnectionSpec = serde_json::from_value(serde_json::json!({
-        "url": "https://scim.example.com",
-        "apiKeySecretRef": {"name": "corp-scim"},
-    }))
-    .unwrap();
+    let spec: ScimBridgeConnectionSpec = spec().url("https://scim.example.com").secret("corp-scim").typed();
     let target = Target::parse(&spec).unwrap();
     let evidence = evidence();
     let pass = Pass {

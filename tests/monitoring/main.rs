@@ -10,13 +10,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-#[path = "../controller/bed.rs"]
-#[allow(dead_code, reason = "shared with the tests of the controller")]
-mod bed;
-#[path = "../controller/tape.rs"]
-#[allow(dead_code, reason = "shared with the tests of the controller")]
-mod tape;
-
 mod exposition;
 mod picture;
 mod scrape;

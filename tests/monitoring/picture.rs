@@ -7,13 +7,14 @@ use bridge_front::{Content, Fault, Front, Mode, Profile};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
-use testbed::{wait, workspace};
+use testbed::{
+    Spec,
+    bed::{Bed, CA, KEY, WRONG_KEY, own_cluster},
+    spec, wait, workspace,
+};
 use tokio::task::spawn_blocking;
 
-use crate::{
-    bed::{Bed, CA, KEY, WRONG_KEY, own_cluster},
-    scrape::Prometheus,
-};
+use crate::scrape::Prometheus;
 
 const PICTURE: &str = "docs/dashboard.png";
 const DASHBOARD: &str = "charts/scim-bridge-operator/files/dashboard.json";
@@ -87,13 +88,10 @@ async fn move_to(bed: &mut Bed<'_>, name: &str) {
 }
 
 /// Connects as somebody would who wants to see something soon.
-async fn connect(bed: &Bed<'_>, name: &str, bridge: &Front, more: Value) {
+async fn connect(bed: &Bed<'_>, name: &str, bridge: &Front, more: impl Into<Spec>) {
     bed.secret(name, KEY).await;
-    let mut spec = json!({"interval": "30s", "timeout": "5s"});
-    spec.as_object_mut()
-        .unwrap()
-        .extend(more.as_object().cloned().unwrap_or_default());
-    bed.connect(name, bridge, spec).await;
+    let soon = spec().with("interval", "30s").with("timeout", "5s");
+    bed.connect(name, bridge, soon.and(more)).await;
 }
 
 /// A bridge that is away, as its proxy says it.
@@ -178,22 +176,10 @@ async fn the_picture_is_drawn() {
         .start()
         .await
         .unwrap();
-    connect(&bed, "okta", &okta, json!({"identityProvider": "Okta"})).await;
-    connect(&bed, "entra", &entra, json!({"identityProvider": "EntraID"})).await;
-    connect(
-        &bed,
-        "google",
-        &google,
-        json!({"identityProvider": "GoogleWorkspace"}),
-    )
-    .await;
-    connect(
-        &bed,
-        "onelogin",
-        &onelogin,
-        json!({"identityProvider": "OneLogin"}),
-    )
-    .await;
+    connect(&bed, "okta", &okta, spec().provider("Okta")).await;
+    connect(&bed, "entra", &entra, spec().provider("EntraID")).await;
+    connect(&bed, "google", &google, spec().provider("GoogleWorkspace")).await;
+    connect(&bed, "onelogin", &onelogin, spec().provider("OneLogin")).await;
 
     move_to(&mut bed, "lab").await;
     let rippling = bed.bridge().start().await.unwrap();
@@ -204,16 +190,10 @@ async fn the_picture_is_drawn() {
         .start()
         .await
         .unwrap();
-    connect(
-        &bed,
-        "rippling",
-        &rippling,
-        json!({"identityProvider": "Rippling"}),
-    )
-    .await;
-    connect(&bed, "forgotten", &expired, json!({"identityProvider": "Other"})).await;
+    connect(&bed, "rippling", &rippling, spec().provider("Rippling")).await;
+    connect(&bed, "forgotten", &expired, spec().provider("Other")).await;
     connect(&bed, "retired", &closing, json!({})).await;
-    connect(&bed, "jumpcloud", &okta, json!({"identityProvider": "JumpCloud"})).await;
+    connect(&bed, "jumpcloud", &okta, spec().provider("JumpCloud")).await;
     bed.expect("jumpcloud", "True Connected").await;
     bed.edit("jumpcloud", json!({"suspend": true})).await;
 

@@ -6,6 +6,7 @@ use std::{fs, sync::Arc};
 
 use serde_json::{Value, json};
 use testbed::{
+    bed::{Bed, DEADLINE, WRONG_KEY},
     free_port,
     scratch::Scratch,
     supervise::{Launch, Process},
@@ -13,10 +14,7 @@ use testbed::{
 };
 use url::Url;
 
-use crate::{
-    bed::{Bed, DEADLINE, WRONG_KEY},
-    tools,
-};
+use crate::tools;
 
 /// A server on loopback, with its storage in a scratch folder.
 pub(crate) struct Prometheus {

@@ -7,9 +7,12 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, api::Patch};
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use serde_json::{Value, json};
-use testbed::{cluster::Helm, wait, workspace};
-
-use crate::bed::{Bed, DEADLINE, KEY, OPERATOR, Operator, connection, spec, user};
+use testbed::{
+    Spec,
+    bed::{Bed, DEADLINE, KEY, OPERATOR, Operator, user, whole_spec},
+    cluster::Helm,
+    connection, spec, wait, workspace,
+};
 
 /// The label that says which shard a connection belongs to.
 const LABEL: &str = "scimbridge.dev/shard";
@@ -257,14 +260,20 @@ fn series(metrics: &str) -> BTreeSet<String> {
 pub(crate) async fn connect(bed: &Bed<'_>, name: &str, shard: Option<&str>) -> Front {
     bed.secret(name, KEY).await;
     let bridge = bed.healthy_bridge().await;
-    create(bed, name, shard, &bridge, &json!({})).await;
+    create(bed, name, shard, &bridge, spec()).await;
     bed.expect(name, "True Connected").await;
     bridge
 }
 
-/// Makes a connection; `more` is merged into the specification.
-pub(crate) async fn create(bed: &Bed<'_>, name: &str, shard: Option<&str>, bridge: &Front, more: &Value) {
-    let mut manifest = connection(name, &spec(name, &bridge.url(), more));
+/// Makes a connection; `more` is set in the specification.
+pub(crate) async fn create(
+    bed: &Bed<'_>,
+    name: &str,
+    shard: Option<&str>,
+    bridge: &Front,
+    more: impl Into<Spec>,
+) {
+    let mut manifest = connection(name, whole_spec(name, &bridge.url()).and(more));
     if let Some(shard) = shard {
         manifest["metadata"]["labels"] = json!({LABEL: shard});
     }

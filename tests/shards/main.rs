@@ -13,16 +13,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-#[allow(dead_code, reason = "each test program uses its part of the bed")]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "each test program uses its part of the gate")]
-#[path = "../controller/gate.rs"]
-mod gate;
-#[allow(dead_code, reason = "each test program uses its part of the tape")]
-#[path = "../controller/tape.rs"]
-mod tape;
-
 mod fleet;
 mod moves;
 mod partition;

@@ -2,14 +2,12 @@
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
-use serde_json::json;
-use testbed::wait;
-
-use crate::{
-    bed::{Bed, DEADLINE, KEY, WRONG_KEY, pings, status},
-    fleet::{DEFAULT, Fleet, assign, connect, create},
-    gate::Gate,
+use testbed::{
+    bed::{Bed, DEADLINE, Gate, KEY, WRONG_KEY, pings, status},
+    spec, wait,
 };
+
+use crate::fleet::{DEFAULT, Fleet, assign, connect, create};
 
 #[tokio::test]
 async fn a_connection_that_moves_takes_its_verdict_along() {
@@ -87,7 +85,7 @@ async fn a_connection_that_moves_while_it_is_probed_has_series_in_one_shard() {
     let fleet = Fleet::start(&bed, &["a", "b"]).await;
     let (gate, bridge) = Gate::new(&bed).await;
     bed.secret("corp", KEY).await;
-    create(&bed, "corp", Some("a"), &bridge, &json!({})).await;
+    create(&bed, "corp", Some("a"), &bridge, spec()).await;
     gate.reached(&bridge).await;
     assign(&bed, "corp", Some("b")).await;
     fleet.until(&[("a", &[]), ("b", &["corp"]), (DEFAULT, &[])]).await;
@@ -142,7 +140,7 @@ async fn events_of_a_connection_come_from_its_shard() {
     let bridge = bed.healthy_bridge().await;
     for name in ["moves", "stays"] {
         bed.secret(name, WRONG_KEY).await;
-        create(&bed, name, Some("a"), &bridge, &json!({})).await;
+        create(&bed, name, Some("a"), &bridge, spec()).await;
         expect_told(&bed, name, &[("AuthFailed", "a")]).await;
     }
     assign(&bed, "moves", Some("b")).await;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-
-use crate::{
+use testbed::{
     bed::{Bed, KEY, pings},
-    fleet::{DEFAULT, Fleet, connect, create},
+    spec,
 };
+
+use crate::fleet::{DEFAULT, Fleet, connect, create};
 
 /// One with each kind of label, and what it leads to.
 const LABELS: [(&str, Option<&str>, &str); 8] = [
@@ -51,7 +51,7 @@ async fn a_rotation_wakes_the_shard_of_the_connection_only() {
     let bridge = bed.healthy_bridge().await;
     for (name, label, _) in LABELS {
         bed.secret(name, KEY).await;
-        create(&bed, name, label, &bridge, &json!({})).await;
+        create(&bed, name, label, &bridge, spec()).await;
         bed.expect(name, "True Connected").await;
     }
     bridge.set(|state| {
@@ -74,9 +74,8 @@ async fn a_rotation_wakes_the_shard_of_the_connection_only() {
 
     // A Secret that connections of two shards share wakes both, each for its own.
     for (name, label) in [("shared-a", "a"), ("shared-b", "b")] {
-        let secret = json!({"apiKeySecretRef": {"name": "shared"}});
         bed.secret("shared", KEY).await;
-        create(&bed, name, Some(label), &bridge, &secret).await;
+        create(&bed, name, Some(label), &bridge, spec().secret("shared")).await;
         bed.expect(name, "True Connected").await;
     }
     let before = fleet.probes().await;

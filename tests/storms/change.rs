@@ -12,14 +12,13 @@ use bridge_front::Front;
 use futures::future::join_all;
 use scim_bridge_operator::api::REQUESTED_AT_ANNOTATION;
 use serde_json::json;
-use testbed::budget;
+use testbed::{
+    bed::{Bed, DEADLINE, KEY, LOOPBACK, Proxy, pings},
+    budget,
+};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{
-    bed::{Bed, DEADLINE, KEY, LOOPBACK, pings},
-    measure::{Memory, answered_within},
-    proxy::Proxy,
-};
+use crate::measure::{Memory, answered_within};
 
 /// Probes of one object that changes all the time: so many at once, and then so many a second.
 const BURST: f64 = 20.0;
@@ -114,7 +113,10 @@ async fn edits_without_end_cost_a_bounded_number_of_probes() {
         pings(&busy),
         last.elapsed()
     );
-    assert_eq!(settled.metadata.generation, Some(crate::bed::observed(&settled)));
+    assert_eq!(
+        settled.metadata.generation,
+        Some(testbed::bed::observed(&settled))
+    );
     memory.assert_grown_less_than(16 * 1024);
     assert_bounded("edits", &busy);
     let idle = pings(&busy);

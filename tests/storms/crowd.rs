@@ -10,13 +10,12 @@ use futures::{StreamExt as _, future::join_all, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, PostParams};
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
-use serde_json::json;
-use testbed::{budget, wait};
-
-use crate::{
+use testbed::{
     bed::{Bed, DEADLINE, KEY, LOOPBACK, Operator, line, pings, status},
-    measure::{Memory, answered_within},
+    budget, spec, wait,
 };
+
+use crate::measure::{Memory, answered_within};
 
 /// Requests of a test that are under way together.
 const AT_ONCE: usize = 16;
@@ -55,7 +54,7 @@ async fn a_secret_that_many_share_may_be_rotated_all_the_time() {
     let (crowd, time) = (budget(50, 500), Duration::from_secs(budget(4, 30)));
     bed.secret("shared", KEY).await;
     let names: Vec<String> = (0..crowd).map(|number| format!("corp-{number}")).collect();
-    let secret = json!({"apiKeySecretRef": {"name": "shared"}});
+    let secret = spec().secret("shared");
     let made = stream::iter(&names).map(|name| bed.connect(name, &bridge, secret.clone()));
     made.buffer_unordered(AT_ONCE).count().await;
 
@@ -106,7 +105,7 @@ async fn thousands_that_come_and_go_leave_nothing_behind() {
     let over = AtomicBool::new(false);
     let come_and_go = async {
         let begun = Instant::now();
-        let secret = json!({"apiKeySecretRef": {"name": "shared"}});
+        let secret = spec().secret("shared");
         let names: Vec<String> = (0..crowd).map(|number| format!("corp-{number}")).collect();
         let made = stream::iter(&names).map(|name| bed.connect(name, &bridge, secret.clone()));
         made.buffer_unordered(AT_ONCE).count().await;

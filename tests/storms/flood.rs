@@ -8,14 +8,13 @@ use std::{
 use futures::future::join_all;
 use scim_bridge_operator::api::v1alpha1::ObjectVersion;
 use serde_json::{Value, json};
-use testbed::budget;
+use testbed::{
+    bed::{Bed, DEADLINE, LOOPBACK, Proxy, pings},
+    budget,
+};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{
-    bed::{Bed, DEADLINE, LOOPBACK, pings},
-    measure::{Memory, answered_within},
-    proxy::Proxy,
-};
+use crate::measure::{Memory, answered_within};
 
 /// Events a second on Secrets that nobody refers to.
 const RATE: usize = 2_000;

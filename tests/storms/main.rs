@@ -10,16 +10,6 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-#[allow(dead_code, reason = "each test program uses its part of the bed")]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "each test program uses its part of the proxy")]
-#[path = "../faults/proxy.rs"]
-mod proxy;
-#[allow(dead_code, reason = "the bed needs it")]
-#[path = "../controller/tape.rs"]
-mod tape;
-
 mod change;
 mod crowd;
 mod flood;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::bed::{Bed, Operator};
+use testbed::bed::{Bed, Operator};
 
 /// Whoever asks for a probe is answered within this, whatever goes on elsewhere: the shortest interval that a connection
 /// may have. Most of it is the API server's, which has little time itself in a storm on a small machine.

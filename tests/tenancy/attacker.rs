@@ -8,8 +8,7 @@ use kube::{
 };
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use serde_json::{Value, json};
-
-use crate::bed::{Bed, connection};
+use testbed::{Spec, bed::Bed, connection};
 
 /// The attacker's ServiceAccount.
 const NAME: &str = "attacker";
@@ -47,16 +46,15 @@ impl Attacker {
     }
 
     /// Creates a connection, as it stands.
-    pub(crate) async fn create(&self, name: &str, spec: &Value) -> Result<(), Refusal> {
-        let mut object = connection(name, spec);
-        object["metadata"]["namespace"] = self.namespace.clone().into();
+    pub(crate) async fn create(&self, name: &str, spec: &Spec) -> Result<(), Refusal> {
+        let object = connection(&format!("{}/{name}", self.namespace), spec);
         let object: DynamicObject = serde_json::from_value(object).unwrap();
         let created = self.connections().create(&PostParams::default(), &object).await;
         created.map(drop).map_err(refusal)
     }
 
     /// Creates one that already has a status.
-    pub(crate) async fn create_with_status(&self, name: &str, spec: &Value, status: &Value) {
+    pub(crate) async fn create_with_status(&self, name: &str, spec: &Spec, status: &Value) {
         let mut object = connection(name, spec);
         object["status"] = status.clone();
         let object: DynamicObject = serde_json::from_value(object).unwrap();

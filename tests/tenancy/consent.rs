@@ -6,12 +6,12 @@ use bridge_front::Front;
 use k8s_openapi::api::core::v1::Secret;
 use scim_bridge_operator::api::v1alpha1::{ObjectVersion, ScimBridgeConnection};
 use serde_json::json;
-
-use crate::{
-    attacker::Attacker,
-    bed::{Bed, KEY, line, spec, status, version},
-    gate::Gate,
+use testbed::{
+    bed::{Bed, Gate, KEY, line, status, version, whole_spec},
+    spec,
 };
+
+use crate::attacker::Attacker;
 
 use Answer::{No, Unreadable, Yes};
 
@@ -242,7 +242,7 @@ async fn each_key_goes_by_the_consent_of_its_secret() {
         bed.secret(name, KEY).await;
         consent(&bed, name, Some("127.0.0.1")).await;
     }
-    let next = json!({"nextApiKeySecretRef": {"name": "next"}});
+    let next = spec().next_secret("next");
     bed.connect("corp", &bridge, next).await;
     bed.expect("corp", "True Connected NextApiKeyValid").await;
     let cost = async || {
@@ -312,21 +312,19 @@ async fn whoever_writes_connections_cannot_redirect_a_key() {
     let urls = urls.map(|host| format!("https://{host}:{port}"));
     let tls = |name: &str| json!({"serverName": name, "caRef": {"kind": "ConfigMap", "name": "ca"}});
     let more = [
-        json!({}),
-        json!({"tls": tls("scim.example.com")}),
-        json!({"apiKeySecretRef": {"name": "silent"}}),
-        json!({"apiKeySecretRef": {"name": "silent"}, "nextApiKeySecretRef": {"name": "corp"}}),
-        json!({"nextApiKeySecretRef": {"name": "next"}, "identityProvider": "Okta"}),
-        json!({"identityProvider": "GoogleWorkspace", "nextApiKeySecretRef": {"name": "next"}}),
+        spec(),
+        spec().with("tls", tls("scim.example.com")),
+        spec().secret("silent"),
+        spec().secret("silent").next_secret("corp"),
+        spec().next_secret("next").provider("Okta"),
+        spec().next_secret("next").provider("GoogleWorkspace"),
     ];
     let mut specs: Vec<_> = urls
         .iter()
-        .flat_map(|url| more.iter().map(move |more| spec("corp", url, more)))
+        .flat_map(|url| more.iter().map(move |more| whole_spec("corp", url).and(more)))
         .collect();
     let in_the_clear = json!({"allowPlaintext": true, "tls": null});
-    let mut in_the_clear = spec("corp", &plain.url(), &in_the_clear);
-    in_the_clear.as_object_mut().unwrap().remove("tls");
-    specs.push(in_the_clear);
+    specs.push(whole_spec("corp", &plain.url()).and(in_the_clear));
     for (number, spec) in specs.iter().enumerate() {
         attacker.create(&format!("try-{number:02}"), spec).await.unwrap();
     }
@@ -335,7 +333,7 @@ async fn whoever_writes_connections_cannot_redirect_a_key() {
         let connection = bed
             .until(&name, "a verdict", |object| line(object).contains("Stalled"))
             .await;
-        assert_eq!(reason(&connection, "Ready"), "ConsentMissing", "{spec}");
+        assert_eq!(reason(&connection, "Ready"), "ConsentMissing", "{spec:?}");
     }
     assert_eq!((evil.traffic().connections, plain.traffic().connections), (0, 0));
 }

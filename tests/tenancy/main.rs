@@ -11,18 +11,6 @@
 )]
 
 mod attacker;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/bed.rs"]
-mod bed;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/gate.rs"]
-mod gate;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../faults/proxy.rs"]
-mod proxy;
-#[allow(dead_code, reason = "each test program uses its part")]
-#[path = "../controller/tape.rs"]
-mod tape;
 
 mod consent;
 mod neighbours;

@@ -4,11 +4,12 @@ use bridge_front::Authority;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PatchParams;
 use serde_json::{Value, json};
-
-use crate::{
-    attacker::{Attacker, refusal},
-    bed::{Bed, DEADLINE, KEY, LOOPBACK, WRONG_KEY, assert_no_canary, line, pings, spec, status},
+use testbed::{
+    bed::{Bed, DEADLINE, KEY, LOOPBACK, WRONG_KEY, assert_no_canary, line, pings, status, whole_spec},
+    spec,
 };
+
+use crate::attacker::{Attacker, refusal};
 
 /// Two namespaces, one operator for both, and objects of the same names: changes here are nothing there.
 #[tokio::test]
@@ -55,7 +56,7 @@ async fn nobody_else_writes_the_binding() {
     bed.secret("other", KEY).await;
     let forged = json!({"binding": {"name": "other"}, "observedGeneration": 1});
     attacker
-        .create_with_status("corp", &spec("corp", &bridge.url(), &json!({})), &forged)
+        .create_with_status("corp", &whole_spec("corp", &bridge.url()), &forged)
         .await;
     // The default of the CRD, which says that nothing was observed.
     let dropped = status(&bed.get("corp").await);
@@ -76,11 +77,9 @@ async fn nobody_else_writes_the_binding() {
     assert_eq!(binding("False AuthFailed Stalled").await, None);
     bed.secret("corp", KEY).await;
     assert_eq!(binding("True Connected").await.as_deref(), Some("corp"));
-    bed.edit("corp", json!({"apiKeySecretRef": {"name": "absent"}}))
-        .await;
+    bed.edit("corp", spec().secret("absent")).await;
     assert_eq!(binding("False SecretNotFound Reconciling").await, None);
-    bed.edit("corp", json!({"apiKeySecretRef": {"name": "other"}}))
-        .await;
+    bed.edit("corp", spec().secret("other")).await;
     assert_eq!(binding("True Connected").await.as_deref(), Some("other"));
 }
 
@@ -93,14 +92,14 @@ async fn a_ca_reference_tells_nothing_of_a_secret() {
     bed.secret("corp", KEY).await;
     let framed = format!("-----BEGIN CERTIFICATE-----\n{KEY}\n-----END CERTIFICATE-----\n");
     bed.secret_entry("framed", "ca.crt", &framed).await;
-    let ca = |name: &str, key: &str| json!({"tls": {"caRef": {"kind": "Secret", "name": name, "key": key}}});
     for (name, key, expected) in [
         ("corp", "apiKey", "False CaInvalid Stalled"),
         ("framed", "ca.crt", "False CaInvalid Stalled"),
         ("corp", "absent", "False CaNotFound Reconciling"),
         ("absent", "apiKey", "False CaNotFound Reconciling"),
     ] {
-        bed.connect("corp", &bridge, ca(name, key)).await;
+        bed.connect("corp", &bridge, spec().ca_entry("Secret", name, key))
+            .await;
         let connection = bed.expect("corp", expected).await;
         assert_no_canary("the status", &serde_json::to_string(&connection.status).unwrap());
     }

@@ -7,13 +7,13 @@ use kube::{
 };
 use scim_bridge_operator::api::{self, v1alpha1::ScimBridgeConnection};
 use serde_json::{Value, json};
-use testbed::wait;
-
-use crate::{
-    attacker::{Attacker, refusal},
-    bed::{Bed, DEADLINE, KEY, LOOPBACK, assert_no_canary, own_cluster, spec},
-    proxy::{Exchange, Proxy},
+use testbed::{
+    Spec,
+    bed::{Bed, DEADLINE, Exchange, KEY, LOOPBACK, Proxy, assert_no_canary, own_cluster, whole_spec},
+    wait,
 };
+
+use crate::attacker::{Attacker, refusal};
 
 /// Names that would be more than one segment of a path, or another one, to somebody who puts paths together from text.
 /// `NS` stands for the victims' namespace.
@@ -126,34 +126,34 @@ fn fill(text: &str, victims: &str) -> String {
 }
 
 /// The same name in each field that takes one, and the same key.
-fn hostile_specs(victims: &str, url: &str) -> Vec<(String, Value)> {
+fn hostile_specs(victims: &str, url: &str) -> Vec<(String, Spec)> {
+    let whole = whole_spec("corp", url);
     let mut specs = Vec::new();
-    let ca = |kind: &str, name: &str, key: &str| json!({"tls": {"caRef": {"kind": kind, "name": name, "key": key}}});
-    let mut add = |what: String, more: &Value| specs.push((what, spec("corp", url, more)));
     for name in NAMES {
-        let name = fill(name, victims);
-        add(
-            format!("key {name:?}"),
-            &json!({"apiKeySecretRef": {"name": name}}),
-        );
-        add(
-            format!("next {name:?}"),
-            &json!({"nextApiKeySecretRef": {"name": name}}),
-        );
-        add(format!("Secret {name:?}"), &ca("Secret", &name, "ca.crt"));
-        add(format!("ConfigMap {name:?}"), &ca("ConfigMap", &name, "ca.crt"));
+        let name = &fill(name, victims);
+        let whole = || whole.clone();
+        specs.extend([
+            (format!("key {name:?}"), whole().secret(name)),
+            (format!("next {name:?}"), whole().next_secret(name)),
+            (
+                format!("Secret {name:?}"),
+                whole().ca_entry("Secret", name, "ca.crt"),
+            ),
+            (
+                format!("ConfigMap {name:?}"),
+                whole().ca_entry("ConfigMap", name, "ca.crt"),
+            ),
+        ]);
     }
     for key in KEYS {
-        let key = fill(key, victims);
-        add(
-            format!("key {key:?}"),
-            &json!({"apiKeySecretRef": {"name": "corp", "key": key}}),
-        );
-        add(
-            format!("next {key:?}"),
-            &json!({"nextApiKeySecretRef": {"name": "corp", "key": key}}),
-        );
-        add(format!("CA {key:?}"), &ca("ConfigMap", "ca", &key));
+        let key = &fill(key, victims);
+        let whole = || whole.clone();
+        let next = json!({"name": "corp", "key": key});
+        specs.extend([
+            (format!("key {key:?}"), whole().secret_entry("corp", key)),
+            (format!("next {key:?}"), whole().with("nextApiKeySecretRef", next)),
+            (format!("CA {key:?}"), whole().ca_entry("ConfigMap", "ca", key)),
+        ]);
     }
     specs
 }
@@ -201,7 +201,7 @@ async fn no_name_that_is_a_path_gets_past_admission() {
         admitted.join("\n")
     );
     attacker
-        .create("corp", &spec("corp", "https://scim.example.com", &json!({})))
+        .create("corp", &whole_spec("corp", "https://scim.example.com"))
         .await
         .unwrap();
 }
@@ -318,9 +318,9 @@ async fn no_name_that_is_a_path_is_ever_asked_for() {
     }
     for (number, fields) in FOREIGN_FIELDS.iter().enumerate() {
         let name = format!("strange-{number}");
-        let fields = serde_json::from_str(&fields.replace("NS", &victims)).unwrap();
+        let fields: Value = serde_json::from_str(&fields.replace("NS", &victims)).unwrap();
         attacker
-            .create(&name, &spec("corp", &bridge.url(), &fields))
+            .create(&name, &whole_spec("corp", &bridge.url()).and(fields))
             .await
             .unwrap();
         expected.push((name, "SecretNotFound".to_owned()));
@@ -347,7 +347,7 @@ async fn no_name_that_is_a_path_is_ever_asked_for() {
     judged.await.unwrap_or_else(|error| panic!("{error}"));
     // The same attacker, honest for once: the operator works, and the record does see what it asks for.
     attacker
-        .create("honest", &spec("corp", &bridge.url(), &json!({})))
+        .create("honest", &whole_spec("corp", &bridge.url()))
         .await
         .unwrap();
     bed.expect("honest", "True Connected").await;

@@ -10,7 +10,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::json;
-use testbed::{Cluster, Failure, OperatorProcess, free_port, scratch::Scratch, workspace};
+use testbed::{Cluster, Failure, OperatorProcess, connection, free_port, scratch::Scratch, spec, workspace};
 use tokio::time::sleep;
 
 use crate::{
@@ -289,18 +289,14 @@ impl Stage {
             interval, timeout, ..
         } = self.load;
         let host = address_of(if self.load.distinct { number } else { 0 });
-        Write::create(
-            self.connections(number),
-            json!({"apiVersion": VERSION, "kind": "ScimBridgeConnection",
-            "metadata": {"name": name_of(number)},
-            "spec": {
-                "url": format!("https://{host}:{}", self.bridges.port),
-                "identityProvider": "Okta",
-                "apiKeySecretRef": {"name": name_of(number)},
-                "interval": format!("{}s", interval.as_secs()),
-                "timeout": format!("{}s", timeout.as_secs()),
-            }}),
-        )
+        let name = name_of(number);
+        let spec = spec()
+            .url(&format!("https://{host}:{}", self.bridges.port))
+            .provider("Okta")
+            .secret(&name)
+            .with("interval", format!("{}s", interval.as_secs()))
+            .with("timeout", format!("{}s", timeout.as_secs()));
+        Write::create(self.connections(number), connection(&name, spec))
     }
 
     /// Another key in the Secret of an object.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bridge_front::Front;
 use serde_json::{Value, json};
-use testbed::{Failure, wait};
+use testbed::{Failure, Spec, spec, wait};
 
 use crate::{
     bridges::{KEY, longest_gap, probes},
@@ -48,16 +48,11 @@ async fn main_job(stage: &Stage) -> Result<Front, Failure> {
     stage
         .apply(&[
             secret("okta", KEY),
-            connection(stage, "okta", &bridge, &json!({"identityProvider": "Okta"})),
+            connection(stage, "okta", &bridge, spec().provider("Okta")),
             secret("google", KEY),
-            connection(
-                stage,
-                "google",
-                &google,
-                &json!({"identityProvider": "GoogleWorkspace"}),
-            ),
+            connection(stage, "google", &google, spec().provider("GoogleWorkspace")),
             secret("refused", "another-key"),
-            connection(stage, "refused", &bridge, &json!({})),
+            connection(stage, "refused", &bridge, spec()),
         ])
         .await?;
     for (name, reason) in [
@@ -101,7 +96,7 @@ async fn upgrade_under_load(stage: &Stage) -> Result<(), Failure> {
     let mut objects = vec![secret("load", KEY)];
     for number in 0..count {
         let bridge = stage.bridges.healthy().await?;
-        let mut object = connection(stage, "load", &bridge, &json!({"interval": "30s"}));
+        let mut object = connection(stage, "load", &bridge, spec().with("interval", "30s"));
         rename(&mut object, &format!("load-{number}"));
         objects.push(object);
         bridges.push(bridge);
@@ -151,7 +146,7 @@ async fn many_connections(stage: &Stage) -> Result<(), Failure> {
     let bridge = stage.bridges.healthy().await?;
     let mut objects = vec![secret("many", KEY)];
     objects.extend((0..count).map(|number| {
-        let mut object = connection(stage, "many", &bridge, &json!({"interval": "1m"}));
+        let mut object = connection(stage, "many", &bridge, spec().with("interval", "1m"));
         rename(&mut object, &format!("many-{number}"));
         object
     }));
@@ -218,19 +213,19 @@ fn secret(name: &str, key: &str) -> Value {
 }
 
 /// A connection with the key of the Secret of the same name. Long intervals: no probe comes unless it is due to a cause.
-fn connection(stage: &Stage, name: &str, bridge: &Front, more: &Value) -> Value {
-    let mut spec = json!({
-        "url": stage.bridges.url(bridge),
-        "apiKeySecretRef": {"name": name},
-        "interval": "1h",
-        "timeout": "20s",
-        "tls": {"caRef": {"kind": "ConfigMap", "name": "ca"}},
-    });
-    if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
-        spec.extend(more.clone());
+fn connection(stage: &Stage, name: &str, bridge: &Front, more: Spec) -> Value {
+    let url = stage.bridges.url(bridge);
+    let spec = spec()
+        .url(&url)
+        .secret(name)
+        .ca("ca")
+        .with("interval", "1h")
+        .with("timeout", "20s");
+    let mut object = testbed::connection(&format!("{CONNECTIONS}/{name}"), spec.and(more));
+    if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+        metadata.insert("labels".to_owned(), json!({"scene": name}));
     }
-    json!({"apiVersion": "scimbridge.dev/v1alpha1", "kind": "ScimBridgeConnection",
-        "metadata": {"name": name, "namespace": CONNECTIONS, "labels": {"scene": name}}, "spec": spec})
+    object
 }
 
 fn rename(object: &mut Value, name: &str) {

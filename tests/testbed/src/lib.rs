@@ -5,6 +5,8 @@
 //! * [`ScimServer`]: an independent SCIM implementation.
 //! * [`OperatorProcess`]: the operator's binary, with the rights of a ServiceAccount.
 //! * [`Collector`]: takes the operator's traces.
+//! * [`spec`], [`connection`]: a connection's specification and manifest, in few words.
+//! * `bed`, with the feature of this name: all of these together, as most tests of the operator want them.
 //! * [`budget`], [`seed`]: how much a test tries, and where its chance begins.
 //! * [`wait`]: waiting with deadlines instead of sleeping.
 //! * [`tools`]: the programs behind them, built once.
@@ -25,6 +27,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "bed")]
+pub mod bed;
 mod budget;
 mod chance;
 pub mod cluster;
@@ -35,6 +39,7 @@ pub mod operator;
 mod python;
 pub mod scim;
 pub mod scratch;
+mod spec;
 pub mod supervise;
 pub mod tools;
 pub mod wait;
@@ -49,4 +54,5 @@ pub use self::{
     loopback::{HttpError, free_port},
     operator::OperatorProcess,
     scim::ScimServer,
+    spec::{Spec, connection, spec},
 };

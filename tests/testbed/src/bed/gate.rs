@@ -9,19 +9,19 @@ use axum::{
 use bridge_front::{Front, Upstream};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-use crate::bed::{Bed, DEADLINE};
+use super::{Bed, DEADLINE};
 
 const LIST: &str = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":1,"Resources":[{"id":"1"}]}"#;
 
 /// The SCIM server. Closed until it is opened.
-pub(crate) struct Gate {
+pub struct Gate {
     is_open: watch::Sender<bool>,
     serving: JoinHandle<()>,
 }
 
 impl Gate {
     /// A gate, and the bridge before it.
-    pub(crate) async fn new(bed: &Bed<'_>) -> (Self, Front) {
+    pub async fn new(bed: &Bed<'_>) -> (Self, Front) {
         let (is_open, state) = watch::channel(false);
         let router = Router::new().fallback(async move || {
             // Only fails when the test has ended.
@@ -38,7 +38,7 @@ impl Gate {
     }
 
     /// Waits until a probe stands before the gate. `/ping` and `/health` were answered by then.
-    pub(crate) async fn reached(&self, bridge: &Front) {
+    pub async fn reached(&self, bridge: &Front) {
         let standing = bridge.wait_until(
             |traffic| {
                 let mut requests = traffic.requests.iter();
@@ -50,12 +50,12 @@ impl Gate {
     }
 
     /// Holds everything back from now on.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         self.is_open.send_replace(false);
     }
 
     /// Lets everything through from now on.
-    pub(crate) fn open(&self) {
+    pub fn open(&self) {
         self.is_open.send_replace(true);
     }
 }

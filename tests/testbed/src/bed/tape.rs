@@ -8,10 +8,10 @@ use kube::{
 use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use tokio::time::timeout;
 
-use crate::bed::{Bed, DEADLINE, line};
+use super::{Bed, DEADLINE, line};
 
 /// A watch of one connection, read where a test wants to know what has happened.
-pub(crate) struct Tape {
+pub struct Tape {
     name: String,
     events: BoxStream<'static, kube::Result<WatchEvent<ScimBridgeConnection>>>,
     marks: u32,
@@ -19,7 +19,7 @@ pub(crate) struct Tape {
 
 impl Tape {
     /// Records from now on.
-    pub(crate) async fn new(api: Api<ScimBridgeConnection>, name: &str) -> Self {
+    pub async fn new(api: Api<ScimBridgeConnection>, name: &str) -> Self {
         let now = api.list_metadata(&ListParams::default()).await.unwrap();
         let only = WatchParams::default().fields(&format!("metadata.name={name}"));
         let version = now.metadata.resource_version.unwrap();
@@ -32,7 +32,7 @@ impl Tape {
     }
 
     /// The versions up to and including the first that fits.
-    pub(crate) async fn until(
+    pub async fn until(
         &mut self,
         what: &str,
         fits: impl Fn(&ScimBridgeConnection) -> bool,
@@ -58,7 +58,7 @@ impl Tape {
     }
 
     /// The versions up to one that this call makes itself, without it.
-    pub(crate) async fn so_far(&mut self, bed: &Bed<'_>) -> Vec<ScimBridgeConnection> {
+    pub async fn so_far(&mut self, bed: &Bed<'_>) -> Vec<ScimBridgeConnection> {
         self.marks += 1;
         let mark = format!("end-{}", self.marks);
         bed.label(&self.name, &mark).await;
@@ -74,7 +74,7 @@ impl Tape {
 }
 
 /// The lines of the versions, each only where it differs from the one before.
-pub(crate) fn story(versions: &[ScimBridgeConnection]) -> Vec<String> {
+pub fn story(versions: &[ScimBridgeConnection]) -> Vec<String> {
     let mut lines: Vec<String> = versions.iter().map(line).collect();
     lines.dedup();
     lines

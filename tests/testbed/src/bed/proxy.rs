@@ -19,35 +19,37 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
-use testbed::scratch::Scratch;
 use tokio::{
     net::TcpListener,
     sync::{broadcast, watch},
     task::JoinHandle,
 };
 
+use crate::scratch::Scratch;
+
 /// One request of the operator.
 #[derive(Clone, Debug)]
-pub(crate) struct Exchange {
-    pub(crate) method: Method,
+pub struct Exchange {
+    /// What it asks for.
+    pub method: Method,
     /// Path and query.
-    pub(crate) target: String,
+    pub target: String,
     /// When it came.
-    pub(crate) begun: Instant,
+    pub begun: Instant,
     /// The status that the operator was given; `None` where it got none.
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
 }
 
 impl Exchange {
     /// Whether it is a server-side apply of a status.
-    pub(crate) fn writes_status(&self) -> bool {
+    pub fn writes_status(&self) -> bool {
         self.method == Method::PATCH && self.target.contains("/status")
     }
 }
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// This status, and the API server never hears of the request.
     Answer(u16),
     /// The API server does as it is asked, and nobody is told.
@@ -72,7 +74,7 @@ struct Log {
 }
 
 /// A proxy with the rights of one kubeconfig.
-pub(crate) struct Proxy {
+pub struct Proxy {
     log: Arc<Mutex<Log>>,
     cut: broadcast::Sender<()>,
     lines: broadcast::Sender<(&'static str, Bytes)>,
@@ -93,7 +95,7 @@ struct Shared {
 
 impl Proxy {
     /// One that acts with this kubeconfig.
-    pub(crate) async fn new(kubeconfig: &Path) -> Self {
+    pub async fn new(kubeconfig: &Path) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -129,57 +131,52 @@ impl Proxy {
     }
 
     /// What the operator is given in place of the API server's.
-    pub(crate) fn kubeconfig(&self) -> &Path {
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
     /// The next so many requests to which it applies, by method and by path with query, meet this fate.
-    pub(crate) fn spoil(
-        &self,
-        left: usize,
-        fate: Fate,
-        applies: impl Fn(&Method, &str) -> bool + Send + 'static,
-    ) {
+    pub fn spoil(&self, left: usize, fate: Fate, applies: impl Fn(&Method, &str) -> bool + Send + 'static) {
         let applies = Box::new(applies);
         let mut log = self.log.lock().unwrap();
         log.rules.push_back(Rule { applies, fate, left });
     }
 
     /// How many requests are still to be spoiled.
-    pub(crate) fn unspoiled(&self) -> usize {
+    pub fn unspoiled(&self) -> usize {
         self.log.lock().unwrap().rules.iter().map(|rule| rule.left).sum()
     }
 
     /// Ends every watch in the middle.
-    pub(crate) fn cut_watches(&self) {
+    pub fn cut_watches(&self) {
         let _ = self.cut.send(());
     }
 
     /// Tells every watch of this resource that the object was modified, in the API server's own words: the type of an
     /// event comes before the object, as in Go's `metav1.WatchEvent`. Returns how many watches there are.
-    pub(crate) fn inject(&self, resource: &'static str, object: &Value) -> usize {
+    pub fn inject(&self, resource: &'static str, object: &Value) -> usize {
         let line = format!("{{\"type\":\"MODIFIED\",\"object\":{object}}}\n");
         self.lines.send((resource, line.into())).unwrap_or_default()
     }
 
     /// Lets nothing through any more, in either direction.
-    pub(crate) fn partition(&self) {
+    pub fn partition(&self) {
         self.is_open.send_replace(false);
         self.cut_watches();
     }
 
     /// Lets everything through again.
-    pub(crate) fn heal(&self) {
+    pub fn heal(&self) {
         self.is_open.send_replace(true);
     }
 
     /// All requests so far.
-    pub(crate) fn exchanges(&self) -> Vec<Exchange> {
+    pub fn exchanges(&self) -> Vec<Exchange> {
         self.log.lock().unwrap().exchanges.clone()
     }
 
     /// How many requests there were of this kind.
-    pub(crate) fn count(&self, fits: impl Fn(&Exchange) -> bool) -> usize {
+    pub fn count(&self, fits: impl Fn(&Exchange) -> bool) -> usize {
         self.exchanges().iter().filter(|exchange| fits(exchange)).count()
     }
 }
