@@ -68,6 +68,7 @@ fn a_refusal_that_was_never_written() {
 
 /// A refused key rests, whatever else was said of the connection since.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table is as long as it is")]
 fn a_refused_key_rests() {
     let hour_forward: &[Step] = &[Step::SetClock(3600)];
     let rehearses: &[Step] = &[Step::Edit(Edit::NextKey(true)), Step::Store(Named::NextKey, 1)];
