@@ -6,13 +6,16 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a file that cannot be read fails the test, and slices are within bounds that were just searched"
 )]
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
 };
+
+use proc_macro2::{TokenStream, TokenTree};
 
 /// What each module may use, besides itself. `lib.rs` and `main.rs` hold the parts together and may use all.
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -278,6 +281,9 @@ struct UsedPath {
 
 impl Source {
     fn new(name: &str, text: &str) -> Self {
+        let code = text
+            .parse()
+            .unwrap_or_else(|error| panic!("{name} is no Rust: {error}"));
         let mut module: Vec<String> = Path::new(name)
             .with_extension("")
             .iter()
@@ -287,7 +293,7 @@ impl Source {
         module.pop_if(|last| matches!(last.as_str(), "mod" | "lib" | "main"));
         Self {
             name: name.to_owned(),
-            paths: paths(&tokens(text), &module),
+            paths: paths(code, &module),
             module,
         }
     }
@@ -357,201 +363,80 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-#[derive(Clone, PartialEq, Eq)]
-enum Token {
-    Word(String),
-    /// `::`
-    Colons,
-    Other(char),
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Word(word) => f.write_str(word),
-            Self::Colons => f.write_str("::"),
-            Self::Other(c) => write!(f, "{c}"),
-        }
-    }
-}
-
-/// Words and punctuation with their lines, without comments, strings and characters: those may name anything.
-fn tokens(text: &str) -> Vec<(usize, Token)> {
+/// Every path in the code, and where it is: a word alone is a path too. Comments, strings and characters may name
+/// anything; the lexer makes no words of them.
+fn paths(code: TokenStream, within: &[String]) -> Vec<UsedPath> {
+    let tokens: Vec<_> = code.into_iter().collect();
     let mut found = Vec::new();
-    let mut line = 1;
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let mut token = None;
-        let length = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if rest.starts_with("/*") {
-            block_comment(rest)
-        } else if let Some(length) = raw_string(rest) {
-            length
-        } else if c == '"' {
-            quoted(rest, '"')
-        } else if c == '\'' {
-            // A character, or the beginning of a lifetime.
-            let mut next = rest.chars().skip(1);
-            let first = next.next();
-            if first == Some('\\') || next.next() == Some('\'') {
-                quoted(rest, '\'')
-            } else {
-                1
-            }
-        } else if is_word(c) {
-            let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-            token = Some(Token::Word(rest[..length].to_owned()));
-            length
-        } else if rest.starts_with("::") {
-            token = Some(Token::Colons);
-            2
-        } else {
-            token = Some(Token::Other(c)).filter(|_| !c.is_whitespace());
-            c.len_utf8()
-        };
-        found.extend(token.map(|token| (line, token)));
-        let (read, unread) = rest.split_at(length);
-        line += read.matches('\n').count();
-        rest = unread;
-    }
-    found
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Length of a comment, with those inside it.
-fn block_comment(text: &str) -> usize {
-    let mut depth = 0_usize;
-    for (at, _) in text.char_indices() {
-        if text[at..].starts_with("/*") {
-            depth += 1;
-        } else if text[at..].starts_with("*/") {
-            depth -= 1;
-            if depth == 0 {
-                return at + 2;
-            }
-        }
-    }
-    text.len()
-}
-
-/// Length of `r"..."`, `r#"..."#` and so on.
-fn raw_string(text: &str) -> Option<usize> {
-    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let inside = after.trim_start_matches('#');
-    let end = format!("\"{}", "#".repeat(after.len() - inside.len()));
-    let body = inside.strip_prefix('"')?;
-    let begin = text.len() - body.len();
-    Some(body.find(&end).map_or(text.len(), |at| begin + at + end.len()))
-}
-
-/// Length of a string or character, with its quotes.
-fn quoted(text: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        if escaped {
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else if c == quote {
-            return at + 1;
-        }
-    }
-    text.len()
-}
-
-/// Every path in the code, and where it is: a word alone is a path too.
-fn paths(tokens: &[(usize, Token)], file: &[String]) -> Vec<UsedPath> {
-    let mut found = Vec::new();
-    let mut within = file.to_vec();
-    // For each open brace, whether it opened a module.
-    let mut braces = Vec::new();
     let mut at = 0;
-    while let Some((line, token)) = tokens.get(at) {
+    while let Some(token) = tokens.get(at) {
         match token {
-            Token::Word(_) => {
-                let mut segments = Vec::new();
-                let end = tree(tokens, at, &mut Vec::new(), &mut segments);
-                found.extend(segments.into_iter().map(|(line, segments)| UsedPath {
+            TokenTree::Ident(_) => {
+                let mut read = Vec::new();
+                at = path(&tokens, at, &[], &mut read);
+                found.extend(read.into_iter().map(|(line, segments)| UsedPath {
                     line,
-                    within: within.clone(),
+                    within: within.to_vec(),
                     segments,
                 }));
-                at = end;
                 continue;
             }
-            Token::Other('{') => {
-                let opened = match at.checked_sub(2).map(|from| &tokens[from..at]) {
-                    Some([(_, Token::Word(word)), (_, Token::Word(name))]) if word == "mod" => Some(name),
-                    _ => None,
-                };
-                within.extend(opened.cloned());
-                braces.push(opened.is_some());
-            }
-            Token::Other('}') => {
-                assert!(!braces.is_empty(), "unmatched brace in {file:?}, line {line}");
-                if braces.pop() == Some(true) {
-                    within.pop();
+            TokenTree::Group(group) => {
+                let mut within = within.to_vec();
+                if let [.., TokenTree::Ident(word), TokenTree::Ident(name)] = &tokens[..at]
+                    && word == "mod"
+                {
+                    within.push(name.to_string());
                 }
+                found.extend(paths(group.stream(), &within));
             }
-            Token::Colons | Token::Other(_) => {}
+            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
         }
         at += 1;
     }
-    assert!(braces.is_empty(), "unclosed brace in {file:?}");
     found
 }
 
-/// Reads the path (or tree of paths, as `use` has them) that begins at `at`, and returns where it ends.
-fn tree(
-    tokens: &[(usize, Token)],
+/// Reads the path that begins at `at`, and returns where it ends. With braces, as `use` has them, it is several.
+fn path(
+    tokens: &[TokenTree],
     mut at: usize,
-    prefix: &mut Vec<String>,
+    prefix: &[String],
     found: &mut Vec<(usize, Vec<String>)>,
 ) -> usize {
-    let depth = prefix.len();
+    let mut segments = prefix.to_vec();
     let mut line = 0;
-    while let Some((here, Token::Word(word))) = tokens.get(at) {
-        line = *here;
-        prefix.push(word.clone());
+    while let Some(TokenTree::Ident(word)) = tokens.get(at) {
+        line = word.span().start().line;
+        segments.push(word.to_string());
         at += 1;
-        if !matches!(tokens.get(at), Some((_, Token::Colons))) {
+        if !is_punct(tokens.get(at), ':') || !is_punct(tokens.get(at + 1), ':') {
             break;
         }
-        match tokens.get(at + 1) {
-            Some((_, Token::Word(_))) => at += 1,
-            Some((_, Token::Other('{'))) => {
-                at += 2;
-                while let Some((_, token)) = tokens.get(at) {
-                    match token {
-                        Token::Other('}') => break,
-                        Token::Word(_) => at = tree(tokens, at, prefix, found),
-                        Token::Other('*') => {
-                            found.push((line, [prefix.as_slice(), &["*".to_owned()]].concat()));
-                            at += 1;
-                        }
-                        Token::Colons | Token::Other(_) => at += 1,
-                    }
+        at += 2;
+        if let Some(TokenTree::Group(braces)) = tokens.get(at) {
+            let inside: Vec<_> = braces.stream().into_iter().collect();
+            let mut next = 0;
+            while next < inside.len() {
+                if is_punct(inside.get(next), '*') {
+                    found.push((line, [segments.as_slice(), &["*".to_owned()]].concat()));
                 }
-                prefix.truncate(depth);
-                return at + 1;
+                next = match inside[next] {
+                    TokenTree::Ident(_) => path(&inside, next, &segments, found),
+                    TokenTree::Group(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => next + 1,
+                };
             }
-            Some((_, Token::Other('*'))) => {
-                prefix.push("*".to_owned());
-                at += 2;
-                break;
-            }
-            // `::<`: what follows is read by itself.
-            _ => {
-                at += 1;
-                break;
-            }
+            return at + 1;
+        }
+        if is_punct(tokens.get(at), '*') {
+            segments.push("*".to_owned());
+            at += 1;
         }
     }
-    found.push((line, prefix.clone()));
-    prefix.truncate(depth);
+    found.push((line, segments));
     at
+}
+
+fn is_punct(token: Option<&TokenTree>, sign: char) -> bool {
+    matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == sign)
 }
