@@ -6,7 +6,6 @@
 
 use std::{
     future::{Future, pending},
-    hash::BuildHasher as _,
     task::{self, Poll},
     time::{Duration, Instant},
 };
@@ -157,7 +156,5 @@ where
 /// A name that no other replica has: the host's, and a number drawn at random.
 pub(super) fn make_identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "scim-bridge-operator".to_owned());
-    // The keys of a RandomState come from the operating system's random numbers.
-    let number = std::collections::hash_map::RandomState::new().hash_one(std::process::id());
-    format!("{host}_{number:016x}")
+    format!("{host}_{:016x}", rand::random::<u64>())
 }

@@ -15,11 +15,7 @@ pub mod export;
 #[cfg(feature = "otlp")]
 mod layers;
 
-use std::{
-    fmt,
-    hash::{BuildHasher as _, RandomState},
-    time::Instant,
-};
+use std::{fmt, time::Instant};
 
 use tracing::{Span, field::Empty, info_span};
 use tracing_subscriber::{Layer, Registry};
@@ -56,7 +52,7 @@ impl Trace {
             otel.status_code = Empty,
         );
         Self {
-            id: exported(&span).unwrap_or_else(make_id),
+            id: exported(&span).unwrap_or_else(rand::random),
             span,
             begun: Instant::now(),
         }
@@ -115,10 +111,4 @@ fn exported(span: &Span) -> Option<u128> {
 #[cfg(not(feature = "otlp"))]
 const fn exported(_: &Span) -> Option<u128> {
     None
-}
-
-/// The keys of a `RandomState` come from the operating system's random numbers, and no two are the same.
-fn make_id() -> u128 {
-    let number = || u128::from(RandomState::new().hash_one(0));
-    number() << 64 | number()
 }

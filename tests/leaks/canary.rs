@@ -1,10 +1,6 @@
 //! Texts that must not come out: made anew in each run, and like nothing that a program says.
 
-use std::{
-    collections::{HashSet, hash_map::RandomState},
-    hash::{BuildHasher as _, Hasher as _},
-    sync::Mutex,
-};
+use std::{collections::HashSet, sync::Mutex};
 
 use crate::search::WINDOW;
 
@@ -47,7 +43,7 @@ impl Canaries {
             let canary: String = (0..LENGTH)
                 .map(|at| {
                     let alphabet = alphabet(at);
-                    char::from(alphabet[random() % alphabet.len()])
+                    char::from(alphabet[rand::random_range(..alphabet.len())])
                 })
                 .collect();
             let own = windows(&canary);
@@ -70,9 +66,4 @@ fn windows(canary: &str) -> HashSet<Vec<u8>> {
     let backwards: Vec<u8> = forwards.iter().rev().copied().collect();
     let both = forwards.windows(WINDOW).chain(backwards.windows(WINDOW));
     both.map(<[u8]>::to_vec).collect()
-}
-
-/// The seeds of hash maps are the only random numbers of the standard library.
-fn random() -> usize {
-    usize::try_from(RandomState::new().build_hasher().finish() % 65_536).unwrap()
 }
