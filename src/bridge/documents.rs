@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
 
-use k8s_openapi::jiff::{Timestamp, fmt::rfc2822};
+use k8s_openapi::jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -146,7 +146,7 @@ pub fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
             text.parse::<u32>().unwrap_or(u32::MAX).into(),
         ));
     }
-    let date = rfc2822::parse(text).ok()?.timestamp();
+    let date = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
     Duration::try_from(date.duration_since(now)).ok()
 }
 
@@ -345,7 +345,10 @@ mod tests {
             ("120", Some(120)),
             (" 5 ", Some(5)),
             ("Tue, 03 Mar 2026 14:07:56 GMT", Some(60)),
+            ("Tuesday, 03-Mar-26 14:07:56 GMT", Some(60)),
+            ("Tue Mar  3 14:07:56 2026", Some(60)),
             ("Tue, 03 Mar 2020 14:07:56 GMT", None),
+            ("Tue, 03 Mar 2026 14:07:56 +0000", None),
             ("-1", None),
             ("+1", None),
             ("99999999999999999999", Some(u32::MAX.into())),
