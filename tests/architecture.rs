@@ -186,6 +186,47 @@ fn what_is_drawn_can_be_drawn_again() {
     assert!(broken.is_empty(), "write `{SEEDED}`:\n{}", broken.join("\n"));
 }
 
+/// What a test writes that starts a cluster, or needs a program that `make tools` builds.
+const SLOW: &[&str] = &[
+    "Cluster::s",
+    "Cluster::with",
+    "Bed::new",
+    "ScimServer::",
+    "tools::",
+];
+
+#[test]
+fn what_needs_no_cluster_is_fast() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let makefile = fs::read_to_string(root.join("Makefile")).unwrap();
+    let (_, rest) = makefile.split_once("\nFAST = ").unwrap();
+    let (listed, _) = rest.split_once("\n#").unwrap();
+    let listed: Vec<&str> = listed.split_whitespace().collect();
+    let left_out: Vec<_> = fs::read_dir(root.join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file() || path.join("main.rs").exists())
+        .filter(|path| {
+            !listed
+                .iter()
+                .any(|name| path.file_stem().is_some_and(|stem| stem == *name))
+        })
+        .filter(|path| {
+            let files = if path.is_dir() {
+                files(path)
+            } else {
+                vec![path.clone()]
+            };
+            let mut texts = files.iter().map(|file| fs::read_to_string(file).unwrap());
+            !texts.any(|text| SLOW.iter().any(|word| text.contains(word)))
+        })
+        .collect();
+    assert!(
+        left_out.is_empty(),
+        "add these programs to FAST in the Makefile: {left_out:?}"
+    );
+}
+
 #[test]
 fn every_module_is_named_for_what_it_does() {
     let broken: Vec<_> = sources()
