@@ -86,7 +86,7 @@ NOT_FAST = end_to_end exhaustive panics running
 
 .PHONY: test-fast
 test-fast: ## Run what needs no cluster, within two minutes: unit tests, tables, properties, TLS peers, name servers
-	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast --lib --bin bench $(FAST:%=--test %) -- $(NOT_FAST:%=--skip %::)
+	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast --lib --bin bench $(FAST:%=--test %) -- --test-threads 6 $(NOT_FAST:%=--skip %::)
 
 .PHONY: lint
 lint: prerequisites ## Check format, lints and documentation
