@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bridge_front::{Content, Fault, Front, Mode, Profile, State};
+use bridge_front::Front;
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use scim_bridge_operator::{
@@ -13,7 +13,7 @@ use scim_bridge_operator::{
 use serde_json::json;
 use testbed::{
     Spec,
-    bed::{Bed, KEY, line},
+    bed::{BRIDGES, Bed, CERTIFICATES, KEY, line},
     spec,
 };
 
@@ -21,166 +21,6 @@ use crate::program::Run;
 
 /// At most so many programs at a time.
 const AT_ONCE: usize = 8;
-
-type Play = fn(&mut State);
-
-/// The identity provider that is declared, what the bridge plays, and the reason.
-const BRIDGES: &[(&str, &str, Play, &str)] = &[
-    ("healthy", "Okta", |_| {}, "Connected"),
-    ("mismatch", "GoogleWorkspace", |_| {}, "IdentityProviderMismatch"),
-    (
-        "google",
-        "GoogleWorkspace",
-        |b| b.mode = Mode::GoogleWorkspace,
-        "ScimDisabled",
-    ),
-    (
-        "google-without-health",
-        "GoogleWorkspace",
-        |b| {
-            b.mode = Mode::GoogleWorkspace;
-            b.fault("/health", answer(404));
-        },
-        "ScimDisabled",
-    ),
-    (
-        "by-mistake",
-        "Okta",
-        |b| b.mode = Mode::GoogleWorkspace,
-        "ScimDisabled",
-    ),
-    (
-        "hosted",
-        "EntraID",
-        |b| b.flavour = bridge_front::Flavour::Hosted,
-        "Connected",
-    ),
-    (
-        "degraded",
-        "Okta",
-        |b| b.component("RedisCache", "unhealthy"),
-        "Connected",
-    ),
-    ("off", "Okta", |b| b.provisioning_off = true, "ProvisioningOff"),
-    (
-        "refused",
-        "Okta",
-        |b| b.key = "canary-another-key".into(),
-        "AuthFailed",
-    ),
-    (
-        "refused-in-json",
-        "Okta",
-        |b| {
-            b.fault("/health", Fault::ForbiddenJson);
-            b.fault("/scim", Fault::ForbiddenJson);
-        },
-        "AuthFailed",
-    ),
-    (
-        "refused-by-scim",
-        "Okta",
-        |b| b.fault("/scim", Fault::Unauthorized),
-        "AuthFailed",
-    ),
-    ("foreign", "Okta", |b| b.fault("/", Fault::Html), "NotABridge"),
-    (
-        "blocked",
-        "Okta",
-        |b| b.fault("/scim", Fault::ForbiddenHtml),
-        "BlockedByProxy",
-    ),
-    (
-        "login",
-        "Okta",
-        |b| b.fault("/", Fault::Unauthorized),
-        "BlockedByProxy",
-    ),
-    (
-        "allow-list",
-        "Okta",
-        |b| b.fault("/", Fault::ForbiddenJson),
-        "BlockedByProxy",
-    ),
-    (
-        "elsewhere",
-        "Okta",
-        |b| b.fault("/", redirect()),
-        "RedirectRefused",
-    ),
-    ("no-path", "Okta", |b| b.fault("/", answer(404)), "PathNotFound"),
-    (
-        "google-nowhere",
-        "GoogleWorkspace",
-        |b| b.fault("/", answer(404)),
-        "PathNotFound",
-    ),
-    (
-        "broken",
-        "Okta",
-        |b| b.fault("/scim", Fault::BrokenJson),
-        "ProtocolError",
-    ),
-    (
-        "not-a-list",
-        "Okta",
-        |b| b.fault("/scim", Fault::NotAList),
-        "ProtocolError",
-    ),
-    (
-        "gateway",
-        "Okta",
-        |b| b.fault("/", answer(502)),
-        "BridgeUnavailable",
-    ),
-    ("away", "Okta", |b| b.fault("/", answer(503)), "BridgeUnavailable"),
-    ("edge", "Okta", |b| b.fault("/", answer(530)), "BridgeUnavailable"),
-    (
-        "late",
-        "Okta",
-        |b| b.fault("/scim", answer(504)),
-        "BridgeUnavailable",
-    ),
-    ("error", "Okta", |b| b.fault("/scim", answer(500)), "BridgeError"),
-    (
-        "limited",
-        "Okta",
-        |b| b.fault("/scim", answer(429)),
-        "RateLimited",
-    ),
-    ("closed", "Okta", |b| b.fault("/", Fault::Close), "ConnectFailed"),
-    ("slow", "Okta", |b| b.fault("/scim", Fault::Silent), "TimedOut"),
-];
-
-/// Certificates, and the reason.
-const CERTIFICATES: &[(&str, Profile, &str)] = &[
-    ("soon", Profile::Valid { days: 20 }, "Connected"),
-    ("chain-soon", Profile::Intermediate { days: 20 }, "Connected"),
-    ("expired", Profile::Expired, "CertificateExpired"),
-    (
-        "chain-expired",
-        Profile::Intermediate { days: -1 },
-        "CertificateExpired",
-    ),
-    ("early", Profile::NotYetValid, "CertificateExpired"),
-    ("other-name", Profile::OtherName, "CertificateNameMismatch"),
-    ("self-signed", Profile::SelfSigned, "CertificateUntrusted"),
-    ("unknown", Profile::OtherAuthority, "CertificateUntrusted"),
-];
-
-fn answer(status: u16) -> Fault {
-    Fault::Status {
-        status,
-        body: Content::Html,
-        retry_after: None,
-    }
-}
-
-fn redirect() -> Fault {
-    Fault::Redirect {
-        location: "https://login.example.com/".into(),
-    }
-}
 
 /// Specifications that lead to no bridge, and the reason.
 fn dead_ends(healthy: &Front, plain: &str) -> Vec<(&'static str, String, Spec, &'static str)> {
@@ -246,22 +86,16 @@ async fn check_and_the_operator_say_the_same() {
         bed.patch::<Secret>(name, annotations).await;
     }
     bed.config_map("not-a-ca", "canary").await;
-    let mut expected = Vec::new();
-    let mut bridges = Vec::new();
     let corp = spec().secret("corp");
-    for (name, provider, play, reason) in BRIDGES {
-        let bridge = bed.bridge().set(*play).start().await.unwrap();
-        let more = corp.clone().provider(provider).with("timeout", "2s");
-        bed.connect(name, &bridge, more).await;
-        bridges.push(bridge);
-        expected.push(((*name).to_owned(), *reason));
-    }
-    for (name, profile, reason) in CERTIFICATES {
-        let bridge = bed.bridge().certificate(*profile).start().await.unwrap();
-        bed.connect(name, &bridge, corp.clone()).await;
-        bridges.push(bridge);
-        expected.push(((*name).to_owned(), *reason));
-    }
+    let _bridges = (
+        bed.connect_to_all_bridges().await,
+        bed.connect_to_all_certificates().await,
+    );
+    let lines = BRIDGES.iter().map(|(name, _, _, line)| (name, line));
+    let lines = lines.chain(CERTIFICATES.iter().map(|(name, _, line)| (name, line)));
+    let mut expected: Vec<_> = lines
+        .map(|(name, line)| ((*name).to_owned(), line.split(' ').nth(1).unwrap()))
+        .collect();
     let healthy = bed.healthy_bridge().await;
     let plain = bed.bridge().plaintext().start().await.unwrap();
     let plain_url = plain.url().replace("http://", "https://");
@@ -298,7 +132,11 @@ async fn check_and_the_operator_say_the_same() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     // One STATUS, and two classes: SCIM that is off is in order where that is declared, and the key proven.
     let codes: BTreeMap<&str, i32> = checked.into_iter().flatten().collect();
-    for (name, code) in [("google", 0), ("google-without-health", 2), ("by-mistake", 2)] {
+    for (name, code) in [
+        ("google", 0),
+        ("google-without-health", 2),
+        ("google-by-mistake", 2),
+    ] {
         assert_eq!(codes.get(name), Some(&code), "exit code of check {name}");
     }
 
