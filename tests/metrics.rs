@@ -15,7 +15,7 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
-        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+        v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
         vocabulary::{ConditionType, Reason},
     },
     bridge::stages::{Layer, Observer as _, Stage},
@@ -24,13 +24,12 @@ use scim_bridge_operator::{
             Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member, Obstacle,
             Reading,
         },
-        status::{Change, Pass, Versions, next_status},
-        target::Target,
+        status::Change,
         verdict::{Verdict, diagnose},
     },
     metrics::{Metrics, RequestOutcome, Row},
 };
-use testbed::spec;
+use testbed::bed::first_status;
 
 const NOW: i64 = 1_772_546_816;
 
@@ -62,23 +61,7 @@ fn exchange() -> Exchange {
 }
 
 fn status(evidence: &Evidence) -> ScimBridgeConnectionStatus {
-    let spec: ScimBridgeConnectionSpec = spec().url("https://scim.example.com").secret("corp-scim").typed();
-    let target = Target::parse(&spec).unwrap();
-    let pass = Pass {
-        uid: "u-1",
-        generation: 1,
-        declared: Some(IdentityProvider::Okta),
-        target: Some(&target),
-        versions: Versions::default(),
-        requested: None,
-        failures_before: 0,
-        evidence,
-        now: Timestamp::from_second(NOW).unwrap(),
-        late: Duration::ZERO,
-        early: Duration::ZERO,
-        heartbeat: Duration::from_mins(5),
-    };
-    next_status(&ScimBridgeConnectionStatus::default(), &pass).status
+    first_status(evidence, Timestamp::from_second(NOW).unwrap())
 }
 
 fn connected() -> Verdict {

@@ -29,11 +29,7 @@ fn fault(state: &mut State, path: &str, fault: Fault) {
 }
 
 fn not_found() -> Fault {
-    Fault::Status {
-        status: 404,
-        body: Content::default(),
-        retry_after: None,
-    }
+    Fault::status(404, Content::Json)
 }
 
 #[tokio::test]

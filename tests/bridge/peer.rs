@@ -14,6 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::{CertifiedKey, SingleCertAndKey},
 };
+use testbed::read_head;
 
 /// Gives each request, by its path, the bytes that answer it; an empty answer ends the connection.
 type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
@@ -188,19 +189,6 @@ fn converse(
             return;
         }
     }
-}
-
-/// A request without a body, up to the empty line.
-fn read_head(stream: &mut impl Read) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).ok()
 }
 
 /// A peer that greets, as many protocols do, and ends the connection in the orderly way. Gives its port.

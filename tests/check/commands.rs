@@ -71,12 +71,7 @@ async fn the_operator_is_asked_and_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_status_may_differ() {
     let bed = Bed::new("readiness").await;
-    let bridge = bed
-        .bridge()
-        .set(|state| state.mode = Mode::GoogleWorkspace)
-        .start()
-        .await
-        .unwrap();
+    let bridge = bed.bridge_that(|state| state.mode = Mode::GoogleWorkspace).await;
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
     bed.connect("corp", &bridge, spec().provider("GoogleWorkspace"))
@@ -84,11 +79,7 @@ async fn the_same_status_may_differ() {
     bed.expect("corp", "True ScimDisabled").await;
     let ran = plugin(&bed, &["check", "corp"]).await;
     assert_eq!((ran.code, ran.out.contains("They differ")), (0, false), "{ran:?}");
-    let gone = Fault::Status {
-        status: 404,
-        body: Content::Empty,
-        retry_after: None,
-    };
+    let gone = Fault::status(404, Content::Empty);
     bridge.set(|state| state.fault("/health", gone));
     let ran = plugin(&bed, &["check", "corp"]).await;
     assert_eq!(ran.code, 2, "{ran:?}");

@@ -134,12 +134,7 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_tells_the_same() {
     let bed = Bed::new("forms").await;
-    let bridge = bed
-        .bridge()
-        .set(|state| state.provisioning_off = true)
-        .start()
-        .await
-        .unwrap();
+    let bridge = bed.bridge_that(|state| state.provisioning_off = true).await;
     let ca = File::new("ca.pem", bed.ca_pem());
     let url = bridge.url();
     let check = async |form: &str| {
@@ -310,11 +305,8 @@ async fn the_log_of_the_operator_is_text_on_a_terminal() {
 async fn steps_are_shown_as_they_happen() {
     let bed = Bed::new("steps").await;
     let bridge = bed
-        .bridge()
-        .set(|state| state.fault("/health", Fault::Silent))
-        .start()
-        .await
-        .unwrap();
+        .bridge_that(|state| state.fault("/health", Fault::Silent))
+        .await;
     let ca = File::new("ca.pem", bed.ca_pem());
     let run = by_address(&bridge.url(), &ca, &["--timeout", "60s"]);
     let watched = spawn_blocking(move || {

@@ -69,11 +69,7 @@ async fn all_told(bed: &Bed<'_>, mark: &str) {
 }
 
 fn away() -> Fault {
-    Fault::Status {
-        status: 503,
-        body: Content::Json,
-        retry_after: Some("3000".into()),
-    }
+    Fault::lasting(503, Content::Json)
 }
 
 /// It says what the status says, who says so, and of which version of which object.
@@ -164,12 +160,7 @@ async fn a_failure_its_causes_and_its_end_are_told() {
 #[tokio::test]
 async fn what_stands_beside_the_verdict_is_told() {
     let bed = Bed::new("beside").await;
-    let bridge = bed
-        .bridge()
-        .set(|state| state.locked = true)
-        .start()
-        .await
-        .unwrap();
+    let bridge = bed.bridge_that(|state| state.locked = true).await;
     let _operator = bed.operator(&[]).await;
     bed.connect_well("corp", &bridge).await;
     bed.expect("corp", "True Connected").await;

@@ -7,21 +7,13 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
-use scim_bridge_operator::api::{self, REQUESTED_AT_ANNOTATION, v1alpha1::ScimBridgeConnection};
+use scim_bridge_operator::api::{REQUESTED_AT_ANNOTATION, v1alpha1::ScimBridgeConnection};
 use serde_json::{Value, json};
 use testbed::{
     Spec,
-    bed::{Bed, DEADLINE, KEY, line, own_cluster, pings, whole_spec},
+    bed::{Bed, DEADLINE, KEY, line, own_cluster_without_rules, pings, whole_spec},
     connection, spec, wait,
 };
-
-/// The CRD without a schema for the specification.
-fn without_rules() -> String {
-    let mut crd = serde_json::to_value(api::crd()).unwrap();
-    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    schema["properties"]["spec"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    crd.to_string()
-}
 
 const CASES: &[(&str, &str)] = &[
     ("number-for-interval", r#"{"interval": 300}"#),
@@ -49,15 +41,9 @@ const CASES: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn an_unusable_object_is_told_so_and_harms_no_other() {
-    let Some(cluster) = own_cluster().await else {
+    let Some(cluster) = own_cluster_without_rules().await else {
         return;
     };
-    let force = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-    cluster
-        .kubectl()
-        .run_with(&force, &without_rules())
-        .await
-        .unwrap();
     let bed = Bed::on_own(&cluster, "invalid").await;
     let bridge = bed.healthy_bridge().await;
     bed.secret("corp", KEY).await;

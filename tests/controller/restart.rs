@@ -1,7 +1,7 @@
 //! A restart, an upgrade, another leader: what is known is kept, what has changed meanwhile is seen.
 
 use serde_json::json;
-use testbed::bed::{Bed, KEY, WRONG_KEY, line, pings, status};
+use testbed::bed::{Bed, KEY, WRONG_KEY, answer, line, pings, status};
 
 #[tokio::test]
 async fn a_restart_keeps_verdicts_and_sees_what_has_changed() {
@@ -84,18 +84,7 @@ async fn a_restart_does_not_forget_failures() {
     let operator = bed.operator(&[]).await;
     bed.connect_well("corp", &bridge).await;
     bed.expect("corp", "True Connected").await;
-    bridge.set(|state| {
-        let status = 502;
-        let (body, retry_after) = (bridge_front::Content::Html, Some("3000".into()));
-        state.fault(
-            "/",
-            bridge_front::Fault::Status {
-                status,
-                body,
-                retry_after,
-            },
-        );
-    });
+    bridge.set(|state| state.fault("/", answer(502)));
     bed.probe("corp").await;
     assert_eq!(status(&bed.probe("corp").await).consecutive_failures, 2);
     operator.stop().await;

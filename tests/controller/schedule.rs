@@ -5,13 +5,8 @@ use scim_bridge_operator::api::REQUESTED_AT_ANNOTATION;
 use serde_json::json;
 use testbed::bed::{Bed, DEADLINE, KEY, WRONG_KEY, line, pings, status};
 
-/// A bridge that is away, and asks not to be asked again soon: no retry comes between what a test asks for.
 fn away() -> Fault {
-    Fault::Status {
-        status: 503,
-        body: Content::Json,
-        retry_after: Some("3000".into()),
-    }
+    Fault::lasting(503, Content::Json)
 }
 
 #[tokio::test]
@@ -77,18 +72,7 @@ async fn a_probe_is_one_write_and_the_write_is_no_probe() {
 async fn a_probe_without_news_is_not_written() {
     let bed = Bed::new("routine").await;
     let (healthy, failing) = (bed.healthy_bridge().await, bed.healthy_bridge().await);
-    failing.set(|state| {
-        let status = 503;
-        let body = Content::Html;
-        state.fault(
-            "/",
-            Fault::Status {
-                status,
-                body,
-                retry_after: None,
-            },
-        );
-    });
+    failing.set(|state| state.fault("/", Fault::status(503, Content::Html)));
     let operator = bed.operator(&[]).await;
     for (name, bridge) in [("healthy", &healthy), ("failing", &failing)] {
         bed.secret(name, KEY).await;
@@ -136,18 +120,7 @@ async fn a_probe_without_news_is_not_written() {
 async fn the_heartbeat_is_written() {
     let bed = Bed::new("heartbeat").await;
     let bridge = bed.healthy_bridge().await;
-    bridge.set(|state| {
-        let status = 500;
-        let body = Content::Empty;
-        state.fault(
-            "/",
-            Fault::Status {
-                status,
-                body,
-                retry_after: None,
-            },
-        );
-    });
+    bridge.set(|state| state.fault("/", Fault::status(500, Content::Empty)));
     let operator = bed.operator(&["--heartbeat", "1s"]).await;
     bed.secret("corp", KEY).await;
     bed.connect("corp", &bridge, json!({"failureThreshold": 1})).await;

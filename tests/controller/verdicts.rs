@@ -49,12 +49,7 @@ async fn a_declaration_proves_nothing() {
     let bed = Bed::new("declared").await;
     let _operator = bed.operator(&[]).await;
     bed.secret("corp", KEY).await;
-    let bridge = bed
-        .bridge()
-        .set(|state| state.mode = Mode::GoogleWorkspace)
-        .start()
-        .await
-        .unwrap();
+    let bridge = bed.bridge_that(|state| state.mode = Mode::GoogleWorkspace).await;
     let declared = |secret: &str| spec().provider("GoogleWorkspace").secret(secret);
     let waits = async |name: &str, condition: &str, timeout: &str| {
         let object = format!("sbc/{name}");
@@ -142,12 +137,7 @@ async fn certificates_are_told_apart() {
 #[tokio::test]
 async fn a_locked_bridge_is_unlocked_by_a_probe() {
     let bed = Bed::new("locked").await;
-    let bridge = bed
-        .bridge()
-        .set(|state| state.locked = true)
-        .start()
-        .await
-        .unwrap();
+    let bridge = bed.bridge_that(|state| state.locked = true).await;
     let operator = bed.operator(&[]).await;
     bed.connect_well("corp", &bridge).await;
     let connection = bed.expect("corp", "True Connected").await;

@@ -15,6 +15,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
     version::{TLS12, TLS13},
 };
+use testbed::read_head;
 
 /// What a peer does where its row says so.
 #[derive(Clone, Debug)]
@@ -372,19 +373,6 @@ fn perform(act: &Act, stream: &mut impl Write, socket: &TcpStream) -> bool {
             true
         }
     }
-}
-
-/// A request without a body, up to the empty line.
-fn read_head(stream: &mut impl Read) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).ok()
 }
 
 /// What a healthy bridge answers, in short.

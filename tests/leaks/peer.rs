@@ -9,6 +9,7 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
+use testbed::read_head;
 
 use crate::canary::Canaries;
 
@@ -140,7 +141,7 @@ fn converse(
 }
 
 fn answer_all(mut stream: impl Read + Write, script: &Script, heard: &Mutex<String>) {
-    while let Some(head) = read_head(&mut stream) {
+    while let Some(head) = read_request(&mut stream) {
         heard.lock().unwrap().push_str(&head);
         let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let answer = script(&target);
@@ -150,20 +151,14 @@ fn answer_all(mut stream: impl Read + Write, script: &Script, heard: &Mutex<Stri
     }
 }
 
-/// A request up to its empty line, or what takes its place: a handshake where none is expected.
-fn read_head(stream: &mut impl Read) -> Option<String> {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        if stream.read(&mut byte).ok()? == 0 {
-            return None;
-        }
-        if head.is_empty() && byte == [22] {
-            return Some("a TLS handshake\r\n\r\n".to_owned());
-        }
-        head.push(byte[0]);
+/// A request, or what takes its place: a handshake where none is expected.
+fn read_request(stream: &mut impl Read) -> Option<String> {
+    let mut first = [0];
+    stream.read_exact(&mut first).ok()?;
+    match first {
+        [22] => Some("a TLS handshake\r\n\r\n".to_owned()),
+        _ => read_head(&mut first.as_slice().chain(stream)),
     }
-    Some(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// What a peer says beside the point: every text that an answer has room for.

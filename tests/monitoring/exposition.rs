@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
-    api::v1alpha1::{ComponentState, IdentityProvider, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
+    api::v1alpha1::{ComponentState, IdentityProvider},
     bridge::stages::{Layer, Observer as _, Stage},
     domain::{
         evidence::{Answer, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading},
-        status::{Change, Pass, Versions, next_status},
-        target::Target,
+        status::Change,
         verdict::diagnose,
     },
     metrics::{EventOutcome, Load, Metrics, RequestOutcome, Row},
 };
-use testbed::spec;
+use testbed::bed::first_status;
 
 const NOW: i64 = 1_772_546_816;
 
@@ -77,23 +76,6 @@ fn evidence() -> Evidence {
 }
 
 fn row() -> Row {
-    let spec: ScimBridgeConnectionSpec = spec().url("https://scim.example.com").secret("corp-scim").typed();
-    let target = Target::parse(&spec).unwrap();
-    let evidence = evidence();
-    let pass = Pass {
-        uid: "u-1",
-        generation: 1,
-        declared: Some(IdentityProvider::Okta),
-        target: Some(&target),
-        versions: Versions::default(),
-        requested: None,
-        failures_before: 0,
-        evidence: &evidence,
-        now: Timestamp::from_second(NOW).unwrap(),
-        late: Duration::ZERO,
-        early: Duration::ZERO,
-        heartbeat: Duration::from_mins(5),
-    };
-    let status = next_status(&ScimBridgeConnectionStatus::default(), &pass).status;
+    let status = first_status(&evidence(), Timestamp::from_second(NOW).unwrap());
     Row::of(Some(IdentityProvider::Okta), false, &status)
 }

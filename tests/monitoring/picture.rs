@@ -96,11 +96,7 @@ async fn connect(bed: &Bed<'_>, name: &str, bridge: &Front, more: impl Into<Spec
 
 /// A bridge that is away, as its proxy says it.
 fn away() -> Fault {
-    Fault::Status {
-        status: 503,
-        body: Content::Html,
-        retry_after: None,
-    }
+    Fault::status(503, Content::Html)
 }
 
 /// Waits until Prometheus has so many minutes more.
@@ -153,23 +149,12 @@ async fn the_picture_is_drawn() {
 
     move_to(&mut bed, "identity").await;
     let okta = bed
-        .bridge()
-        .set(|state| (state.users, state.groups) = (128, 9))
-        .start()
-        .await
-        .unwrap();
+        .bridge_that(|state| (state.users, state.groups) = (128, 9))
+        .await;
     let entra = bed
-        .bridge()
-        .set(|state| (state.users, state.groups) = (64, 12))
-        .start()
-        .await
-        .unwrap();
-    let google = bed
-        .bridge()
-        .set(|state| state.mode = Mode::GoogleWorkspace)
-        .start()
-        .await
-        .unwrap();
+        .bridge_that(|state| (state.users, state.groups) = (64, 12))
+        .await;
+    let google = bed.bridge_that(|state| state.mode = Mode::GoogleWorkspace).await;
     let onelogin = bed
         .bridge()
         .certificate(Profile::Valid { days: 12 })
@@ -184,12 +169,7 @@ async fn the_picture_is_drawn() {
     move_to(&mut bed, "lab").await;
     let rippling = bed.bridge().start().await.unwrap();
     let expired = bed.bridge().certificate(Profile::Expired).start().await.unwrap();
-    let closing = bed
-        .bridge()
-        .set(|state| state.fault("/", Fault::Close))
-        .start()
-        .await
-        .unwrap();
+    let closing = bed.bridge_that(|state| state.fault("/", Fault::Close)).await;
     connect(&bed, "rippling", &rippling, spec().provider("Rippling")).await;
     connect(&bed, "forgotten", &expired, spec().provider("Other")).await;
     connect(&bed, "retired", &closing, json!({})).await;

@@ -145,11 +145,8 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     let prometheus = Prometheus::start(&operator.admin().to_string(), "1s").await;
     let good = bed.healthy_bridge().await;
     let ill = bed
-        .bridge()
-        .set(|state| state.component("RedisCache", "unhealthy"))
-        .start()
-        .await
-        .unwrap();
+        .bridge_that(|state| state.component("RedisCache", "unhealthy"))
+        .await;
     bed.connect_well("good", &good).await;
     bed.connect_well("ill", &ill).await;
     bed.secret("refused", WRONG_KEY).await;

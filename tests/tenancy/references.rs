@@ -5,11 +5,14 @@ use kube::{
     Api,
     api::{ApiResource, DynamicObject},
 };
-use scim_bridge_operator::api::{self, v1alpha1::ScimBridgeConnection};
+use scim_bridge_operator::api::v1alpha1::ScimBridgeConnection;
 use serde_json::{Value, json};
 use testbed::{
     Spec,
-    bed::{Bed, DEADLINE, Exchange, KEY, LOOPBACK, Proxy, assert_no_canary, own_cluster, whole_spec},
+    bed::{
+        Bed, DEADLINE, Exchange, KEY, LOOPBACK, Proxy, assert_no_canary, own_cluster_without_rules,
+        whole_spec,
+    },
     wait,
 };
 
@@ -206,14 +209,6 @@ async fn no_name_that_is_a_path_gets_past_admission() {
         .unwrap();
 }
 
-/// The CRD without a schema for the specification.
-fn without_rules() -> String {
-    let mut crd = serde_json::to_value(api::crd()).unwrap();
-    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    schema["properties"]["spec"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    crd.to_string()
-}
-
 /// Whether the operator has business there: reads of single objects in this namespace whose names are `known`, writes
 /// of the status of connections in it, events about them, and otherwise only lists, watches and documents about the API.
 fn is_business(exchange: &Exchange, namespace: &str, known: &[&str]) -> bool {
@@ -291,15 +286,9 @@ async fn reasons(bed: &Bed<'_>) -> Vec<(String, String)> {
 /// could: its ServiceAccount reads every Secret.
 #[tokio::test]
 async fn no_name_that_is_a_path_is_ever_asked_for() {
-    let Some(cluster) = own_cluster().await else {
+    let Some(cluster) = own_cluster_without_rules().await else {
         return;
     };
-    let force = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
-    cluster
-        .kubectl()
-        .run_with(&force, &without_rules())
-        .await
-        .unwrap();
     let bed = Bed::on_own(&cluster, "names").await;
     let victims = victims(&bed).await;
     let attacker = Attacker::new(&bed).await;

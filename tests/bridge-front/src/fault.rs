@@ -158,6 +158,26 @@ impl fmt::Display for Hangup {
 impl std::error::Error for Hangup {}
 
 impl Fault {
+    /// This status, with this body.
+    #[must_use]
+    pub const fn status(status: u16, body: Content) -> Self {
+        Self::Status {
+            status,
+            body,
+            retry_after: None,
+        }
+    }
+
+    /// The same, and the wish not to be asked again soon: no retry comes between what a test asks for.
+    #[must_use]
+    pub fn lasting(status: u16, body: Content) -> Self {
+        Self::Status {
+            status,
+            body,
+            retry_after: Some("3000".to_owned()),
+        }
+    }
+
     /// The answer under this fault. `genuine` is what a bridge would answer, and happens only if it is
     /// awaited.
     pub(crate) async fn apply(

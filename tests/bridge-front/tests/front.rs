@@ -341,11 +341,7 @@ async fn another_certificate_holds_from_the_next_connection_on() {
 async fn answers_are_replaced_by_faults() {
     let front = front().await;
     let visitor = Visitor::of(&front);
-    let status = |status, body| Fault::Status {
-        status,
-        body,
-        retry_after: None,
-    };
+    let status = Fault::status;
     let cases = [
         (status(503, Content::Json), 503, "application/scim+json"),
         (status(502, Content::Html), 502, "text/html; charset=utf-8"),

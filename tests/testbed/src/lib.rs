@@ -51,7 +51,7 @@ pub use self::{
     cluster::{Cluster, Helm},
     collector::Collector,
     failure::Failure,
-    loopback::{HttpError, free_port},
+    loopback::{HttpError, free_port, read_head},
     operator::OperatorProcess,
     scim::ScimServer,
     spec::{Spec, connection, spec},

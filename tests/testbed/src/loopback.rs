@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io,
+    io::{self, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     time::Duration,
 };
@@ -28,6 +28,17 @@ pub fn free_port() -> io::Result<u16> {
 /// The address of `port` on loopback.
 pub(crate) fn at(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A request without a body, up to its empty line: for a peer that answers by hand. `None` where the client has gone.
+pub fn read_head(stream: &mut impl Read) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).ok()?;
+        head.extend(byte);
+    }
+    Some(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// A server on loopback did not answer as it should.

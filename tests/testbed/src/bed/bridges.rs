@@ -108,11 +108,7 @@ fn redirect() -> Fault {
 
 /// An answer with this status, of something that does not want to be asked again soon.
 pub fn answer(status: u16) -> Fault {
-    Fault::Status {
-        status,
-        body: Content::Html,
-        retry_after: Some("3000".into()),
-    }
+    Fault::lasting(status, Content::Html)
 }
 
 impl Bed<'_> {
@@ -120,7 +116,7 @@ impl Bed<'_> {
     pub async fn connect_to_all_bridges(&self) -> Vec<Front> {
         let mut bridges = Vec::new();
         for (name, provider, play, _) in BRIDGES {
-            let bridge = self.bridge().set(*play).start().await.unwrap();
+            let bridge = self.bridge_that(*play).await;
             let timeout = if *name == SLOW { "2s" } else { "60s" };
             let more = spec().secret("corp").provider(provider).with("timeout", timeout);
             self.connect(name, &bridge, more).await;

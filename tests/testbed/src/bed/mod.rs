@@ -31,18 +31,26 @@ use std::{
     time::Duration,
 };
 
-use bridge_front::{Authority, Builder, Front};
+use bridge_front::{Authority, Builder, Front, State};
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
+    jiff::Timestamp,
 };
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ObjectMeta, Patch, PatchParams},
 };
-use scim_bridge_operator::api::{
-    REQUESTED_AT_ANNOTATION,
-    v1alpha1::{ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
+use scim_bridge_operator::{
+    api::{
+        self, REQUESTED_AT_ANNOTATION,
+        v1alpha1::{IdentityProvider, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
+    },
+    domain::{
+        evidence::Evidence,
+        status::{Pass, Versions, next_status},
+        target::Target,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -99,6 +107,18 @@ pub async fn own_cluster() -> Option<Cluster> {
     }
     let cluster = Cluster::start().await.unwrap();
     install(&cluster).await;
+    Some(cluster)
+}
+
+/// The same, with a CRD that has no schema for the specification: an older one, or one that somebody edited.
+pub async fn own_cluster_without_rules() -> Option<Cluster> {
+    let cluster = own_cluster().await?;
+    let mut crd = serde_json::to_value(api::crd()).unwrap();
+    let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    schema["properties"]["spec"] = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let force = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    let applied = cluster.kubectl().run_with(&force, &crd.to_string()).await;
+    applied.unwrap();
     Some(cluster)
 }
 
@@ -203,7 +223,12 @@ impl<'a> Bed<'a> {
 
     /// A healthy bridge.
     pub async fn healthy_bridge(&self) -> Front {
-        self.bridge().start().await.unwrap()
+        self.bridge_that(|_| {}).await
+    }
+
+    /// A bridge that does this.
+    pub async fn bridge_that(&self, does: impl FnOnce(&mut State)) -> Front {
+        self.bridge().set(does).start().await.unwrap()
     }
 
     /// The authority of this test's bridges, in PEM.
@@ -416,6 +441,26 @@ fn is_current(object: &ScimBridgeConnection) -> bool {
 /// The status, or the default one.
 pub fn status(object: &ScimBridgeConnection) -> ScimBridgeConnectionStatus {
     object.status.clone().unwrap_or_default()
+}
+
+/// The status that a first probe leads to, by the operator's rules, where Okta is declared.
+pub fn first_status(evidence: &Evidence, now: Timestamp) -> ScimBridgeConnectionStatus {
+    let target = Target::parse(&whole_spec("corp", "https://scim.example.com").typed()).unwrap();
+    let pass = Pass {
+        uid: "u-1",
+        generation: 1,
+        declared: Some(IdentityProvider::Okta),
+        target: Some(&target),
+        versions: Versions::default(),
+        requested: None,
+        failures_before: 0,
+        evidence,
+        now,
+        late: Duration::ZERO,
+        early: Duration::ZERO,
+        heartbeat: Duration::from_mins(5),
+    };
+    next_status(&ScimBridgeConnectionStatus::default(), &pass).status
 }
 
 /// `status.observedGeneration`.
