@@ -1,6 +1,13 @@
 //! The command line. Every flag has an environment variable, so that a Deployment can set either.
 
-use std::{ffi::OsStr, fmt::Display, marker::PhantomData, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt::Display,
+    marker::PhantomData,
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{
     Arg, Args, Command as ClapCommand, Parser, Subcommand, ValueEnum,
@@ -38,11 +45,11 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Check that the cluster has what `run` needs: the CRD, the permissions, and, if asked, an operator that is ready.
     Preflight(Box<PreflightArguments>),
-    /// Check a connection from here, step by step: without a cluster, from a manifest, or as it is in a cluster.
+    /// Check a connection from here, step by step: by its address, or from a manifest.
     Check(Box<CheckArguments>),
-    /// Print what is known of a reason or condition: what it means, how it is known, and what to do.
+    /// Print the runbook of a reason or condition: its meaning, its evidence, and what to do.
     Explain {
-        /// For instance `AuthFailed`; all are listed where none is given.
+        /// For instance `AuthFailed`. Without it, the names of all runbooks are printed.
         reason: Option<String>,
     },
     /// Print the CustomResourceDefinition as YAML.
@@ -90,9 +97,9 @@ pub enum PluginCommand {
     Suspend(Named),
     /// Have the operator take a connection up again.
     Resume(Named),
-    /// Print what is known of a reason or condition: what it means, how it is known, and what to do.
+    /// Print the runbook of a reason or condition: its meaning, its evidence, and what to do.
     Explain {
-        /// For instance `AuthFailed`; all are listed where none is given.
+        /// For instance `AuthFailed`. Without it, the names of all runbooks are printed.
         reason: Option<String>,
     },
 }
@@ -112,11 +119,11 @@ pub struct Named {
 /// A cluster, and a namespace in it.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Cluster {
-    /// Namespace; that of the context where none is given.
+    /// Namespace. The default is the context's.
     #[arg(short, long, value_parser = namespace, help_heading = "Cluster")]
     pub namespace: Option<String>,
 
-    /// File with the cluster's address and credentials; KUBECONFIG where none is given.
+    /// File with the cluster's address and credentials. The default is KUBECONFIG.
     #[arg(long, help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
 
@@ -144,11 +151,19 @@ pub struct PluginCheckArguments {
 /// Flags of `check`.
 #[derive(Clone, Debug, Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
+#[command(mut_args(|argument| {
+    // With an address, nothing is read from elsewhere.
+    if matches!(argument.get_id().as_str(), "secret_files" | "namespace" | "kubeconfig" | "context") {
+        argument.conflicts_with("url")
+    } else {
+        argument
+    }
+}))]
 #[command(
-    after_help = "Exit codes: 0 connected, 1 usage or a failure of this program, 2 somebody has to act, 3 it may pass by itself."
+    after_help = "Exit codes: 0 connected; 1 wrong usage or a failure of this program; 2 somebody has to act; 3 a transient failure."
 )]
 pub struct CheckArguments {
-    /// The bridge's address.
+    /// Address of the bridge: `https://HOST` or `https://HOST:PORT`.
     #[arg(long, requires = "key", help_heading = "Without a manifest")]
     pub url: Option<String>,
 
@@ -156,19 +171,19 @@ pub struct CheckArguments {
     #[command(flatten)]
     pub key: KeySource,
 
-    /// The identity provider that uses the bridge.
+    /// Identity provider that uses the bridge.
     #[arg(long, value_parser = identity_provider, conflicts_with = "file", help_heading = "Without a manifest")]
     pub identity_provider: Option<IdentityProvider>,
 
-    /// File with the certificate authorities to trust instead of the system's, in PEM form.
+    /// File in PEM form with the certificate authorities to trust. The default is the system's.
     #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
     pub ca_file: Option<PathBuf>,
 
-    /// Name that the certificate has to be for, where it is not the host's.
+    /// Name that the certificate has to be for. The default is the host.
     #[arg(long, value_parser = server_name, conflicts_with = "file", help_heading = "Without a manifest")]
     pub server_name: Option<String>,
 
-    /// Time that the whole check may take: 1s to 60s.
+    /// Time limit of the whole check: 1s to 60s.
     #[arg(
         long,
         default_value = "10s",
@@ -178,15 +193,15 @@ pub struct CheckArguments {
     )]
     pub timeout: HumanDuration,
 
-    /// Allow an http:// address: the key then travels unprotected.
+    /// Allow an http:// address. Others on the way can then read the key.
     #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
     pub allow_plaintext: bool,
 
-    /// Manifest of a `ScimBridgeConnection`, and perhaps of what it names; - for standard input.
+    /// File with the manifest of a `ScimBridgeConnection`; - for standard input. It may hold Secrets and ConfigMaps too.
     #[arg(short, long, help_heading = "From a manifest")]
     pub file: Option<PathBuf>,
 
-    /// Manifest of the Secrets and ConfigMaps that the connection names; repeatable. What is in no file is read from the cluster.
+    /// File with Secrets and ConfigMaps that the connection names; repeatable. The rest is read from the cluster.
     #[arg(long = "secret-file", requires = "file", help_heading = "From a manifest")]
     pub secret_files: Vec<PathBuf>,
 
@@ -207,11 +222,11 @@ pub struct CheckArguments {
 #[derive(Clone, Debug, Args)]
 #[group(id = "key", multiple = false, conflicts_with = "file")]
 pub struct KeySource {
-    /// File with the key, a line break at its end left out; - for standard input.
+    /// File with the API key; - for standard input. A line break at the end is left out.
     #[arg(long, help_heading = "Without a manifest")]
     pub api_key_file: Option<PathBuf>,
 
-    /// Name of the environment variable with the key.
+    /// Name of the environment variable with the API key.
     #[arg(long, value_name = "NAME", help_heading = "Without a manifest")]
     pub api_key_env: Option<String>,
 }
@@ -223,7 +238,7 @@ pub struct Show {
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Text, help_heading = "Output")]
     pub output: OutputFormat,
 
-    /// Check again after this time, until interrupted.
+    /// Check again after this time, until you interrupt it.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = pause, help_heading = "Output")]
     pub watch: Option<Duration>,
 }
@@ -287,7 +302,7 @@ pub struct PreflightArguments {
 /// Which addresses may be connected to, and how.
 #[derive(Clone, Debug, Args)]
 pub struct Addresses {
-    /// Networks that may be connected to although they are denied otherwise (loopback, link-local, ...); repeatable.
+    /// Networks to allow that are denied by default (loopback, link-local, ...); repeatable.
     #[arg(
         long = "allow-cidr",
         env = "ALLOW_CIDR",
@@ -297,7 +312,7 @@ pub struct Addresses {
     )]
     pub allow_cidrs: Vec<IpNet>,
 
-    /// Networks that must not be connected to, whatever else allows them; repeatable.
+    /// Networks to deny, also where another flag allows them; repeatable.
     #[arg(
         long = "deny-cidr",
         env = "DENY_CIDR",
@@ -307,8 +322,8 @@ pub struct Addresses {
     )]
     pub deny_cidrs: Vec<IpNet>,
 
-    /// Hosts that a connection may name: scim.example.com, *.example.com (one label), .example.com (all below it), or an
-    /// address; repeatable. All where none is given.
+    /// Hosts to allow: scim.example.com, *.example.com (one label), .example.com (all below it), or an address; repeatable.
+    /// The default is every host.
     #[arg(
         long = "allowed-host",
         env = "ALLOWED_HOST",
@@ -317,7 +332,7 @@ pub struct Addresses {
     )]
     pub allowed_hosts: Vec<HostPattern>,
 
-    /// HTTP proxy for requests to bridges: `http://HOST:PORT`. Without it no proxy is used.
+    /// HTTP proxy for requests to bridges: `http://HOST:PORT`. The default is no proxy.
     #[arg(
         long,
         env = "BRIDGE_PROXY",
@@ -327,7 +342,7 @@ pub struct Addresses {
     )]
     pub bridge_proxy: Option<ProxyUrl>,
 
-    /// Hosts that are connected to without the proxy, written as in --allowed-host, and networks; repeatable.
+    /// Hosts (written as in --allowed-host) and networks to connect to without the proxy; repeatable.
     #[arg(
         long = "bridge-no-proxy",
         env = "BRIDGE_NO_PROXY",
@@ -480,10 +495,29 @@ fn identity_provider(text: &str) -> Result<IdentityProvider, String> {
         })
 }
 
+/// The environment variable that a refused value comes from: that of the flag which the error names, where the command
+/// line does not have the flag.
+fn variable(command: &ClapCommand, flag: &str, line: &[OsString]) -> Option<String> {
+    let is_given = line.iter().any(|argument| {
+        let argument = argument.to_string_lossy();
+        argument
+            .strip_prefix(flag)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    });
+    let long = flag.strip_prefix("--")?;
+    let mut found = command
+        .get_subcommands()
+        .flat_map(ClapCommand::get_arguments)
+        .filter(|argument| argument.get_long() == Some(long));
+    let variable = found.find_map(Arg::get_env)?.to_str()?;
+    (!is_given).then(|| variable.to_owned())
+}
+
 /// What a command line is refused with: one line that says what is allowed, and nothing of the values that were given.
-/// Any of them may be secret, also where a flag asks for no secret.
+/// Any of them may be secret, also where a flag asks for no secret. `line` is the command line, and `command` what it was
+/// read by: a value that is not on the line is from an environment variable.
 #[must_use]
-pub fn refusal(error: &clap::Error) -> String {
+pub fn refusal(error: &clap::Error, command: &ClapCommand, line: &[OsString]) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
@@ -502,27 +536,37 @@ pub fn refusal(error: &clap::Error) -> String {
                 Some(values) if !values.is_empty() => format!("write one of {values}"),
                 Some(_) | None => "it needs a value".to_owned(),
             });
-            format!("invalid value for {flag}: {allowed}")
+            let place = variable(command, &flag, line).map_or_else(
+                || flag.clone(),
+                |variable| format!("the environment variable {variable} ({flag})"),
+            );
+            format!("invalid value for {place}: {allowed}")
         }
         (ErrorKind::UnknownArgument, Some(flag)) => {
             format!(
-                "there is no {flag}{}: see --help",
+                "unknown flag {flag}{}: see --help",
                 hint(ContextKind::SuggestedArg)
             )
         }
         (ErrorKind::UnknownArgument | ErrorKind::TooManyValues, _) => {
-            "there is a value too many: see --help".to_owned()
+            "one value too many: see --help".to_owned()
         }
         (ErrorKind::InvalidSubcommand, _) => {
             let hint = hint(ContextKind::SuggestedSubcommand);
-            format!("there is no such command{hint}: see --help")
+            format!("unknown command{hint}: see --help")
         }
         // clap's own words, of which none is a value: up to the first blank line.
         _ => {
             let words = error.render().to_string();
             let lines = words.lines().map(str::trim).take_while(|line| !line.is_empty());
             let line = lines.collect::<Vec<_>>().join(" ");
-            line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+            let line = line.strip_prefix("error: ").unwrap_or(&line);
+            let is_of_url = error.kind() == ErrorKind::ArgumentConflict && line.contains("'--url <URL>'");
+            if is_of_url {
+                format!("{line}: --url reads no manifest and no cluster")
+            } else {
+                line.to_owned()
+            }
         }
     }
 }
@@ -573,7 +617,93 @@ mod tests {
     /// What a command line is refused with.
     fn refused(line: &[&str]) -> String {
         let error = Arguments::try_parse_from([&["x"], line].concat()).unwrap_err();
-        refusal(&error)
+        let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+        refusal(&error, &Arguments::command(), &line)
+    }
+
+    /// A value that is not on the command line is blamed on its variable.
+    #[test]
+    fn a_variable_is_blamed_by_its_name() {
+        let command = Arguments::command();
+        for (flag, line, expected) in [
+            ("--bridge-proxy", &["run"][..], Some("BRIDGE_PROXY")),
+            ("--bridge-proxy", &["run", "--bridge-proxy=x"], None),
+            ("--bridge-proxy", &["run", "--bridge-proxy", "x"], None),
+            ("--heartbeat", &["run", "--heartbeat-x"], Some("HEARTBEAT")),
+            ("--url", &["check"], None),
+            ("<NAME>", &["check"], None),
+        ] {
+            let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+            assert_eq!(
+                variable(&command, flag, &line).as_deref(),
+                expected,
+                "{flag} {line:?}"
+            );
+        }
+    }
+
+    /// The help of `check` is read once: short sentences, and no words that make a reader stop.
+    #[test]
+    fn help_is_plain() {
+        const BANNED: [&str; 7] = [
+            "whoever",
+            "whatever",
+            "whichever",
+            "what is ",
+            "tells",
+            "it may pass",
+            "anew",
+        ];
+        let plugin = PluginArguments::command();
+        let program = Arguments::command();
+        let mut faults = Vec::new();
+        for command in [&plugin, &program].map(|command| command.find_subcommand("check").unwrap()) {
+            let texts = command
+                .get_arguments()
+                .filter_map(Arg::get_help)
+                .chain(command.get_about())
+                .chain(command.get_after_help());
+            for text in texts.map(ToString::to_string) {
+                let long = text
+                    .split_inclusive(['.', ';'])
+                    .fold(vec![String::new()], |mut all, part| {
+                        if part.starts_with(' ') {
+                            all.push(String::new());
+                        }
+                        all.last_mut().unwrap().push_str(part);
+                        all
+                    });
+                let is_long = |sentence: &String| sentence.split_whitespace().count() > 20;
+                let is_banned = BANNED.iter().any(|words| text.to_lowercase().contains(words));
+                if is_banned || long.iter().any(is_long) {
+                    faults.push(text);
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    /// What `--url` cannot use is not ignored.
+    #[test]
+    fn an_address_needs_no_cluster() {
+        for flag in ["--secret-file", "--namespace", "--kubeconfig", "--context"] {
+            let line = [
+                "check",
+                "--url",
+                "https://a.example",
+                "--api-key-env",
+                "X",
+                flag,
+                "x",
+            ];
+            let said = refused(&line);
+            assert!(
+                said.starts_with(&format!(
+                    "the argument '--url <URL>' cannot be used with '{flag} <"
+                )) && said.ends_with("': --url reads no manifest and no cluster"),
+                "{flag}: {said}"
+            );
+        }
     }
 
     /// One line, and nothing of what was given.
@@ -603,16 +733,16 @@ mod tests {
             ),
             (
                 &["recheck", SECRET],
-                "there is no such command, did you mean check?: see --help",
+                "unknown command, did you mean check?: see --help",
             ),
-            (&["run", SECRET], "there is a value too many: see --help"),
+            (&["run", SECRET], "one value too many: see --help"),
             (
                 &["check", "--url", SECRET, "--api-key", SECRET],
-                "there is no --api-key, did you mean --api-key-env?: see --help",
+                "unknown flag --api-key, did you mean --api-key-env?: see --help",
             ),
             (
                 &["check", "--url", SECRET, &as_flag],
-                "there is no --api-key, did you mean --api-key-env?: see --help",
+                "unknown flag --api-key, did you mean --api-key-env?: see --help",
             ),
             (
                 &["check", "--url", SECRET, "--watch=0s", "--api-key-env", SECRET],

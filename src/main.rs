@@ -40,12 +40,12 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
     if called.file_stem().is_some_and(|name| name == PLUGIN) {
         return match PluginArguments::try_parse() {
             Ok(arguments) => plugin(arguments.command),
-            Err(error) => refuse(&error),
+            Err(error) => refuse(&error, &PluginArguments::command()),
         };
     }
     let command = match Arguments::try_parse() {
         Ok(arguments) => arguments.command,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error, &Arguments::command()),
     };
     match command {
         Command::Run(arguments) => {
@@ -104,7 +104,7 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Shows help or version. Anything else is an error, which ends with 1: the codes above it belong to verdicts.
-fn refuse(error: &clap::Error) -> Result<ExitCode, Box<dyn Error>> {
+fn refuse(error: &clap::Error, command: &clap::Command) -> Result<ExitCode, Box<dyn Error>> {
     let is_asked_for = !error.use_stderr();
     if is_asked_for || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.print()?;
@@ -114,7 +114,8 @@ fn refuse(error: &clap::Error) -> Result<ExitCode, Box<dyn Error>> {
             ExitCode::FAILURE
         })
     } else {
-        Err(refusal(error).into())
+        let line: Vec<_> = std::env::args_os().skip(1).collect();
+        Err(refusal(error, command, &line).into())
     }
 }
 

@@ -328,14 +328,14 @@ const UNKNOWN: &[(&str, &str)] = &[
 #[rustfmt::skip]
 const LEFT_TO_THE_OPERATOR: &[(&str, InvalidSpec)] = &[
     // No punycode.
-    ("url: https://xn--zzzzzz.example", InvalidSpec::Url),
-    ("url: https://scim.XN--a.example", InvalidSpec::Url),
+    ("url: https://xn--zzzzzz.example", InvalidSpec::Host),
+    ("url: https://scim.XN--a.example", InvalidSpec::Host),
     ("tls: {serverName: xn--zzzzzz.example}", InvalidSpec::ServerName),
     // Letters that no name has, names that are too long once they are in ASCII, and marks that become dots and digits.
-    ("url: https://scim\u{fffd}.example", InvalidSpec::Url),
-    ("url: https://ü<62>.example", InvalidSpec::Url),
-    ("url: https://a。。b.example", InvalidSpec::Url),
-    ("url: https://２５６.1.1.1．", InvalidSpec::Url),
+    ("url: https://scim\u{fffd}.example", InvalidSpec::Host),
+    ("url: https://ü<62>.example", InvalidSpec::Host),
+    ("url: https://a。。b.example", InvalidSpec::Host),
+    ("url: https://２５６.1.1.1．", InvalidSpec::Address),
 ];
 
 // === Objects ===

@@ -18,8 +18,8 @@ use scim_bridge_operator::{
         announce::{Action, Announcement, News, Subject, Tone, announcements},
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Obstacle, Phase, Reading, TransportFailure,
+            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyFault, KeyTrial,
+            Member, Obstacle, Phase, Reading, TransportFailure,
         },
         status::{Pass, Versions, next_status, progressing},
         target::InvalidSpec,
@@ -278,7 +278,7 @@ fn verdicts() {
             "Warning SecretNotFound Resolve ApiKeySecret",
         ),
         ("the end of a grace", vec![absent.clone()], absent, ""),
-        ("passing", vec![well()], away(), "Warning TimedOut Probe"),
+        ("transient", vec![well()], away(), "Warning TimedOut Probe"),
         ("a held refusal", vec![refused()], away(), ""),
         ("slow", vec![], Step::Announced(None), "Normal Progressing Probe"),
         (
@@ -490,7 +490,7 @@ fn step() -> impl Strategy<Value = Step> {
         rehearsed(KeyTrial::Accepted),
         rehearsed(KeyTrial::Refused),
         rehearsed(KeyTrial::Undecided),
-        rehearsed(KeyTrial::Unusable(Obstacle::ApiKeyMalformed)),
+        rehearsed(KeyTrial::Unusable(Obstacle::ApiKeyMalformed(KeyFault::Blank))),
         blocked(Obstacle::SecretNotFound),
         blocked(Obstacle::CaNotFound),
         blocked(Obstacle::InvalidSpec(InvalidSpec::Path)),

@@ -18,12 +18,13 @@ use scim_bridge_operator::{
     domain::{
         conditions::find,
         evidence::{
-            Answer, CaFault, Certificate, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange,
-            HealthReport, KeyTrial, Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault,
-            TransportFailure,
+            Answer, CaFault, Certificate, ChainFault, Component, DateFault, Denial, DnsFault, Evidence,
+            Exchange, HealthReport, HttpFault, KeyFault, KeyTrial, Member, NameFault, Obstacle, Phase,
+            ProxyFault, Reading, Roots, TlsFault, TransportFailure,
         },
         status::{Pass, Versions, next_status},
         target::{InvalidSpec, Target},
+        verdict::diagnose,
     },
 };
 
@@ -336,7 +337,7 @@ fn a_declaration_proves_nothing() {
     let obstacles = [
         Obstacle::SecretNotFound,
         Obstacle::SecretKeyMissing,
-        Obstacle::HostDenied,
+        Obstacle::HostDenied(Denial::Special),
         Obstacle::CaInvalid(CaFault::Frame),
     ];
     let refused = probed(answered(Unauthorized), answered(Unauthorized));
@@ -461,7 +462,7 @@ fn something_is_missing_on_our_side() {
             "False SecretKeyMissing False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::ApiKeyMalformed,
+            Obstacle::ApiKeyMalformed(KeyFault::Blank),
             "False ApiKeyMalformed False Unknown Unknown + Stalled",
         ),
         (
@@ -473,7 +474,7 @@ fn something_is_missing_on_our_side() {
             "False InvalidSpec False Unknown Unknown + Stalled",
         ),
         (
-            Obstacle::HostDenied,
+            Obstacle::HostDenied(Denial::Special),
             "False HostDenied False Unknown Unknown + Stalled",
         ),
         (
@@ -489,7 +490,7 @@ fn something_is_missing_on_our_side() {
     // A declaration is no evidence.
     assert_rows([(
         GOOGLE,
-        Evidence::Blocked(Obstacle::ApiKeyMalformed),
+        Evidence::Blocked(Obstacle::ApiKeyMalformed(KeyFault::Blank)),
         "False ApiKeyMalformed False Unknown Unknown + Stalled",
     )]);
 }
@@ -510,11 +511,11 @@ fn the_bridge_cannot_be_reached() {
             "False CertificateNameMismatch False Unknown Unknown + Stalled",
         ),
         (
-            Transport::AddressDenied,
+            Transport::AddressDenied(Denial::Special),
             "False HostDenied False Unknown Unknown + Stalled",
         ),
         (
-            Transport::Http,
+            Transport::Http(HttpFault::Other),
             "False ProtocolError False Unknown Unknown + Stalled",
         ),
         (
@@ -821,6 +822,78 @@ fn abnormal_conditions_stand_beside_ready() {
         assert_eq!(
             connected(&|exchange| exchange.next_key = Some(trial)),
             "True Connected True False False + NextApiKeyValid"
+        );
+    }
+}
+
+/// The advice fits the cause: words that the message of a verdict has, and words that it must not have.
+#[test]
+fn the_advice_fits_the_cause() {
+    let denied = |denial| Evidence::Blocked(Obstacle::HostDenied(denial));
+    let resolved = |denial| pinged(Reading::Failed(Transport::AddressDenied(denial)));
+    let http = |fault| pinged(Reading::Failed(Transport::Http(fault)));
+    let malformed = |fault| Evidence::Blocked(Obstacle::ApiKeyMalformed(fault));
+    let users = |answer| probed(answered(Document(report())), answered(answer));
+    let in_front = Answer::Page;
+    for (evidence, has, has_not) in [
+        (denied(Denial::Host), "to --allowed-host", "--allow-cidr"),
+        (denied(Denial::Network), "out of --deny-cidr", "--allow"),
+        (resolved(Denial::Network), "out of --deny-cidr", "--allow"),
+        (denied(Denial::Special), "to --allow-cidr", "--allowed-host"),
+        (resolved(Denial::ApiServer), "to --allow-cidr", "--allowed-host"),
+        (resolved(Denial::ServerName), "in --bridge-no-proxy", "--allow"),
+        (
+            Evidence::Blocked(Obstacle::ConsentInClear),
+            "Add http://HOST",
+            "Name the host",
+        ),
+        (
+            Evidence::Blocked(Obstacle::ConsentForTls),
+            "names the host without http://",
+            "Name the host",
+        ),
+        (
+            Evidence::Blocked(Obstacle::ConsentForeign),
+            "of type Opaque",
+            "host pattern",
+        ),
+        (
+            Evidence::Blocked(Obstacle::CaEntryMissing),
+            "type of a Secret does not matter",
+            "Create it",
+        ),
+        (malformed(KeyFault::Empty), "(it is empty)", "8 KiB"),
+        (malformed(KeyFault::TooLong), "8 KiB", "(it is empty)"),
+        (malformed(KeyFault::Blank), "a blank or a line break", "8 KiB"),
+        (http(HttpFault::TlsPort), "Write https://", "version"),
+        (http(HttpFault::InClear), "write https://", "version"),
+        (http(HttpFault::Other), "another service", "https://"),
+        (
+            pinged(Reading::Failed(Transport::Proxy(ProxyFault::Answered(403)))),
+            "403 from the operator's own proxy (--bridge-proxy)",
+            "NetworkPolicy",
+        ),
+        (users(Unavailable(421)), "names that the front serves", "Redis"),
+        (users(Unavailable(525)), "Cloudflare cannot set up TLS", "Redis"),
+        (users(Blocked(561)), "Remove the login", "Redis"),
+        (users(ServerError(505)), "Allow HTTP/1.1", "log"),
+        (users(Unexpected(304)), "Turn off caching", "version"),
+        (
+            users(Unexpected(405)),
+            "the server rejects the request",
+            "success",
+        ),
+        (users(in_front), "such as F5's", "version"),
+        (
+            users(Unauthorized),
+            "or a gateway that answers like it",
+            "firewall",
+        ),
+    ] {
+        let message = diagnose(OKTA, &evidence).message();
+        assert!(
+            message.contains(has) && !message.contains(has_not),
+            "{has:?} and not {has_not:?}: {message}"
         );
     }
 }

@@ -441,32 +441,40 @@ fn variables() {
         (
             "ALLOWED_HOST",
             "",
-            "invalid value for --allowed-host: write an address",
+            "invalid value for the environment variable ALLOWED_HOST (--allowed-host): write an address",
         ),
-        ("DENY_CIDR", "", "invalid value for --deny-cidr: write a network"),
+        (
+            "DENY_CIDR",
+            "",
+            "invalid value for the environment variable DENY_CIDR (--deny-cidr): write a network",
+        ),
         (
             "NAMESPACES",
             "",
-            "invalid value for --namespaces: write the name of a namespace",
+            "invalid value for the environment variable NAMESPACES (--namespaces): write the name of a namespace",
         ),
         ("REQUIRE_SECRET_CONSENT", "true", "no cluster: "),
         (
             "REQUIRE_SECRET_CONSENT",
             "yes",
-            "invalid value for --require-secret-consent: write one of true, false",
+            "invalid value for the environment variable REQUIRE_SECRET_CONSENT (--require-secret-consent): write one of true, false",
         ),
         (
             "BRIDGE_PROXY",
             "https://user:obviously-fake@proxy",
-            "invalid value for --bridge-proxy: write http://",
+            "invalid value for the environment variable BRIDGE_PROXY (--bridge-proxy): write http://",
         ),
-        ("POD_NAME", "", "invalid value for --identity: write 1 to 253"),
+        (
+            "POD_NAME",
+            "",
+            "invalid value for the environment variable POD_NAME (--identity): write 1 to 253",
+        ),
         // A variable of many programs: OpenTelemetry says what nothing means.
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "", "no cluster: "),
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "collector",
-            "invalid value for --otlp-endpoint: write http://",
+            "invalid value for the environment variable OTEL_EXPORTER_OTLP_ENDPOINT (--otlp-endpoint): write http://",
         ),
     ] {
         let output = run(&["run"], &[(variable, value)]);
@@ -509,9 +517,14 @@ fn flags_together() {
         (
             "run --allowed-hosts a.example",
             1,
-            "there is no --allowed-hosts, did you mean --allowed-host?",
+            "unknown flag --allowed-hosts, did you mean --allowed-host?",
         ),
-        ("run surplus", 1, "there is a value too many"),
+        (
+            "check --url https://127.0.0.1:1 --api-key-env KEY --kubeconfig x",
+            1,
+            "the argument '--url <URL>' cannot be used with '--kubeconfig <KUBECONFIG>': --url reads no manifest and no cluster",
+        ),
+        ("run surplus", 1, "one value too many"),
         (
             "check --url https://127.0.0.1:1 --api-key-file /no/such/key",
             1,

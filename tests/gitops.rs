@@ -33,8 +33,9 @@ use scim_bridge_operator::{
     },
     domain::{
         evidence::{
-            Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, HealthReport,
-            Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault, TransportFailure as Failure,
+            Answer, CaFault, ChainFault, Component, DateFault, Denial, DnsFault, Evidence, Exchange,
+            HealthReport, KeyFault, Member, NameFault, Obstacle, Phase, Reading, Roots, TlsFault,
+            TransportFailure as Failure,
         },
         status::{Pass, Versions, next_status},
         target::{InvalidSpec, Origin, Target},
@@ -236,7 +237,7 @@ fn rows() -> Vec<Row> {
     add(
         "api-key-malformed",
         OKTA,
-        &[blocked(Obstacle::ApiKeyMalformed)],
+        &[blocked(Obstacle::ApiKeyMalformed(KeyFault::Blank))],
         ACTION,
     );
     add(
@@ -258,7 +259,12 @@ fn rows() -> Vec<Row> {
         &[blocked(Obstacle::InvalidSpec(InvalidSpec::Url))],
         ACTION,
     );
-    add("host-denied", OKTA, &[blocked(Obstacle::HostDenied)], ACTION);
+    add(
+        "host-denied",
+        OKTA,
+        &[blocked(Obstacle::HostDenied(Denial::Special))],
+        ACTION,
+    );
     add(
         "consent-missing",
         OKTA,

@@ -29,8 +29,8 @@ use scim_bridge_operator::{
     domain::{
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Obstacle, Reading, TransportFailure,
+            Answer, CaFault, Certificate, Component, Denial, Evidence, Exchange, HealthReport, KeyFault,
+            KeyTrial, Member, Obstacle, Reading, TransportFailure,
         },
         schedule::{
             Cause, Dependency, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Seen, Situation,
@@ -128,10 +128,10 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let mut obstacles = CaFault::ALL.map(Obstacle::CaInvalid).to_vec();
     obstacles.extend([
         Obstacle::InvalidSpec(InvalidSpec::Path),
-        Obstacle::HostDenied,
+        Obstacle::HostDenied(Denial::Special),
         Obstacle::SecretNotFound,
         Obstacle::SecretKeyMissing,
-        Obstacle::ApiKeyMalformed,
+        Obstacle::ApiKeyMalformed(KeyFault::Blank),
         Obstacle::ConsentMissing,
         Obstacle::ConsentMalformed,
         Obstacle::CaNotFound,
@@ -657,7 +657,7 @@ fn a_refusal_is_remembered_apart_from_the_reason() {
     let lost = answers(Answer::NotFound, Answer::NotFound);
     let off = answers(Answer::Document(HealthReport::default()), Answer::NotFound);
     let accepted = answers(Answer::Document(HealthReport::default()), Answer::Document(3));
-    let denied = Evidence::Blocked(Obstacle::HostDenied);
+    let denied = Evidence::Blocked(Obstacle::HostDenied(Denial::Special));
     for (what, previous, pass, expected) in [
         ("refused again", &before.status, of(&refused), renewed),
         ("sent to a proxy", &before.status, of(&unavailable), renewed),

@@ -21,8 +21,8 @@ use scim_bridge_operator::{
     bridge::stages::{Layer, Observer as _, Stage},
     domain::{
         evidence::{
-            Answer, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member, Obstacle,
-            Reading,
+            Answer, Certificate, Component, Denial, Evidence, Exchange, HealthReport, KeyFault, KeyTrial,
+            Member, Obstacle, Reading,
         },
         status::Change,
         verdict::{Verdict, diagnose},
@@ -154,8 +154,8 @@ fn a_connection_costs_so_many_series_and_no_more() {
     // Whatever happens to it: no series stays that is not of now.
     let obstacles = [
         Obstacle::SecretNotFound,
-        Obstacle::HostDenied,
-        Obstacle::ApiKeyMalformed,
+        Obstacle::HostDenied(Denial::Special),
+        Obstacle::ApiKeyMalformed(KeyFault::Blank),
     ];
     for obstacle in obstacles {
         metrics.read(

@@ -20,10 +20,10 @@ use scim_bridge_operator::{
     },
     domain::{
         evidence::{
-            Answer, CaFault, Component, Evidence, Exchange, HealthReport, Obstacle, Reading, TransportFailure,
+            Answer, Component, Evidence, Exchange, HealthReport, Obstacle, Reading, TransportFailure,
         },
-        target::InvalidSpec,
-        verdict::{Verdict, diagnose},
+        target::{InvalidSpec, Reference},
+        verdict::{Hindrance, Verdict, diagnose},
     },
 };
 
@@ -140,7 +140,7 @@ const fn name_of(class: Class) -> &'static str {
     }
 }
 
-/// Whatever may come of a request. `documents` are the right answers.
+/// All that may come of a request. `documents` are the right answers.
 fn readings<T: Clone>(documents: &[T]) -> Vec<Reading<T>> {
     let documents = documents.iter().cloned().map(Answer::Document);
     let answers = documents.chain([
@@ -153,6 +153,7 @@ fn readings<T: Clone>(documents: &[T]) -> Vec<Reading<T>> {
         Answer::Unavailable(503),
         Answer::ServerError(500),
         Answer::Foreign,
+        Answer::Page,
         Answer::TooLarge,
         Answer::Broken,
         Answer::Encoded,
@@ -169,16 +170,8 @@ fn readings<T: Clone>(documents: &[T]) -> Vec<Reading<T>> {
 
 /// Every verdict that evidence leads to, at an address that was never proven.
 fn verdicts() -> Vec<Verdict> {
-    let mut obstacles = CaFault::ALL.map(Obstacle::CaInvalid).to_vec();
-    obstacles.extend([
-        Obstacle::InvalidSpec(InvalidSpec::Url),
-        Obstacle::HostDenied,
-        Obstacle::SecretNotFound,
-        Obstacle::SecretKeyMissing,
-        Obstacle::ApiKeyMalformed,
-        Obstacle::ConsentMissing,
-        Obstacle::CaNotFound,
-    ]);
+    let mut obstacles = Obstacle::all();
+    obstacles.push(Obstacle::InvalidSpec(InvalidSpec::Url));
     let blocked = obstacles
         .into_iter()
         .map(|obstacle| diagnose(None, &Evidence::Blocked(obstacle)));
@@ -258,6 +251,151 @@ fn below<'a>(page: &'a str, heading: &str) -> &'a str {
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
         .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every text that a status or `check` may say of a connection, but for the names of components.
+fn texts() -> BTreeSet<String> {
+    let with = |answer: Answer<u64>| {
+        Evidence::Probed(Exchange {
+            ping: Reading::Answered(Answer::Document(())),
+            health: Reading::Answered(Answer::Document(HealthReport::default())),
+            users: Reading::Answered(answer),
+            ..Exchange::default()
+        })
+    };
+    let statuses = [
+        Answer::Unexpected(206),
+        Answer::Unexpected(304),
+        Answer::Unexpected(305),
+        Answer::Unexpected(400),
+        Answer::Unavailable(421),
+        Answer::ServerError(505),
+        Answer::Unavailable(525),
+        Answer::Blocked(561),
+    ];
+    let references = [Reference::ApiKey, Reference::NextApiKey, Reference::Ca];
+    let rules = [
+        InvalidSpec::Url,
+        InvalidSpec::Length,
+        InvalidSpec::Characters,
+        InvalidSpec::Host,
+        InvalidSpec::Address,
+        InvalidSpec::Port,
+        InvalidSpec::Scheme,
+        InvalidSpec::Plaintext,
+        InvalidSpec::UserInfo,
+        InvalidSpec::QueryOrFragment,
+        InvalidSpec::Path,
+        InvalidSpec::TlsOnPlaintext,
+        InvalidSpec::Interval,
+        InvalidSpec::Timeout,
+        InvalidSpec::FailureThreshold,
+        InvalidSpec::ServerName,
+        InvalidSpec::Field("apiKeySecretRef"),
+        InvalidSpec::Form,
+    ];
+    let rules = rules
+        .into_iter()
+        .chain(references.map(InvalidSpec::ReferencedName))
+        .chain(references.map(InvalidSpec::ReferencedKey));
+    let evidence = statuses
+        .map(with)
+        .into_iter()
+        .chain(rules.map(|rule| Evidence::Blocked(Obstacle::InvalidSpec(rule))));
+    let hindrances = [Hindrance::Forbidden, Hindrance::ApiServer, Hindrance::BridgeBusy];
+    let alone = |ping, health, users| {
+        Evidence::Probed(Exchange {
+            ping,
+            health,
+            users,
+            ..Exchange::default()
+        })
+    };
+    let pong = || Reading::Answered(Answer::Document(()));
+    let pings = readings(&[()]).into_iter();
+    let healths = readings(&[HealthReport::default()]).into_iter();
+    let users = readings(&[3]).into_iter();
+    let probes = pings
+        .map(|ping| alone(ping, Reading::NotSent, Reading::NotSent))
+        .chain(healths.map(|health| alone(pong(), health, Reading::NotSent)))
+        .chain(users.map(|users| alone(pong(), Reading::Answered(Answer::NotFound), users)))
+        .chain(Obstacle::all().into_iter().map(Evidence::Blocked));
+    let google = alone(
+        pong(),
+        Reading::Answered(Answer::NotFound),
+        Reading::Answered(Answer::NotFound),
+    );
+    probes
+        .map(|evidence| diagnose(None, &evidence))
+        .chain([diagnose(Some(IdentityProvider::GoogleWorkspace), &google)])
+        .chain(evidence.map(|evidence| diagnose(None, &evidence)))
+        .chain(hindrances.map(|hindrance| Verdict::progressing(Some(hindrance))))
+        .flat_map(|verdict| {
+            let reason = verdict.reason;
+            [
+                reason.message().to_owned(),
+                reason.action().to_owned(),
+                verdict.action().to_owned(),
+                verdict
+                    .detail
+                    .map(|detail| detail.to_string())
+                    .unwrap_or_default(),
+            ]
+        })
+        .collect()
+}
+
+/// Words that make a reader read twice.
+const BANNED: [&str; 17] = [
+    "whoever",
+    "whatever",
+    "whichever",
+    "what is ",
+    " tells",
+    "of its own",
+    "there is no ",
+    "passing",
+    "anew",
+    "has ended",
+    "comes to",
+    "as a whole",
+    "does not decide",
+    "proves the host",
+    "not expected",
+    "was not asked for",
+    "in the middle of it",
+];
+
+#[test]
+fn every_text_is_plain() {
+    const MOST: usize = 20;
+    let mut faults = Vec::new();
+    for text in texts() {
+        let sentences = text
+            .split_inclusive(['.', '?'])
+            .fold(Vec::<String>::new(), |mut all, part| {
+                // A dot in a name is followed by no blank.
+                match all.last_mut() {
+                    Some(last) if !part.starts_with(' ') => last.push_str(part),
+                    _ => all.push(part.to_owned()),
+                }
+                all
+            });
+        for sentence in sentences {
+            let words = sentence.split_whitespace().count();
+            if words > MOST {
+                faults.push(format!("{words} words: {sentence}"));
+            }
+        }
+        let lower = text.to_lowercase();
+        faults.extend(
+            BANNED
+                .iter()
+                .filter(|banned| lower.contains(**banned))
+                .map(|banned| format!("{banned:?}: {text}")),
+        );
+    }
+    assert!(faults.is_empty(), "shorten or rewrite:\n{}", faults.join("\n"));
 }
 
 #[test]

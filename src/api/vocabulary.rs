@@ -78,7 +78,7 @@ pub enum Truth {
     True,
     /// Proven not to be so.
     False,
-    /// Nothing that was seen tells. Never counts as good.
+    /// The probe could not tell. Never counts as good.
     Unknown,
 }
 
@@ -165,7 +165,7 @@ reasons! {
         "";
     /// The bridge refused the key.
     AuthFailed: Action,
-        "The bridge refuses the API key.",
+        "The bridge, or a gateway that answers like it, refuses the API key.",
         "Put the bridge's current bearer token into the Secret. If it is already current, the bridge was started with a scimsession file from a different setup.";
     /// The SCIM API is off: the bridge pulls from Google Workspace. With `GoogleWorkspace` declared and the key accepted
     /// this is as declared: the class is ok, and `Ready` is True.
@@ -190,24 +190,24 @@ reasons! {
         "Add the entry to the Secret, or correct spec.apiKeySecretRef.key.";
     /// The entry is no API key.
     ApiKeyMalformed: Action,
-        "The Secret's entry cannot be an API key: it is empty, longer than 8 KiB, or has blanks, line breaks or other characters that no bearer token has.",
+        "The Secret's entry cannot be an API key.",
         "Store the token alone, without quotes or line break, and encode it in base64 once only.";
     /// The CA object or its entry is not there.
     CaNotFound: Action,
         "The object or entry that spec.tls.caRef names does not exist in this namespace.",
         "Create it, or correct spec.tls.caRef.";
-    /// The entry of the CA object cannot be used as a whole; the detail says why.
+    /// The operator cannot use the entry of the CA object; the detail says why.
     CaInvalid: Action,
-        "The entry that spec.tls.caRef names cannot be used as a whole.",
+        "The operator cannot use the entry that spec.tls.caRef names.",
         "Store the CA's certificate in PEM form under that key.";
     /// The specification passed the API server but cannot be used.
     InvalidSpec: Action,
-        "The specification cannot be used.",
+        "The operator cannot use this specification.",
         "Compare the specification with the field reference in the README, then apply it again.";
     /// The operator may not talk to this host.
     HostDenied: Action,
         "The operator's address policy does not allow this host.",
-        "Ask the operator's administrator for --allowed-host or --allow-cidr, or correct spec.url.";
+        "Correct spec.url, or ask the operator's administrator to allow the host.";
     /// The Secret does not allow its key to go to this host.
     ConsentMissing: Action,
         "The Secret does not allow its key to be sent to this host.",
@@ -230,11 +230,11 @@ reasons! {
         "Correct the host, or its DNS record.";
     /// Nobody accepts connections there.
     ConnectFailed: Transient,
-        "No connection to the bridge: it was refused, reset or not routable.",
-        "Check that the bridge is running, that the port is right and that no firewall or NetworkPolicy is in the way.";
+        "The operator cannot connect to the bridge: the connection was refused, reset or not routable.",
+        "Check that the bridge is running and that the port is right. Check that no firewall or NetworkPolicy blocks it.";
     /// No answer within `spec.timeout`.
     TimedOut: Transient,
-        "Time ran out: the probe reached spec.timeout.",
+        "The probe took longer than spec.timeout.",
         "Check that the bridge and its Redis are running and not overloaded.";
     /// TLS failed for another reason than the certificate.
     TlsFailed: Transient,
@@ -243,7 +243,7 @@ reasons! {
     /// A front answers in place of the bridge: it cannot reach the bridge, or asks to repeat the request.
     BridgeUnavailable: Transient,
         "The front before the bridge cannot reach it, or the bridge answers that it is unavailable.",
-        "Check that the bridge and its Redis are running, and that the front (ingress, tunnel, CDN) has a route to it.";
+        "Check that the bridge and its Redis are running. Check that the front (ingress, tunnel, CDN) has a route to it.";
     /// The bridge fails.
     BridgeError: Transient,
         "The bridge answers with an internal error.",
@@ -254,8 +254,8 @@ reasons! {
         "Raise spec.interval, or the limit of the bridge or proxy.";
     /// The answer is a redirect.
     RedirectRefused: Action,
-        "The answer is a redirect; the key is never sent along one.",
-        "Set spec.url to where the redirect leads, if that is the bridge, and take logins off the ingress.";
+        "The server answers with a redirect. The operator never sends the key along one.",
+        "If the redirect leads to the bridge, set spec.url to that address. If it leads to a login, remove the login from the ingress.";
     /// A front refuses the request: a login, a firewall, or the operator's own proxy.
     BlockedByProxy: Action,
         "A proxy, login or firewall before the bridge refuses the request. This says nothing about the API key.",
@@ -266,7 +266,7 @@ reasons! {
         "Correct spec.url, or the ingress that serves it.";
     /// The answer is not what SCIM asks for.
     ProtocolError: Action,
-        "The answer is not what was asked for: broken, too large, or of another kind.",
+        "The server's answer is not one that a SCIM bridge gives.",
         "Check which server answers before the bridge, and whether the bridge's version is supported.";
     /// Nothing has been probed yet.
     Progressing: Pending,

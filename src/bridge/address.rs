@@ -1,6 +1,6 @@
 //! Which hosts and addresses the operator talks to.
 //!
-//! Whoever may create a connection chooses the URL. Without a policy that would make the operator a tool for reaching
+//! Who may create a connection chooses the URL. Without a policy that would make the operator a tool for reaching
 //! what its author cannot reach: the node's own services, the cloud's metadata service, the API server.
 //!
 //! Pure: the same function judges a literal before a probe and every resolved address when it connects.
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use url::Host;
 
-use crate::domain::target::Origin;
+use crate::domain::{evidence::Denial, target::Origin};
 
 /// The operator's address policy.
 ///
@@ -116,15 +116,25 @@ impl AddressPolicy {
     /// Whether the operator may talk to this origin, as far as can be told before its name is resolved.
     #[must_use]
     pub fn allows(&self, origin: &Origin) -> bool {
+        self.judge(origin).is_ok()
+    }
+
+    /// The same, with the rule that refuses.
+    ///
+    /// # Errors
+    /// The [`Denial`] where the operator may not talk to this origin.
+    pub fn judge(&self, origin: &Origin) -> Result<(), Denial> {
         let named = self.allowed_hosts.is_empty()
             || self
                 .allowed_hosts
                 .iter()
                 .any(|pattern| pattern.matches(&origin.host));
-        named
-            && origin
-                .address()
-                .is_none_or(|address| self.allows_address(address))
+        if !named {
+            return Err(Denial::Host);
+        }
+        origin
+            .address()
+            .map_or(Ok(()), |address| self.judge_address(address))
     }
 
     /// Whether the operator may connect to this address.
@@ -133,22 +143,34 @@ impl AddressPolicy {
     /// one, and so both are judged. Where it may carry one in several ways, each of them is.
     #[must_use]
     pub fn allows_address(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.allows_exactly(address)
-            && match address {
-                IpAddr::V4(_) => true,
-                IpAddr::V6(v6) => carried(v6).all(|v4| self.allows_exactly(IpAddr::V4(v4))),
-            }
+        self.judge_address(address).is_ok()
     }
 
-    fn allows_exactly(&self, address: IpAddr) -> bool {
+    /// The same, with the rule that refuses.
+    ///
+    /// # Errors
+    /// The [`Denial`] where the operator may not connect to this address.
+    pub fn judge_address(&self, address: IpAddr) -> Result<(), Denial> {
+        let address = address.to_canonical();
+        self.judge_exactly(address)?;
+        match address {
+            IpAddr::V4(_) => Ok(()),
+            IpAddr::V6(v6) => carried(v6).try_for_each(|v4| self.judge_exactly(IpAddr::V4(v4))),
+        }
+    }
+
+    fn judge_exactly(&self, address: IpAddr) -> Result<(), Denial> {
         let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
         if within(&self.denied) {
-            false
+            Err(Denial::Network)
         } else if within(&self.allowed) {
-            true
+            Ok(())
+        } else if self.api_server.iter().any(|api| api.to_canonical() == address) {
+            Err(Denial::ApiServer)
+        } else if is_denied_by_default(address) {
+            Err(Denial::Special)
         } else {
-            !self.api_server.iter().any(|api| api.to_canonical() == address) && !is_denied_by_default(address)
+            Ok(())
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     resolver::ResolveError,
     stages::{Layer, connected_until},
 };
-use crate::domain::evidence::{DnsFault, Phase, ProxyFault, TlsFault, TransportFailure};
+use crate::domain::evidence::{DnsFault, HttpFault, Phase, ProxyFault, TlsFault, TransportFailure};
 
 /// Says why no answer arrived. `by_plain_proxy`: the request goes to the administrator's proxy without a tunnel, so that
 /// nothing else is connected to.
@@ -87,15 +87,18 @@ fn definite(error: &(dyn Error + 'static), connecting: bool) -> Option<Transport
             ResolveError::NotFound => TransportFailure::Dns(DnsFault::NoAddress),
             ResolveError::TimedOut => TransportFailure::Dns(DnsFault::TimedOut),
             ResolveError::Failed => TransportFailure::Dns(DnsFault::ServerError),
-            ResolveError::Denied => TransportFailure::AddressDenied,
+            ResolveError::Denied(denial) => TransportFailure::AddressDenied(*denial),
         });
     }
     if let Some(error) = error.downcast_ref::<TlsError>() {
         return Some(tls(error));
     }
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        return (error.is_parse() || error.is_parse_status() || error.is_parse_too_large())
-            .then_some(TransportFailure::Http);
+        if error.is_parse_too_large() {
+            return Some(TransportFailure::Http(HttpFault::Head));
+        }
+        return (error.is_parse() || error.is_parse_status())
+            .then_some(TransportFailure::Http(HttpFault::Other));
     }
     if connecting && let Some(fault) = tunnel(error) {
         return Some(TransportFailure::Proxy(fault));

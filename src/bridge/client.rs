@@ -29,7 +29,10 @@ use super::{
     trust::Trust,
     verify::{ChainVerifier, NoCertificate},
 };
-use crate::{domain::target::Origin, tenure::Tenure};
+use crate::{
+    domain::{evidence::Denial, target::Origin},
+    tenure::Tenure,
+};
 
 /// What the operator calls itself.
 const USER_AGENT: &str = concat!("scim-bridge-operator/", env!("CARGO_PKG_VERSION"));
@@ -44,8 +47,8 @@ const KEPT_SETUPS: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
     /// The route is refused as it is written.
-    #[error("the address policy refuses the host")]
-    Denied,
+    #[error("the address policy refuses the host: {0:?}")]
+    Denied(Denial),
     /// TLS could not be set up.
     #[error("TLS could not be set up")]
     Tls(#[from] rustls::Error),
@@ -116,8 +119,9 @@ impl Clients {
         // An address needs no resolver, and so would not meet the policy there: not as the host, and not as the server
         // name, which stands in the host's place and would take the key elsewhere.
         let is_name = |name: &String| matches!(Host::parse(name), Ok(Host::Domain(_)));
-        if !self.policy.allows(origin) || !server_name.iter().all(is_name) {
-            return Err(ClientError::Denied);
+        self.policy.judge(origin).map_err(ClientError::Denied)?;
+        if !server_name.iter().all(is_name) {
+            return Err(ClientError::Denied(Denial::Special));
         }
         let way = match (server_name, self.is_proxied(origin)) {
             (None, false) if !origin.is_absolute => Way::Direct,
@@ -125,7 +129,7 @@ impl Clients {
             // The request has the name without its dot.
             (None | Some(_), false) => Way::Instead(origin.host_to_look_up()),
             // The proxy would be asked for the name that is to be verified, which need not lead to the host.
-            (Some(_), true) => return Err(ClientError::Denied),
+            (Some(_), true) => return Err(ClientError::Denied(Denial::ServerName)),
         };
         self.build(&way, self.setup(trust)?)
     }

@@ -45,8 +45,9 @@ pub fn is_to_be_repeated(status: u16) -> bool {
 #[must_use]
 pub fn refuses(status: u16, headers: &HeaderMap, body: &[u8]) -> bool {
     let is_refusal = matches!(status, 401 | 403);
-    // 407 is a proxy's (RFC 9110, section 15.5.8), 451 and 511 an intermediary's (RFC 7725; RFC 6585, section 6).
-    matches!(status, 407 | 451 | 511)
+    // 407 is a proxy's (RFC 9110, section 15.5.8), 451 and 511 an intermediary's (RFC 7725; RFC 6585, section 6), and 561
+    // a login's that failed at AWS: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html>
+    matches!(status, 407 | 451 | 511 | 561)
         || is_challenge_page(headers)
         || (is_refusal
             && (is_made_by_a_front(headers)
@@ -56,7 +57,7 @@ pub fn refuses(status: u16, headers: &HeaderMap, body: &[u8]) -> bool {
                 || is_text_of_envoy(body)))
 }
 
-/// A page for browsers in place of any answer, whatever its status.
+/// A page for browsers in place of any answer, with any status.
 fn is_challenge_page(headers: &HeaderMap) -> bool {
     let [challenge, captcha, ..] = &HEADERS;
     headers.contains_key(challenge) || headers.contains_key(captcha)
@@ -112,7 +113,8 @@ fn schemes(challenges: &str) -> Vec<&str> {
 }
 
 /// A page in place of an API's answer. A bridge's SCIM API and its health report know no HTML.
-fn is_for_browsers(headers: &HeaderMap, body: &[u8]) -> bool {
+#[must_use]
+pub fn is_for_browsers(headers: &HeaderMap, body: &[u8]) -> bool {
     let says_html = text(headers, "content-type")
         .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"));
     says_html || body.trim_ascii_start().first() == Some(&b'<')
@@ -164,6 +166,27 @@ fn is_error_of_a_gateway(headers: &HeaderMap, body: &[u8]) -> bool {
 /// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/jwt_authn_filter>
 fn is_text_of_envoy(body: &[u8]) -> bool {
     body.starts_with(b"Jwt ")
+}
+
+/// Whether the answer is a forward proxy's own: Squid says so, and so does each that follows RFC 9209.
+#[must_use]
+pub fn is_of_a_forward_proxy(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-squid-error")
+        || text(headers, "proxy-status").is_some_and(|status| status.contains("error="))
+}
+
+/// What servers answer to plain HTTP where they speak TLS: nginx, Apache and those that are written in Go.
+const TLS_PORT: [&str; 3] = [
+    "plain http request was sent to https port",
+    "speaking plain http to an ssl-enabled server port",
+    "client sent an http request to an https server",
+];
+
+/// Whether a 400 says that the port speaks TLS.
+#[must_use]
+pub fn asks_for_tls(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(body).to_ascii_lowercase();
+    TLS_PORT.iter().any(|words| body.contains(words))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

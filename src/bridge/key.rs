@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 
-use crate::domain::evidence::{KeyTrial, Obstacle};
+use crate::domain::evidence::{KeyFault, KeyTrial, Obstacle};
 
 /// Longest accepted key, in bytes.
 pub const MAX_LENGTH: usize = 8 * 1024;
@@ -24,10 +24,20 @@ impl ApiKey {
     /// [`Obstacle::ApiKeyMalformed`] unless the value is 1 to 8,192 visible ASCII characters: less than that no bearer
     /// token has (RFC 6750, section 2.1), and more would let a value leave its header (RFC 9110, section 5.5).
     pub fn read(mut value: Vec<u8>) -> Result<Self, Obstacle> {
-        let fits = (1..=MAX_LENGTH).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
-        let key = match std::str::from_utf8(&value) {
-            Ok(text) if fits => Ok(Self(SecretString::from(text))),
-            _ => Err(Obstacle::ApiKeyMalformed),
+        let fault = if value.is_empty() {
+            Some(KeyFault::Empty)
+        } else if value.len() > MAX_LENGTH {
+            Some(KeyFault::TooLong)
+        } else if value.iter().any(u8::is_ascii_whitespace) {
+            Some(KeyFault::Blank)
+        } else if !value.iter().all(u8::is_ascii_graphic) {
+            Some(KeyFault::Character)
+        } else {
+            None
+        };
+        let key = match (fault, std::str::from_utf8(&value)) {
+            (None, Ok(text)) => Ok(Self(SecretString::from(text))),
+            (fault, _) => Err(Obstacle::ApiKeyMalformed(fault.unwrap_or(KeyFault::Character))),
         };
         value.zeroize();
         key
@@ -41,7 +51,7 @@ impl ApiKey {
         let mut text = format!("Bearer {}", self.0.expose_secret());
         let value = HeaderValue::from_str(&text);
         text.zeroize();
-        let mut value = value.map_err(|_| Obstacle::ApiKeyMalformed)?;
+        let mut value = value.map_err(|_| Obstacle::ApiKeyMalformed(KeyFault::Character))?;
         value.set_sensitive(true);
         Ok(value)
     }
@@ -74,10 +84,10 @@ pub(super) fn untried(next_key: Option<&Result<ApiKey, Obstacle>>) -> Option<Key
 mod tests {
     use super::*;
 
-    fn read(value: &[u8]) -> &'static str {
+    fn read(value: &[u8]) -> String {
         match ApiKey::read(value.to_vec()) {
-            Ok(_) => "ok",
-            Err(obstacle) => obstacle.reason().as_str(),
+            Ok(_) => "ok".to_owned(),
+            Err(obstacle) => format!("{obstacle:?}"),
         }
     }
 
@@ -85,20 +95,24 @@ mod tests {
     fn keys() {
         assert_eq!(read(b"not-a-real-key"), "ok");
         assert_eq!(read(&[b'k'; MAX_LENGTH]), "ok");
-        for malformed in [
-            &b""[..],
-            b" ",
-            b"key\n",
-            b" key",
-            b"two words",
-            b"key\r\nX-Injected: 1",
-            b"key\0",
-            b"key\x7f",
-            "ключ".as_bytes(),
-            b"\xff\xfe",
-            &[b'k'; MAX_LENGTH + 1],
+        for (malformed, fault) in [
+            (&b""[..], "Empty"),
+            (b" ", "Blank"),
+            (b"key\n", "Blank"),
+            (b" key", "Blank"),
+            (b"two words", "Blank"),
+            (b"key\r\nX-Injected: 1", "Blank"),
+            (b"key\0", "Character"),
+            (b"key\x7f", "Character"),
+            ("ключ".as_bytes(), "Character"),
+            (b"\xff\xfe", "Character"),
+            (&[b'k'; MAX_LENGTH + 1], "TooLong"),
         ] {
-            assert_eq!(read(malformed), "ApiKeyMalformed", "{malformed:?}");
+            assert_eq!(
+                read(malformed),
+                format!("ApiKeyMalformed({fault})"),
+                "{malformed:?}"
+            );
         }
     }
 

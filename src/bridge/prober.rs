@@ -35,10 +35,11 @@ use crate::{
     clock::Clock,
     domain::{
         evidence::{
-            Answer, Certificate, DnsFault, Exchange, HealthReport, KeyTrial, Obstacle, Phase, ProxyFault,
-            Reading, TlsFault, TransportFailure,
+            Answer, Certificate, DnsFault, Exchange, HealthReport, HttpFault, KeyTrial, Obstacle, Phase,
+            ProxyFault, Reading, TlsFault, TransportFailure,
         },
         target::{Origin, Scheme},
+        verdict::refusal_of_a_front,
     },
     tenure::Tenure,
 };
@@ -154,9 +155,9 @@ impl Prober for HttpProber {
             let deadline = Instant::now() + budget;
             let client = match self.clients.client(&route) {
                 Ok(client) => client,
-                Err(ClientError::Denied) => {
+                Err(ClientError::Denied(denial)) => {
                     return Exchange {
-                        ping: Reading::Failed(TransportFailure::AddressDenied),
+                        ping: Reading::Failed(TransportFailure::AddressDenied(denial)),
                         ..Exchange::default()
                     };
                 }
@@ -172,7 +173,7 @@ impl Prober for HttpProber {
             let Ok(base) = base(&route) else {
                 // Origins are parsed from URLs.
                 return Exchange {
-                    ping: Reading::Failed(TransportFailure::Http),
+                    ping: Reading::Failed(TransportFailure::Http(HttpFault::Other)),
                     ..Exchange::default()
                 };
             };
@@ -223,7 +224,7 @@ impl Conversation<'_> {
         }
         exchange.next_key = match next_key {
             Some(Ok(next_key)) if !is_stranger => {
-                let trial = self.rehearse(&next_key).await;
+                let trial = self.rehearse(&next_key, &exchange.ping).await;
                 self.pass(Layer::NextKey, &mut exchange);
                 Some(trial)
             }
@@ -306,9 +307,13 @@ impl Conversation<'_> {
     }
 
     /// Tries a key where the current one has been tried: the health report, or SCIM where there is none.
-    async fn rehearse(&mut self, key: &ApiKey) -> KeyTrial {
-        match judge_key(&self.health(key).await) {
-            KeyTrial::Undecided => judge_key(&self.list("Users", key, true).await),
+    async fn rehearse(&mut self, key: &ApiKey, ping: &Reading<()>) -> KeyTrial {
+        let health = self.health(key).await;
+        match judge_key(ping, &health, &Reading::NotSent) {
+            KeyTrial::Undecided => {
+                let users = self.list("Users", key, true).await;
+                judge_key(ping, &health, &users)
+            }
             decided @ (KeyTrial::Accepted | KeyTrial::Refused | KeyTrial::Unusable(_)) => decided,
         }
     }
@@ -361,7 +366,7 @@ impl Conversation<'_> {
         url.set_query(query);
         // The key was checked when it was read; a value that is none is not sent.
         let authorization = key.map(ApiKey::authorization).transpose();
-        let authorization = authorization.map_err(|_| TransportFailure::Http)?;
+        let authorization = authorization.map_err(|_| TransportFailure::Http(HttpFault::Other))?;
         let request = || {
             let mut request = self.client.get(url.clone()).header(ACCEPT, accept).header(
                 // Without this header a server may compress (RFC 9110, section 12.5.3).
@@ -386,7 +391,14 @@ impl Conversation<'_> {
         };
         let mut response = race(self.deadline, request, is_of_the_address)
             .await
-            .map_err(|error| refused_without_certificate(classify(&error, by_plain_proxy), key))?;
+            .map_err(|error| refused_without_certificate(classify(&error, by_plain_proxy), key))
+            .map_err(|failure| {
+                if failure == TransportFailure::Http(HttpFault::Other) && origin.scheme == Scheme::Http {
+                    TransportFailure::Http(HttpFault::InClear)
+                } else {
+                    failure
+                }
+            })?;
         self.note(&response);
         let status = response.status();
         // nginx has no other status for it; a bridge that answers `/ping` at all answers otherwise.
@@ -397,9 +409,19 @@ impl Conversation<'_> {
             return Err(TransportFailure::Proxy(ProxyFault::Login));
         }
         let headers = std::mem::take(response.headers_mut());
+        if by_plain_proxy && matches!(status.as_u16(), 400..=599) && front::is_of_a_forward_proxy(&headers) {
+            return Err(TransportFailure::Proxy(ProxyFault::Answered(status.as_u16())));
+        }
         let body = body::read(response, &headers, bound)
             .await
             .map_err(|body::TimedOut| TransportFailure::TimedOut(Phase::Answer))?;
+        if origin.scheme == Scheme::Http
+            && status == StatusCode::BAD_REQUEST
+            && let Body::Whole(body) | Body::Unconfirmed(body) = &body
+            && front::asks_for_tls(body)
+        {
+            return Err(TransportFailure::Http(HttpFault::TlsPort));
+        }
         Ok(Heard {
             status,
             headers,
@@ -441,6 +463,7 @@ impl Heard {
                 Some(document) => Answer::Document(document),
                 None if self.is_encoded(bytes) => Answer::Encoded,
                 None => match self.body {
+                    Body::Whole(_) if front::is_for_browsers(&self.headers, bytes) => Answer::Page,
                     Body::Whole(_) => Answer::Foreign,
                     Body::TooLarge => Answer::TooLarge,
                     Body::Broken | Body::Unconfirmed(_) => Answer::Broken,
@@ -451,7 +474,7 @@ impl Heard {
             403 => Answer::Blocked(code),
             404 => Answer::NotFound,
             429 => Answer::RateLimited,
-            300..=399 => Answer::Redirect(code),
+            300..=303 | 307 | 308 => Answer::Redirect(code),
             502..=504 => Answer::Unavailable(code),
             _ if front::is_to_be_repeated(code) || front::is_unregistered_error(code) => {
                 Answer::Unavailable(code)
@@ -506,10 +529,21 @@ fn base(route: &Route) -> Result<Url, url::ParseError> {
     }
 }
 
-fn judge_key<T>(reading: &Reading<T>) -> KeyTrial {
-    match reading {
-        Reading::Answered(Answer::Document(_)) => KeyTrial::Accepted,
-        Reading::Answered(Answer::Unauthorized | Answer::Forbidden) => KeyTrial::Refused,
-        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => KeyTrial::Undecided,
+/// What the answers say of a key. A refusal counts by the rule of `AuthFailed`: not where a front refuses.
+fn judge_key(ping: &Reading<()>, health: &Reading<HealthReport>, users: &Reading<u64>) -> KeyTrial {
+    if health.document().is_some() || users.document().is_some() {
+        return KeyTrial::Accepted;
     }
+    if (is_refusal(health) || is_refusal(users)) && refusal_of_a_front(ping, health, users).is_none() {
+        KeyTrial::Refused
+    } else {
+        KeyTrial::Undecided
+    }
+}
+
+const fn is_refusal<T>(reading: &Reading<T>) -> bool {
+    matches!(
+        reading,
+        Reading::Answered(Answer::Unauthorized | Answer::Forbidden)
+    )
 }

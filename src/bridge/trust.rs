@@ -236,11 +236,33 @@ pub fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        tracing::warn!("no trusted roots were found: only connections with spec.tls.caRef can be verified");
+    let is_set = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(|name| std::env::var_os(name).is_some());
+    match fault_of_roots(added, found.errors.len(), is_set) {
+        Some(fault) if added == 0 => tracing::error!("{fault}"),
+        Some(fault) => tracing::warn!("{fault}"),
+        None => {}
     }
     tracing::info!(added, ignored, errors = found.errors.len(), "trusted roots");
     roots
+}
+
+/// What is wrong with the roots that were found. `is_set`: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` are.
+const fn fault_of_roots(added: usize, errors: usize, is_set: [bool; 2]) -> Option<&'static str> {
+    match (added, errors, is_set) {
+        (0, _, [true, _]) => Some(
+            "no trusted roots: SSL_CERT_FILE names no readable file with certificates. Only connections with spec.tls.caRef can be verified",
+        ),
+        (0, _, [false, true]) => Some(
+            "no trusted roots: SSL_CERT_DIR names no readable directory with certificates. Only connections with spec.tls.caRef can be verified",
+        ),
+        (0, _, [false, false]) => Some(
+            "no trusted roots: the system has none. Only connections with spec.tls.caRef can be verified",
+        ),
+        (_, 1.., [true, _] | [_, true]) => {
+            Some("a part of the roots that SSL_CERT_FILE and SSL_CERT_DIR name is not readable")
+        }
+        (_, _, _) => None,
+    }
 }
 
 #[cfg(test)]
@@ -248,6 +270,27 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
+
+    #[test]
+    fn roots_that_are_missing() {
+        for (added, errors, is_set, expected) in [
+            (0, 1, [true, false], Some("SSL_CERT_FILE")),
+            (0, 2, [true, true], Some("SSL_CERT_FILE")),
+            (0, 1, [false, true], Some("SSL_CERT_DIR")),
+            (0, 0, [false, false], Some("the system has none")),
+            (5, 1, [false, true], Some("a part of the roots")),
+            (5, 1, [false, false], None),
+            (5, 0, [true, true], None),
+        ] {
+            let fault = fault_of_roots(added, errors, is_set);
+            let is_told = match (fault, expected) {
+                (Some(fault), Some(words)) => fault.contains(words),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            assert!(is_told, "{added} {errors} {is_set:?}: {fault:?}");
+        }
+    }
 
     /// A certificate in PEM. Not the same twice.
     fn pem() -> String {

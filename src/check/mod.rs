@@ -40,7 +40,7 @@ use crate::{
     controller::order::Grounds,
     domain::{
         evidence::{Evidence, Exchange},
-        target::{InvalidSpec, Target},
+        target::Target,
         verdict::{Verdict, diagnose},
     },
     process::ProcessError,
@@ -66,9 +66,25 @@ pub enum CheckError {
     /// The file holds something else.
     #[error("{} is no Kubernetes manifest in YAML or JSON", .0.display())]
     NoManifest(PathBuf),
+    /// An object in the file does not have the form of its kind.
+    #[error("a {kind} in {} does not have the form of a v1 {kind}: check its apiVersion and its data", path.display())]
+    MalformedObject {
+        /// Which file.
+        path: PathBuf,
+        /// The kind of the object.
+        kind: &'static str,
+    },
+    /// The connection in the file is of another version.
+    #[error("the ScimBridgeConnection in {} must have apiVersion scimbridge.dev/v1alpha1", .0.display())]
+    OtherVersion(PathBuf),
     /// The file holds none, or several.
-    #[error("{} has to hold one ScimBridgeConnection", .0.display())]
-    NotOneConnection(PathBuf),
+    #[error("{} has to hold one ScimBridgeConnection, and holds {count}: check kind", path.display())]
+    NotOneConnection {
+        /// Which file.
+        path: PathBuf,
+        /// How many it holds.
+        count: usize,
+    },
     /// The variable of `--api-key-env` is not set.
     #[error("the environment variable that --api-key-env names is not set")]
     NoKeyInEnvironment,
@@ -77,6 +93,9 @@ pub enum CheckError {
         "the connection names a Secret or ConfigMap that is in no file: give --secret-file, or a kubeconfig"
     )]
     Missing,
+    /// The rest of the connection is in no file, and the kubeconfig leads to no cluster.
+    #[error("cannot read from the cluster what is in no file. The kubeconfig: {0}")]
+    Kubeconfig(&'static str),
     /// There is no such connection in the cluster.
     #[error("there is no ScimBridgeConnection {0}")]
     NoConnection(String),
@@ -92,13 +111,13 @@ pub enum CheckError {
     #[error("the API server does not answer (asked for {0})")]
     Unanswered(&'static str),
     /// The operator has not taken up the request.
-    #[error("the operator has not answered in time: see that it runs, and watches this namespace")]
+    #[error("timed out waiting for the operator: check that it is running and watches this namespace")]
     OperatorSilent,
     /// Nobody is to answer.
     #[error("the connection is suspended: resume it first")]
     Suspended,
     /// There is no such runbook.
-    #[error("there is no runbook of this name: `explain` without a name lists them")]
+    #[error("no runbook has this name: `explain` without a name lists them")]
     NoSuchRunbook,
     /// The output cannot be written.
     #[error("cannot write")]
@@ -257,7 +276,7 @@ impl Checker {
             status: operator,
             words,
         } = subject;
-        let parsed = spec.as_ref().ok_or(InvalidSpec::Form).and_then(Target::parse);
+        let parsed = spec.and_then(|spec| Target::parse(&spec));
         let grounds = Grounds {
             policy: &self.policy,
             require_consent: false,
@@ -348,7 +367,7 @@ impl Observer for Reporter {
             Stage::Connected | Stage::Secured => Progress::Passed(stage.layer()),
             Stage::Asked(layer, exchange) => Progress::Asked(layer, Box::new(exchange.clone())),
         };
-        // Whoever does not listen any more needs not be told.
+        // Who does not listen any more needs not be told.
         let _ = self.0.send(progress);
     }
 

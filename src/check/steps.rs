@@ -14,7 +14,7 @@ use crate::{
     },
     bridge::stages::Layer,
     domain::{
-        evidence::{Answer, Component, Evidence, Exchange, Member, Phase, Reading, TransportFailure},
+        evidence::{Answer, Component, Denial, Evidence, Exchange, Member, Place, Reading, TransportFailure},
         target::{Scheme, Target},
         verdict::{Detail, Request, Verdict},
     },
@@ -30,7 +30,7 @@ pub enum Step {
     Name,
     /// Somebody accepts connections there, and the address policy has nothing against it.
     Address,
-    /// The certificate proves the host.
+    /// The certificate is trusted, and for this host.
     Tls,
     /// A bridge answers.
     Ping,
@@ -116,31 +116,26 @@ pub fn passed(
     now: Timestamp,
 ) -> Footprint {
     let (mark, note) = match step {
-        Step::Settings => (Mark::Passed, "specification and key can be used".to_owned()),
+        Step::Settings => (
+            Mark::Passed,
+            "the specification and the key are usable".to_owned(),
+        ),
         Step::Name => match target.map(|target| &target.origin.host) {
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => (Mark::Skipped, "an address was given".to_owned()),
-            Some(Host::Domain(_)) | None => {
-                let addresses: Vec<String> = reached.addresses.iter().map(ToString::to_string).collect();
-                (
-                    Mark::Passed,
-                    match addresses.as_slice() {
-                        [] => "resolved by the proxy, or before".to_owned(),
-                        addresses => addresses.join(", "),
-                    },
-                )
-            }
+            Some(Host::Domain(_)) | None => named(reached, exchange),
         },
-        Step::Address => (Mark::Passed, "it accepts connections".to_owned()),
+        Step::Address => (Mark::Passed, "the server accepts connections".to_owned()),
         Step::Tls => secured(target, exchange, now),
         Step::Ping => match &exchange.ping {
             Reading::Answered(Answer::Document(())) => (Mark::Passed, "a SCIM Bridge answers".to_owned()),
             Reading::Answered(Answer::NotFound) => (
                 Mark::Warned,
-                "no /ping there, which does not decide (hosted provisioning has none)".to_owned(),
+                "/ping is not there, as with hosted provisioning; the check goes on".to_owned(),
             ),
-            Reading::Answered(_) | Reading::NotSent | Reading::Failed(_) => {
-                (Mark::Warned, "not as expected, which does not decide".to_owned())
-            }
+            Reading::Answered(_) | Reading::NotSent | Reading::Failed(_) => (
+                Mark::Warned,
+                "/ping did not answer pong; the check goes on".to_owned(),
+            ),
         },
         Step::Key if exchange.health.document().is_some() || exchange.users.document().is_some() => {
             (Mark::Passed, "accepted".to_owned())
@@ -156,12 +151,35 @@ pub fn passed(
     Footprint::new(step, mark, note)
 }
 
+/// How the name was resolved.
+fn named(reached: &Reached, exchange: &Exchange) -> (Mark, String) {
+    let addresses: Vec<String> = reached.addresses.iter().map(ToString::to_string).collect();
+    if !addresses.is_empty() {
+        return (Mark::Passed, addresses.join(", "));
+    }
+    match exchange.ping {
+        Reading::Failed(TransportFailure::AddressDenied(Denial::Host | Denial::ServerName)) => {
+            (Mark::Skipped, "not resolved".to_owned())
+        }
+        Reading::Failed(TransportFailure::AddressDenied(_)) => {
+            (Mark::Passed, "the name has addresses".to_owned())
+        }
+        Reading::NotSent if reached.layers.is_empty() => (Mark::Skipped, "not resolved".to_owned()),
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => {
+            (Mark::Skipped, "the proxy (--bridge-proxy) resolves it".to_owned())
+        }
+    }
+}
+
 fn secured(target: Option<&Target>, exchange: &Exchange, now: Timestamp) -> (Mark, String) {
     if target.is_some_and(|target| target.origin.scheme == Scheme::Http) {
-        return (Mark::Warned, "none: the key travels in the clear".to_owned());
+        return (Mark::Warned, "no TLS: the key travels in the clear".to_owned());
     }
     let Some(certificate) = &exchange.certificate else {
-        return (Mark::Passed, "the certificate proves the host".to_owned());
+        return (
+            Mark::Passed,
+            "the certificate is trusted, and for this host".to_owned(),
+        );
     };
     let days = (certificate.not_after.as_second() - now.as_second()) / 86_400;
     let issuer = certificate.issuer.as_deref().unwrap_or("an unnamed issuer");
@@ -217,13 +235,20 @@ pub fn end_of(verdict: &Verdict) -> Option<Step> {
         }
         Some(Detail::KeyUnproven) => Some(Step::Key),
         Some(
-            Detail::Spec(_) | Detail::Consent | Detail::Ca(_) | Detail::AsDeclared | Detail::Hindered(_),
+            Detail::Spec(_)
+            | Detail::Denied(_)
+            | Detail::Key(_)
+            | Detail::Consent(_)
+            | Detail::CaEntry
+            | Detail::Ca(_)
+            | Detail::AsDeclared
+            | Detail::Hindered(_),
         )
         | None => None,
     };
     // Below HTTP: of the first request it was the layer, of a later one the request that it was met at.
     if let Some(Detail::Failed(_, failure)) = verdict.detail
-        && let Some(layer) = below_http(failure)
+        && let Some(layer) = failure.place().map(Step::at)
     {
         return at.filter(|at| *at > Step::Ping).or(Some(layer));
     }
@@ -261,23 +286,6 @@ pub fn end_of(verdict: &Verdict) -> Option<Step> {
     }
 }
 
-/// The step of a failure that has a layer below HTTP.
-const fn below_http(failure: TransportFailure) -> Option<Step> {
-    match failure {
-        TransportFailure::Dns(_) => Some(Step::Name),
-        TransportFailure::AddressDenied
-        | TransportFailure::Connect
-        | TransportFailure::Proxy(_)
-        | TransportFailure::TimedOut(Phase::Connection) => Some(Step::Address),
-        TransportFailure::CertificateUntrusted(_)
-        | TransportFailure::CertificateExpired(_)
-        | TransportFailure::CertificateNameMismatch(_)
-        | TransportFailure::Tls(_)
-        | TransportFailure::TimedOut(Phase::Handshake) => Some(Step::Tls),
-        TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => None,
-    }
-}
-
 // === impl Step ===
 
 impl Step {
@@ -305,6 +313,15 @@ impl Step {
             Self::Key => "key",
             Self::Scim => "SCIM API",
             Self::Components => "components",
+        }
+    }
+
+    /// The step of a place below HTTP.
+    const fn at(place: Place) -> Self {
+        match place {
+            Place::Name => Self::Name,
+            Place::Address | Place::Proxy => Self::Address,
+            Place::Tls => Self::Tls,
         }
     }
 

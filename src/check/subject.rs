@@ -6,10 +6,10 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Api, Client, core::DeserializeGuard};
+use kube::{Api, Client, Resource as _, core::DeserializeGuard};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{CheckError, words::Words};
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
     },
     args::{CheckArguments, Cluster, KeySource},
     controller::order::{Entry, config_map_entry, secret_entry},
-    domain::evidence::Obstacle,
-    process::cluster,
+    domain::{evidence::Obstacle, target::InvalidSpec},
+    process::{ProcessError, cluster},
 };
 
 /// More than this of a file is not read: no manifest, key or bundle is larger.
@@ -34,8 +34,8 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 pub struct Subject {
     /// `NAMESPACE/NAME`, where it has a name.
     pub name: Option<String>,
-    /// The specification; `None` where it does not have the form of the resource.
-    pub spec: Option<ScimBridgeConnectionSpec>,
+    /// The specification, or which part of it does not have the form of the resource.
+    pub spec: Result<ScimBridgeConnectionSpec, InvalidSpec>,
     /// The entry with the key.
     pub key: Entry,
     /// The entry with the certificate authorities, where one is named.
@@ -76,10 +76,10 @@ pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<S
     match object {
         Ok(object) => {
             let status = object.status;
-            let subject = source.subject(name, Some(object.spec)).await?;
+            let subject = source.subject(name, Ok(object.spec)).await?;
             Ok(Subject { status, ..subject })
         }
-        Err(_) => source.subject(name, None).await,
+        Err(_) => source.subject(name, Err(InvalidSpec::Form)).await,
     }
 }
 
@@ -115,7 +115,7 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
         .map(|path| Ok::<_, CheckError>(Entry::bare(Ok(read_file(path)?.to_vec()))));
     Ok(Subject {
         name: None,
-        spec: Some(spec),
+        spec: Ok(spec),
         key: Entry::bare(Ok(read_key(&arguments.key)?)),
         ca: ca.transpose()?,
         next_key: None,
@@ -171,22 +171,22 @@ async fn from_manifest(
     for path in secret_files {
         objects.extend(Objects::read(path)?);
     }
-    let mut connections = std::mem::take(&mut objects.connections).into_iter();
-    let (Some(connection), None) = (connections.next(), connections.next()) else {
-        return Err(CheckError::NotOneConnection(file.to_owned()));
+    let connections = std::mem::take(&mut objects.connections);
+    let [connection] = connections.as_slice() else {
+        return Err(CheckError::NotOneConnection {
+            path: file.to_owned(),
+            count: connections.len(),
+        });
     };
     let metadata = connection.get("metadata").cloned().unwrap_or_default();
     let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
     objects.keep_those_of(metadata.namespace.as_deref().or(where_else.namespace.as_deref()));
-    let spec = connection
-        .get("spec")
-        .cloned()
-        .and_then(|spec| serde_json::from_value(spec).ok());
-    let needs_more = spec.as_ref().is_some_and(|spec| !objects.hold(spec));
+    let spec = read_spec(connection.get("spec").unwrap_or(&Value::Null));
+    let needs_more = spec.as_ref().is_ok_and(|spec| !objects.hold(spec));
     let live = if needs_more {
         let (config, namespace) = cluster::chosen_config(where_else)
             .await
-            .map_err(|_| CheckError::Missing)?;
+            .map_err(|error| no_cluster(error, where_else))?;
         let namespace = metadata.namespace.clone().unwrap_or(namespace);
         Some((cluster::client(config)?, namespace))
     } else {
@@ -198,6 +198,69 @@ async fn from_manifest(
         (Some(_), None) => None,
     };
     Source { objects, live }.subject(name, spec).await
+}
+
+/// What keeps the rest of a connection from being read: the kubeconfig, where there is one, or else that there is none.
+fn no_cluster(error: ProcessError, chosen: &Cluster) -> CheckError {
+    let is_chosen = chosen.kubeconfig.is_some() || chosen.context.is_some();
+    if let ProcessError::NoCluster(why) = error {
+        if is_chosen || why != cluster::NO_KUBECONFIG {
+            CheckError::Kubeconfig(why)
+        } else {
+            CheckError::Missing
+        }
+    } else {
+        error.into()
+    }
+}
+
+/// The fields of a specification.
+const FIELDS: [&str; 10] = [
+    "url",
+    "apiKeySecretRef",
+    "identityProvider",
+    "interval",
+    "timeout",
+    "failureThreshold",
+    "suspend",
+    "allowPlaintext",
+    "tls",
+    "nextApiKeySecretRef",
+];
+
+/// Reads a specification.
+///
+/// # Errors
+/// [`InvalidSpec::Field`] names the first field without the form of the resource. Each is tried by itself, in the place of
+/// that of a specification that has the form.
+fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
+    if let Some(spec) = typed(spec.clone()) {
+        return Ok(spec);
+    }
+    let given = spec.as_object().ok_or(InvalidSpec::Form)?;
+    let is_wrong = |field: &&str| {
+        let mut tried = Map::new();
+        tried.insert("url".to_owned(), "https://scim.example.com".into());
+        tried.insert("apiKeySecretRef".to_owned(), serde_json::json!({"name": "given"}));
+        match given.get(*field) {
+            Some(value) => tried.insert((*field).to_owned(), value.clone()),
+            None => tried.remove(*field),
+        };
+        typed::<ScimBridgeConnectionSpec>(Value::Object(tried)).is_none()
+    };
+    let field = FIELDS.into_iter().find(is_wrong);
+    Err(field.map_or(InvalidSpec::Form, InvalidSpec::Field))
+}
+
+/// What is wrong with a document of a manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unreadable {
+    /// It is no object of Kubernetes.
+    NoObject,
+    /// An object of this kind does not have its form.
+    Form(&'static str),
+    /// A connection of another version.
+    Version,
 }
 
 /// Objects out of manifests.
@@ -224,18 +287,31 @@ impl Objects {
         let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|_| malformed())?;
         let mut objects = Self::default();
         for document in documents {
-            objects.take(document).ok_or_else(malformed)?;
+            objects.take(document).map_err(|why| match why {
+                Unreadable::NoObject => malformed(),
+                Unreadable::Form(kind) => CheckError::MalformedObject {
+                    path: path.to_owned(),
+                    kind,
+                },
+                Unreadable::Version => CheckError::OtherVersion(path.to_owned()),
+            })?;
         }
         Ok(objects)
     }
 
-    fn take(&mut self, document: Value) -> Option<()> {
+    fn take(&mut self, document: Value) -> Result<(), Unreadable> {
         match document.get("kind").and_then(Value::as_str) {
-            Some("ScimBridgeConnection") => self.connections.push(document),
+            Some("ScimBridgeConnection") => {
+                let version = document.get("apiVersion").and_then(Value::as_str);
+                if version != Some(&*ScimBridgeConnection::api_version(&())) {
+                    return Err(Unreadable::Version);
+                }
+                self.connections.push(document);
+            }
             Some("Secret") => {
                 let Secret {
                     data, string_data, ..
-                } = typed(document.clone())?;
+                } = typed(document.clone()).ok_or(Unreadable::Form("Secret"))?;
                 let mut data = data.unwrap_or_default();
                 // As the API server merges them.
                 data.extend(
@@ -247,10 +323,13 @@ impl Objects {
                 self.secrets.push(Secret {
                     data: Some(data),
                     string_data: None,
-                    ..typed(document)?
+                    ..typed(document).ok_or(Unreadable::Form("Secret"))?
                 });
             }
-            Some("ConfigMap") => self.config_maps.push(typed(document)?),
+            Some("ConfigMap") => {
+                self.config_maps
+                    .push(typed(document).ok_or(Unreadable::Form("ConfigMap"))?);
+            }
             Some("List") => {
                 for item in document
                     .get("items")
@@ -263,9 +342,10 @@ impl Objects {
             }
             // Manifests hold all kinds of things.
             Some(_) => {}
-            None => return document.is_null().then_some(()),
+            None if document.is_null() => {}
+            None => return Err(Unreadable::NoObject),
         }
-        Some(())
+        Ok(())
     }
 
     fn extend(&mut self, other: Self) {
@@ -317,18 +397,18 @@ impl Source {
     async fn subject(
         &self,
         name: Option<String>,
-        spec: Option<ScimBridgeConnectionSpec>,
+        spec: Result<ScimBridgeConnectionSpec, InvalidSpec>,
     ) -> Result<Subject, CheckError> {
         let mut subject = Subject {
             name,
-            spec: None,
+            spec: Err(InvalidSpec::Form),
             key: Entry::bare(Err(Obstacle::SecretNotFound)),
             ca: None,
             next_key: None,
             status: None,
             words: Words::Fields,
         };
-        if let Some(spec) = &spec {
+        if let Ok(spec) = &spec {
             subject.key = self.key(&spec.api_key_secret_ref).await?;
             if let Some(reference) = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref()) {
                 subject.ca = Some(self.ca(reference).await?);
@@ -355,7 +435,12 @@ impl Source {
             CaKind::Secret => {
                 let secret = self.secret(&reference.name).await?;
                 let missing = Obstacle::CaNotFound;
-                Ok(secret_entry(secret, &reference.key, missing, missing))
+                Ok(secret_entry(
+                    secret,
+                    &reference.key,
+                    missing,
+                    Obstacle::CaEntryMissing,
+                ))
             }
             CaKind::ConfigMap => {
                 let object = match (self.objects.config_map(&reference.name), &self.live) {
@@ -405,13 +490,75 @@ impl Subject {
     /// The identity provider that the specification declares.
     #[must_use]
     pub fn declared(&self) -> Option<IdentityProvider> {
-        self.spec.as_ref().and_then(|spec| spec.identity_provider)
+        self.spec.as_ref().ok().and_then(|spec| spec.identity_provider)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_field_without_the_form_is_named() {
+        let whole =
+            serde_json::json!({"url": "https://scim.example.com", "apiKeySecretRef": {"name": "okta"}});
+        assert!(read_spec(&whole).is_ok());
+        for (field, value) in [
+            ("url", serde_json::json!(7)),
+            ("url", Value::Null),
+            ("apiKeySecretRef", serde_json::json!("okta")),
+            ("apiKeySecretRef", serde_json::json!({"key": "apiKey"})),
+            ("identityProvider", serde_json::json!("okta")),
+            ("interval", serde_json::json!("soon")),
+            ("timeout", serde_json::json!({})),
+            ("failureThreshold", serde_json::json!("three")),
+            ("suspend", serde_json::json!("yes")),
+            ("allowPlaintext", serde_json::json!(1)),
+            ("tls", serde_json::json!({"caRef": "ca"})),
+            ("nextApiKeySecretRef", serde_json::json!([])),
+        ] {
+            let mut spec = whole.clone();
+            spec[field] = value.clone();
+            let why = read_spec(&spec).unwrap_err();
+            assert_eq!(why, InvalidSpec::Field(field), "{value}");
+        }
+        for spec in [Value::Null, serde_json::json!("okta")] {
+            assert_eq!(read_spec(&spec).unwrap_err(), InvalidSpec::Form, "{spec}");
+        }
+    }
+
+    /// What cannot be read is told by what it is, and not by the Secret that is missing then.
+    #[test]
+    fn documents_that_cannot_be_read() {
+        let connection =
+            |version: &str| serde_json::json!({"apiVersion": version, "kind": "ScimBridgeConnection"});
+        let secret = |version: &str, data: Value| serde_json::json!({"apiVersion": version, "kind": "Secret", "data": data});
+        for (document, expected) in [
+            (connection("scimbridge.dev/v1alpha1"), Ok(())),
+            (connection("scimbridge.dev/v1"), Err(Unreadable::Version)),
+            (
+                serde_json::json!({"kind": "ScimBridgeConnection"}),
+                Err(Unreadable::Version),
+            ),
+            (secret("v1", serde_json::json!({"apiKey": "a2V5"})), Ok(())),
+            (
+                secret("v1", serde_json::json!({"apiKey": "?"})),
+                Err(Unreadable::Form("Secret")),
+            ),
+            (
+                secret("v2", serde_json::json!({})),
+                Err(Unreadable::Form("Secret")),
+            ),
+            (
+                serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "data": 7}),
+                Err(Unreadable::Form("ConfigMap")),
+            ),
+            (serde_json::json!({"a": "b"}), Err(Unreadable::NoObject)),
+            (Value::Null, Ok(())),
+        ] {
+            assert_eq!(Objects::default().take(document.clone()), expected, "{document}");
+        }
+    }
 
     #[test]
     fn objects_of_another_namespace_are_not_read() {

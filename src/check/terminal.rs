@@ -115,7 +115,7 @@ impl Terminal {
         let ready = find(&status.conditions, ConditionType::Ready);
         let here = format!("{} {}", readiness(verdict.class), verdict.reason);
         let said = ready.map_or_else(
-            || "nothing yet".to_owned(),
+            || "no verdict yet".to_owned(),
             |ready| format!("{} {}", ready.status, ready.reason),
         );
         let checked = status.last_probe_time.as_ref().map_or_else(
@@ -128,12 +128,12 @@ impl Terminal {
         if is_stale {
             writeln!(
                 self.out,
-                "  The operator's verdict is stale: see that the operator runs."
+                "  The operator's verdict is stale: check that the operator is running."
             )?;
         } else if said != here {
             writeln!(
                 self.out,
-                "  They differ: compare names, routes, proxies and firewalls of both places, or the operator has yet to look again."
+                "  The results differ. DNS, routing, proxy or firewall may differ between here and the cluster.\n  Or the operator has not checked again yet."
             )?;
         }
         Ok(())

@@ -12,11 +12,21 @@ pub enum Words {
     Flags,
 }
 
+/// What to say instead of the operator, in this order: here this program checks, and its user is its administrator.
+const HERE: [(&str, &str); 6] = [
+    ("Ask the operator's administrator to check", "Check"),
+    ("Ask the operator's administrator to give", "Give"),
+    ("ask the operator's administrator to ", ""),
+    ("the operator's own proxy", "the proxy"),
+    ("The operator", "This program"),
+    ("the operator", "this program"),
+];
+
 /// What to say instead of a field, in this order: a longer name comes before one that it holds.
-const FLAGS: [(&str, &str); 19] = [
+const FLAGS: [(&str, &str); 18] = [
     (
-        "The entry that spec.tls.caRef names",
-        "The file that --ca-file names",
+        "the entry that spec.tls.caRef names",
+        "the file that --ca-file names",
     ),
     (
         "Store the token alone, without quotes or line break, and encode it in base64 once only.",
@@ -46,8 +56,7 @@ const FLAGS: [(&str, &str); 19] = [
         "into the Secret",
         "where --api-key-file or --api-key-env reads it",
     ),
-    ("The specification", "A flag"),
-    ("Ask the operator's administrator for", "Give"),
+    ("cannot use this specification", "cannot use the value of a flag"),
     (
         "Compare the specification with the field reference in the README, then apply it again.",
         "Correct the flag; check --help says what it takes.",
@@ -59,12 +68,17 @@ impl Words {
     #[must_use]
     pub fn say(self, text: &str) -> String {
         match self {
-            Self::Fields => text.to_owned(),
-            Self::Flags => FLAGS
-                .iter()
-                .fold(text.to_owned(), |text, (field, flag)| text.replace(field, flag)),
+            Self::Fields => said(text, &HERE),
+            Self::Flags => said(&said(text, &HERE), &FLAGS),
         }
     }
+}
+
+fn said(text: &str, instead: &[(&str, &str)]) -> String {
+    let text = text.to_owned();
+    instead
+        .iter()
+        .fold(text, |text, (words, here)| text.replace(words, here))
 }
 
 #[cfg(test)]
@@ -73,7 +87,7 @@ mod tests {
     use crate::{
         api::vocabulary::Reason,
         domain::{
-            evidence::{CaFault, Evidence, Exchange, Obstacle, Reading, TransportFailure},
+            evidence::{CaFault, Denial, Evidence, Exchange, KeyFault, Obstacle, Reading, TransportFailure},
             target::InvalidSpec,
             verdict::{Verdict, diagnose},
         },
@@ -88,8 +102,11 @@ mod tests {
             })
         });
         let obstacles = CaFault::ALL
+            .map(Obstacle::CaInvalid)
             .into_iter()
-            .map(|fault| Evidence::Blocked(Obstacle::CaInvalid(fault)));
+            .chain(Denial::ALL.map(Obstacle::HostDenied))
+            .chain(KeyFault::ALL.map(Obstacle::ApiKeyMalformed))
+            .map(Evidence::Blocked);
         failures
             .chain(obstacles)
             .map(|evidence| diagnose(None, &evidence))
@@ -109,6 +126,11 @@ mod tests {
         };
         let rules = [
             InvalidSpec::Url,
+            InvalidSpec::Length,
+            InvalidSpec::Characters,
+            InvalidSpec::Host,
+            InvalidSpec::Address,
+            InvalidSpec::Port,
             InvalidSpec::Scheme,
             InvalidSpec::Plaintext,
             InvalidSpec::UserInfo,
@@ -126,7 +148,7 @@ mod tests {
             .chain(faults().map(|verdict| verdict.message()));
         for text in texts {
             let said = Words::Flags.say(&text);
-            let field = ["spec.", "caRef", "Secret", "specification"]
+            let field = ["spec.", "caRef", "Secret", "specification", "perator"]
                 .into_iter()
                 .find(|field| said.contains(field));
             assert_eq!(field, None, "add a row to FLAGS: {said}");
@@ -138,5 +160,23 @@ mod tests {
         let advice = Reason::CertificateUntrusted.action();
         assert!(Words::Fields.say(advice).contains("spec.tls.caRef"), "{advice}");
         assert!(Words::Flags.say(advice).contains("in --ca-file"), "{advice}");
+    }
+
+    /// `check` speaks of itself, and to the one who has given its flags.
+    #[test]
+    fn here_is_no_operator() {
+        let texts = Reason::ALL
+            .iter()
+            .flat_map(|reason| [reason.message().to_owned(), reason.action().to_owned()])
+            .chain(faults().map(|verdict| verdict.message()));
+        for text in texts {
+            let said = Words::Fields.say(&text);
+            assert!(!said.contains("perator"), "add a row to HERE: {said}");
+        }
+        let denied = diagnose(None, &Evidence::Blocked(Obstacle::HostDenied(Denial::Network)));
+        assert_eq!(
+            Words::Flags.say(denied.action()),
+            "Correct --url, or take the network out of --deny-cidr. Other flags cannot allow it."
+        );
     }
 }

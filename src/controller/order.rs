@@ -114,9 +114,10 @@ impl Grounds<'_> {
             timeout,
             failure_threshold: _,
         } = target;
-        if !target.origins().all(|origin| self.policy.allows(&origin)) {
-            return Err(Obstacle::HostDenied);
-        }
+        target
+            .origins()
+            .try_for_each(|origin| self.policy.judge(&origin))
+            .map_err(Obstacle::HostDenied)?;
         let key = self.api_key(target, secret)?;
         let trust = match ca {
             None => Trust::System,
@@ -145,7 +146,8 @@ impl Grounds<'_> {
         } = secret;
         // Before the value is looked at: where the Secret does not consent, its shape is not told either.
         let consent = match consent {
-            None if self.require_consent || is_foreign => Err(Obstacle::ConsentMissing),
+            None if is_foreign => Err(Obstacle::ConsentForeign),
+            None if self.require_consent => Err(not_named(target.origin.scheme)),
             None => Ok(()),
             Some(hosts) => target
                 .origins()
@@ -168,7 +170,7 @@ impl Grounds<'_> {
 /// them names the host either, the obstacle says that there is such an entry: it may have meant the host.
 pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Obstacle> {
     const CLEAR: &str = "http://";
-    let mut obstacle = Obstacle::ConsentMissing;
+    let mut obstacle = not_named(origin.scheme);
     let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
     for entry in entries.filter(|entry| !entry.is_empty()) {
         let (scheme, host) = match entry.split_at_checked(CLEAR.len()) {
@@ -176,12 +178,27 @@ pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Obstacle> {
             Some(_) | None => (Scheme::Https, entry),
         };
         match host.parse::<HostPattern>() {
-            Ok(pattern) if scheme == origin.scheme && pattern.matches(&origin.host) => return Ok(()),
-            Ok(_) => {}
-            Err(_) => obstacle = Obstacle::ConsentMalformed,
+            Ok(pattern) if pattern.matches(&origin.host) => {
+                if scheme == origin.scheme {
+                    return Ok(());
+                }
+                if origin.scheme == Scheme::Http {
+                    obstacle = Obstacle::ConsentForTls;
+                }
+            }
+            Err(_) if obstacle != Obstacle::ConsentForTls => obstacle = Obstacle::ConsentMalformed,
+            Ok(_) | Err(_) => {}
         }
     }
     Err(obstacle)
+}
+
+/// The obstacle where nothing names the host of an address with this scheme.
+const fn not_named(scheme: Scheme) -> Obstacle {
+    match scheme {
+        Scheme::Https => Obstacle::ConsentMissing,
+        Scheme::Http => Obstacle::ConsentInClear,
+    }
 }
 
 /// Takes one entry out of a Secret and zeroes the others.
@@ -211,10 +228,15 @@ pub fn secret_entry(secret: Option<Secret>, key: &str, no_object: Obstacle, no_e
     }
 }
 
-/// Takes one entry out of a `ConfigMap`. One obstacle for a missing object and a missing entry: they ask for the same.
+/// Takes one entry out of a `ConfigMap`.
 #[must_use]
 pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> Entry {
     let version = object.as_ref().map(|object| object_version(&object.metadata));
+    let missing = if object.is_some() {
+        Obstacle::CaEntryMissing
+    } else {
+        Obstacle::CaNotFound
+    };
     let value = object.and_then(|object| {
         let ConfigMap {
             data, binary_data, ..
@@ -228,7 +250,7 @@ pub fn config_map_entry(object: Option<ConfigMap>, key: &str) -> Entry {
     });
     Entry {
         version,
-        value: value.ok_or(Obstacle::CaNotFound),
+        value: value.ok_or(missing),
         consent: None,
         is_foreign: false,
     }

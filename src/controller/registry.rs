@@ -83,7 +83,7 @@ pub struct Job {
     pub doubtful: bool,
     /// Why.
     pub cause: Cause,
-    /// Passing failures in a row so far.
+    /// Transient failures in a row so far.
     pub failures: u32,
     /// How long after its time it begins, where time is why.
     pub late: Duration,
@@ -102,7 +102,7 @@ pub enum Finished {
     Judged {
         /// The connection as it is after the pass: with the new status and version, where it was written.
         connection: Arc<Connection>,
-        /// Passing failures in a row.
+        /// Transient failures in a row.
         failures: u32,
         /// Time until the next probe.
         delay: Duration,
@@ -709,7 +709,7 @@ impl Connection {
         self.metadata.uid == other.metadata.uid
     }
 
-    /// The time until the next probe as the status has it, and the passing failures that it tells of.
+    /// The time until the next probe as the status has it, and the transient failures that it reports.
     fn resume(&self, now: Timestamp) -> (Duration, u32) {
         let uid = self.metadata.uid.as_deref().unwrap_or_default();
         // As the pass that wrote the status has measured it.

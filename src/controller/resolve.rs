@@ -128,7 +128,7 @@ async fn read_ca(
             let secret = get::<Opened>(context, Call::ReadSecret, key, name, seen).await?;
             let secret = secret.map(|Opened(secret)| secret);
             // One reason for a missing object and a missing entry: they ask for the same.
-            secret_entry(secret, entry, Obstacle::CaNotFound, Obstacle::CaNotFound)
+            secret_entry(secret, entry, Obstacle::CaNotFound, Obstacle::CaEntryMissing)
         }
         CaKind::ConfigMap => {
             let config_map = get::<ConfigMap>(context, Call::ReadConfigMap, key, name, seen).await?;

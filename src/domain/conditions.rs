@@ -214,12 +214,12 @@ fn expiring(certificate: &Certificate, now: Timestamp) -> Option<Finding> {
         status: Truth::True,
         reason: "CertificateExpiring",
         message: match certificate.ends {
-            Member::Server => "The bridge's certificate ends within 21 days: see status.certificate.notAfter.",
+            Member::Server => "The bridge's certificate expires within 21 days: see status.certificate.notAfter.",
             Member::Intermediate => {
-                "An intermediate certificate of the bridge ends within 21 days: see status.certificate.notAfter."
+                "An intermediate certificate of the bridge expires within 21 days: see status.certificate.notAfter."
             }
             Member::Authority => {
-                "The authority's certificate in spec.tls.caRef ends within 21 days: see status.certificate.notAfter."
+                "The authority's certificate in spec.tls.caRef expires within 21 days: see status.certificate.notAfter."
             }
         }
         .to_owned(),
@@ -236,7 +236,7 @@ fn rehearsed(trial: KeyTrial) -> Finding {
         KeyTrial::Refused => (
             Truth::False,
             "KeyRefused",
-            "The bridge refuses the next key.".to_owned(),
+            "The bridge, or a gateway that answers like it, refuses the next key.".to_owned(),
         ),
         KeyTrial::Unusable(obstacle) => {
             let detail = obstacle.detail().map(|detail| format!(" ({detail})"));
@@ -244,7 +244,7 @@ fn rehearsed(trial: KeyTrial) -> Finding {
                 Truth::False,
                 obstacle.reason().as_str(),
                 format!(
-                    "There is no usable key at spec.nextApiKeySecretRef{}.",
+                    "spec.nextApiKeySecretRef does not lead to a usable key{}.",
                     detail.unwrap_or_default()
                 ),
             )
@@ -252,7 +252,7 @@ fn rehearsed(trial: KeyTrial) -> Finding {
         KeyTrial::Undecided => (
             Truth::Unknown,
             "Undecided",
-            "The next key could not be tried.".to_owned(),
+            "The answers do not show whether the bridge accepts the next key.".to_owned(),
         ),
     };
     Finding {

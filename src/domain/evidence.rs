@@ -12,7 +12,7 @@ use crate::api::v1alpha1::ComponentState;
 pub enum Evidence {
     /// Nothing was sent: something on our side of the wire is missing or refused.
     Blocked(Obstacle),
-    /// The bridge, or whatever is at its address, was asked.
+    /// The bridge, or another server at its address, was asked.
     Probed(Exchange),
 }
 
@@ -21,25 +21,61 @@ pub enum Evidence {
 pub enum Obstacle {
     /// The specification cannot be used.
     InvalidSpec(InvalidSpec),
-    /// The address policy refuses the host as it is written.
-    HostDenied,
+    /// The address policy refuses the host as it is written, by this rule.
+    HostDenied(Denial),
     /// The Secret does not exist.
     SecretNotFound,
     /// The Secret has no such entry.
     SecretKeyMissing,
     /// The entry cannot be a bearer token.
-    ApiKeyMalformed,
+    ApiKeyMalformed(KeyFault),
     /// The Secret does not let its key go to the host.
     ConsentMissing,
-    /// The same, where an entry of the Secret's annotation cannot be read: it may have meant the host.
+    /// The same, where the Secret's type shows that it is for something else.
+    ConsentForeign,
+    /// The same, where the address begins with `http://`: the annotation has to say so.
+    ConsentInClear,
+    /// The annotation names the host for TLS only, and the address begins with `http://`.
+    ConsentForTls,
+    /// The same as [`Self::ConsentMissing`], where an entry of the annotation cannot be read: it may have meant the host.
     ConsentMalformed,
-    /// The CA object, or the entry in it, does not exist.
+    /// The CA object does not exist.
     CaNotFound,
-    /// The CA entry cannot be used as a whole.
+    /// The CA object exists, and has no such entry.
+    CaEntryMissing,
+    /// The CA entry has a fault, and nothing of it is used.
     CaInvalid(CaFault),
 }
 
-/// What the CA entry holds that keeps all of it from being used.
+/// The rule of the address policy that refuses a host or an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Denial {
+    /// No pattern of `--allowed-host` fits the host.
+    Host,
+    /// `--deny-cidr` has the address.
+    Network,
+    /// The API server has this address.
+    ApiServer,
+    /// The address is denied unless `--allow-cidr` has it: loopback, link-local, metadata and such.
+    Special,
+    /// `spec.tls.serverName` is used with `--bridge-proxy`, which would look that name up.
+    ServerName,
+}
+
+/// Why an entry cannot be a bearer token. Nothing of the entry is part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyFault {
+    /// It is empty.
+    Empty,
+    /// It is longer than is read.
+    TooLong,
+    /// It has a blank or a line break.
+    Blank,
+    /// It has another character that no bearer token has.
+    Character,
+}
+
+/// Why nothing of the CA entry is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CaFault {
     /// No certificate.
@@ -116,6 +152,8 @@ pub enum Answer<T> {
     ServerError(u16),
     /// 200, but of another kind than was asked for.
     Foreign,
+    /// 200, but an HTML page.
+    Page,
     /// 200, but larger than is read.
     TooLarge,
     /// 200, but broken off.
@@ -131,8 +169,8 @@ pub enum Answer<T> {
 pub enum TransportFailure {
     /// The name does not resolve.
     Dns(DnsFault),
-    /// The name resolves to addresses that the policy refuses.
-    AddressDenied,
+    /// The policy refuses every address of the host, by this rule.
+    AddressDenied(Denial),
     /// Refused, reset or not routable.
     Connect,
     /// The budget of the probe ended in this phase.
@@ -146,7 +184,7 @@ pub enum TransportFailure {
     /// TLS failed otherwise.
     Tls(TlsFault),
     /// The peer does not speak HTTP as RFC 9112 has it.
-    Http,
+    Http(HttpFault),
     /// The administrator's proxy did not lead to the bridge.
     Proxy(ProxyFault),
 }
@@ -187,7 +225,7 @@ pub enum Member {
 /// Why a chain is not valid now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DateFault {
-    /// This certificate is past its end.
+    /// This certificate has expired.
     Ended(Member),
     /// A certificate is before its beginning.
     NotYet,
@@ -275,6 +313,32 @@ pub enum TlsFault {
     Other,
 }
 
+/// Why an exchange is not HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpFault {
+    /// The peer does not speak HTTP inside TLS.
+    Other,
+    /// The peer does not speak plain HTTP; perhaps it speaks TLS.
+    InClear,
+    /// The head of the answer has more headers, or longer ones, than are read.
+    Head,
+    /// The server says that the port speaks TLS, and the request came in plain HTTP.
+    TlsPort,
+}
+
+/// Where in the way of a probe a failure below HTTP is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The look-up of the host's name.
+    Name,
+    /// The TCP connection.
+    Address,
+    /// The administrator's proxy.
+    Proxy,
+    /// The TLS handshake.
+    Tls,
+}
+
 /// Why the proxy did not lead to the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyFault {
@@ -284,6 +348,8 @@ pub enum ProxyFault {
     Login,
     /// The proxy did not open the tunnel.
     Tunnel,
+    /// The proxy answered a request in plain HTTP itself, with this status.
+    Answered(u16),
     /// The proxy did not open the tunnel within the budget.
     TimedOut,
 }
@@ -309,11 +375,15 @@ impl CaFault {
 
 impl TransportFailure {
     /// Every failure.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 58] = [
         Self::Dns(DnsFault::NoAddress),
         Self::Dns(DnsFault::TimedOut),
         Self::Dns(DnsFault::ServerError),
-        Self::AddressDenied,
+        Self::AddressDenied(Denial::Host),
+        Self::AddressDenied(Denial::Network),
+        Self::AddressDenied(Denial::ApiServer),
+        Self::AddressDenied(Denial::Special),
+        Self::AddressDenied(Denial::ServerName),
         Self::Connect,
         Self::TimedOut(Phase::Connection),
         Self::TimedOut(Phase::Handshake),
@@ -355,12 +425,78 @@ impl TransportFailure {
         Self::Tls(TlsFault::Internal),
         Self::Tls(TlsFault::Closed),
         Self::Tls(TlsFault::Other),
-        Self::Http,
+        Self::Http(HttpFault::Other),
+        Self::Http(HttpFault::InClear),
+        Self::Http(HttpFault::Head),
+        Self::Http(HttpFault::TlsPort),
         Self::Proxy(ProxyFault::Unreachable),
         Self::Proxy(ProxyFault::Login),
         Self::Proxy(ProxyFault::Tunnel),
+        Self::Proxy(ProxyFault::Answered(503)),
         Self::Proxy(ProxyFault::TimedOut),
     ];
+
+    /// The place of the failure; `None` where HTTP was spoken by then, and the request is the place.
+    #[must_use]
+    pub const fn place(self) -> Option<Place> {
+        match self {
+            Self::Dns(_) => Some(Place::Name),
+            Self::AddressDenied(_) | Self::Connect | Self::TimedOut(Phase::Connection) => {
+                Some(Place::Address)
+            }
+            Self::Proxy(_) => Some(Place::Proxy),
+            Self::CertificateUntrusted(_)
+            | Self::CertificateExpired(_)
+            | Self::CertificateNameMismatch(_)
+            | Self::Tls(_)
+            | Self::TimedOut(Phase::Handshake) => Some(Place::Tls),
+            Self::TimedOut(Phase::Answer) | Self::Http(_) => None,
+        }
+    }
+}
+
+// === impl Denial ===
+
+impl Denial {
+    /// Every rule.
+    pub const ALL: [Self; 5] = [
+        Self::Host,
+        Self::Network,
+        Self::ApiServer,
+        Self::Special,
+        Self::ServerName,
+    ];
+}
+
+// === impl KeyFault ===
+
+impl KeyFault {
+    /// Every fault.
+    pub const ALL: [Self; 4] = [Self::Empty, Self::TooLong, Self::Blank, Self::Character];
+}
+
+// === impl Obstacle ===
+
+impl Obstacle {
+    /// Every obstacle but those of the specification.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![
+            Self::SecretNotFound,
+            Self::SecretKeyMissing,
+            Self::ConsentMissing,
+            Self::ConsentForeign,
+            Self::ConsentInClear,
+            Self::ConsentForTls,
+            Self::ConsentMalformed,
+            Self::CaNotFound,
+            Self::CaEntryMissing,
+        ];
+        all.extend(Denial::ALL.map(Self::HostDenied));
+        all.extend(KeyFault::ALL.map(Self::ApiKeyMalformed));
+        all.extend(CaFault::ALL.map(Self::CaInvalid));
+        all
+    }
 }
 
 // === impl Exchange ===
@@ -384,7 +520,9 @@ impl Exchange {
         !matches!(
             self.ping,
             Reading::Failed(_)
-                | Reading::Answered(Answer::Foreign | Answer::TooLarge | Answer::Broken | Answer::Encoded)
+                | Reading::Answered(
+                    Answer::Foreign | Answer::Page | Answer::TooLarge | Answer::Broken | Answer::Encoded
+                )
         )
     }
 }
@@ -439,9 +577,9 @@ pub enum KeyTrial {
     Accepted,
     /// The bridge refuses it.
     Refused,
-    /// There is no such key, or it is none.
+    /// The key is missing, or is none.
     Unusable(Obstacle),
-    /// Nothing that was seen tells.
+    /// No answer shows whether the bridge accepts it.
     Undecided,
 }
 

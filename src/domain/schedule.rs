@@ -16,7 +16,7 @@ use crate::api::{
     vocabulary::{Class, Reason},
 };
 
-/// Shortest delay after a passing failure.
+/// Shortest delay after a transient failure.
 pub const RETRY_MIN: Duration = Duration::from_secs(5);
 
 /// After a refusal the key is not sent more often than this until something changes.
@@ -161,7 +161,7 @@ pub struct Pace<'a> {
     pub uid: &'a str,
     /// `spec.interval`.
     pub interval: Duration,
-    /// Passing failures in a row; 0 unless the last probe ended in one.
+    /// Transient failures in a row; 0 unless the last probe ended in one.
     pub failures: u32,
     /// How long a key that was refused rests yet: the next probe is after that.
     pub rest: Duration,
@@ -173,7 +173,7 @@ impl Pace<'_> {
     /// Time until the next probe.
     ///
     /// - All is well, or somebody has to act: the interval ±10 %.
-    /// - A passing failure: from 5 s up to twice that for each failure, at most the interval; Retry-After is honoured up
+    /// - A transient failure: from 5 s up to twice that for each failure, at most the interval; Retry-After is honoured up
     ///   to an hour.
     #[must_use]
     pub fn delay(&self) -> Duration {

@@ -5,7 +5,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use url::{Host, Url};
+use url::{Host, ParseError, Url};
 
 use crate::api::v1alpha1::{
     ApiKeySecretRef, CaRef, IdentityProvider, MAX_URL_LENGTH, ScimBridgeConnectionSpec,
@@ -38,7 +38,7 @@ pub struct Target {
     pub interval: Duration,
     /// Budget of one probe: 1 s to 60 s.
     pub timeout: Duration,
-    /// Passing failures in a row that withdraw a verdict: 1 to 10.
+    /// Transient failures in a row that withdraw a verdict: 1 to 10.
     pub failure_threshold: u32,
 }
 
@@ -67,9 +67,24 @@ pub enum Scheme {
 /// Why a specification cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidSpec {
-    /// `spec.url` is no URL with a host, is too long, or holds white space or control characters.
+    /// `spec.url` is no URL with a host.
     #[error("spec.url is not https://HOST or https://HOST:PORT")]
     Url,
+    /// `spec.url` is too long.
+    #[error("spec.url is longer than 512 bytes")]
+    Length,
+    /// `spec.url` holds white space, control characters or backslashes.
+    #[error("spec.url has a blank, a control character or a backslash")]
+    Characters,
+    /// The host in `spec.url` is no name.
+    #[error("the host in spec.url is not a valid name")]
+    Host,
+    /// The host in `spec.url` has the form of an address, and is none.
+    #[error("the host in spec.url is not a valid IP address")]
+    Address,
+    /// The port in `spec.url` is none.
+    #[error("the port in spec.url must be 1 to 65535")]
+    Port,
     /// Another scheme than https or http.
     #[error("spec.url must begin with https:// (http:// only with allowPlaintext)")]
     Scheme,
@@ -100,12 +115,59 @@ pub enum InvalidSpec {
     /// The server name is no DNS name.
     #[error("spec.tls.serverName must be a DNS name, and no address")]
     ServerName,
-    /// A referenced name or key cannot be one.
-    #[error("a name or key of a reference is not valid")]
-    Reference,
+    /// The name of a reference cannot be the name of an object.
+    #[error("{0}.name is not a valid name of an object")]
+    ReferencedName(Reference),
+    /// The key of a reference cannot be the name of an entry.
+    #[error("{0}.key is not a valid name of an entry")]
+    ReferencedKey(Reference),
+    /// This field of the specification does not have the form of this version of the resource.
+    #[error("spec.{0} does not have the form of scimbridge.dev/v1alpha1")]
+    Field(&'static str),
     /// The object could not be read as this version of the resource at all.
     #[error("the object does not have the form of scimbridge.dev/v1alpha1")]
     Form,
+}
+
+/// A field of the specification that names an entry of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reference {
+    /// `spec.apiKeySecretRef`
+    ApiKey,
+    /// `spec.nextApiKeySecretRef`
+    NextApiKey,
+    /// `spec.tls.caRef`
+    Ca,
+}
+
+// === impl Reference ===
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey => "spec.apiKeySecretRef",
+            Self::NextApiKey => "spec.nextApiKeySecretRef",
+            Self::Ca => "spec.tls.caRef",
+        })
+    }
+}
+
+// === impl InvalidSpec ===
+
+impl InvalidSpec {
+    /// What is wrong with a URL that cannot be parsed.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "the parser may add causes; the last arm says what they have in common"
+    )]
+    const fn of_url(error: ParseError) -> Self {
+        match error {
+            ParseError::InvalidPort => Self::Port,
+            ParseError::InvalidIpv4Address | ParseError::InvalidIpv6Address => Self::Address,
+            ParseError::IdnaError | ParseError::InvalidDomainCharacter => Self::Host,
+            _ => Self::Url,
+        }
+    }
 }
 
 // === impl Target ===
@@ -153,14 +215,22 @@ impl Target {
             return Err(InvalidSpec::ServerName);
         }
         let ca = tls.as_ref().and_then(|tls| tls.ca_ref.clone());
-        let references = [Some(api_key_secret_ref), next_api_key_secret_ref.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|reference| (&reference.name, &reference.key))
-            .chain(ca.as_ref().map(|reference| (&reference.name, &reference.key)));
-        for (name, key) in references {
-            if !is_object_name(name) || !is_data_key(key) {
-                return Err(InvalidSpec::Reference);
+        let of_key =
+            |field, reference: &ApiKeySecretRef| (field, reference.name.clone(), reference.key.clone());
+        let references = [
+            Some(of_key(Reference::ApiKey, api_key_secret_ref)),
+            next_api_key_secret_ref
+                .as_ref()
+                .map(|reference| of_key(Reference::NextApiKey, reference)),
+            ca.as_ref()
+                .map(|reference| (Reference::Ca, reference.name.clone(), reference.key.clone())),
+        ];
+        for (field, name, key) in references.into_iter().flatten() {
+            if !is_object_name(&name) {
+                return Err(InvalidSpec::ReferencedName(field));
+            }
+            if !is_data_key(&key) {
+                return Err(InvalidSpec::ReferencedKey(field));
             }
         }
         Ok(Self {
@@ -205,14 +275,16 @@ impl Origin {
     /// [`InvalidSpec`] says which part of the URL is not allowed.
     pub fn parse(text: &str) -> Result<Self, InvalidSpec> {
         // The parser drops tabs and line breaks and trims blanks; a URL that has any is no URL that somebody meant.
-        if text.len() > MAX_URL_LENGTH
-            || text
-                .chars()
-                .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
-        {
-            return Err(InvalidSpec::Url);
+        if text.len() > MAX_URL_LENGTH {
+            return Err(InvalidSpec::Length);
         }
-        let url = Url::parse(text).map_err(|_| InvalidSpec::Url)?;
+        if text
+            .chars()
+            .any(|c| c.is_control() || c.is_whitespace() || c == '\\')
+        {
+            return Err(InvalidSpec::Characters);
+        }
+        let url = Url::parse(text).map_err(InvalidSpec::of_url)?;
         let scheme = match url.scheme() {
             "https" => Scheme::Https,
             "http" => Scheme::Http,
@@ -243,7 +315,7 @@ impl Origin {
                 is_absolute = name.ends_with('.');
                 let name = name.strip_suffix('.').unwrap_or(name);
                 if !is_dns_name(name) {
-                    return Err(InvalidSpec::Url);
+                    return Err(InvalidSpec::Host);
                 }
                 Host::Domain(name.to_owned())
             }
@@ -253,7 +325,7 @@ impl Origin {
         let port = url
             .port_or_known_default()
             .filter(|port| *port != 0)
-            .ok_or(InvalidSpec::Url)?;
+            .ok_or(InvalidSpec::Port)?;
         Ok(Self {
             scheme,
             host,
@@ -418,18 +490,25 @@ mod tests {
                 "https://[::ffff:7f00:1]:8443",
                 "https://[::ffff:7f00:1]:8443 /scim",
             ),
-            ("https://[::1%25eth0]", "Url"),
+            ("https://[::1%25eth0]", "Address"),
             ("scim.example.com", "Url"),
             ("https:scim.example.com", "Url"),
             ("https:///scim.example.com", "Url"),
             ("https://", "Url"),
-            ("https://scim.example.com:0", "Url"),
-            ("https://scim.example.com:65536", "Url"),
-            ("https://exa mple.com", "Url"),
-            ("https://scim.example.com\n", "Url"),
-            ("https://scim.example.com\\@evil.example", "Url"),
-            ("https://-scim.example.com", "Url"),
-            ("https://scim..example.com", "Url"),
+            ("https://scim.example.com:0", "Port"),
+            ("https://scim.example.com:65536", "Port"),
+            ("https://scim.example.com:https", "Port"),
+            ("https://scim.example.com:-1", "Port"),
+            ("https://256.1.1.1", "Address"),
+            ("https://[fd12::1", "Address"),
+            ("https://xn--zzzzzz.example", "Host"),
+            ("https://scim$.example.com", "Host"),
+            ("https://user:pass@scim.example.com:65536", "Port"),
+            ("https://exa mple.com", "Characters"),
+            ("https://scim.example.com\n", "Characters"),
+            ("https://scim.example.com\\@evil.example", "Characters"),
+            ("https://-scim.example.com", "Host"),
+            ("https://scim..example.com", "Host"),
             ("file:///etc/passwd", "Scheme"),
             ("ftp://scim.example.com", "Scheme"),
             ("https://user@scim.example.com", "UserInfo"),

@@ -10,8 +10,9 @@ use std::fmt;
 
 use super::{
     evidence::{
-        Answer, CaFault, ChainFault, Component, DateFault, DnsFault, Evidence, Exchange, HealthReport,
-        Member, NameFault, Obstacle, Phase, ProxyFault, Reading, Roots, TlsFault, TransportFailure,
+        Answer, CaFault, ChainFault, Component, DateFault, Denial, DnsFault, Evidence, Exchange,
+        HealthReport, HttpFault, KeyFault, Member, NameFault, Obstacle, Phase, Place, ProxyFault, Reading,
+        Roots, TlsFault, TransportFailure,
     },
     target::InvalidSpec,
 };
@@ -47,9 +48,15 @@ pub struct Verdict {
 pub enum Detail {
     /// Which rule the specification breaks.
     Spec(InvalidSpec),
-    /// An entry of the annotation that names the hosts a key may go to is no host pattern.
-    Consent,
-    /// What keeps the CA entry from being used.
+    /// Which rule of the address policy refuses the host as it is written.
+    Denied(Denial),
+    /// Why the entry cannot be a key.
+    Key(KeyFault),
+    /// Why the Secret does not consent, beside that it does not name the host.
+    Consent(ConsentFault),
+    /// The CA object exists, and has no such entry.
+    CaEntry,
+    /// Why nothing of the CA entry is used.
     Ca(CaFault),
     /// Which request was answered with which HTTP status.
     Answered(Request, u16),
@@ -65,11 +72,26 @@ pub enum Detail {
     Hindered(Hindrance),
 }
 
+/// Why a Secret does not consent, beside that it does not name the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsentFault {
+    /// The Secret's type shows that it is for something else.
+    Foreign,
+    /// The address begins with `http://`, and the annotation does not name the host.
+    InClear,
+    /// The address begins with `http://`, and the annotation names the host without that.
+    ForTls,
+    /// An entry of the annotation is no host pattern.
+    Malformed,
+}
+
 /// Why the body of a 200 is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
     /// It is of another kind than was asked for.
     Foreign,
+    /// It is an HTML page.
+    Page,
     /// It is larger than the operator reads.
     TooLarge,
     /// It broke off.
@@ -183,12 +205,7 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
 
 /// The verdict about a refusal: of the key by the bridge, or of the request by a front.
 fn refused_by(exchange: &Exchange, refused: Detail) -> Verdict {
-    // A bridge answers `/ping` without a key: where that is refused too, a front refuses.
-    let front = refusal(Request::Ping, &exchange.ping)
-        .or_else(|| front_refusal(Request::Ping, &exchange.ping))
-        .or_else(|| front_refusal(Request::Users, &exchange.users))
-        .or_else(|| front_refusal(Request::Health, &exchange.health));
-    match front {
+    match refusal_of_a_front(&exchange.ping, &exchange.health, &exchange.users) {
         Some(detail) => Verdict {
             may_be_a_front: true,
             ..Verdict::undecided(Reason::BlockedByProxy, Some(detail))
@@ -198,6 +215,21 @@ fn refused_by(exchange: &Exchange, refused: Detail) -> Verdict {
             ..Verdict::undecided(Reason::AuthFailed, Some(refused))
         },
     }
+}
+
+/// Which answer shows that a front refuses, where a key is refused. The key is not to blame then.
+///
+/// A bridge answers `/ping` without a key: where that is refused too, a front refuses.
+#[must_use]
+pub fn refusal_of_a_front(
+    ping: &Reading<()>,
+    health: &Reading<HealthReport>,
+    users: &Reading<u64>,
+) -> Option<Detail> {
+    refusal(Request::Ping, ping)
+        .or_else(|| front_refusal(Request::Ping, ping))
+        .or_else(|| front_refusal(Request::Users, users))
+        .or_else(|| front_refusal(Request::Health, health))
 }
 
 /// The verdict where the SCIM API is not found. `None` where the health report fails otherwise.
@@ -287,21 +319,21 @@ fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
         Reading::NotSent | Reading::Answered(Answer::Document(_)) => return None,
         Reading::Failed(failure) => {
             let (row, reason) = match failure {
-                TransportFailure::AddressDenied => (0, Reason::HostDenied),
+                TransportFailure::AddressDenied(_) => (0, Reason::HostDenied),
                 TransportFailure::CertificateUntrusted(_) => (0, Reason::CertificateUntrusted),
                 TransportFailure::CertificateExpired(_) => (0, Reason::CertificateExpired),
                 TransportFailure::CertificateNameMismatch(_) => (0, Reason::CertificateNameMismatch),
                 TransportFailure::Proxy(ProxyFault::Login) => (0, Reason::BlockedByProxy),
                 TransportFailure::Dns(_) => (1, Reason::DnsFailed),
                 TransportFailure::Connect
-                | TransportFailure::Proxy(ProxyFault::Unreachable | ProxyFault::Tunnel) => {
-                    (1, Reason::ConnectFailed)
-                }
+                | TransportFailure::Proxy(
+                    ProxyFault::Unreachable | ProxyFault::Tunnel | ProxyFault::Answered(_),
+                ) => (1, Reason::ConnectFailed),
                 TransportFailure::TimedOut(_) | TransportFailure::Proxy(ProxyFault::TimedOut) => {
                     (1, Reason::TimedOut)
                 }
                 TransportFailure::Tls(_) => (1, Reason::TlsFailed),
-                TransportFailure::Http => (3, Reason::ProtocolError),
+                TransportFailure::Http(_) => (3, Reason::ProtocolError),
             };
             (row, reason, Detail::Failed(request, *failure))
         }
@@ -313,6 +345,7 @@ fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
             Answer::Redirect(status) => (3, Reason::RedirectRefused, answered(*status)),
             Answer::Blocked(status) => (3, Reason::BlockedByProxy, answered(*status)),
             Answer::Foreign => unusable(Body::Foreign),
+            Answer::Page => unusable(Body::Page),
             Answer::TooLarge => unusable(Body::TooLarge),
             Answer::Broken => unusable(Body::Broken),
             Answer::Encoded => unusable(Body::Encoded),
@@ -329,6 +362,7 @@ fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
 fn symptom_of_ping(ping: &Reading<()>) -> Option<Symptom> {
     let body = match ping {
         Reading::Answered(Answer::Foreign) => Body::Foreign,
+        Reading::Answered(Answer::Page) => Body::Page,
         Reading::Answered(Answer::TooLarge) => Body::TooLarge,
         Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => return symptom(Request::Ping, ping),
     };
@@ -402,27 +436,22 @@ impl Verdict {
     #[must_use]
     pub const fn layer(&self) -> &'static str {
         match self.detail {
-            Some(Detail::Failed(request, failure)) => match failure {
-                TransportFailure::Dns(_) => "name",
-                TransportFailure::AddressDenied
-                | TransportFailure::Connect
-                | TransportFailure::TimedOut(Phase::Connection) => "address",
-                TransportFailure::TimedOut(Phase::Handshake)
-                | TransportFailure::CertificateUntrusted(_)
-                | TransportFailure::CertificateExpired(_)
-                | TransportFailure::CertificateNameMismatch(_)
-                | TransportFailure::Tls(_) => "tls",
-                TransportFailure::Proxy(_) => "proxy",
-                TransportFailure::TimedOut(Phase::Answer) | TransportFailure::Http => request.layer(),
+            Some(Detail::Failed(request, failure)) => match failure.place() {
+                Some(Place::Name) => "name",
+                Some(Place::Address) => "address",
+                Some(Place::Tls) => "tls",
+                Some(Place::Proxy) => "proxy",
+                None => request.layer(),
             },
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => request.layer(),
             Some(Detail::KeyUnproven) => Request::Health.layer(),
             Some(Detail::AsDeclared | Detail::Hindered(_)) => "none",
             None if matches!(self.reason, Reason::IdentityProviderMismatch) => Request::Users.layer(),
-            None if matches!(self.reason, Reason::HostDenied) => "address",
+            Some(Detail::Denied(_)) => "address",
             None if matches!(self.reason, Reason::Connected | Reason::Progressing) => "none",
             // The other reasons without a detail are obstacles on our side.
-            Some(Detail::Spec(_) | Detail::Consent | Detail::Ca(_)) | None => "settings",
+            Some(Detail::Spec(_) | Detail::Key(_) | Detail::Consent(_) | Detail::CaEntry | Detail::Ca(_))
+            | None => "settings",
         }
     }
 
@@ -464,16 +493,23 @@ impl Detail {
                 Some("Turn off compression for the bridge's paths in the front: the operator asks for none.")
             }
             Self::Unusable(_, Body::Broken) => Some(
-                "Look for the cut in the front's log: it or the bridge closed the connection in the middle of the answer.",
+                "Read the front's log: the front or the bridge closed the connection in the middle of the answer.",
+            ),
+            // `/ping` has an action in its reason.
+            Self::Unusable(Request::Health | Request::Users, Body::Page) => Some(
+                "Let the operator's requests pass the login or firewall: some firewalls, such as F5's, refuse with a page and 200.",
             ),
             Self::Failed(_, failure) => failure.action(),
-            Self::Ca(fault) => fault.action(),
-            Self::Consent => Some(
-                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it.",
+            Self::Denied(denial) => Some(denial.action()),
+            Self::CaEntry => Some(
+                "Correct spec.tls.caRef.key, or add that entry. The type of a Secret does not matter here.",
             ),
-            Self::Unusable(_, Body::Foreign | Body::TooLarge)
+            Self::Ca(fault) => fault.action(),
+            Self::Consent(fault) => Some(fault.action()),
+            Self::Answered(_, status) => Status::of(status).action(),
+            Self::Unusable(_, Body::Foreign | Body::Page | Body::TooLarge)
+            | Self::Key(_)
             | Self::Spec(_)
-            | Self::Answered(_, _)
             | Self::Hindered(_) => None,
         }
     }
@@ -483,10 +519,20 @@ impl fmt::Display for Detail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spec(rule) => rule.fmt(f),
-            Self::Consent => f.write_str("an entry of the annotation is not a host pattern"),
+            Self::Denied(denial) => f.write_str(denial.description()),
+            Self::Key(fault) => f.write_str(fault.description()),
+            Self::Consent(fault) => f.write_str(fault.description()),
+            Self::CaEntry => f.write_str("the object exists, but it has no such entry"),
             Self::Ca(fault) => f.write_str(fault.description()),
-            Self::Answered(request, status) => write!(f, "{request}: {status}"),
+            Self::Answered(request, status) => match Status::of(*status).description() {
+                "" => write!(f, "{request}: {status}"),
+                description => write!(f, "{request}: {status}, {description}"),
+            },
             Self::Unusable(request, body) => write!(f, "{request}: 200, {body}"),
+            Self::Failed(request, TransportFailure::Proxy(ProxyFault::Answered(status))) => write!(
+                f,
+                "{request}: {status} from the operator's own proxy (--bridge-proxy), not from the bridge"
+            ),
             Self::Failed(request, failure) => match failure.description() {
                 "" => request.fmt(f),
                 description => write!(f, "{request}: {description}"),
@@ -497,7 +543,7 @@ impl fmt::Display for Detail {
                 "RBAC does not allow the operator to read the Secret or ConfigMap that this connection references",
             ),
             Self::Hindered(Hindrance::ApiServer) => {
-                f.write_str("the API server does not give the operator what this connection references")
+                f.write_str("the API server did not return the Secret or ConfigMap that this connection references")
             }
             Self::Hindered(Hindrance::BridgeBusy) => f.write_str(
                 "probes of other connections to this bridge took all of spec.timeout; the operator will retry",
@@ -510,10 +556,172 @@ impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Foreign => "but the body is of another kind",
+            Self::Page => "but the body is an HTML page",
             Self::TooLarge => "but the body is too large",
             Self::Broken => "but the body broke off",
-            Self::Encoded => "but the body is compressed, which was not asked for",
+            Self::Encoded => "but the body is compressed",
         })
+    }
+}
+
+// === impl Status ===
+
+/// The statuses that have words and advice of their own, beside those of their reason.
+enum Status {
+    /// 304
+    NotModified,
+    /// 421
+    Misdirected,
+    /// 505
+    Version,
+    /// 525 and 526 of Cloudflare
+    OriginTls,
+    /// 561 of AWS
+    IdentityProvider,
+    /// 1xx
+    Informational,
+    /// A success other than 200.
+    Success,
+    /// A 3xx that leads nowhere.
+    NoRedirect,
+    /// Another 4xx.
+    Rejected,
+    /// Any status whose reason says all of it.
+    Plain,
+}
+
+impl Status {
+    const fn of(status: u16) -> Self {
+        match status {
+            304 => Self::NotModified,
+            421 => Self::Misdirected,
+            505 => Self::Version,
+            525 | 526 => Self::OriginTls,
+            561 => Self::IdentityProvider,
+            100..=199 => Self::Informational,
+            201..=299 => Self::Success,
+            305 | 306 | 309..=399 => Self::NoRedirect,
+            400 | 402 | 405 | 406 | 409..=418 | 422..=424 | 426 | 428 | 431 => Self::Rejected,
+            _ => Self::Plain,
+        }
+    }
+
+    /// The meaning of the status; empty where the number is enough.
+    const fn description(&self) -> &'static str {
+        match self {
+            Self::NotModified => "the answer of a cache",
+            Self::Misdirected => "the front does not serve this host",
+            Self::Version => "the server does not accept HTTP/1.1",
+            Self::OriginTls => "Cloudflare cannot set up TLS to the bridge",
+            Self::IdentityProvider => "the login of an AWS load balancer failed",
+            Self::Informational => "an informational status",
+            Self::Success => "a success other than 200",
+            Self::NoRedirect => "a 3xx status that is no redirect",
+            Self::Rejected => "the server rejects the request",
+            Self::Plain => "",
+        }
+    }
+
+    /// What to do next, where the status asks for something else than its reason does.
+    const fn action(&self) -> Option<&'static str> {
+        match self {
+            Self::NotModified => Some("Turn off caching for the bridge's paths in the front."),
+            Self::Misdirected => Some(
+                "Compare the host in spec.url and spec.tls.serverName with the names that the front serves.",
+            ),
+            Self::Version => Some("Allow HTTP/1.1 in the front before the bridge."),
+            Self::OriginTls => Some(
+                "Give the bridge a valid certificate for its host, or correct the SSL/TLS mode in Cloudflare.",
+            ),
+            Self::IdentityProvider => {
+                Some("Remove the login from the load balancer's rule for /ping, /health and /scim.")
+            }
+            Self::Informational | Self::Success | Self::NoRedirect | Self::Rejected | Self::Plain => None,
+        }
+    }
+}
+
+// === impl Denial ===
+
+impl Denial {
+    /// Which rule it is.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Host => "no pattern of --allowed-host fits the host",
+            Self::Network => "--deny-cidr denies the address",
+            Self::ApiServer => "the address is the Kubernetes API server's",
+            Self::Special => "the address is loopback, link-local, metadata, multicast or reserved",
+            Self::ServerName => "spec.tls.serverName cannot be used together with --bridge-proxy",
+        }
+    }
+
+    /// What to do next.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Host => {
+                "Correct spec.url, or ask the operator's administrator to add the host to --allowed-host."
+            }
+            Self::Network => {
+                "Correct spec.url, or ask the operator's administrator to take the network out of --deny-cidr. \
+                 Other flags cannot allow it."
+            }
+            Self::ApiServer | Self::Special => {
+                "Correct spec.url or its DNS record, or ask the operator's administrator to add the network to --allow-cidr."
+            }
+            Self::ServerName => {
+                "Remove spec.tls.serverName, or ask the operator's administrator to name the host in --bridge-no-proxy."
+            }
+        }
+    }
+}
+
+// === impl KeyFault ===
+
+impl KeyFault {
+    /// What was found. The length and the characters of the entry are not part of it.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Empty => "it is empty",
+            Self::TooLong => "it is longer than 8 KiB",
+            Self::Blank => "it has a blank or a line break",
+            Self::Character => "it has a character that no bearer token can have",
+        }
+    }
+}
+
+// === impl ConsentFault ===
+
+impl ConsentFault {
+    /// What was found.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Foreign => "the Secret's type shows that it is for something else",
+            Self::InClear => "an http:// address needs the entry http://HOST in the annotation",
+            Self::ForTls => {
+                "the annotation names the host without http://, and that stands for https:// only"
+            }
+            Self::Malformed => "an entry of the annotation is not a host pattern",
+        }
+    }
+
+    /// What to do next.
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Foreign => {
+                "Keep the key in a Secret of type Opaque, or name the host in the annotation \
+                 scimbridge.dev/allowed-hosts."
+            }
+            Self::InClear => {
+                "Add http://HOST to the Secret's annotation scimbridge.dev/allowed-hosts, or use an https:// address."
+            }
+            Self::ForTls => {
+                "Write the host as http://HOST in the Secret's annotation scimbridge.dev/allowed-hosts, or use an \
+                 https:// address."
+            }
+            Self::Malformed => {
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it."
+            }
+        }
     }
 }
 
@@ -531,12 +739,12 @@ impl TransportFailure {
             Self::TimedOut(Phase::Answer) => "waiting for the answer",
             Self::CertificateUntrusted(fault) => fault.description(),
             Self::CertificateExpired(fault) => match fault {
-                DateFault::Ended(Member::Server) => "the server's certificate has ended",
-                DateFault::Ended(Member::Intermediate) => "an intermediate certificate has ended",
+                DateFault::Ended(Member::Server) => "the server's certificate has expired",
+                DateFault::Ended(Member::Intermediate) => "an intermediate certificate has expired",
                 DateFault::Ended(Member::Authority) => {
-                    "the authority's certificate in spec.tls.caRef has ended"
+                    "the authority's certificate in spec.tls.caRef has expired"
                 }
-                DateFault::NotYet => "it begins later than now, by the operator's clock",
+                DateFault::NotYet => "it is not valid yet, by the operator's clock",
             },
             Self::CertificateNameMismatch(fault) => match fault {
                 NameFault::Other => "",
@@ -550,7 +758,7 @@ impl TransportFailure {
                 TlsFault::UnknownName => "the server does not know the name it was asked for",
                 TlsFault::NotTls => "the peer does not speak TLS",
                 TlsFault::Internal => "the server reports an internal error",
-                TlsFault::Closed => "the peer closed the connection in the middle of it",
+                TlsFault::Closed => "the peer closed the connection during the handshake",
                 TlsFault::Other => "",
             },
             Self::Proxy(fault) => match fault {
@@ -560,8 +768,16 @@ impl TransportFailure {
                     "the operator's own proxy (--bridge-proxy) did not open a tunnel to the bridge"
                 }
                 ProxyFault::TimedOut => "waiting for the operator's own proxy (--bridge-proxy)",
+                // Its status is part of the detail.
+                ProxyFault::Answered(_) => "",
             },
-            Self::AddressDenied | Self::Connect | Self::Http => "",
+            Self::AddressDenied(denial) => denial.description(),
+            Self::Http(fault) => match fault {
+                HttpFault::Other | HttpFault::InClear => "the answer is not valid HTTP",
+                HttpFault::Head => "the head of the answer is too large",
+                HttpFault::TlsPort => "the port speaks TLS, and the request came in plain HTTP",
+            },
+            Self::Connect => "",
         }
     }
 
@@ -594,11 +810,11 @@ impl TransportFailure {
             Self::CertificateNameMismatch(fault) => match fault {
                 NameFault::Other => None,
                 NameFault::Unnamed => {
-                    Some("Issue the certificate anew with the host as a subject alternative name.")
+                    Some("Issue the certificate again with the host as a subject alternative name.")
                 }
-                NameFault::AddressAsName => {
-                    Some("Issue the certificate anew with a subject alternative name of the kind IP address.")
-                }
+                NameFault::AddressAsName => Some(
+                    "Issue the certificate again with a subject alternative name of the kind IP address.",
+                ),
             },
             Self::Tls(fault) => match fault {
                 TlsFault::Version => Some("Allow TLS 1.2 or 1.3 at the server."),
@@ -606,7 +822,7 @@ impl TransportFailure {
                     Some("Allow ECDHE with AES-GCM or ChaCha20-Poly1305 at the server, or TLS 1.3.")
                 }
                 TlsFault::ClientCertificate => Some(
-                    "Take the client certificate off the bridge's address: the operator has none to send.",
+                    "Stop asking for a client certificate at the bridge's address: the operator has none to send.",
                 ),
                 TlsFault::UnknownName => Some(
                     "Correct spec.url or spec.tls.serverName, or add the name to the front's TLS settings.",
@@ -618,7 +834,7 @@ impl TransportFailure {
                     "Read the log of the bridge or its front: it may have no certificate for this name yet.",
                 ),
                 TlsFault::Closed => Some(
-                    "Check that the port speaks TLS, and that the front has a certificate and a backend for this name.",
+                    "Check that the port speaks TLS. Check that the front has a certificate and a backend for this name.",
                 ),
                 TlsFault::Other => None,
             },
@@ -628,14 +844,21 @@ impl TransportFailure {
             Self::Proxy(ProxyFault::Unreachable | ProxyFault::TimedOut) => {
                 Some("Ask the operator's administrator to check --bridge-proxy.")
             }
-            Self::Proxy(ProxyFault::Tunnel) => Some(
-                "Check in the proxy's log why it refuses the tunnel, or name the host in --bridge-no-proxy.",
+            Self::Proxy(ProxyFault::Tunnel | ProxyFault::Answered(_)) => Some(
+                "Check in the proxy's log why it refuses the request, or name the host in --bridge-no-proxy.",
             ),
-            Self::Dns(DnsFault::NoAddress)
-            | Self::TimedOut(Phase::Answer)
-            | Self::AddressDenied
-            | Self::Connect
-            | Self::Http => None,
+            Self::AddressDenied(denial) => Some(denial.action()),
+            Self::Http(fault) => match fault {
+                HttpFault::Other => {
+                    Some("Correct the host or port in spec.url, if another service answers there.")
+                }
+                HttpFault::InClear => {
+                    Some("Correct the port in spec.url. If that port speaks TLS, write https:// in spec.url.")
+                }
+                HttpFault::Head => None,
+                HttpFault::TlsPort => Some("Write https:// in spec.url."),
+            },
+            Self::Dns(DnsFault::NoAddress) | Self::TimedOut(Phase::Answer) | Self::Connect => None,
         }
     }
 }
@@ -675,13 +898,13 @@ impl ChainFault {
             Self::Authority => {
                 "a certificate in its chain is not an authority's, or has too many authorities below it"
             }
-            Self::ServerIsAuthority => "it is an authority's (CA:TRUE), not a server's",
+            Self::ServerIsAuthority => "it is the certificate of an authority (CA:TRUE), not of a server",
             Self::TooLong => "its chain is longer, or has more branches, than the operator follows",
             Self::WeakSignature => {
                 "a certificate in its chain has a signature that is not accepted, such as one with SHA-1"
             }
             Self::WeakKey => {
-                "a key in its chain is not accepted, such as RSA with less than 2048 bits, or a rare curve"
+                "a key in its chain is not accepted, such as RSA below 2048 bits, or a rare curve"
             }
             Self::Usage => "the extended key usage of a certificate in its chain does not include servers",
             Self::Version => "a certificate in its chain is not of X.509 version 3",
@@ -719,10 +942,10 @@ impl ChainFault {
                 "Have the server send the intermediate certificate that belongs to its own."
             }
             Self::OtherKey(Member::Authority) => {
-                "Store the authority's current certificate in spec.tls.caRef: one that was set up anew has a new key."
+                "Store the authority's current certificate in spec.tls.caRef: an authority that was replaced has a new key."
             }
             Self::OtherEncoding => {
-                "Issue the certificate anew, with the issuer's name exactly as in the authority's certificate."
+                "Issue the certificate again, with the issuer's name exactly as in the authority's certificate."
             }
             Self::NameConstraint => {
                 "Issue the certificate for names that its authorities permit, or use another authority."
@@ -734,24 +957,24 @@ impl ChainFault {
                 "Check basicConstraints of each authority in the chain: CA:TRUE, and the path length."
             }
             Self::ServerIsAuthority => {
-                "Issue the certificate anew without CA:TRUE, or give this very one in spec.tls.caRef."
+                "Issue the certificate again without CA:TRUE, or give this very one in spec.tls.caRef."
             }
             Self::TooLong => {
                 "Have the server send its chain alone, with at most six intermediate certificates."
             }
-            Self::WeakSignature => "Issue that certificate anew, signed with SHA-256 or better.",
+            Self::WeakSignature => "Issue that certificate again, signed with SHA-256 or better.",
             Self::WeakKey => {
-                "Issue that certificate anew: RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519."
+                "Issue that certificate again: RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519."
             }
-            Self::Usage => "Issue that certificate anew with the extended key usage serverAuth.",
+            Self::Usage => "Issue that certificate again with the extended key usage serverAuth.",
             Self::Version => {
-                "Issue that certificate anew as version 3, the server's with subject alternative names."
+                "Issue that certificate again as version 3, the server's with subject alternative names."
             }
             Self::Extension => {
-                "Issue that certificate anew without that extension, or not as a critical one."
+                "Issue that certificate again without that extension, or not as a critical one."
             }
-            Self::Form => "Issue that certificate anew by the rules of RFC 5280.",
-            Self::Revoked => "Issue that certificate anew, with a new key.",
+            Self::Form => "Issue that certificate again by the rules of RFC 5280.",
+            Self::Revoked => "Issue that certificate again, with a new key.",
         }
     }
 }
@@ -765,8 +988,8 @@ impl CaFault {
             Self::Empty => "it holds no certificate",
             Self::TooMuch => "it holds more than 256 KiB or 64 certificates",
             Self::Binary => "it is no text: DER, PKCS #12, a Java key store or UTF-16",
-            Self::Encoded => "its PEM text is encoded in base64 once more",
-            Self::Frame => "a BEGIN or END line is missing, or not written as it should be",
+            Self::Encoded => "its PEM text is encoded in base64 a second time",
+            Self::Frame => "a BEGIN or END line is missing or malformed",
             Self::Base64 => "a block is no valid base64",
             Self::NotACertificate => "a block is no X.509 certificate, or only a part of one",
             Self::PrivateKey => "it holds a private key",
@@ -791,9 +1014,9 @@ impl CaFault {
                 "Put each certificate between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----.",
             ),
             Self::Base64 | Self::NotACertificate => {
-                Some("Copy each certificate anew, as a whole: openssl x509 -in FILE reads a whole one.")
+                Some("Copy each whole certificate again: openssl x509 -in FILE reads a whole one.")
             }
-            Self::PrivateKey => Some("Take the private key out; replace it if others could read it."),
+            Self::PrivateKey => Some("Remove the private key. Replace it if others could read it."),
             Self::OtherBlock => Some(
                 "Keep CERTIFICATE blocks alone; openssl pkcs7 -print_certs or openssl x509 convert others.",
             ),
@@ -832,12 +1055,16 @@ impl Obstacle {
     pub const fn reason(self) -> Reason {
         match self {
             Self::InvalidSpec(_) => Reason::InvalidSpec,
-            Self::HostDenied => Reason::HostDenied,
+            Self::HostDenied(_) => Reason::HostDenied,
             Self::SecretNotFound => Reason::SecretNotFound,
             Self::SecretKeyMissing => Reason::SecretKeyMissing,
-            Self::ApiKeyMalformed => Reason::ApiKeyMalformed,
-            Self::ConsentMissing | Self::ConsentMalformed => Reason::ConsentMissing,
-            Self::CaNotFound => Reason::CaNotFound,
+            Self::ApiKeyMalformed(_) => Reason::ApiKeyMalformed,
+            Self::ConsentMissing
+            | Self::ConsentForeign
+            | Self::ConsentInClear
+            | Self::ConsentForTls
+            | Self::ConsentMalformed => Reason::ConsentMissing,
+            Self::CaNotFound | Self::CaEntryMissing => Reason::CaNotFound,
             Self::CaInvalid(_) => Reason::CaInvalid,
         }
     }
@@ -848,13 +1075,14 @@ impl Obstacle {
         match self {
             Self::InvalidSpec(what) => Some(Detail::Spec(what)),
             Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
-            Self::ConsentMalformed => Some(Detail::Consent),
-            Self::HostDenied
-            | Self::SecretNotFound
-            | Self::SecretKeyMissing
-            | Self::ApiKeyMalformed
-            | Self::ConsentMissing
-            | Self::CaNotFound => None,
+            Self::HostDenied(denial) => Some(Detail::Denied(denial)),
+            Self::ApiKeyMalformed(fault) => Some(Detail::Key(fault)),
+            Self::ConsentForeign => Some(Detail::Consent(ConsentFault::Foreign)),
+            Self::ConsentInClear => Some(Detail::Consent(ConsentFault::InClear)),
+            Self::ConsentForTls => Some(Detail::Consent(ConsentFault::ForTls)),
+            Self::ConsentMalformed => Some(Detail::Consent(ConsentFault::Malformed)),
+            Self::CaEntryMissing => Some(Detail::CaEntry),
+            Self::SecretNotFound | Self::SecretKeyMissing | Self::ConsentMissing | Self::CaNotFound => None,
         }
     }
 }

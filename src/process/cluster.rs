@@ -75,18 +75,19 @@ pub(super) fn unusable(error: &kube::Error) -> ProcessError {
     })
 }
 
-/// What is wrong, in words of our own: whoever reads a kubeconfig quotes the place of an error, and that may be where a
+/// What is wrong, in words of our own: who reads a kubeconfig quotes the place of an error, and that may be where a
 /// credential stands.
 fn defect(error: &InferConfigError) -> &'static str {
     explain(error.source().and_then(|source| source.downcast_ref()))
 }
 
+/// Where no kubeconfig can be read.
+pub const NO_KUBECONFIG: &str = "there is none, or it cannot be read";
+
 fn explain(error: Option<&KubeconfigError>) -> &'static str {
     match error {
         Some(KubeconfigError::Parse(_)) => "it is not YAML in the form of a kubeconfig",
-        Some(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)) => {
-            "there is none, or it cannot be read"
-        }
+        Some(KubeconfigError::FindPath | KubeconfigError::ReadConfig(..)) => NO_KUBECONFIG,
         Some(KubeconfigError::CurrentContextNotSet | KubeconfigError::LoadContext(_)) => {
             "it has no current context, or not the one that it names"
         }

@@ -101,6 +101,7 @@ impl Outcome {
                 | Answer::ServerError(status)
                 | Answer::Unexpected(status) => Self::Answered(*status),
                 Answer::Foreign => Self::Failed("Foreign".to_owned()),
+                Answer::Page => Self::Failed("Page".to_owned()),
                 Answer::TooLarge => Self::Failed("TooLarge".to_owned()),
                 Answer::Broken => Self::Failed("Broken".to_owned()),
                 Answer::Encoded => Self::Failed("Encoded".to_owned()),

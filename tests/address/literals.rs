@@ -30,7 +30,14 @@ fn policy() -> AddressPolicy {
 
 fn judge(url: &str) -> String {
     match Origin::parse(url) {
-        Err(InvalidSpec::Url) => "invalid".to_owned(),
+        Err(
+            InvalidSpec::Url
+            | InvalidSpec::Length
+            | InvalidSpec::Characters
+            | InvalidSpec::Host
+            | InvalidSpec::Address
+            | InvalidSpec::Port,
+        ) => "invalid".to_owned(),
         Err(why) => format!("invalid {why:?}"),
         Ok(origin) if !policy().allows(&origin) => "denied".to_owned(),
         Ok(Origin {

@@ -152,7 +152,13 @@ async fn one_look_up_for_a_probe() {
     })
     .await;
     let (prober, order) = (prober(&server), order(&front));
-    for (probe, expected) in ["Connected", "HostDenied (GET /ping)"].into_iter().enumerate() {
+    for (probe, expected) in [
+        "Connected",
+        "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
+    ]
+    .into_iter()
+    .enumerate()
+    {
         assert_eq!(
             told(None, &probe_by(&prober, &order).await),
             expected,
@@ -176,18 +182,26 @@ async fn whatever_a_server_says() {
             Reply::Aliases(1, vec![ALLOWED]),
             "Connected",
         ),
-        ("denied", Reply::Addresses(vec![DENIED]), "HostDenied (GET /ping)"),
+        (
+            "denied",
+            Reply::Addresses(vec![DENIED]),
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
+        ),
         (
             "denied by an alias",
             Reply::Aliases(1, vec![METADATA]),
-            "HostDenied (GET /ping)",
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
         ),
-        ("sixty denied", Reply::Addresses(many), "HostDenied (GET /ping)"),
+        (
+            "sixty denied",
+            Reply::Addresses(many),
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
+        ),
         (
             // As kubernetes.default.svc is one.
             "the API server",
             Reply::Addresses(vec![API_SERVER]),
-            "HostDenied (GET /ping)",
+            "HostDenied (GET /ping: the address is the Kubernetes API server's)",
         ),
         (
             "a denied one among sixty-one",
@@ -197,12 +211,12 @@ async fn whatever_a_server_says() {
         (
             "mapped",
             Reply::Addresses(vec!["::ffff:169.254.169.254".parse().unwrap()]),
-            "HostDenied (GET /ping)",
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
         ),
         (
             "NAT64",
             Reply::Addresses(vec!["64:ff9b::7f00:3".parse().unwrap()]),
-            "HostDenied (GET /ping)",
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved)",
         ),
         (
             "nothing",

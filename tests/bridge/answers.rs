@@ -160,31 +160,59 @@ async fn refusals_of_the_key() {
 async fn every_status() {
     let front = front().await;
     let mut differences = Differences::default();
-    for (codes, expected) in [
-        (&[500, 501, 505, 507][..], "BridgeError"),
-        (&[502, 503, 504], "BridgeUnavailable"),
+    for (codes, expected, words) in [
+        (&[500, 501, 507][..], "BridgeError", ""),
+        (&[505], "BridgeError", ", the server does not accept HTTP/1.1"),
+        (&[502, 503, 504], "BridgeUnavailable", ""),
         // Statuses that HTTP does not know: fronts say with them that they cannot reach the bridge.
         (
-            &[520, 521, 522, 523, 524, 525, 526, 527, 529, 530, 561, 598, 599],
+            &[520, 521, 522, 523, 524, 527, 529, 530, 598, 599],
             "BridgeUnavailable",
+            "",
+        ),
+        (
+            &[525, 526],
+            "BridgeUnavailable",
+            ", Cloudflare cannot set up TLS to the bridge",
         ),
         (
             &[419, 430, 440, 444, 460, 463, 464, 494, 499, 600, 700, 999],
             "BridgeUnavailable",
+            "",
         ),
         // Statuses after which HTTP lets a client repeat the request.
-        (&[408, 421, 425], "BridgeUnavailable"),
-        (&[429], "RateLimited"),
-        (&[300, 301, 302, 303, 304, 307, 308, 399], "RedirectRefused"),
-        (&[201, 202, 204, 205, 206, 226, 299], "ProtocolError"),
-        (&[400, 402, 405, 406, 409, 410, 418, 422, 431], "ProtocolError"),
+        (&[408, 425], "BridgeUnavailable", ""),
+        (
+            &[421],
+            "BridgeUnavailable",
+            ", the front does not serve this host",
+        ),
+        (&[429], "RateLimited", ""),
+        (&[300, 301, 302, 303, 307, 308], "RedirectRefused", ""),
+        (&[304], "ProtocolError", ", the answer of a cache"),
+        (&[305, 399], "ProtocolError", ", a 3xx status that is no redirect"),
+        (
+            &[201, 202, 204, 205, 206, 226, 299],
+            "ProtocolError",
+            ", a success other than 200",
+        ),
+        (
+            &[400, 402, 405, 406, 409, 410, 418, 422, 431],
+            "ProtocolError",
+            ", the server rejects the request",
+        ),
         // Statuses that only intermediaries send.
-        (&[407, 451, 511], "BlockedByProxy"),
+        (&[407, 451, 511], "BlockedByProxy", ""),
+        (
+            &[561],
+            "BlockedByProxy",
+            ", the login of an AWS load balancer failed",
+        ),
     ] {
         for &code in codes {
             play(&front, &users(&status(code)));
             let seen = told(None, &probe(&order(&front)).await);
-            let expected = format!("{expected} (GET /scim/Users: {code})");
+            let expected = format!("{expected} (GET /scim/Users: {code}{words})");
             differences.compare(code, &expected, &seen);
         }
     }
@@ -194,13 +222,13 @@ async fn every_status() {
 #[tokio::test]
 async fn answers_that_are_not_what_was_asked_for() {
     const FOREIGN: &str = "ProtocolError (GET /scim/Users: 200, but the body is of another kind)";
+    const PAGE: &str = "ProtocolError (GET /scim/Users: 200, but the body is an HTML page)";
     const TOO_LARGE: &str = "ProtocolError (GET /scim/Users: 200, but the body is too large)";
     const CUT: &str = "ProtocolError (GET /scim/Users: 200, but the body broke off)";
-    const PACKED: &str =
-        "ProtocolError (GET /scim/Users: 200, but the body is compressed, which was not asked for)";
+    const PACKED: &str = "ProtocolError (GET /scim/Users: 200, but the body is compressed)";
     const BOUND: u64 = 1024 * 1024;
     check([
-        (None, users(&kind("html")), FOREIGN),
+        (None, users(&kind("html")), PAGE),
         (None, users(&kind("not-a-list")), FOREIGN),
         (None, users(&kind("broken-json")), FOREIGN),
         (None, users(&kind("truncated")), CUT),
@@ -234,12 +262,12 @@ async fn answers_that_are_not_what_was_asked_for() {
         (
             None,
             users(&json!({"kind": "many-headers", "count": 100})),
-            "ProtocolError (GET /scim/Users)",
+            "ProtocolError (GET /scim/Users: the head of the answer is too large)",
         ),
         (
             None,
             users(&json!({"kind": "many-headers", "count": 20_000})),
-            "ProtocolError (GET /scim/Users)",
+            "ProtocolError (GET /scim/Users: the head of the answer is too large)",
         ),
         // The contents of a list are passed over: neither depth nor encoding is ours to judge.
         (None, users(&kind("invalid-utf8")), "Connected"),
@@ -308,7 +336,7 @@ async fn who_gets_the_key() {
     for (fault, expected) in [
         (
             kind("html"),
-            format!("NotABridge (GET /ping: 200, but the body is of another kind): {NOBODY}"),
+            format!("NotABridge (GET /ping: 200, but the body is an HTML page): {NOBODY}"),
         ),
         (
             kind("not-a-list"),
@@ -320,9 +348,7 @@ async fn who_gets_the_key() {
         ),
         (
             kind("false-gzip"),
-            format!(
-                "ProtocolError (GET /ping: 200, but the body is compressed, which was not asked for): {NOBODY}"
-            ),
+            format!("ProtocolError (GET /ping: 200, but the body is compressed): {NOBODY}"),
         ),
         (
             kind("oversized"),
@@ -334,7 +360,7 @@ async fn who_gets_the_key() {
         ),
         (
             json!({"kind": "many-headers", "count": 100}),
-            format!("ProtocolError (GET /ping): {NOBODY}"),
+            format!("ProtocolError (GET /ping: the head of the answer is too large): {NOBODY}"),
         ),
         (kind("close"), format!("ConnectFailed (GET /ping): {NOBODY}")),
         (kind("reset"), format!("ConnectFailed (GET /ping): {NOBODY}")),
@@ -549,33 +575,30 @@ async fn redirects_are_not_followed() {
 /// Bytes that no HTTP library would send. All of them answer every path, so `/ping` meets them first.
 #[tokio::test]
 async fn answers_that_are_not_http() {
+    const TLS_PORT: &str =
+        "ProtocolError (GET /ping: the port speaks TLS, and the request came in plain HTTP)";
+    const NO_HTTP: &str = "ProtocolError (GET /ping: the answer is not valid HTTP)";
     let list = r#"{"totalResults":3,"Resources":[]}"#;
     let mut differences = Differences::default();
     for (bytes, expected) in [
-        ("what?\r\n\r\n".to_owned(), "ProtocolError (GET /ping)"),
-        ("\x16\x03\x01\x02\0\x01".to_owned(), "ProtocolError (GET /ping)"),
-        ("SSH-2.0-OpenSSH_9.9\r\n".to_owned(), "ProtocolError (GET /ping)"),
-        ("HTTP/3.0 200 OK\r\n\r\n".to_owned(), "ProtocolError (GET /ping)"),
-        ("HTTP/1.1 2000 OK\r\n\r\n".to_owned(), "ProtocolError (GET /ping)"),
-        (
-            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(),
-            "ProtocolError (GET /ping)",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nX: \0\r\n\r\n".to_owned(),
-            "ProtocolError (GET /ping)",
-        ),
+        ("what?\r\n\r\n".to_owned(), NO_HTTP),
+        ("\x16\x03\x01\x02\0\x01".to_owned(), NO_HTTP),
+        ("SSH-2.0-OpenSSH_9.9\r\n".to_owned(), NO_HTTP),
+        ("HTTP/3.0 200 OK\r\n\r\n".to_owned(), NO_HTTP),
+        ("HTTP/1.1 2000 OK\r\n\r\n".to_owned(), NO_HTTP),
+        ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_owned(), NO_HTTP),
+        ("HTTP/1.1 200 OK\r\nX: \0\r\n\r\n".to_owned(), NO_HTTP),
         (
             format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(1024 * 1024)),
-            "ProtocolError (GET /ping)",
+            "ProtocolError (GET /ping: the head of the answer is too large)",
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\npong".to_owned(),
-            "ProtocolError (GET /ping)",
+            NO_HTTP,
         ),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\npong".to_owned(),
-            "ProtocolError (GET /ping)",
+            NO_HTTP,
         ),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\npong\r\n".to_owned(),
@@ -593,6 +616,41 @@ async fn answers_that_are_not_http() {
         let row: String = bytes.chars().take(60).collect();
         differences.compare(format_args!("{row:?}"), expected, &seen);
     }
+    // Plain HTTP at a port that speaks TLS: nginx, Apache and Go say so in a 400, others send an alert.
+    for (row, bytes, expected) in [
+        (
+            "nginx",
+            answer(
+                "400 Bad Request",
+                "text/html",
+                "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>",
+            ),
+            TLS_PORT,
+        ),
+        (
+            "Apache",
+            answer(
+                "400 Bad Request",
+                "text/html; charset=iso-8859-1",
+                "<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br /></p>",
+            ),
+            TLS_PORT,
+        ),
+        (
+            "Go",
+            answer(
+                "400 Bad Request",
+                "text/plain",
+                "Client sent an HTTP request to an HTTPS server.\n",
+            ),
+            TLS_PORT,
+        ),
+        ("an alert", b"\x15\x03\x01\x00\x02\x02\x46".to_vec(), NO_HTTP),
+    ] {
+        let peer = Peer::start(move |_| bytes.clone());
+        let seen = told(None, &probe(&order_for(&peer.url(), Trust::System)).await);
+        differences.compare(row, expected, &seen);
+    }
     // A list with a body that only the end of the connection ends, and one behind interim answers.
     for (head, expected) in [
         (
@@ -601,7 +659,7 @@ async fn answers_that_are_not_http() {
         ),
         (
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
-            "ProtocolError (GET /scim/Users: 101)",
+            "ProtocolError (GET /scim/Users: 101, an informational status)",
         ),
     ] {
         let peer = Peer::start(move |path| match path {

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-const ENDED: &str = "CertificateExpired (GET /ping: the server's certificate has ended)";
+const ENDED: &str = "CertificateExpired (GET /ping: the server's certificate has expired)";
 const STRANGER: &str = "CertificateUntrusted (GET /ping: its issuer is not in spec.tls.caRef, and the server did not send the issuer's certificate)";
 
 async fn presenting(profile: Profile) -> Front {
@@ -35,7 +35,7 @@ async fn bad_certificates() {
         (Profile::Expired, ENDED),
         (
             Profile::NotYetValid,
-            "CertificateExpired (GET /ping: it begins later than now, by the operator's clock)",
+            "CertificateExpired (GET /ping: it is not valid yet, by the operator's clock)",
         ),
         (Profile::OtherName, "CertificateNameMismatch (GET /ping)"),
         (

@@ -123,7 +123,7 @@ async fn closed_wherever_the_probe_ends() {
         (
             "a stranger",
             |state| fault(state, "/ping", Fault::Html),
-            "NotABridge (GET /ping: 200, but the body is of another kind)",
+            "NotABridge (GET /ping: 200, but the body is an HTML page)",
         ),
         (
             "silence at the first request",
@@ -216,7 +216,7 @@ async fn nobody_gets_a_key_for_what_another_has_proven() {
     stranger.set(|state| fault(state, "/ping", Fault::Html));
     assert_eq!(
         told(None, &probe_by(&prober, &order).await),
-        "NotABridge (GET /ping: 200, but the body is of another kind)"
+        "NotABridge (GET /ping: 200, but the body is an HTML page)"
     );
     assert_eq!(log(&stranger.requests()), "/ping");
 }

@@ -357,7 +357,7 @@ async fn a_refusal_in_a_shape_of_fronts() {
 /// Bodies that arrive in another form than was asked for are said to be just that.
 #[tokio::test]
 async fn compressed_although_not_asked() {
-    const PACKED: &str = "but the body is compressed, which was not asked for";
+    const PACKED: &str = "but the body is compressed";
     let packed: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0x2b, 0xc8, 0xcf, 0x4b, 7, 0];
     let mut differences = Differences::default();
     for (row, coding, path, expected) in [
@@ -471,9 +471,6 @@ async fn the_end_of_the_connection_ends_a_body() {
 async fn a_front_that_serves_a_page_gets_no_key() {
     let peer = Peer::start(|_| answer("200 OK", "text/html", "<html>soon back</html>"));
     let seen = told(None, &probe(&order_for(&peer.url(), Trust::System)).await);
-    assert_eq!(
-        seen,
-        "NotABridge (GET /ping: 200, but the body is of another kind)"
-    );
+    assert_eq!(seen, "NotABridge (GET /ping: 200, but the body is an HTML page)");
     assert!(!peer.heard().concat().contains(KEY), "{:?}", peer.heard());
 }

@@ -136,7 +136,7 @@ async fn which_targets_go_by_the_proxy() {
             &["localhost"][..],
             "localhost",
             None,
-            "HostDenied (GET /ping), 0 tunnel",
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved), 0 tunnel",
         ),
         (
             "a literal address meets the policy before the proxy",
@@ -144,7 +144,7 @@ async fn which_targets_go_by_the_proxy() {
             &[][..],
             "127.0.0.1",
             None,
-            "HostDenied (GET /ping), 0 tunnel",
+            "HostDenied (GET /ping: the address is loopback, link-local, metadata, multicast or reserved), 0 tunnel",
         ),
         (
             "a server name would lead the proxy elsewhere",
@@ -152,7 +152,7 @@ async fn which_targets_go_by_the_proxy() {
             &[][..],
             "other.invalid",
             Some(NAME),
-            "HostDenied (GET /ping), 0 tunnel",
+            "HostDenied (GET /ping: spec.tls.serverName cannot be used together with --bridge-proxy), 0 tunnel",
         ),
         (
             "a server name without the proxy",
@@ -239,7 +239,27 @@ async fn what_a_proxy_refuses_is_its_own() {
             TUNNEL,
             "BridgeUnavailable (GET /scim/Users: 502)",
         ),
-        ("SSH-2.0-OpenSSH\r\n\r\n", TUNNEL, "ProtocolError (GET /ping)"),
+        // Squid's own answers to plain HTTP. What has no sign of it may be the bridge's.
+        (
+            "HTTP/1.1 403 Forbidden\r\nx-squid-error: ERR_ACCESS_DENIED 0\r\ncontent-length: 0\r\n\r\n",
+            TUNNEL,
+            "ConnectFailed (GET /ping: 403 from the operator's own proxy (--bridge-proxy), not from the bridge)",
+        ),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\nx-squid-error: ERR_CONNECT_FAIL 111\r\ncontent-length: 0\r\n\r\n",
+            TUNNEL,
+            "ConnectFailed (GET /ping: 503 from the operator's own proxy (--bridge-proxy), not from the bridge)",
+        ),
+        (
+            "HTTP/1.1 504 Gateway Timeout\r\nproxy-status: p; error=connection_timeout\r\ncontent-length: 0\r\n\r\n",
+            TUNNEL,
+            "ConnectFailed (GET /ping: 504 from the operator's own proxy (--bridge-proxy), not from the bridge)",
+        ),
+        (
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            TUNNEL,
+            "ProtocolError (GET /ping: the answer is not valid HTTP)",
+        ),
         ("", TUNNEL, "ConnectFailed (GET /ping)"),
     ] {
         for (scheme, expected) in [("https", https), ("http", http)] {

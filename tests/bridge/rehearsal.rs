@@ -1,6 +1,6 @@
 //! The next key is tried beside the current one, and decides nothing.
 
-use scim_bridge_operator::domain::evidence::Obstacle;
+use scim_bridge_operator::domain::evidence::{KeyFault, Obstacle};
 use serde_json::{Value, json};
 
 use crate::support::{Differences, front, key, log, order, play, probe, told};
@@ -55,10 +55,21 @@ async fn a_next_key() {
             "RateLimited (GET /scim/Users: 429), Some(Undecided): /ping /health* /scim/Users* /health* /scim/Users*"
                 .to_owned(),
         ),
-        // Whoever is no bridge gets neither key.
+        // A front refuses, by the rule of `AuthFailed`: that is not the key's fault.
+        (
+            json!({"key": "a third", "faults": {"/ping": {"kind": "unauthorized"}}}),
+            "BlockedByProxy (GET /ping: 401), Some(Undecided): /ping /health* /scim/Users* /health* /scim/Users*"
+                .to_owned(),
+        ),
+        (
+            json!({"key": "a third", "faults": {"/health": {"kind": "forbidden-html"}}}),
+            "BlockedByProxy (GET /health: 403), Some(Undecided): /ping /health* /scim/Users* /health* /scim/Users*"
+                .to_owned(),
+        ),
+        // What is no bridge gets neither key.
         (
             known(json!({"faults": {"/ping": {"kind": "html"}}})),
-            "NotABridge (GET /ping: 200, but the body is of another kind), Some(Undecided): /ping".to_owned(),
+            "NotABridge (GET /ping: 200, but the body is an HTML page), Some(Undecided): /ping".to_owned(),
         ),
     ] {
         play(&front, &changes);
@@ -86,8 +97,8 @@ async fn a_next_key_that_cannot_be_tried() {
             "Some(Unusable(SecretKeyMissing))",
         ),
         (
-            Some(Err(Obstacle::ApiKeyMalformed)),
-            "Some(Unusable(ApiKeyMalformed))",
+            Some(Err(Obstacle::ApiKeyMalformed(KeyFault::Blank))),
+            "Some(Unusable(ApiKeyMalformed(Blank)))",
         ),
         (
             Some(Err(Obstacle::ConsentMissing)),

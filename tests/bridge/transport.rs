@@ -57,7 +57,7 @@ async fn peers_that_do_not_speak_tls() {
     front.set(|state| state.connection_fault = Some(ConnectionFault::Reset));
     assert_eq!(
         told(None, &probe(&order(&front)).await),
-        "TlsFailed (GET /ping: the peer closed the connection in the middle of it)",
+        "TlsFailed (GET /ping: the peer closed the connection during the handshake)",
         "a reset"
     );
 
@@ -65,7 +65,7 @@ async fn peers_that_do_not_speak_tls() {
         // The end in the middle of the handshake.
         (
             &b""[..],
-            "TlsFailed (GET /ping: the peer closed the connection in the middle of it)",
+            "TlsFailed (GET /ping: the peer closed the connection during the handshake)",
         ),
         (
             b"SSH-2.0-OpenSSH_9.9\r\n",

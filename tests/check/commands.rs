@@ -49,7 +49,7 @@ async fn the_operator_is_asked_and_answers() {
     for words in [
         "from here          True Connected",
         "from the operator  False AuthFailed, checked ",
-        "They differ",
+        "The results differ",
     ] {
         assert!(ran.out.contains(words), "{words} in {}", ran.out);
     }
@@ -61,7 +61,7 @@ async fn the_operator_is_asked_and_answers() {
     operator.stop().await;
     let ran = plugin(&bed, &["recheck", "corp", "--timeout", "1s"]).await;
     assert_eq!(
-        (ran.code, ran.err.contains("see that it runs")),
+        (ran.code, ran.err.contains("check that it is running")),
         (1, true),
         "{ran:?}"
     );
@@ -78,7 +78,11 @@ async fn the_same_status_may_differ() {
         .await;
     bed.expect("corp", "True ScimDisabled").await;
     let ran = plugin(&bed, &["check", "corp"]).await;
-    assert_eq!((ran.code, ran.out.contains("They differ")), (0, false), "{ran:?}");
+    assert_eq!(
+        (ran.code, ran.out.contains("The results differ")),
+        (0, false),
+        "{ran:?}"
+    );
     let gone = Fault::status(404, Content::Empty);
     bridge.set(|state| state.fault("/health", gone));
     let ran = plugin(&bed, &["check", "corp"]).await;
@@ -86,7 +90,7 @@ async fn the_same_status_may_differ() {
     for words in [
         "from here          False ScimDisabled",
         "from the operator  True ScimDisabled, checked ",
-        "They differ",
+        "The results differ",
     ] {
         assert!(ran.out.contains(words), "{words} in {}", ran.out);
     }
@@ -147,5 +151,5 @@ async fn kubectl_finds_it() {
         "{text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(text.contains("from the operator  nothing yet"), "{text}");
+    assert!(text.contains("from the operator  no verdict yet"), "{text}");
 }

@@ -120,14 +120,138 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
 
     let nothing = File::new("nothing.yaml", &secret);
     let broken = File::new("broken.yaml", &format!("{secret}\n---\n: [ canary"));
-    for (path, words) in [
-        (&file.path, "give --secret-file, or a kubeconfig"),
-        (&nothing.path, "has to hold one ScimBridgeConnection"),
-        (&broken.path, "is no Kubernetes manifest"),
-        (&"/no/such/file".to_owned(), "cannot read /no/such/file"),
+    let two = File::new("two.yaml", &format!("{connection}\n---\n{connection}"));
+    let version = connection.replace("scimbridge.dev/v1alpha1", "scimbridge.dev/v1");
+    let version = File::new("version.yaml", &version);
+    let kind = File::new(
+        "kind.yaml",
+        &connection.replace("ScimBridgeConnection", "ScimBridge"),
+    );
+    let not_base64 =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "corp"}, "data": {"apiKey": "?"}});
+    let not_base64 = File::new("base64.yaml", &format!("{connection}\n---\n{not_base64}"));
+    let no_kubeconfig = File::new("kubeconfig", ": [ canary");
+    for (path, more, words) in [
+        (&file.path, &[][..], "give --secret-file, or a kubeconfig"),
+        (
+            &nothing.path,
+            &[],
+            "has to hold one ScimBridgeConnection, and holds 0: check kind",
+        ),
+        (
+            &two.path,
+            &[],
+            "has to hold one ScimBridgeConnection, and holds 2",
+        ),
+        (&kind.path, &[], "holds 0: check kind"),
+        (&version.path, &[], "must have apiVersion scimbridge.dev/v1alpha1"),
+        (&not_base64.path, &[], "does not have the form of a v1 Secret"),
+        (&broken.path, &[], "is no Kubernetes manifest"),
+        (&"/no/such/file".to_owned(), &[], "cannot read /no/such/file"),
+        // The kubeconfig is to blame where it was given.
+        (
+            &file.path,
+            &["--kubeconfig", &no_kubeconfig.path],
+            "The kubeconfig: it is not YAML in the form of a kubeconfig",
+        ),
+        (
+            &file.path,
+            &["--kubeconfig", "/no/such/kubeconfig"],
+            "The kubeconfig: there is none, or it cannot be read",
+        ),
     ] {
-        let ran = check(path, &[]).run().await;
+        let ran = check(path, more).run().await;
         assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{words}: {ran:?}");
+        assert!(!ran.err.contains("canary"), "{ran:?}");
+    }
+    // A field without the form of the resource is named, and not the Secret that is missing.
+    let form = connection.replace("\"Okta\"", "\"okta\"");
+    let form = File::new("form.yaml", &form);
+    let ran = check(&form.path, &[]).run().await;
+    let message = ran.json()["message"].to_string();
+    assert!(
+        ran.code == 2 && message.contains("spec.identityProvider does not have the form"),
+        "{ran:?}"
+    );
+}
+
+/// The part of an address that is wrong is named, in the words of flags.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_address() {
+    for (url, words) in [
+        (
+            "https://-scim.example.com",
+            "the host in --url is not a valid name",
+        ),
+        (
+            "https://scim.example.com:65536",
+            "the port in --url must be 1 to 65535",
+        ),
+        ("https://300.1.1.1", "the host in --url is not a valid IP address"),
+        ("https://scim example.com", "--url has a blank"),
+        ("scim.example.com", "--url is not https://HOST"),
+        ("ftp://scim.example.com", "--url must begin with https://"),
+        ("http://scim.example.com", "needs --allow-plaintext"),
+    ] {
+        let args = ["check", "--url", url, "--api-key-file", "-", "-o", "json"];
+        let ran = Run::new(&args).input(KEY).run().await;
+        let message = ran.json()["message"].to_string();
+        assert!(ran.code == 2 && message.contains(words), "{words}: {ran:?}");
+        assert!(
+            message.contains("This program cannot use the value of a flag."),
+            "{message}"
+        );
+    }
+}
+
+/// What is said of the name where nothing was resolved, and that flags are advised on which can help.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_denied() {
+    for (url, more, note, words) in [
+        (
+            "https://scim.example.com",
+            &["--allowed-host", "*.example.org"][..],
+            "not resolved",
+            "Correct --url, or add the host to --allowed-host.",
+        ),
+        (
+            "https://localhost:1",
+            &["--deny-cidr", "127.0.0.0/8,::1"],
+            "the name has addresses",
+            "take the network out of --deny-cidr",
+        ),
+        (
+            "https://scim.example.com",
+            &[
+                "--bridge-proxy",
+                "http://127.0.0.1:1",
+                "--server-name",
+                "a.example",
+            ],
+            "not resolved",
+            "Remove --server-name, or name the host in --bridge-no-proxy.",
+        ),
+        (
+            "https://scim.example.invalid",
+            &["--bridge-proxy", "http://127.0.0.1:1"],
+            "the proxy (--bridge-proxy) resolves it",
+            "Check --bridge-proxy.",
+        ),
+    ] {
+        let args = [
+            &["check", "--url", url, "--api-key-file", "-", "-o", "json"],
+            more,
+        ]
+        .concat();
+        let ran = Run::new(&args).input(KEY).run().await;
+        let document = ran.json();
+        let steps = document["steps"].as_array().unwrap();
+        let name = steps.iter().find(|step| step["step"] == "name").unwrap();
+        assert_eq!(name["note"], note, "{ran:?}");
+        assert!(
+            document["action"].as_str().unwrap().contains(words),
+            "{words}: {ran:?}"
+        );
     }
 }
 

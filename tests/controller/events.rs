@@ -139,7 +139,7 @@ async fn a_failure_its_causes_and_its_end_are_told() {
     ];
     told(&bed, "corp", &series).await;
 
-    // A passing failure is told when it counts, not before.
+    // A transient failure is reported when it counts, not before.
     bed.secret("corp", KEY).await;
     bed.expect("corp", "True Connected").await;
     bridge.set(|state| state.fault("/", away()));
@@ -345,7 +345,11 @@ async fn kubectl_shows_them() {
         .map(|row| row.split_whitespace().collect::<Vec<_>>())
         .collect();
     for [type_, reason, message] in [
-        ["Warning", "AuthFailed", "The bridge refuses the API key."],
+        [
+            "Warning",
+            "AuthFailed",
+            "The bridge, or a gateway that answers like it, refuses the API key.",
+        ],
         [
             "Normal",
             "Connected",

@@ -11,7 +11,7 @@ const CLIENT: &str = "TlsFailed (GET /ping: the server asks for a client certifi
 const NAME: &str = "TlsFailed (GET /ping: the server does not know the name it was asked for)";
 const NOT_TLS: &str = "TlsFailed (GET /ping: the peer does not speak TLS)";
 const INTERNAL: &str = "TlsFailed (GET /ping: the server reports an internal error)";
-const CLOSED: &str = "TlsFailed (GET /ping: the peer closed the connection in the middle of it)";
+const CLOSED: &str = "TlsFailed (GET /ping: the peer closed the connection during the handshake)";
 
 /// The answer of a server of this version and cipher suite: a `ServerHello` (RFC 5246, section 7.4.1.3), followed by the
 /// end of its flight.

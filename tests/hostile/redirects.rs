@@ -29,8 +29,6 @@ pub(crate) fn rows() -> Vec<Row> {
         ),
         redirect("308 to itself", "308 Permanent Redirect", "/ping"),
         redirect("300 without a place", "300 Multiple Choices", ""),
-        redirect("304 unasked for", "304 Not Modified", "/"),
-        redirect("305 by a proxy", "305 Use Proxy", "http://evil.invalid:3128"),
         redirect(
             "302 to another scheme",
             "302 Found",
@@ -40,8 +38,16 @@ pub(crate) fn rows() -> Vec<Row> {
         redirect("302 without a host", "302 Found", "//evil.invalid/ping"),
         redirect("302 that is no URL", "302 Found", "https://[::1"),
         redirect("302 without TLS", "302 Found", "http://evil.invalid/"),
-        redirect("399, which nobody knows", "399 Whatever", "https://evil.invalid/"),
     ];
+    // These are no redirects (RFC 9110, section 15.4), and lead nowhere either.
+    for (name, status) in [
+        ("304 unasked for", "304 Not Modified"),
+        ("305 by a proxy", "305 Use Proxy"),
+        ("399, which nobody knows", "399 Unknown"),
+    ] {
+        let act = Act::Say(response(status, &["Location: https://evil.invalid/"], b""));
+        rows.push(Row::answer(name, "/", act, "ProtocolError (GET /scim/Users)"));
+    }
     let location = "Location: https://evil.invalid/scim/Users";
     for (name, path, expected) in [
         ("a redirect of the health report", "/health", "Connected"),

@@ -16,7 +16,7 @@ use scim_bridge_operator::{
     },
     clock::SystemClock,
     domain::{
-        evidence::{Evidence, Obstacle},
+        evidence::{Evidence, KeyFault, Obstacle},
         target::Origin,
         verdict::diagnose,
     },
@@ -140,7 +140,7 @@ fn what_cannot_be_read() {
         ),
         (
             "an obstacle",
-            debug(&Evidence::Blocked(Obstacle::ApiKeyMalformed)),
+            debug(&Evidence::Blocked(Obstacle::ApiKeyMalformed(KeyFault::Blank))),
         ),
     ] {
         outputs.add(what, shown, "");

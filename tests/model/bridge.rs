@@ -193,6 +193,7 @@ fn rename<T>(answer: &Answer<()>) -> Answer<T> {
         | Answer::Forbidden
         | Answer::ServerError(_)
         | Answer::Foreign
+        | Answer::Page
         | Answer::TooLarge
         | Answer::Broken
         | Answer::Encoded

@@ -18,7 +18,7 @@ use scim_bridge_operator::{
     },
     controller::registry::{Connection, Finished, Job, ReferenceKind, Registry},
     domain::{
-        evidence::{CaFault, Evidence, Obstacle},
+        evidence::{CaFault, Evidence, KeyFault, Obstacle},
         schedule::{Cause, Due, Seen},
         status::{Change, Outcome, Pass, Versions, next_status, progressing, version as known_version},
         target::{InvalidSpec, Target},
@@ -955,7 +955,7 @@ impl Running {
         let version = |named: Named| cluster.slot(named).map(|stored| stored.version.clone());
         let key = |named: Named| match cluster.slot(named) {
             None => Err(Obstacle::SecretNotFound),
-            Some(stored) if stored.value == 0 => Err(Obstacle::ApiKeyMalformed),
+            Some(stored) if stored.value == 0 => Err(Obstacle::ApiKeyMalformed(KeyFault::Blank)),
             Some(stored) if !stored.consents => Err(Obstacle::ConsentMissing),
             Some(stored) => Ok(stored.value),
         };

@@ -137,12 +137,12 @@ async fn one_address_does_not_cost_the_others() {
         (
             &[Expired, Bridge][..],
             BUDGET,
-            "CertificateExpired (GET /ping: the server's certificate has ended)",
+            "CertificateExpired (GET /ping: the server's certificate has expired)",
         ),
         (
             &[Closed, Expired, Bridge][..],
             BUDGET,
-            "CertificateExpired (GET /ping: the server's certificate has ended)",
+            "CertificateExpired (GET /ping: the server's certificate has expired)",
         ),
         (&[Closed, Closed][..], BUDGET, "ConnectFailed (GET /ping)"),
         (&[Closed, ClosedV6][..], BUDGET, "ConnectFailed (GET /ping)"),

@@ -66,6 +66,7 @@ use super::{
     race::Attempt,
     stages::{Stage, pass},
 };
+use crate::domain::evidence::Denial;
 
 /// More addresses of one name than this are not tried: a name with thousands of them would have the operator knock at
 /// thousands of doors.
@@ -119,7 +120,7 @@ pub enum ResolveError {
     Failed,
     /// The name has addresses, and none of them may be connected to.
     #[error("the address policy refuses every address of the name")]
-    Denied,
+    Denied(Denial),
 }
 
 /// The name of the proxy led nowhere. Says nothing of the bridge's name.
@@ -228,12 +229,19 @@ impl Resolve for GuardedResolver {
             .unwrap_or_else(|| Host::Domain(name.as_str().to_owned()));
         Box::pin(async move {
             let found = names.look_up_for(host, attempt.as_ref()).await?;
-            let allowed = found
-                .into_iter()
-                .filter(|address| policy.allows_address(*address));
+            // Of a name whose addresses are all denied, the rule that denies the first is told.
+            let mut denial = Denial::Special;
+            let mut allowed = Vec::new();
+            for address in found.into_iter().rev() {
+                match policy.judge_address(address) {
+                    Ok(()) => allowed.push(address),
+                    Err(rule) => denial = rule,
+                }
+            }
+            allowed.reverse();
             let allowed = order::order(allowed, MAX_ADDRESSES);
             if allowed.is_empty() {
-                return Err(ResolveError::Denied.into());
+                return Err(ResolveError::Denied(denial).into());
             }
             pass(Stage::Resolved(&allowed));
             Ok(to_client(share_out(allowed, attempt.as_ref())))

@@ -213,7 +213,11 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
             Host::Ipv4(address) => address.to_string(),
             Host::Ipv6(address) => address.to_canonical().to_string(),
         };
-        let mut expected = Err(Obstacle::ConsentMissing);
+        let unnamed = match origin.scheme {
+            Scheme::Https => Obstacle::ConsentMissing,
+            Scheme::Http => Obstacle::ConsentInClear,
+        };
+        let mut expected = Err(unnamed);
         for entry in &entries {
             let lower = entry.to_ascii_lowercase();
             let (scheme, host) = match lower.strip_prefix("http://") {
@@ -221,8 +225,12 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
                 None => (Scheme::Https, lower.as_str()),
             };
             match meant(host) {
-                None if expected.is_err() => expected = Err(Obstacle::ConsentMalformed),
+                None if expected == Err(unnamed) => expected = Err(Obstacle::ConsentMalformed),
                 Some(meant) if scheme == origin.scheme && fits(&meant, &name) => expected = Ok(()),
+                // The host is named, but for TLS only.
+                Some(meant) if origin.scheme == Scheme::Http && fits(&meant, &name) && expected.is_err() => {
+                    expected = Err(Obstacle::ConsentForTls);
+                }
                 _ => {}
             }
         }

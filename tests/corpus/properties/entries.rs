@@ -6,7 +6,7 @@ use scim_bridge_operator::{
         key::{ApiKey, MAX_LENGTH},
         trust::{Bundle, MAX_BUNDLE, MAX_CERTIFICATES},
     },
-    domain::evidence::Obstacle,
+    domain::evidence::{KeyFault, Obstacle},
 };
 
 /// The entry with the key.
@@ -15,7 +15,16 @@ pub(crate) fn api_key(value: &[u8]) {
         !value.is_empty() && value.len() <= MAX_LENGTH && value.iter().all(|b| (0x21..=0x7e).contains(b));
     match ApiKey::read(value.to_vec()) {
         Err(obstacle) => {
-            assert_eq!(obstacle, Obstacle::ApiKeyMalformed);
+            let fault = if value.is_empty() {
+                KeyFault::Empty
+            } else if value.len() > MAX_LENGTH {
+                KeyFault::TooLong
+            } else if value.iter().any(u8::is_ascii_whitespace) {
+                KeyFault::Blank
+            } else {
+                KeyFault::Character
+            };
+            assert_eq!(obstacle, Obstacle::ApiKeyMalformed(fault));
             assert!(!fits, "a key of visible characters is refused");
         }
         Ok(key) => {

@@ -11,8 +11,8 @@ use scim_bridge_operator::{
     domain::{
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, CaFault, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
-            Obstacle, Reading, TransportFailure,
+            Answer, CaFault, Certificate, Component, Denial, Evidence, Exchange, HealthReport, KeyFault,
+            KeyTrial, Member, Obstacle, Reading, TransportFailure,
         },
         schedule::{REFUSED_KEY_INTERVAL, pace_of},
         status::{Change, Outcome, Pass, Versions, next_status, progressing},
@@ -84,10 +84,10 @@ impl Choices<'_> {
         let fault = self.one(&CaFault::ALL);
         self.one(&[
             Obstacle::InvalidSpec(InvalidSpec::Form),
-            Obstacle::HostDenied,
+            Obstacle::HostDenied(Denial::Special),
             Obstacle::SecretNotFound,
             Obstacle::SecretKeyMissing,
-            Obstacle::ApiKeyMalformed,
+            Obstacle::ApiKeyMalformed(KeyFault::Blank),
             Obstacle::ConsentMissing,
             Obstacle::ConsentMalformed,
             Obstacle::CaNotFound,
