@@ -102,7 +102,7 @@ impl Spec {
     )]
     pub fn typed<T: DeserializeOwned>(self) -> T {
         serde_json::from_value(self.into())
-            .unwrap_or_else(|error| panic!("write the specification anew: {error}"))
+            .unwrap_or_else(|error| panic!("correct the specification: {error}"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What most tests of the operator stand on: a namespace in a cluster that all tests share, an operator, bridges.
 //!
-//! Cargo tells a test program where the operator's binary is; it builds the binary before the program. Whatever is
-//! missing fails the test, with its place: nothing here returns an error.
+//! Cargo builds the operator's binary before a test program, and tells the program where it is. Nothing here returns an
+//! error: what is missing fails the test, with its place.
 
 #![allow(
     clippy::expect_used,
