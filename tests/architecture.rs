@@ -60,6 +60,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("args", &["api", "bridge", "settings"]),
 ];
 
+/// Rooms within a module, and what they must not use of it: a request on the wire knows nothing of what is asked.
+const MUST_NOT_USE: &[(&[&str], &[&str])] = &[
+    (&["bridge", "wire"], &["bridge", "probe"]),
+    (&["bridge", "wire"], &["bridge", "lanes"]),
+    (&["bridge", "probe"], &["bridge", "lanes"]),
+];
+
 /// What `domain` must not mention: a verdict is a function of its arguments.
 const IMPURE: &[(&str, &str)] = &[
     ("async", "waits"),
@@ -114,6 +121,32 @@ fn imports_go_one_way() {
                     "{}:{line}: `{module}` uses `{used}`; it may use only {allowed:?}",
                     source.name
                 ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn rooms_within_a_module_keep_apart() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (room, other) in MUST_NOT_USE {
+            let is_in_room = source
+                .module
+                .iter()
+                .map(String::as_str)
+                .take(room.len())
+                .eq(room.iter().copied());
+            if is_in_room {
+                for line in source.uses_of(other) {
+                    broken.push(format!(
+                        "{}:{line}: `{}` uses `{}`",
+                        source.name,
+                        room.join("::"),
+                        other.join("::")
+                    ));
+                }
             }
         }
     }
@@ -263,7 +296,7 @@ fn the_reader_sees_what_it_should() {
         r##"
 //! [`drive`](crate::process::drive)
 use crate::{api::{self, duration::HumanDuration}, clock, /* crate::process */ metrics::*};
-use super::{super::{controller, api}, target};
+use super::{super::controller, target};
 fn f<'a>(_: &'a str) -> &'a str {
     let _ = ('"', '\'', b'"', "crate::process \" crate::process", r#"crate::process " "#);
     crate::bridge::probe::<crate::args::Arguments>();
@@ -275,6 +308,7 @@ mod tests {
     pub(crate) mod deeper { use super::super::super::super::main; }
 }
 macro_rules! m { () => { $crate::api::x() } }
+use super::super::api;
 "##,
     );
     let expected = [
@@ -296,6 +330,8 @@ macro_rules! m { () => { $crate::api::x() } }
         source.uses(),
         expected.map(|(line, module)| (line, module.to_owned()))
     );
+    assert_eq!(source.uses_of(&["domain", "target"]), [4]);
+    assert_eq!(source.uses_of(&["bridge", "wire"]), [0_usize; 0]);
     assert_eq!(source.mentions("Instant"), [8]);
     assert_eq!(source.mentions("Timestamp::now"), [8]);
     assert_eq!(source.mentions("SystemTime"), [0_usize; 0]);
@@ -338,28 +374,44 @@ impl Source {
 
     /// The modules at the root of the crate that are used, by `crate::` or by enough `super::`.
     fn uses(&self) -> Vec<(usize, String)> {
-        self.paths
-            .iter()
-            .filter_map(|path| {
-                let first = path.segments.first()?;
-                let ups = path
-                    .segments
-                    .iter()
-                    .take_while(|segment| *segment == "super")
-                    .count();
-                let rest = if first == "crate" {
-                    path.segments.get(1)
-                } else if ups == 0 {
-                    None
-                } else if ups < path.within.len() {
-                    path.within.first()
-                } else {
-                    path.segments.get(ups)
-                };
-                // `pub(crate)` and `pub(super)` are no uses.
-                Some((path.line, rest?.clone())).filter(|_| path.segments.len() > 1)
-            })
+        self.from_root()
+            .filter_map(|(line, path)| Some((line, path.into_iter().next()?)))
             .collect()
+    }
+
+    /// The lines that use something of this room.
+    fn uses_of(&self, room: &[&str]) -> Vec<usize> {
+        self.from_root()
+            .filter(|(_, path)| {
+                path.iter()
+                    .map(String::as_str)
+                    .take(room.len())
+                    .eq(room.iter().copied())
+            })
+            .map(|(line, _)| line)
+            .collect()
+    }
+
+    /// The paths that begin with `crate` or `super`, from the root of the crate.
+    fn from_root(&self) -> impl Iterator<Item = (usize, Vec<String>)> {
+        self.paths.iter().filter_map(|path| {
+            let (first, rest) = path.segments.split_first()?;
+            // `pub(crate)` and `pub(super)` are no uses.
+            if rest.is_empty() {
+                return None;
+            }
+            if first == "crate" {
+                return Some((path.line, rest.to_vec()));
+            }
+            let ups = path
+                .segments
+                .iter()
+                .take_while(|segment| *segment == "super")
+                .count();
+            let above = path.within.get(..path.within.len().checked_sub(ups)?)?;
+            let whole = above.iter().chain(path.segments.get(ups..)?);
+            (ups > 0).then(|| (path.line, whole.cloned().collect()))
+        })
     }
 
     /// The lines where a path holds these segments, one after the other.
