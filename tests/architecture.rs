@@ -374,14 +374,14 @@ impl Source {
 
     /// The modules at the root of the crate that are used, by `crate::` or by enough `super::`.
     fn uses(&self) -> Vec<(usize, String)> {
-        self.from_root()
+        self.paths_from_root()
             .filter_map(|(line, path)| Some((line, path.into_iter().next()?)))
             .collect()
     }
 
     /// The lines that use something of this room.
     fn uses_of(&self, room: &[&str]) -> Vec<usize> {
-        self.from_root()
+        self.paths_from_root()
             .filter(|(_, path)| {
                 path.iter()
                     .map(String::as_str)
@@ -393,7 +393,7 @@ impl Source {
     }
 
     /// The paths that begin with `crate` or `super`, from the root of the crate.
-    fn from_root(&self) -> impl Iterator<Item = (usize, Vec<String>)> {
+    fn paths_from_root(&self) -> impl Iterator<Item = (usize, Vec<String>)> {
         self.paths.iter().filter_map(|path| {
             let (first, rest) = path.segments.split_first()?;
             // `pub(crate)` and `pub(super)` are no uses.

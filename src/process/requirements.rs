@@ -10,15 +10,13 @@ use k8s_openapi::{
     api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::{Api, Client, Resource as _, api::PostParams};
+use kube::{Api, Client, api::PostParams};
 use serde_json::Value;
 use tokio::{sync::watch, time::timeout};
 use tracing::{error, info};
 
 use crate::{
     api::{
-        GROUP,
-        connection::ScimBridgeConnection,
         kinds::{KINDS, Kind, LEASE_RIGHTS, RIGHTS},
         schema,
     },
@@ -54,28 +52,26 @@ pub(super) struct LeaseName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Finding {
     #[error(
-        "the CRD is not installed: the API server does not serve scimbridgeconnections.scimbridge.dev. Apply \
-         deploy/crd.yaml, or install the chart with crds.install=true"
+        "the CRD is not installed: the API server does not serve {0}. Apply deploy/crd.yaml, or install the chart with \
+         crds.install=true"
     )]
-    CrdAbsent,
+    CrdAbsent(String),
     #[error(
-        "the CRD is of another version: the API server serves {GROUP}, but not {}. Apply the CRD of operator {}, or run \
-         the operator that belongs to the CRD",
-        own_version(),
+        "the CRD {crd} is of another version: the API server does not serve {version}. Apply the CRD of operator {}, or \
+         run the operator that belongs to the CRD",
         env!("CARGO_PKG_VERSION")
     )]
-    VersionAbsent,
+    VersionAbsent { crd: String, version: String },
     #[error(
-        "another product owns the CRD scimbridgeconnections.{GROUP} (it {0}). It was not changed. Remove it before \
-         installing this operator"
+        "another product owns the CRD {crd} (it {sign}). It was not changed. Remove it before installing this operator"
     )]
-    CrdForeign(ForeignSign),
+    CrdForeign { crd: String, sign: ForeignSign },
     #[error(
-        "the CRD is older than this operator: it has no {}. Apply the CRD of operator {}",
-        Paths(.0),
+        "the CRD {crd} is older than this operator: it has no {}. Apply the CRD of operator {}",
+        Paths(missing),
         env!("CARGO_PKG_VERSION")
     )]
-    CrdOlder(Vec<String>),
+    CrdOlder { crd: String, missing: Vec<String> },
     #[error(
         "the ServiceAccount may not {} {resource} {namespaces}. Grant it as deploy/ and the chart do (docs/reference/access.md)",
         verbs.join(", ")
@@ -137,10 +133,13 @@ impl Finding {
     /// Whether the controller must not start. Other findings leave it running, but not ready.
     pub(super) fn blocks(&self) -> bool {
         match self {
-            Self::CrdAbsent | Self::VersionAbsent | Self::CrdForeign(_) | Self::Unanswered(_) => true,
+            Self::CrdAbsent(_)
+            | Self::VersionAbsent { .. }
+            | Self::CrdForeign { .. }
+            | Self::Unanswered(_) => true,
             // The API server refuses a whole status if its schema lacks one of the fields. A missing field of the
             // specification does not matter: nobody can have set it.
-            Self::CrdOlder(paths) => paths.iter().any(|path| path.starts_with("status")),
+            Self::CrdOlder { missing, .. } => missing.iter().any(|path| path.starts_with("status")),
             Self::Denied { blocks, .. } => *blocks,
         }
     }
@@ -192,14 +191,18 @@ pub(super) async fn check_definitions(client: &Client) -> Vec<Finding> {
 
 async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let own = (kind.resource)();
+    let crd = format!("{}.{}", own.plural, own.group);
     let resources = answer(client.list_api_group_resources(&own.api_version)).await;
     let Some(resources) = resources.ok_or(Finding::Unanswered("the kinds that it serves"))? else {
         let groups = answer(client.list_api_groups()).await;
         let groups = groups.flatten().map(|list| list.groups).unwrap_or_default();
-        return Err(if groups.iter().any(|group| group.name == GROUP) {
-            Finding::VersionAbsent
+        return Err(if groups.iter().any(|group| group.name == own.group) {
+            Finding::VersionAbsent {
+                crd,
+                version: own.version,
+            }
         } else {
-            Finding::CrdAbsent
+            Finding::CrdAbsent(crd)
         });
     };
     let Some(served) = resources
@@ -207,13 +210,17 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
         .iter()
         .find(|resource| resource.name == own.plural)
     else {
-        return Err(Finding::CrdAbsent);
+        return Err(Finding::CrdAbsent(crd));
+    };
+    let foreign = |sign| Finding::CrdForeign {
+        crd: crd.clone(),
+        sign,
     };
     if served.kind != own.kind {
-        return Err(Finding::CrdForeign(ForeignSign::Kind));
+        return Err(foreign(ForeignSign::Kind));
     }
     if !served.namespaced {
-        return Err(Finding::CrdForeign(ForeignSign::Scope));
+        return Err(foreign(ForeignSign::Scope));
     }
     let unanswered = Finding::Unanswered("the schema of its kinds");
     let path = format!("/openapi/v3/apis/{}", own.api_version);
@@ -228,12 +235,12 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let missing = schema::missing(schema, &schema_in(&(kind.crd)()));
     let is_essential = |path: &String| kind.essential_fields.contains(&path.as_str());
     if missing.iter().any(is_essential) {
-        return Err(Finding::CrdForeign(ForeignSign::Schema));
+        return Err(foreign(ForeignSign::Schema));
     }
     if missing.is_empty() {
         Ok(())
     } else {
-        Err(Finding::CrdOlder(missing))
+        Err(Finding::CrdOlder { crd, missing })
     }
 }
 
@@ -257,10 +264,6 @@ fn schema_in(crd: &CustomResourceDefinition) -> Value {
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema")
         .cloned()
         .unwrap_or_default()
-}
-
-fn own_version() -> String {
-    ScimBridgeConnection::version(&()).into_owned()
 }
 
 /// Checks the permissions that the operator needs.

@@ -384,7 +384,7 @@ mod tests {
 
     fn object(name: &str) -> ObjectReference {
         ObjectReference {
-            kind: Some("ScimBridgeConnection".to_owned()),
+            kind: Some("Example".to_owned()),
             namespace: Some("a".to_owned()),
             name: Some(name.to_owned()),
             uid: Some("9f0c".to_owned()),

@@ -142,13 +142,13 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
         .unwrap();
     readyz(
         &operator,
-        "the CRD is older than this operator: it has no status.binding. Apply",
+        "the CRD scimbridgeconnections.scimbridge.dev is older than this operator: it has no status.binding. Apply",
     )
     .await;
     bed.connect_well("corp", &bridge).await;
     let (said, content) = preflight(&bed.kubeconfig, &[]).await;
     assert!(
-        said.starts_with("FAIL  the CRD is older than this operator"),
+        said.starts_with("FAIL  the CRD scimbridgeconnections.scimbridge.dev is older than this operator"),
         "{said}"
     );
     assert!(!content);
@@ -175,7 +175,13 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
 
     // One line for each finding, not one for each look; the CRD was found absent twice.
     assert_eq!(times(&operator, "not ready: the CRD is not installed"), 2);
-    assert_eq!(times(&operator, "not ready: the CRD is older"), 2);
+    assert_eq!(
+        times(
+            &operator,
+            "not ready: the CRD scimbridgeconnections.scimbridge.dev is older"
+        ),
+        2
+    );
 }
 
 #[tokio::test]
