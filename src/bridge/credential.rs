@@ -148,11 +148,13 @@ impl KeyPolicy<'_> {
         // Consent comes first. Without it, the blocker must not reveal whether the value is a valid key.
         let consent = match consent {
             None if is_foreign => Err(Blocker::ConsentMissing(ConsentFault::Foreign)),
-            None if self.require_consent => Err(not_named(target.origin.scheme)),
-            None => Ok(()),
+            None if !self.require_consent => Ok(()),
+            // As an annotation without entries.
+            None => consent_to(&target.origin, "").map_err(Blocker::ConsentMissing),
             Some(hosts) => target
                 .origins()
-                .try_for_each(|origin| consent_to(&origin, &hosts)),
+                .try_for_each(|origin| consent_to(&origin, &hosts))
+                .map_err(Blocker::ConsentMissing),
         };
         match (value, consent) {
             // A missing Secret cannot consent: report that it is missing.
@@ -168,11 +170,14 @@ impl KeyPolicy<'_> {
 /// key.
 ///
 /// # Errors
-/// [`Blocker::ConsentMissing`] if no entry matches. An invalid entry matches no host and does not affect the others. If
-/// there is one, the error is [`Blocker::ConsentMalformed`] instead: that entry may have meant this host.
-pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
+/// Why no entry matches. An invalid entry matches no host, and does not affect the others. If there is one, the fault is
+/// [`ConsentFault::Malformed`]: that entry may have meant this host.
+pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), ConsentFault> {
     const CLEAR: &str = "http://";
-    let mut blocker = not_named(origin.scheme);
+    let mut fault = match origin.scheme {
+        Scheme::Https => ConsentFault::Unnamed,
+        Scheme::Http => ConsentFault::InClear,
+    };
     let entries = annotation.split(|c: char| c == ',' || c.is_whitespace());
     for entry in entries.filter(|entry| !entry.is_empty()) {
         let (scheme, host) = match entry.split_at_checked(CLEAR.len()) {
@@ -185,24 +190,14 @@ pub fn consent_to(origin: &Origin, annotation: &str) -> Result<(), Blocker> {
                     return Ok(());
                 }
                 if origin.scheme == Scheme::Http {
-                    blocker = Blocker::ConsentMissing(ConsentFault::ForTls);
+                    fault = ConsentFault::ForTls;
                 }
             }
-            Err(_) if blocker != Blocker::ConsentMissing(ConsentFault::ForTls) => {
-                blocker = Blocker::ConsentMissing(ConsentFault::Malformed);
-            }
+            Err(_) if fault != ConsentFault::ForTls => fault = ConsentFault::Malformed,
             Ok(_) | Err(_) => {}
         }
     }
-    Err(blocker)
-}
-
-/// The blocker where nothing names the host of an address with this scheme.
-const fn not_named(scheme: Scheme) -> Blocker {
-    match scheme {
-        Scheme::Https => Blocker::ConsentMissing(ConsentFault::Unnamed),
-        Scheme::Http => Blocker::ConsentMissing(ConsentFault::InClear),
-    }
+    Err(fault)
 }
 
 /// Takes one entry out of a Secret and zeroes the others.

@@ -10,7 +10,7 @@ use scim_bridge_operator::{
         wire::address::{AddressPolicy, HostPattern},
     },
     domain::connection::{
-        evidence::{Blocker, ConsentFault},
+        evidence::ConsentFault,
         target::{Origin, Scheme},
     },
 };
@@ -214,8 +214,8 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
             Host::Ipv6(address) => address.to_canonical().to_string(),
         };
         let unnamed = match origin.scheme {
-            Scheme::Https => Blocker::ConsentMissing(ConsentFault::Unnamed),
-            Scheme::Http => Blocker::ConsentMissing(ConsentFault::InClear),
+            Scheme::Https => ConsentFault::Unnamed,
+            Scheme::Http => ConsentFault::InClear,
         };
         let mut expected = Err(unnamed);
         for entry in &entries {
@@ -226,12 +226,12 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
             };
             match meant(host) {
                 None if expected == Err(unnamed) => {
-                    expected = Err(Blocker::ConsentMissing(ConsentFault::Malformed));
+                    expected = Err(ConsentFault::Malformed);
                 }
                 Some(meant) if scheme == origin.scheme && fits(&meant, &name) => expected = Ok(()),
                 // The host is named, but for TLS only.
                 Some(meant) if origin.scheme == Scheme::Http && fits(&meant, &name) && expected.is_err() => {
-                    expected = Err(Blocker::ConsentMissing(ConsentFault::ForTls));
+                    expected = Err(ConsentFault::ForTls);
                 }
                 _ => {}
             }
