@@ -50,7 +50,7 @@ async fn every_object_has_its_reason_and_others_are_on_time() {
     let bystander = bed.healthy_bridge().await;
     bed.connect_well("bystander", &bystander).await;
     for (number, peer) in peers.iter().enumerate() {
-        let more = spec().secret("corp").with("timeout", "15s").ca("hostile-ca");
+        let more = spec().secret("corp").with("timeout", "30s").ca("hostile-ca");
         bed.connect_url(&format!("hostile-{number}"), &peer.url(), more)
             .await;
     }
