@@ -102,7 +102,7 @@ async fn a_next_key_that_cannot_be_tried() {
         ),
         (
             Some(Err(Blocker::ConsentMissing(ConsentFault::Unnamed))),
-            "Some(Unusable(ConsentMissing))",
+            "Some(Unusable(ConsentMissing(Unnamed)))",
         ),
     ] {
         front.clear_requests();

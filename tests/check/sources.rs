@@ -157,7 +157,7 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
         (
             &file.path,
             &["--kubeconfig", "/no/such/kubeconfig"],
-            "The kubeconfig: there is none, or it cannot be read",
+            "The kubeconfig: the file does not exist, or it cannot be read",
         ),
     ] {
         let ran = check(path, more).run().await;
