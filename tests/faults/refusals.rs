@@ -75,7 +75,7 @@ async fn an_answer_that_is_lost_does_no_harm() {
     proxy.spoil(1, Fate::Lost, KINDS[2].1);
     bed.connect("corp", &bridge, json!({})).await;
     bed.expect("corp", "True Connected").await;
-    operator.says("reconcile failed").await;
+    operator.says("status write failed").await;
     bed.probe("corp").await;
     assert!(pings(&bridge) <= 3, "{} probes", pings(&bridge));
     drop(operator);

@@ -62,6 +62,18 @@ impl Replica {
         deeds
     }
 
+    /// The same without requests for `/ping`, which carry no key.
+    pub(crate) fn deeds_with_key(&self) -> Vec<Instant> {
+        let pings: Vec<_> = self
+            .bridge
+            .requests()
+            .into_iter()
+            .filter(|request| request.target == "/ping")
+            .map(|request| request.at)
+            .collect();
+        self.deeds().into_iter().filter(|deed| !pings.contains(deed)).collect()
+    }
+
     /// All requests after this moment, for people.
     pub(crate) fn story(&self, after: Instant) -> String {
         let exchanges = self.proxy.exchanges().into_iter();
