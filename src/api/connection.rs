@@ -177,8 +177,8 @@ pub struct ApiKeySecretRef {
     validation = Rule::new("has(self.caRef) || has(self.serverName)").message("set caRef, serverName or both, or remove tls")
 )]
 pub struct TlsSpec {
-    /// The only certificate authorities to trust, in PEM form. If the bridge's certificate is self-signed, store it here.
-    /// Without this field the operator trusts its default roots.
+    /// The only certificate authorities to trust, in PEM form. If the bridge's certificate is self-signed, name it
+    /// here. Without this field the operator trusts its default roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
     /// The name that the certificate must be for, instead of the url's host. The operator still connects to the url's
@@ -325,9 +325,9 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_time: Option<Time>,
 
-    /// The bridge refused the key in `credential`. The operator does not send this key again before this time. A change of
-    /// the specification, the Secret or the CA object, or an annotation that asks for a check, ends the wait. Absent if
-    /// no refusal of this key is known.
+    /// The bridge refused the key in `credential`. The operator does not send this key again before this time. The
+    /// wait ends early if the specification, Secret or CA object changes, or an annotation asks for a check. Absent if no
+    /// refusal of this key is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_key_retry_time: Option<Time>,
 
