@@ -253,7 +253,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => optional!(Role $($role)?),)+ }
             }
 
-            /// What is wrong (or right), in short sentences.
+            /// The fault, or the success, in short sentences.
             #[must_use]
             pub const fn message(self) -> &'static str {
                 match self { $(Self::$name => $message,)+ }

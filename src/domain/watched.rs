@@ -5,7 +5,7 @@
 
 use crate::api::connection::ObjectVersion;
 
-/// What is known of an object that is watched as metadata only.
+/// What the watch has reported about an object. It watches metadata only.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Seen {
     /// Nothing is known yet: no reason to act.

@@ -151,7 +151,7 @@ impl fmt::Display for Reference {
 // === impl InvalidSpec ===
 
 impl InvalidSpec {
-    /// What is wrong with a URL that cannot be parsed.
+    /// The fault of a URL that cannot be parsed.
     #[allow(
         clippy::wildcard_enum_match_arm,
         reason = "the parser may add causes; the last arm covers them"

@@ -20,7 +20,7 @@ use crate::api::{
     vocabulary::{Class, Layer, Reason, Truth},
 };
 
-/// What is true of a connection, and why.
+/// The diagnosis of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Why `Ready` is as it is.
@@ -487,7 +487,7 @@ impl Detail {
             ),
             // A page for `/ping` is `NotABridge`, which has its own action.
             Self::Unusable(Request::Health | Request::Users, Body::Page) => Some(
-                "Let the operator's requests pass the login or firewall: some firewalls, such as F5's, refuse with a page and 200.",
+                "Let the operator's requests pass the login or firewall. Some firewalls, such as F5's, refuse with a page and 200.",
             ),
             Self::Failed(_, failure) => failure.action(),
             Self::Denied(denial) => Some(denial.action()),
@@ -688,9 +688,7 @@ impl ConsentFault {
             Self::Unnamed => "the annotation does not name the host",
             Self::Foreign => "the Secret's type shows that it is for something else",
             Self::InClear => "an http:// address needs the entry http://HOST in the annotation",
-            Self::ForTls => {
-                "the annotation names the host without http://, and that stands for https:// only"
-            }
+            Self::ForTls => "the annotation names the host without http://, which allows https:// only",
             Self::Malformed => "an entry of the annotation is not a host pattern",
         }
     }
@@ -711,7 +709,7 @@ impl ConsentFault {
                  https:// address."
             }
             Self::Malformed => {
-                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it."
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or add the host."
             }
         }
     }
@@ -792,7 +790,7 @@ impl TransportFailure {
             Self::CertificateExpired(fault) => match fault {
                 DateFault::Ended(Member::Server) => None,
                 DateFault::Ended(Member::Intermediate) => {
-                    Some("Have the server send its issuer's current certificate in place of the old one.")
+                    Some("Have the server send its issuer's current certificate instead of the old one.")
                 }
                 DateFault::Ended(Member::Authority) => {
                     Some("Store the authority's current certificate in spec.tls.caRef.")
