@@ -514,7 +514,7 @@ fn variable(command: &ClapCommand, flag: &str, line: &[OsString]) -> Option<Stri
     (!is_given).then(|| variable.to_owned())
 }
 
-/// The error for a refused command line: one line that says what is allowed. It repeats no value, because any value may
+/// The error for a refused command line: one line that names the allowed values. It repeats no value, because any value may
 /// be secret, even for a flag that asks for none.
 ///
 /// `line` is the command line and `command` its definition. A value that is not in `line` comes from an environment

@@ -1,6 +1,6 @@
 //! Parsers for values of flags. The program refuses a value that cannot work at once, when it starts.
 //!
-//! Each error says what is allowed. It never repeats the value, which may be secret.
+//! Each error names the allowed values. It never repeats the value, which may be secret.
 
 use std::{
     fmt,

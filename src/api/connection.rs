@@ -1,7 +1,7 @@
 //! `scimbridge.dev/v1alpha1`: the `ScimBridgeConnection`.
 //!
 //! `kubectl explain` shows the doc comments of the fields. A rule that OpenAPI cannot express is a CEL rule beside its
-//! field; its message says what is allowed.
+//! field; its message names the allowed values.
 
 #![allow(
     unreachable_pub,

@@ -39,7 +39,7 @@ pub struct Right {
     pub is_optional: bool,
 }
 
-/// The rights in each namespace that the operator watches. The right to its Lease, in its own namespace, comes on top.
+/// The rights in each namespace that the operator watches. It has one more, for its Lease, in its own namespace.
 pub const RIGHTS: &[Right] = &[
     Right {
         group: GROUP,

@@ -314,11 +314,11 @@ reasons! {
     CaInvalid: Action, at Settings, about Ca,
         "The operator cannot use the entry that spec.tls.caRef names.",
         "Store the CA's certificate in PEM form under that key.";
-    /// The API server accepted the specification, but the operator cannot use it.
+    /// The specification passed the API server but cannot be used.
     InvalidSpec: Action, at Settings,
         "The operator cannot use this specification.",
-        "Compare the specification with the field reference in the README, then apply it again.";
-    /// The address policy does not allow this host.
+        "Compare the specification with kubectl explain sbc.spec, then apply it again.";
+    /// The operator may not talk to this host.
     HostDenied: Action, at Address,
         "The operator's address policy does not allow this host.",
         "Correct spec.url, or ask the operator's administrator to allow the host.";

@@ -58,7 +58,7 @@ const FLAGS: [(&str, &str); 18] = [
     ),
     ("cannot use this specification", "cannot use the value of a flag"),
     (
-        "Compare the specification with the field reference in the README, then apply it again.",
+        "Compare the specification with kubectl explain sbc.spec, then apply it again.",
         "Correct the flag; check --help says what it takes.",
     ),
 ];
