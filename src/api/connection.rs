@@ -364,7 +364,7 @@ pub enum ScimApi {
 }
 
 // Here and below, a struct that the operator always writes as a whole is atomic: nobody else owns a part of it. Without
-// field-by-field bookkeeping a write costs the API server a sixth less work, and the object is a tenth smaller in etcd.
+// field-by-field bookkeeping, a write is a sixth less work for the API server. The object is a tenth smaller in etcd.
 
 /// The bridge's health report.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]

@@ -41,8 +41,7 @@ pub fn crd() -> CustomResourceDefinition {
             .and_then(|properties| properties.get_mut("status"))
         {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
-            // Otherwise the API server would add the fields' defaults to this status, such as a count of 0 that nobody
-            // counted.
+            // Otherwise the API server would add the fields' defaults to this status: a count of 0 that nobody counted.
             for (name, field) in status.properties.iter_mut().flatten() {
                 if name != "observedGeneration" {
                     field.default = None;

@@ -1,8 +1,7 @@
 //! Compares the CRD's schema in the cluster with the one of this program.
 //!
-//! The API server refuses a server-side apply with a field that its schema does not know, and drops such fields from
-//! other requests. So a program that is newer than the CRD could not write its status, and nobody could set its new
-//! fields.
+//! The API server refuses a server-side apply with a field that its schema does not know. It drops such fields from
+//! other requests. So a program that is newer than the CRD could not write its status. Nobody could set its new fields.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! `check`: probes a bridge once from here, and prints the steps.
 //!
-//! It uses the same requests, prober and diagnosis as the controller, so it reports what the operator would report from
+//! It uses the same requests, prober and diagnosis as the controller. So it reports what the operator would report from
 //! here. Only DNS, routes and firewalls may differ. `kubectl scim-bridge check` shows both results.
 
 pub mod document;

@@ -1,7 +1,7 @@
 //! Whether to probe now, and when next.
 //!
-//! [`due`] is the only gate to a probe. A re-list, the operator's own write, an edit of labels or a restart also goes
-//! through it, and the answer is "not yet".
+//! [`due`] is the only gate to a probe. Re-lists, the operator's own writes, edits of labels and restarts go through it
+//! too. Its answer to them is "not yet".
 //!
 //! Nothing here is random. Jitter and slots come from the object's UID: they differ between objects, stay the same
 //! across restarts, and can be tested.
@@ -132,8 +132,8 @@ impl Pace<'_> {
     /// Time until the next probe.
     ///
     /// - All is well, or somebody has to act: the interval ±10 %.
-    /// - After transient failures: between 5 s and a limit that starts at 10 s, doubles with each failure, and is at
-    ///   most the interval. A Retry-After of up to an hour is honoured.
+    /// - After transient failures: from 5 s up to a limit. The limit starts at 10 s and doubles with each failure, up to
+    ///   the interval. A Retry-After of up to an hour is honoured.
     #[must_use]
     pub fn delay(&self) -> Duration {
         if self.failures == 0 {

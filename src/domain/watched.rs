@@ -1,7 +1,7 @@
 //! Whether a watch report about a Secret or CA object is news.
 //!
 //! A reconcile reads objects itself, and a watch may report them late, twice or never. So a report is news only if no
-//! verdict is about that version, and no later reconcile has read a newer one.
+//! verdict covers that version, and no later reconcile has read the object.
 
 use crate::api::connection::ObjectVersion;
 

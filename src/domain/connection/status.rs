@@ -1,8 +1,8 @@
 //! The next status, and whether it is worth a write.
 //!
 //! The operator writes a status when it says something new. If only its timestamps have changed, the operator writes it
-//! every few minutes (the heartbeat), as the kubelet does for its node: each write costs the API server and etcd more
-//! than the probe itself. `validUntil` allows for the heartbeat, so it never misleads a reader.
+//! every few minutes: the heartbeat. The kubelet does the same for its node: each write costs the API server and
+//! etcd more than a probe. `validUntil` allows for the heartbeat, so it never misleads a reader.
 //! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/589-efficient-node-heartbeats>
 
 use std::time::Duration;
@@ -159,8 +159,8 @@ pub fn next_status(previous: &ScimBridgeConnectionStatus, observation: &Observat
     };
     match grace_end(&status.conditions) {
         Some(end) if end > observation.now => next = next.min(end),
-        // `Reconciling` was True for another reason before the object was missing, so its time does not say when the
-        // grace began. Grant a full grace; otherwise the next probe would be an interval away.
+        // `Reconciling` was True before the object was missing, so its time does not say when the grace began. Grant a
+        // full grace; otherwise the next probe would be an interval away.
         Some(_) if !held => next = next.min(observation.now + MISSING_GRACE),
         // The verdict is held and its grace is over.
         Some(_) | None => {}
@@ -251,8 +251,8 @@ pub fn is_superseded(
             .any(|known| is_same_verdict(standing, known))
 }
 
-/// Whether a bridge has answered at this address before, with the same specification and CA. After a change on this side,
-/// such as a new CA or server name, the change is a more likely cause than a front that replaces the bridge.
+/// Whether a bridge has answered at this address before, with the same specification and CA. After a change on this
+/// side, such as a new CA, that change is the likely cause, not a front.
 fn is_proven(previous: &ScimBridgeConnectionStatus, observation: &Observation<'_>) -> bool {
     let is_same = |target: &Target| previous.scim_endpoint == Some(target.scim_endpoint());
     previous.last_answer_time.is_some()

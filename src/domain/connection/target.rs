@@ -263,8 +263,9 @@ impl Target {
 impl Origin {
     /// Parses `spec.url`.
     ///
-    /// Like a browser, the `url` crate converts every spelling of an address (decimal, octal, hexadecimal, short forms,
-    /// IDNA digits) into one form. So the address policy checks the address that the operator would connect to.
+    /// Like a browser, the `url` crate converts every spelling of an address into one form: decimal, octal,
+    /// hexadecimal, short forms, IDNA digits. So the address policy checks the address that the operator would connect
+    /// to.
     ///
     /// # Errors
     /// [`InvalidSpec`] says which part of the URL is not allowed.
