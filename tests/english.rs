@@ -86,7 +86,6 @@ const NOT_YET: &[&str] = &[
     "CHANGELOG.md",
     "README.md",
     "charts/scim-bridge-operator/README.md",
-    "charts/scim-bridge-operator/values.yaml",
     "docs",
     "src/bridge",
     "src/clock.rs",

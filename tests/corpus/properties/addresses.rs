@@ -226,7 +226,7 @@ pub(crate) fn allowed_hosts(bytes: &[u8]) {
             };
             match meant(host) {
                 None if expected == Err(unnamed) => {
-                    expected = Err(Blocker::ConsentMissing(ConsentFault::Malformed));
+                    expected = Err(Blocker::ConsentMissing(ConsentFault::Malformed))
                 }
                 Some(meant) if scheme == origin.scheme && fits(&meant, &name) => expected = Ok(()),
                 // The host is named, but for TLS only.
