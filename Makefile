@@ -89,11 +89,12 @@ test-fast: ## Run what needs no cluster, within two minutes: unit tests, tables,
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast --lib --bin bench $(FAST:%=--test %) -- --test-threads 6 $(NOT_FAST:%=--skip %::)
 
 .PHONY: lint
-lint: prerequisites ## Check format, lints and documentation
+lint: prerequisites ## Check format, lints, documentation and English
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	cargo clippy $(CARGO_FLAGS) --lib --bins --no-default-features -- -D warnings
 	cargo doc $(CARGO_FLAGS) --quiet --no-deps --package scim-bridge-operator
+	cargo test $(CARGO_FLAGS) --quiet --test english
 
 DENY := 0.20.2
 CARGO_DENY = $(CURDIR)/.testbed/cargo-deny-$(DENY)/bin/cargo-deny

@@ -49,14 +49,14 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
     };
     match command {
         Command::Run(arguments) => {
-            arguments.addresses.leave_a_way()?;
+            arguments.addresses.ensure_usable()?;
             runtime()?.block_on(process::run(*arguments))?;
         }
         Command::Preflight(arguments) => {
             runtime()?.block_on(process::preflight(*arguments, io::stdout()))?;
         }
         Command::Check(arguments) => {
-            arguments.addresses.leave_a_way()?;
+            arguments.addresses.ensure_usable()?;
             let class = quiet_runtime()?.block_on(check::check(&arguments))?;
             return Ok(check::exit_code(class).into());
         }
@@ -81,7 +81,7 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
     let out = &mut io::stdout();
     let class = match command {
         PluginCommand::Check(arguments) => {
-            arguments.addresses.leave_a_way()?;
+            arguments.addresses.ensure_usable()?;
             runtime.block_on(check::plugin::check(&arguments))?
         }
         PluginCommand::Recheck { connection, timeout } => {

@@ -1,6 +1,6 @@
-//! Values of flags that have no type elsewhere. What cannot work is refused where it is given.
+//! Parsers for values of flags. The program refuses a value that cannot work at once, when it starts.
 //!
-//! Each error says what is allowed, and nothing of what was given: that may be secret.
+//! Each error names the allowed values. It never repeats the value, which may be secret.
 
 use std::{
     fmt,
@@ -22,32 +22,32 @@ use crate::{
 
 // === Names ===
 
-/// The text is no name of a namespace.
+/// The text is not the name of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write the name of a namespace: up to 63 lower-case letters, digits and hyphens; leave the flag out for the default"
+    "write the name of a namespace: up to 63 lower-case letters, digits and hyphens; omit the flag for the default"
 )]
 pub struct InvalidNamespace;
 
-/// The text is no name of an object.
+/// The text is not the name of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write the name of an object: 1 to 253 lower-case letters, digits, hyphens and dots")]
 pub struct InvalidName;
 
-/// The text is no name of a process.
+/// The text is not the name of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write 1 to 253 visible ASCII characters, different for each replica")]
 pub struct InvalidIdentity;
 
-/// The text is no name in a certificate.
+/// The text is not a name in a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a DNS name in lower case, and no address")]
+#[error("write a DNS name in lower case, not an address")]
 pub struct InvalidServerName;
 
 /// Reads the name of a namespace.
 ///
 /// # Errors
-/// [`InvalidNamespace`] for anything else, also for nothing: an empty name would stand for all namespaces.
+/// [`InvalidNamespace`] for anything else, including an empty text: that would mean all namespaces.
 pub fn namespace(text: &str) -> Result<String, InvalidNamespace> {
     let text = text.trim();
     if text.len() <= 63 && !text.contains('.') && target::is_object_name(text) {
@@ -69,7 +69,7 @@ pub fn object_name(text: &str) -> Result<String, InvalidName> {
     }
 }
 
-/// Reads the name of a process in a Lease. The API server takes any text but none.
+/// Reads the name of a process in a Lease. The API server would accept any text that is not empty.
 ///
 /// # Errors
 /// [`InvalidIdentity`] for anything else.
@@ -81,7 +81,7 @@ pub fn identity(text: &str) -> Result<String, InvalidIdentity> {
     }
 }
 
-/// Reads the name that a certificate has to be for.
+/// Reads the name that a certificate must be for.
 ///
 /// # Errors
 /// [`InvalidServerName`] for anything else.
@@ -95,15 +95,15 @@ pub fn server_name(text: &str) -> Result<String, InvalidServerName> {
 
 // === Numbers and times ===
 
-/// The text is no number of probes.
+/// The text is not a number of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write a whole number from 1 to 65535")]
 pub struct InvalidCount;
 
-/// The text is no duration that can be used here.
+/// The text is not a duration that can be used here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableDuration {
-    /// It is no duration.
+    /// It is not a duration.
     #[error(transparent)]
     Form(#[from] InvalidDuration),
     /// It is too short or too long.
@@ -130,13 +130,13 @@ pub fn duration(text: &str) -> Result<Duration, InvalidDuration> {
 /// Reads the time that a check may take.
 ///
 /// # Errors
-/// [`UnusableDuration`] where no connection may have it.
+/// [`UnusableDuration`] if no connection may have it.
 pub fn timeout(text: &str) -> Result<HumanDuration, UnusableDuration> {
     within(text, Duration::from_secs(1)..=Duration::from_mins(1)).map(HumanDuration)
 }
 
-/// Reads the pause between two statuses that say the same. A verdict is valid for as long beyond its interval, and so it
-/// is bounded like that.
+/// Reads the time after which the operator rewrites an unchanged status. It extends the validity of each verdict, so it has
+/// the same upper bound as the interval.
 ///
 /// # Errors
 /// [`UnusableDuration`] for anything else.
@@ -144,7 +144,7 @@ pub fn heartbeat(text: &str) -> Result<Duration, UnusableDuration> {
     within(text, Duration::ZERO..=Duration::from_hours(24))
 }
 
-/// Reads the pause between two checks. Without any, a bridge would get one request after the other.
+/// Reads the pause between two checks. A pause of 0 would send a bridge one request after another.
 ///
 /// # Errors
 /// [`UnusableDuration`] for anything else.
@@ -163,16 +163,16 @@ fn within(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, Unus
 
 // === Addresses ===
 
-/// Where the admin server listens.
+/// The address of the admin server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminAddress {
-    /// At every address of the machine, by IPv6 and IPv4, or by IPv4 alone where IPv6 is off: `:PORT`.
+    /// Every address of the machine, IPv6 and IPv4 (only IPv4 if IPv6 is off): `:PORT`.
     Every(u16),
-    /// At this one: `ADDRESS:PORT`.
+    /// This one: `ADDRESS:PORT`.
     One(SocketAddr),
 }
 
-/// The text is no such address.
+/// The text is not such an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write :PORT for every address, or ADDRESS:PORT, for instance 127.0.0.1:8080 or [::1]:8080")]
 pub struct InvalidAdminAddress;
@@ -204,11 +204,11 @@ impl fmt::Display for AdminAddress {
     }
 }
 
-/// Address of a server that asks for no password, and so has none: an operator's admin server, a collector.
+/// Address of a server that needs no password: an operator's admin server, or a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl(pub Url);
 
-/// The text is no such address.
+/// The text is not such an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("write http://HOST:PORT or https://HOST:PORT, without user, password, query and fragment")]
 pub struct InvalidServerUrl;
@@ -226,11 +226,11 @@ impl FromStr for ServerUrl {
 
 // === Label selectors ===
 
-/// Which connections are worked on, by their labels, in the API server's own language. Nothing stands for all.
+/// A label selector in the API server's syntax. An empty one selects every connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelSelector(String);
 
-/// The text is no label selector.
+/// The text is not a label selector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write a label selector: KEY=VALUE, KEY!=VALUE, KEY, !KEY, KEY in (A,B), KEY notin (A,B), separated by commas"
@@ -238,7 +238,7 @@ pub struct LabelSelector(String);
 pub struct InvalidSelector;
 
 impl LabelSelector {
-    /// As the API server takes it, where it leaves something out.
+    /// The selector for the API server. `None` if it selects everything.
     #[must_use]
     pub fn narrowing(self) -> Option<String> {
         Some(self.0).filter(|selector| !selector.is_empty())
@@ -248,7 +248,7 @@ impl LabelSelector {
 impl FromStr for LabelSelector {
     type Err = InvalidSelector;
 
-    /// The API server would refuse it each time that connections are listed.
+    /// Checks the syntax: otherwise the API server would refuse every list of connections.
     /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors>
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
@@ -259,7 +259,7 @@ impl FromStr for LabelSelector {
     }
 }
 
-/// The parts of a selector: what commas separate that are not within parentheses.
+/// The parts of a selector: commas separate them, except within parentheses.
 fn requirements(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     text.split(move |c| {
@@ -295,7 +295,7 @@ fn is_requirement(text: &str) -> bool {
     is_label_key(text.strip_prefix('!').unwrap_or(text).trim_start())
 }
 
-/// `NAME`, or `PREFIX/NAME` with a DNS name before it.
+/// `NAME`, or `PREFIX/NAME` with a DNS name as the prefix.
 fn is_label_key(key: &str) -> bool {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
@@ -315,25 +315,25 @@ fn is_label_value(value: &str) -> bool {
 
 // === The log ===
 
-/// What is logged: a level, or directives by module.
+/// The log level, or directives by module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogDirectives(String);
 
-/// The text says nothing of what is logged.
+/// The text selects nothing to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write error, warn, info, debug, trace or off; or scim_bridge_operator::MODULE=LEVEL, separated by commas"
 )]
 pub struct InvalidDirectives;
 
-/// Modules whose words are logged at all.
+/// Modules that write to the log.
 const OWN: [&str; 2] = ["scim_bridge_operator", "k8s_controller"];
 
 impl LogDirectives {
-    /// As the log takes them.
+    /// The filter for the log.
     #[must_use]
     pub fn filter(&self) -> EnvFilter {
-        // It leaves out what it cannot read. There is nothing of the kind.
+        // This skips directives that it cannot read, but `from_str` refused those.
         EnvFilter::new(&self.0)
     }
 }
@@ -341,7 +341,7 @@ impl LogDirectives {
 impl FromStr for LogDirectives {
     type Err = InvalidDirectives;
 
-    /// A level that is misspelt is a module to the parser of directives, and the log would stay empty.
+    /// Refuses misspelt levels: the parser of directives would read them as modules, and the log would stay empty.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts: Vec<_> = text.split(',').map(str::trim).collect();
         let is_level = |part: &&str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
@@ -360,15 +360,15 @@ impl FromStr for LogDirectives {
 mod tests {
     use super::*;
 
-    /// Which of these are refused.
+    /// The texts that `read` refuses.
     fn refused<T, E>(read: impl Fn(&str) -> Result<T, E>, texts: &[&str]) -> Vec<String> {
         let refused = texts.iter().filter(|text| read(text).is_err());
         refused.map(|text| (*text).to_owned()).collect()
     }
 
     fn assert_all<T, E>(read: impl Fn(&str) -> Result<T, E>, good: &[&str], bad: &[&str]) {
-        assert_eq!(refused(&read, good), [""; 0], "these can be used");
-        assert_eq!(refused(&read, bad), bad, "the others of these are taken");
+        assert_eq!(refused(&read, good), [""; 0], "these must be accepted");
+        assert_eq!(refused(&read, bad), bad, "the others must be refused");
     }
 
     #[test]
@@ -503,7 +503,7 @@ mod tests {
         );
     }
 
-    /// As the API server has them: <https://pkg.go.dev/k8s.io/apimachinery/pkg/labels#Parse>
+    /// The API server's syntax: <https://pkg.go.dev/k8s.io/apimachinery/pkg/labels#Parse>
     #[test]
     fn label_selectors() {
         assert_all(

@@ -268,7 +268,7 @@ const CHECK: &[Row] = &[
     Row(
         "--server-name",
         &["scim.example.com"],
-        "write a DNS name in lower case, and no address",
+        "write a DNS name in lower case, not an address",
         &[
             "",
             "Scim.example.com",
@@ -496,7 +496,7 @@ fn flags_together() {
         (
             "run --deny-cidr 0.0.0.0/0 --deny-cidr ::/0",
             1,
-            "--deny-cidr denies every address: leave out a network, or set --bridge-proxy",
+            "--deny-cidr denies every address: remove a network, or set --bridge-proxy",
         ),
         (
             "run --deny-cidr 0.0.0.0/0,::/0 --bridge-proxy http://proxy:3128",

@@ -25,7 +25,7 @@ use scim_bridge_operator::{
         role::{PerRole, Role},
         vocabulary::{Class, ConditionType, Layer, Truth},
     },
-    check::steps::{self as way, Mark, Reached, walk},
+    check::steps::{self as way, Mark, Reached, steps},
     domain::{
         connection::{
             conditions::{class_of, find, reason_of},
@@ -528,7 +528,7 @@ proptest! {
         let verdict = diagnose(declared, &evidence);
         let reached = Reached { addresses: Vec::new(), layers };
         let now = Timestamp::from_second(START).unwrap();
-        let steps = walk(target.as_ref(), &reached, &evidence, &verdict, now);
+        let steps = steps(target.as_ref(), &reached, &evidence, &verdict, now);
         let order: Vec<_> = steps.iter().map(|footprint| footprint.step).collect();
         prop_assert_eq!(order, way::Step::ALL);
         let failed: Vec<_> = steps.iter().filter(|footprint| footprint.mark == Mark::Failed).collect();

@@ -1,21 +1,21 @@
-//! What the CRD asks of `spec.url`, in CEL: as much of `domain::target::Origin::parse` as CEL can say.
+//! The CRD's CEL rules for `spec.url`: as much of `domain::connection::target::Origin::parse` as CEL can express.
 //!
-//! What is left is the business of IDNA, which CEL does not know: a name with other letters than ASCII's, and a label
-//! that begins with `xn--`. docs/reasons.md names it, and `tests/admission.rs` holds both sides against each other.
+//! CEL does not know IDNA, so only the operator checks names with non-ASCII letters and labels that begin with `xn--`.
+//! docs/reasons.md says so, and `tests/admission.rs` compares both sides.
 
-/// A label of a name. Letters that are not ASCII's become some that are, and then stand for more of them.
+/// A label of a name. IDNA may make it longer, so a label of non-ASCII letters that matches may still be too long.
 const LABEL: &str =
     r"[A-Za-z0-9_\x{80}-\x{10FFFF}]([-A-Za-z0-9_\x{80}-\x{10FFFF}]{0,61}[A-Za-z0-9_\x{80}-\x{10FFFF}])?";
 
-/// A label that makes a host an address, where it is the last (the URL Standard's "ends in a number").
+/// A label that, as the last one, makes the host an IPv4 address (the URL Standard's "ends in a number").
 const NUMBER: &str = "([0-9]+|0[xX][0-9A-Fa-f]*)";
 
-/// What stands before the host, and after it. Rules match the whole url: the cost of a part of it, which has no bound,
-/// would be more than the API server allows.
+/// Everything before the host, and after it. Rules match the whole url: a part of it has no known bound, so its cost
+/// would exceed the API server's limit.
 const BEFORE: &str = "^[^:/]*://";
 const AFTER: &str = "([:/?#@].*)?$";
 
-/// `rule` for a url that is one, and whose host is in brackets or not. Of others other rules speak.
+/// Applies `rule` only to valid urls whose host is, or is not, in brackets. Other rules refuse the rest.
 fn of_hosts(in_brackets: bool, rule: &str) -> String {
     let other = if in_brackets {
         "!self.contains('[')"
@@ -25,8 +25,7 @@ fn of_hosts(in_brackets: bool, rule: &str) -> String {
     format!("!isURL(self) || {other} || {rule}")
 }
 
-/// Blanks of any kind, control characters, backslashes and percent signs: nobody writes them, and programs differ in
-/// what they take them for.
+/// No blanks of any kind, control characters, backslashes or percent signs: programs differ in how they read them.
 pub(super) fn characters() -> String {
     r"!self.matches('[\\p{Z}\\p{Cc}%\\\\]') && bytes(self).size() <= 512".to_owned()
 }
@@ -42,8 +41,8 @@ pub(super) fn name() -> String {
     of_hosts(false, &format!("{labels} && {length}"))
 }
 
-/// As the URL Standard reads IPv4 addresses: up to four numbers, decimal, octal or hexadecimal, of which the last fills
-/// what the others leave. The operator's address policy judges what they mean.
+/// IPv4 addresses as the URL Standard reads them: up to four decimal, octal or hexadecimal numbers, of which the last
+/// fills the remaining bytes. The operator's address policy decides which addresses are allowed.
 pub(super) fn ipv4() -> String {
     let byte = number(
         "25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9]",
@@ -73,12 +72,12 @@ pub(super) fn ipv4() -> String {
     of_hosts(false, &format!("!{is_number} || {is_address}"))
 }
 
-/// A number of an address, by its decimal and octal forms and its hexadecimal digits.
+/// The pattern of one number in an address, from its decimal and octal patterns and its count of hexadecimal digits.
 fn number(decimal: &str, octal: &str, hexadecimal: usize) -> String {
     format!("({decimal}|0+({octal})?|0[xX]0*[0-9A-Fa-f]{{0,{hexadecimal}}})")
 }
 
-/// `isURL` sees to the rest of an IPv6 address, but for a zone and, in API servers of before 2026, for what is none.
+/// `isURL` checks IPv6 addresses, but accepts a zone. API servers from before 2026 also accept text that is no address.
 pub(super) fn ipv6() -> String {
     of_hosts(
         true,
@@ -86,7 +85,7 @@ pub(super) fn ipv6() -> String {
     )
 }
 
-/// Whether `spec.tls.serverName` is no address in any of its spellings.
+/// `spec.tls.serverName` is not an address, in any spelling.
 pub(super) fn no_address() -> String {
     format!("!self.matches('(^|[.]){NUMBER}$')")
 }

@@ -1,7 +1,7 @@
 //! `scimbridge.dev/v1alpha1`: the `ScimBridgeConnection`.
 //!
-//! The doc comments of the fields become the descriptions that `kubectl explain` shows. Rules that OpenAPI cannot
-//! say are CEL rules beside the field they hold; each message says what is allowed.
+//! `kubectl explain` shows the doc comments of the fields. A rule that OpenAPI cannot express is a CEL rule beside its
+//! field; its message names the allowed values.
 
 #![allow(
     unreachable_pub,
@@ -19,14 +19,14 @@ use super::{address, duration::HumanDuration};
 /// Longest `spec.url`, in bytes.
 pub const MAX_URL_LENGTH: usize = 512;
 
-/// Names of Secrets and ConfigMaps (RFC 1123 subdomain, as Kubernetes itself asks).
+/// Names of Secrets and ConfigMaps: RFC 1123 subdomain, as Kubernetes requires.
 const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-/// Names in DNS, whose labels are bounded too.
+/// DNS names: their labels are limited too.
 const DNS_NAME: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
-/// Keys of their `data`.
+/// Keys in the `data` of Secrets and ConfigMaps.
 const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
 
-/// What is wanted: which bridge, with which key, for which identity provider.
+/// The desired connection: which bridge, with which key, for which identity provider.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "scimbridge.dev",
@@ -38,7 +38,7 @@ const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
     namespaced,
     status = "ScimBridgeConnectionStatus",
     derive = "PartialEq",
-    doc = "A connection to a 1Password SCIM Bridge, proven again and again.",
+    doc = "A connection to a 1Password SCIM Bridge. The operator proves it again and again.",
     printcolumn(name = "IDP", type_ = "string", json_path = ".spec.identityProvider"),
     printcolumn(
         name = "READY",
@@ -93,12 +93,12 @@ const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
     validation = Rule::new("!self.interval.matches('^([0-9]{1,5}(h|m|s))+$') || !self.timeout.matches('^([0-9]{1,5}(h|m|s))+$') || duration(self.timeout) <= duration(self.interval)").message("timeout must not be longer than interval").field_path(".timeout")
 )]
 pub struct ScimBridgeConnectionSpec {
-    /// The bridge's address: `https://`, a host, and optionally a port. A trailing `/`, `/scim` or `/scim/v2` is
-    /// accepted and dropped.
+    /// The bridge's address: `https://`, a host, and optionally a port. The operator drops a trailing `/`, `/scim` or
+    /// `/scim/v2`.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(
         validation = Rule::new("isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != ''").message("must be https://HOST or https://HOST:PORT (http:// only with allowPlaintext)"),
-        validation = Rule::new("!self.contains('@')").message("must not hold a user name or password: the key belongs into a Secret"),
+        validation = Rule::new("!self.contains('@')").message("must not hold a user name or password: put the key into a Secret"),
         validation = Rule::new("!self.contains('?') && !self.contains('#')").message("must not hold a query or fragment"),
         validation = Rule::new(address::characters()).message("must not hold blanks, control characters, backslashes or percent signs, nor more than 512 bytes"),
         validation = Rule::new(address::port()).message("the port must be between 1 and 65535"),
@@ -109,55 +109,55 @@ pub struct ScimBridgeConnectionSpec {
     )]
     pub url: String,
 
-    /// The Secret entry that holds the bridge's bearer token, in the namespace of this object.
+    /// The entry of a Secret, in the namespace of this object, that holds the bridge's bearer token.
     pub api_key_secret_ref: ApiKeySecretRef,
 
-    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls from Google, and `Ready` is True
-    /// once a probe has seen that the bridge accepts the key and that its SCIM API is off.
+    /// The identity provider that uses the bridge. With `GoogleWorkspace` the bridge pulls from Google: `Ready` is True when
+    /// the bridge accepts the key and its SCIM API is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_provider: Option<IdentityProvider>,
 
-    /// Time between two probes of a connection that works or waits for somebody to act: 30s to 24h.
+    /// Time between two probes: 30s to 24h. After a transient failure the operator retries sooner.
     #[serde(default = "default_interval")]
     #[x_kube(
         validation = Rule::new("!self.matches('^([0-9]{1,5}(h|m|s))+$') || (duration(self) >= duration('30s') && duration(self) <= duration('24h'))").message("must be between 30s and 24h")
     )]
     pub interval: HumanDuration,
 
-    /// Time that one whole probe may take: 1s to 60s.
+    /// Time that one probe may take in all: 1s to 60s.
     #[serde(default = "default_timeout")]
     #[x_kube(
         validation = Rule::new("!self.matches('^([0-9]{1,5}(h|m|s))+$') || (duration(self) >= duration('1s') && duration(self) <= duration('60s'))").message("must be between 1s and 60s")
     )]
     pub timeout: HumanDuration,
 
-    /// Consecutive transient failures after which the operator withdraws the last verdict: the network, 5xx, 429, or a front
-    /// in place of the bridge.
+    /// Consecutive transient failures after which the operator withdraws the last result. Transient failures are network
+    /// errors, 5xx, 429, and answers of a front instead of the bridge.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 10))]
     pub failure_threshold: u8,
 
-    /// While true nothing is probed and the status stays as it is. The bridge is then not unlocked after a restart
-    /// either.
+    /// While this is true, the operator does not probe the bridge and does not change the status. It also does not unlock
+    /// the bridge after a restart.
     #[serde(default)]
     pub suspend: bool,
 
-    /// Must be true for an `http://` url: the key then travels unprotected. For a bridge in the same cluster behind a
-    /// load balancer that ends TLS.
+    /// Set this to true for an `http://` url. The key then travels unprotected. It is meant for a bridge in the same
+    /// cluster, behind a load balancer that ends TLS.
     #[serde(default)]
     pub allow_plaintext: bool,
 
-    /// How the bridge's certificate is verified. Verification itself cannot be switched off.
+    /// How to verify the bridge's certificate. Verification cannot be switched off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
 
-    /// A key that is to replace the current one: it is tried at each probe, and condition `NextApiKeyValid` says
-    /// whether the bridge would accept it. It never decides about `Ready`.
+    /// The key that will replace the current one. Each probe tries it, and condition `NextApiKeyValid` reports whether
+    /// the bridge accepts it. It does not affect `Ready`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_api_key_secret_ref: Option<ApiKeySecretRef>,
 }
 
-/// An entry of a Secret in the namespace of the object that names it.
+/// An entry of a Secret in the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiKeySecretRef {
@@ -170,46 +170,46 @@ pub struct ApiKeySecretRef {
     pub key: String,
 }
 
-/// How the bridge's certificate is verified.
+/// How to verify the bridge's certificate.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.caRef) || has(self.serverName)").message("set caRef, serverName or both, or remove tls")
 )]
 pub struct TlsSpec {
-    /// The only certificate authorities to trust, in PEM form; also the bridge's own certificate, if it is self-signed.
-    /// Without it the operator's own roots are used.
+    /// The only certificate authorities to trust, in PEM form. If the bridge's certificate is self-signed, name it
+    /// here. Without this field the operator trusts its default roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
-    /// The name that the certificate must be for, instead of the url's host. The operator connects to the url's host, and
-    /// sends this name in the handshake (SNI) and, with the url's port, as `Host`.
+    /// The name that the certificate must be for, instead of the url's host. The operator still connects to the url's
+    /// host. It sends this name in the handshake (SNI) and, with the url's port, as `Host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_NAME))]
-    #[x_kube(validation = Rule::new(address::no_address()).message("must be a DNS name, and no address"))]
+    #[x_kube(validation = Rule::new(address::no_address()).message("must be a DNS name, not an address"))]
     pub server_name: Option<String>,
 }
 
-/// An entry of a ConfigMap or Secret in the namespace of the object that names it.
+/// An entry of a ConfigMap or Secret in the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct CaRef {
-    /// What kind of object it is.
+    /// Kind of the object.
     pub kind: CaKind,
-    /// Its name.
+    /// Name of the object.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
-    /// Key in its `data`.
+    /// Key in the object's `data`.
     #[serde(default = "default_ca_key")]
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
 }
 
-/// Kinds that may hold a certificate authority.
+/// The kinds that may hold a certificate authority.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CaKind {
-    /// `v1/ConfigMap`: a certificate is no secret.
+    /// `v1/ConfigMap`: a certificate is not secret.
     ConfigMap,
-    /// `v1/Secret`, as cert-manager writes it.
+    /// `v1/Secret`: cert-manager writes one.
     Secret,
 }
 
@@ -218,7 +218,7 @@ pub enum CaKind {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(
     missing_docs,
-    reason = "a name says it all, and a description would end the compact enum of the schema"
+    reason = "the names say it all, and a description would break the compact enum of the schema"
 )]
 pub enum IdentityProvider {
     GoogleWorkspace,
@@ -257,106 +257,105 @@ impl IdentityProvider {
     }
 }
 
-/// What was observed. Written by the operator alone.
+/// The observed state. Only the operator writes it.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ScimBridgeConnectionStatus {
-    /// The generation of the specification that the status is about; -1 before there is any.
+    /// The generation of the specification that this status is about; -1 before the first probe.
     #[serde(default = "never_observed")]
     pub observed_generation: i64,
 
-    /// What is true, by type. `Ready` sums it up; its reason is the STATUS column.
+    /// The conditions. `Ready` sums them up; its reason is the STATUS column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
 
-    /// Base of the SCIM API, as an identity provider would be given it.
+    /// Base URL of the SCIM API, as you enter it at an identity provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub scim_endpoint: Option<String>,
 
-    /// What was observed of the SCIM API.
+    /// Whether the SCIM API is on or off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scim_api: Option<ScimApi>,
 
-    /// What the bridge's health report says.
+    /// The bridge's health report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgeStatus>,
 
-    /// The certificates that the bridge's address presents.
+    /// The certificate chain of the bridge's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateStatus>,
 
-    /// How many users and groups the bridge lists. Counts only, never names.
+    /// How many users and groups the bridge lists: only counts, never names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectoryStatus>,
 
-    /// Which version of the key the verdict is about.
+    /// The version of the key's Secret that this result is about.
     #[serde(
         default,
-        deserialize_with = "understood",
+        deserialize_with = "readable",
         skip_serializing_if = "Option::is_none"
     )]
     pub credential: Option<ObjectVersion>,
 
-    /// Which version of the CA object the verdict is about.
+    /// The version of the CA object that this result is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<ObjectVersion>,
 
-    /// Which version of the next key `NextApiKeyValid` is about.
+    /// The version of the next key's Secret that `NextApiKeyValid` is about.
     #[serde(
         default,
-        deserialize_with = "understood",
+        deserialize_with = "readable",
         skip_serializing_if = "Option::is_none"
     )]
     pub next_credential: Option<ObjectVersion>,
 
-    /// When a bridge last answered at `scimEndpoint`, for this specification and CA. While this is set, an answer of a front
-    /// in place of the bridge counts as a transient failure.
+    /// When a bridge last answered at `scimEndpoint`, for this specification and CA. While this is set, an answer of a
+    /// front instead of the bridge counts as a transient failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer_time: Option<Time>,
 
-    /// Time of the last probe that was written. A probe that only repeats what stands here is written every few
-    /// minutes only.
+    /// When the operator last wrote the result of a probe here. It writes an unchanged result only every few minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
 
-    /// When the next probe was due when this was written.
+    /// When the operator planned the next probe, as of this write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_probe_time: Option<Time>,
 
-    /// The bridge refused the key that `credential` names. The operator does not send this key again before this time,
-    /// unless the specification, the Secret or the CA object changes, or an annotation asks for a check. Absent where no
+    /// The bridge refused the key in `credential`. The operator does not send this key again before this time. The
+    /// wait ends early if the specification, Secret or CA object changes, or an annotation asks for a check. Absent if no
     /// refusal of this key is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_key_retry_time: Option<Time>,
 
-    /// After this time the verdict is stale, whatever it says: the operator should have renewed it.
+    /// After this time the result is stale, even if it is good: the operator should have renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
 
-    /// Consecutive transient failures. The last verdict is kept until this reaches `spec.failureThreshold`.
+    /// Consecutive transient failures. The last result is kept until this reaches `spec.failureThreshold`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub consecutive_failures: u32,
 
-    /// The value of annotation `reconcile.fluxcd.io/requestedAt` that was handled last.
+    /// The last value of annotation `reconcile.fluxcd.io/requestedAt` that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
 
     /// The Secret with the proven key, for workloads that bind to it (servicebinding.io Provisioned Service). Present
-    /// only while `Connected` is true.
+    /// only while `Connected` is True.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
 }
 
-/// What was observed of the SCIM API.
+/// Whether the SCIM API is on or off.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(
     missing_docs,
-    reason = "a name says it all, and a description would end the compact enum of the schema"
+    reason = "the names say it all, and a description would break the compact enum of the schema"
 )]
 pub enum ScimApi {
     Enabled,
@@ -364,10 +363,10 @@ pub enum ScimApi {
     Unknown,
 }
 
-// What the operator writes as one is atomic, here and below: nobody else owns a part of it. It saves the API server a
-// sixth of the work for each write, which goes into bookkeeping field by field, and etcd a tenth of the object.
+// Here and below, a struct that the operator always writes as a whole is atomic: nobody else owns a part of it. Without
+// field-by-field bookkeeping, a write is a sixth less work for the API server. The object is a tenth smaller in etcd.
 
-/// What the bridge's health report says.
+/// The bridge's health report.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
@@ -380,7 +379,7 @@ pub struct BridgeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub build: Option<String>,
-    /// Its components, by name.
+    /// The bridge's components, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
@@ -391,10 +390,10 @@ pub struct BridgeStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentStatus {
-    /// Its name; `Other` stands for all that this version does not know.
+    /// Name of the component; `Other` stands for all that this version does not know.
     #[schemars(length(max = 32))]
     pub name: String,
-    /// `healthy`; `unhealthy` for whatever else the bridge says; `expired` where the report is out of date.
+    /// `healthy`; `expired` if the report is out of date; `unhealthy` for anything else.
     pub state: ComponentState,
 }
 
@@ -403,7 +402,7 @@ pub struct ComponentStatus {
 #[serde(rename_all = "camelCase")]
 #[allow(
     missing_docs,
-    reason = "a name says it all, and a description would end the compact enum of the schema"
+    reason = "the names say it all, and a description would break the compact enum of the schema"
 )]
 pub enum ComponentState {
     Healthy,
@@ -411,14 +410,14 @@ pub enum ComponentState {
     Unhealthy,
 }
 
-/// The chain of certificates that the bridge showed.
+/// The certificate chain of the bridge's address.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct CertificateStatus {
-    /// The earliest end of the certificates that the verification used.
+    /// The earliest end date of the certificates that the verification used.
     pub not_after: Time,
-    /// The issuer of the bridge's own certificate: common name or organisation.
+    /// The issuer of the server's certificate: common name or organisation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub issuer: Option<String>,
@@ -432,7 +431,7 @@ pub struct DirectoryStatus {
     /// Users that the bridge lists.
     #[schemars(range(min = 0))]
     pub users: u64,
-    /// Groups that the bridge lists; absent where it did not say.
+    /// Groups that the bridge lists; absent if it did not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub groups: Option<u64>,
@@ -462,8 +461,8 @@ pub struct Binding {
     pub name: String,
 }
 
-/// A version of another form counts as none: the next verdict writes it again.
-fn understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectVersion>, D::Error> {
+/// A version in another form counts as none: the next status replaces it.
+fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectVersion>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }

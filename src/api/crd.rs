@@ -1,4 +1,4 @@
-//! The `CustomResourceDefinition`: what kube derives from the types, and what no derive attribute can say.
+//! The `CustomResourceDefinition`: kube derives it from the types, and this file adds what no attribute can express.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
@@ -11,10 +11,10 @@ use super::connection::ScimBridgeConnection;
 /// The definition that `scim-bridge-operator crd` prints and `deploy/crd.yaml` holds.
 ///
 /// Added to the derived one:
-/// - A default status with `observedGeneration: -1`. Without it kstatus (Flux, Helm) takes an object that no operator
-///   has seen for healthy. <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
+/// - A default status with `observedGeneration: -1`. Without it, kstatus (Flux, Helm) reports an object as healthy that
+///   no operator has seen. <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
 /// - The label by which servicebinding.io implementations find Provisioned Services.
-/// - Optional fields are absent, never null; integer formats are those that Kubernetes knows.
+/// - Optional fields are absent, never null. Integer formats are ones that Kubernetes knows.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = ScimBridgeConnection::crd();
@@ -41,7 +41,7 @@ pub fn crd() -> CustomResourceDefinition {
             .and_then(|properties| properties.get_mut("status"))
         {
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
-            // The API server would fill the fields' own defaults into it: a count that nobody counted.
+            // Otherwise the API server would add the fields' defaults to this status: a count of 0 that nobody counted.
             for (name, field) in status.properties.iter_mut().flatten() {
                 if name != "observedGeneration" {
                     field.default = None;
@@ -52,9 +52,10 @@ pub fn crd() -> CustomResourceDefinition {
     crd
 }
 
-/// Takes out what Rust types bring along and Kubernetes does not want: `nullable` of every `Option` (a rule would have
-/// to handle null beside absence), and formats of unsigned integers (the API server warns of formats it does not know;
-/// the bounds are given by `minimum` anyway).
+/// Removes two traces of the Rust types: `nullable` of each `Option`, and formats of unsigned integers.
+///
+/// With `nullable`, each rule would have to handle null as well as absence. The API server warns about formats that it
+/// does not know, and `minimum` gives the bounds anyway.
 fn normalize(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(values) = &mut schema.enum_ {

@@ -1,24 +1,24 @@
 //! Durations as people write them in manifests: `30s`, `5m`, `1h30m`.
 //!
-//! The accepted form is a subset of what Go, CEL's `duration()` and Flux accept (whole numbers; `h`, `m`, `s`), so
-//! that a value which passes the CRD's pattern means the same to the API server's rules and to this operator.
+//! Go, CEL's `duration()` and Flux accept this form too: whole numbers with `h`, `m` or `s`. So a value that matches the
+//! CRD's pattern means the same to the API server's rules and to this operator.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The pattern of the CRD; [`FromStr`] accepts exactly the strings that match it and fit [`MAX_LENGTH`].
+/// The pattern of the CRD. [`FromStr`] accepts exactly the strings that match it and fit [`MAX_LENGTH`].
 pub const PATTERN: &str = "^([0-9]{1,5}(h|m|s))+$";
 
 /// The longest accepted text, in bytes.
 pub const MAX_LENGTH: usize = 16;
 
-/// A duration that shows itself the way it is written in a manifest, up to 99,999 hours. No field takes more than 24.
+/// A duration that is printed as it is written in a manifest. It may be up to 99,999 hours; no field allows more than 24.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
 
-/// The text is no duration of the accepted form.
+/// The text is not a duration of this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a duration: write whole numbers with h, m or s, such as 30s, 5m or 1h30m")]
 pub struct InvalidDuration;
@@ -54,7 +54,7 @@ impl FromStr for HumanDuration {
                 Some('s') => 1,
                 _ => return Err(InvalidDuration),
             };
-            // At most eight numbers of five digits: far from overflow, but the type does not say so.
+            // Eight numbers of five digits cannot overflow, but the type does not guarantee it.
             seconds = number
                 .checked_mul(unit)
                 .and_then(|part| seconds.checked_add(part))

@@ -1,17 +1,17 @@
-//! The kinds of this program, and what it must be allowed to do: one table, from which the manifests, the chart, the
-//! documentation and `preflight` take it.
+//! The kinds of this program, and the rights that it needs. Manifests, chart, documentation and `preflight` use this
+//! table.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt as _, core::ApiResource};
 
 use super::{GROUP, connection::ScimBridgeConnection, crd};
 
-/// A kind that this program brings.
+/// A kind that this program defines.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
-    /// Its definition.
+    /// The definition.
     pub crd: fn() -> CustomResourceDefinition,
-    /// Where the API server serves it.
+    /// The resource under which the API server serves it.
     pub resource: fn() -> ApiResource,
     /// Fields of the specification that every version has. A CRD without them belongs to another product.
     pub essential_fields: &'static [&'static str],
@@ -31,9 +31,9 @@ pub struct Right {
     pub group: &'static str,
     /// Resources and subresources, as RBAC names them.
     pub resources: &'static [&'static str],
-    /// What may be done with them.
+    /// The allowed verbs.
     pub verbs: &'static [&'static str],
-    /// What the operator does with it, in sentences for administrators.
+    /// Why the operator needs it, in sentences for administrators.
     pub why: &'static [&'static str],
     /// Whether the operator works without it.
     pub is_optional: bool,

@@ -1,7 +1,7 @@
 //! The resource as users write and read it, and the closed vocabularies of its status.
 //!
-//! Everything here is API: names, reasons and fields keep their meaning once released. The module knows nothing of
-//! how a verdict comes about.
+//! Everything here is API: names, reasons and fields keep their meaning after a release. How the operator reaches a
+//! verdict is in `domain`.
 
 pub mod connection;
 pub mod duration;
@@ -18,14 +18,15 @@ pub use crd::crd;
 /// The API group.
 pub const GROUP: &str = "scimbridge.dev";
 
-/// Field manager of every server-side apply to a status: one owner, so that a field that is left out goes away.
+/// Field manager of every server-side apply to a status. With one owner, the API server removes a field that an apply
+/// leaves out.
 pub const FIELD_MANAGER: &str = "scim-bridge-operator";
 
-/// Annotation that asks for a probe now: any change of its value is one request.
+/// Annotation that asks for a probe now. Each change of its value is one request.
 /// Flux's `flux reconcile` and `kubectl annotate` both set it.
 /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#triggering-a-reconcile>
 pub const REQUESTED_AT_ANNOTATION: &str = "reconcile.fluxcd.io/requestedAt";
 
 /// Annotation on a Secret that names the hosts its key may be sent to: host patterns, separated by commas.
-/// Whoever may write a Secret decides; whoever may only write connections can then not redirect its key.
+/// Users who can write the Secret decide. Users who can only write connections cannot redirect its key.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "scimbridge.dev/allowed-hosts";

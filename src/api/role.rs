@@ -1,6 +1,6 @@
-//! The objects that a connection refers to, by the role that each has.
+//! The roles of the objects that a connection references.
 
-/// What a referenced object is for.
+/// The purpose of a referenced object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The Secret with the key: `spec.apiKeySecretRef`.
@@ -12,23 +12,23 @@ pub enum Role {
 }
 
 impl Role {
-    /// Every role, in the order in which changes count as the cause of a probe.
+    /// Every role. If several objects changed, the first in this order is the cause of the probe.
     pub const ALL: [Self; 3] = [Self::Credential, Self::Ca, Self::NextCredential];
 }
 
 /// One value for each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct PerRole<T> {
-    /// Of the Secret with the key.
+    /// The value of the Secret with the key.
     pub credential: T,
-    /// Of the CA object.
+    /// The value of the CA object.
     pub ca: T,
-    /// Of the Secret with the next key.
+    /// The value of the Secret with the next key.
     pub next_credential: T,
 }
 
 impl<T> PerRole<T> {
-    /// The values that `make` gives.
+    /// One value from `make` for each role.
     pub fn from_fn(mut make: impl FnMut(Role) -> T) -> Self {
         Self {
             credential: make(Role::Credential),
@@ -47,7 +47,7 @@ impl<T> PerRole<T> {
         }
     }
 
-    /// Each value, changed.
+    /// Applies `change` to each value.
     pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> PerRole<U> {
         PerRole {
             credential: change(self.credential),

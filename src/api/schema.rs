@@ -1,13 +1,12 @@
-//! What a schema that is served lacks of the one that this program was built with.
+//! Compares the CRD's schema in the cluster with the one of this program.
 //!
-//! The API server refuses a server-side apply with a field that its schema does not know, and drops such fields in
-//! other requests. A program that is newer than the CRD could not write its status, and would wait for fields of the
-//! specification that nobody can set.
+//! The API server refuses a server-side apply with a field that its schema does not know. It drops such fields from
+//! other requests. So a program that is newer than the CRD could not write its status. Nobody could set its new fields.
 
 use serde_json::Value;
 
-/// Paths of what `served` lacks of `own`, both OpenAPI schemas: fields (`spec.tls.caRef`), and values of enums
-/// (`spec.identityProvider=Okta`). What `served` has beyond that is no matter. Empty where nothing is missing.
+/// The paths that `own` has and `served` lacks: fields (`spec.tls.caRef`) and values of enums
+/// (`spec.identityProvider=Okta`). Both are OpenAPI schemas. Additions in `served` do not matter.
 #[must_use]
 pub fn missing(served: &Value, own: &Value) -> Vec<String> {
     let mut paths = Vec::new();
@@ -16,7 +15,7 @@ pub fn missing(served: &Value, own: &Value) -> Vec<String> {
 }
 
 fn compare(served: &Value, own: &Value, path: &str, missing: &mut Vec<String>) {
-    // Such a schema keeps whatever it is given.
+    // Such a schema accepts any field.
     if served.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true)) {
         return;
     }
@@ -42,7 +41,7 @@ fn compare(served: &Value, own: &Value, path: &str, missing: &mut Vec<String>) {
     if let (Some(served), Some(own)) = (served.get("items"), own.get("items")) {
         compare(served, own, &format!("{path}[]"), missing);
     }
-    // Without an enum every value is accepted.
+    // Without an enum the API server accepts every value.
     if let Some(served) = served.get("enum").and_then(Value::as_array) {
         let own = own.get("enum").and_then(Value::as_array);
         for value in own.into_iter().flatten().filter(|value| !served.contains(value)) {

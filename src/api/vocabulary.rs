@@ -1,7 +1,7 @@
-//! The closed vocabularies of a status: condition types, reasons, and what each reason asks of the reader.
+//! The closed vocabularies of a status: condition types, reasons, and the next step for each reason.
 //!
 //! They are API. A reason is never renamed and never changes its meaning; a new cause gets a new reason. Messages may
-//! become clearer over time, and are templates: nothing that a server sent is ever part of one.
+//! become clearer over time. They are templates that never contain text from a server.
 
 use std::fmt;
 
@@ -10,22 +10,23 @@ use super::role::Role;
 /// Types of `status.conditions`.
 ///
 /// `Ready`, `Connected`, `AuthFailed` and `ScimDisabled` are always present. The others are present only while they
-/// say something (abnormal-true, as kstatus wants it), `NextApiKeyValid` only while a rehearsal is asked for.
+/// report something (abnormal-true, as kstatus defines it). `NextApiKeyValid` is present only while the specification
+/// names a next key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// The connection may be used: bridge, key and mode are as declared, and that was proven.
+    /// A probe proved that bridge, key and mode are as declared.
     Ready,
-    /// A SCIM request with the key was answered as SCIM asks.
+    /// The SCIM API answered a request with the key correctly.
     Connected,
     /// The bridge refused the key.
     AuthFailed,
-    /// A probe has seen that the bridge's SCIM API is off, as it is with Google Workspace.
+    /// A probe proved that the bridge's SCIM API is off, as it is with Google Workspace.
     ScimDisabled,
     /// A component that the bridge reports is not healthy, or its report has expired.
     Degraded,
     /// The bridge's certificate expires within 21 days.
     CertificateExpiring,
-    /// What the bridge says to the key of `spec.nextApiKeySecretRef`.
+    /// Whether the bridge accepts the key of `spec.nextApiKeySecretRef`.
     NextApiKeyValid,
     /// The first probe has no result yet, or the operator retries after a transient failure (kstatus `InProgress`).
     Reconciling,
@@ -76,11 +77,11 @@ impl fmt::Display for ConditionType {
 /// `True`, `False` or `Unknown`: the values of `conditions[].status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Truth {
-    /// Proven to be so.
+    /// A probe proved it.
     True,
-    /// Proven not to be so.
+    /// A probe proved the opposite.
     False,
-    /// The probe could not tell. Never counts as good.
+    /// The probe could not tell. It is never treated as healthy.
     Unknown,
 }
 
@@ -102,14 +103,14 @@ impl fmt::Display for Truth {
     }
 }
 
-/// What a reason asks for, and so how the operator goes on.
+/// What a reason asks for, and what the operator does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// Nothing to do: look again after the interval.
+    /// All is well: the operator probes again after the interval.
     Ok,
-    /// Somebody has to act: retrying fast would not help. `Ready=False` and `Stalled=True`.
+    /// Somebody must act, and a fast retry would not help. `Ready=False` and `Stalled=True`.
     Action,
-    /// It may pass by itself: retry with back-off. `Ready=False` and `Reconciling=True`.
+    /// It may resolve without help: the operator retries with back-off. `Ready=False` and `Reconciling=True`.
     Transient,
     /// Nothing is known yet. `Ready=Unknown` and `Reconciling=True`.
     Pending,
@@ -119,9 +120,9 @@ pub enum Class {
 /// <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventType {
-    /// Nobody has to act.
+    /// Nobody needs to act.
     Normal,
-    /// Somebody may have to act.
+    /// Somebody may need to act.
     Warning,
 }
 
@@ -136,12 +137,12 @@ impl EventType {
     }
 }
 
-/// Where a probe is, or where it ended: from the outside to the inside. In logs, metrics and traces.
+/// How far a probe has come, or where it ended, from the outside in. Logs, metrics and traces use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Layer {
-    /// The specification, and the objects that it refers to.
+    /// The specification and the objects that it references.
     Settings,
-    /// The look-up of the host's name.
+    /// The lookup of the host's name.
     Name,
     /// The TCP connection, and the address policy.
     Address,
@@ -176,7 +177,7 @@ impl Layer {
         Self::NextKey,
     ];
 
-    /// Its name in logs, metrics and traces.
+    /// The name in logs, metrics and traces.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -193,7 +194,7 @@ impl Layer {
         }
     }
 
-    /// The name of the layer at which a probe ended; `none` where it went all the way.
+    /// The name of the layer at which a probe ended; `none` if it passed every layer.
     #[must_use]
     pub fn name(layer: Option<Self>) -> &'static str {
         layer.map_or("none", Self::as_str)
@@ -209,8 +210,8 @@ macro_rules! optional {
     };
 }
 
-// One row for each reason: its class, where it is decided (`at`; without it, where the failure was met), the referenced
-// object that it is about, the message, and the next action.
+// One row for each reason: its class, its layer (`at`; without it, the layer of the failure), the referenced object that it
+// is about, its message, and the next step.
 macro_rules! reasons {
     ($(
         $(#[doc = $doc:literal])+
@@ -218,7 +219,7 @@ macro_rules! reasons {
     )+) => {
         /// Why `Ready` is as it is: the STATUS column of `kubectl get scimbridgeconnections`.
         ///
-        /// One reason for each cause that a reader would act on differently.
+        /// Each cause that asks the reader for a different step has its own reason.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $($(#[doc = $doc])+ $name,)+
@@ -240,25 +241,25 @@ macro_rules! reasons {
                 match self { $(Self::$name => Class::$class,)+ }
             }
 
-            /// The layer at which it is decided. `None` where that is the layer at which the failure was met.
+            /// The layer of the reason. `None` if it is the layer of the failure.
             #[must_use]
             pub const fn layer(self) -> Option<Layer> {
                 match self { $(Self::$name => optional!(Layer $($layer)?),)+ }
             }
 
-            /// The referenced object that has to be changed, or looked at.
+            /// The referenced object to change or check.
             #[must_use]
             pub const fn about(self) -> Option<Role> {
                 match self { $(Self::$name => optional!(Role $($role)?),)+ }
             }
 
-            /// What is wrong (or right), in one sentence.
+            /// The fault, or the success, in short sentences.
             #[must_use]
             pub const fn message(self) -> &'static str {
                 match self { $(Self::$name => $message,)+ }
             }
 
-            /// What to do next, in one sentence; empty where there is nothing to do.
+            /// What to do next, in short sentences; empty if nobody has to act.
             #[must_use]
             pub const fn action(self) -> &'static str {
                 match self { $(Self::$name => $action,)+ }
@@ -268,7 +269,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// SCIM is answered although Google Workspace is declared: the bridge has lost (or never had) its Google files.
+    /// The SCIM API is on although Google Workspace is declared: the bridge has no Google files, or lost them.
     IdentityProviderMismatch: Action, at Users,
         "The bridge's SCIM API is on, but spec.identityProvider is GoogleWorkspace. A bridge for Google Workspace has it off.",
         "Load the Google Workspace credentials and settings into the bridge, or change spec.identityProvider.";
@@ -280,12 +281,12 @@ reasons! {
     AuthFailed: Action, at Health, about Credential,
         "The bridge, or a gateway that answers like it, refuses the API key.",
         "Put the bridge's current bearer token into the Secret. If it is already current, the bridge was started with a scimsession file from a different setup.";
-    /// The SCIM API is off: the bridge pulls from Google Workspace. With `GoogleWorkspace` declared and the key accepted
-    /// this is as declared: the class is ok, and `Ready` is True.
+    /// The SCIM API is off: the bridge pulls from Google Workspace. If `GoogleWorkspace` is declared and the bridge accepts
+    /// the key, the class is ok and `Ready` is True.
     ScimDisabled: Action, at Users,
         "The bridge works, and its SCIM API is off.",
         "If you use Google Workspace, set spec.identityProvider to GoogleWorkspace. If not, check that the ingress forwards /scim, or remove the Google Workspace files from the bridge.";
-    /// Neither a bridge's health report nor its SCIM API is at this address.
+    /// This address has neither a bridge's health report nor its SCIM API.
     PathNotFound: Action, at Users,
         "Something answers at this address, but neither /health nor /scim/Users is there.",
         "Set spec.url to the bridge's own address, without a path, and check that the ingress forwards every path.";
@@ -293,19 +294,19 @@ reasons! {
     ProvisioningOff: Action, at Users,
         "The bridge cannot provision: its SCIM API fails and its ConfirmationWatcher is not healthy.",
         "Turn on provisioning in the 1Password account: Integrations, Directory.";
-    /// The Secret is not there.
+    /// The Secret does not exist.
     SecretNotFound: Action, at Settings, about Credential,
         "The Secret that spec.apiKeySecretRef names does not exist in this namespace.",
         "Create the Secret, or correct spec.apiKeySecretRef.name.";
-    /// The Secret has no such key.
+    /// The Secret has no such entry.
     SecretKeyMissing: Action, at Settings, about Credential,
         "The Secret has no entry under the key that spec.apiKeySecretRef names.",
         "Add the entry to the Secret, or correct spec.apiKeySecretRef.key.";
-    /// The entry is no API key.
+    /// The entry is not an API key.
     ApiKeyMalformed: Action, at Settings, about Credential,
         "The Secret's entry cannot be an API key.",
         "Store the token alone, without quotes or line break, and encode it in base64 once only.";
-    /// The CA object or its entry is not there.
+    /// The CA object or its entry does not exist.
     CaNotFound: Action, at Settings, about Ca,
         "The object or entry that spec.tls.caRef names does not exist in this namespace.",
         "Create it, or correct spec.tls.caRef.";
@@ -325,11 +326,11 @@ reasons! {
     ConsentMissing: Action, at Settings, about Credential,
         "The Secret does not allow its key to be sent to this host.",
         "Name the host in the Secret's annotation scimbridge.dev/allowed-hosts.";
-    /// The chain of certificates is not accepted; the detail says why.
+    /// The operator does not accept the certificate chain; the detail says why.
     CertificateUntrusted: Action,
         "The operator does not accept the certificate that this address presents.",
-        "Give a private CA in spec.tls.caRef; with a public one, have the bridge send its intermediate certificates.";
-    /// A certificate of the chain is past its end, or before its beginning.
+        "If the CA is private, name it in spec.tls.caRef. If it is public, have the bridge send its intermediate certificates.";
+    /// A certificate of the chain has expired, or is not valid yet.
     CertificateExpired: Action,
         "A certificate in the chain of this address is not valid at this time.",
         "Renew the certificate. If it is new, check the clocks of bridge and cluster.";
@@ -341,7 +342,7 @@ reasons! {
     DnsFailed: Transient,
         "The operator cannot resolve the host name of spec.url.",
         "Correct the host, or its DNS record.";
-    /// Nobody accepts connections there.
+    /// No server accepts connections at this address.
     ConnectFailed: Transient,
         "The operator cannot connect to the bridge: the connection was refused, reset or not routable.",
         "Check that the bridge is running and that the port is right. Check that no firewall or NetworkPolicy blocks it.";
@@ -353,15 +354,15 @@ reasons! {
     TlsFailed: Transient,
         "The TLS handshake failed.",
         "Check the TLS settings of the bridge, or of the front before it.";
-    /// A front answers in place of the bridge: it cannot reach the bridge, or asks to repeat the request.
+    /// A front answers instead of the bridge: it cannot reach the bridge, or asks for a retry.
     BridgeUnavailable: Transient,
         "The front before the bridge cannot reach it, or the bridge answers that it is unavailable.",
         "Check that the bridge and its Redis are running. Check that the front (ingress, tunnel, CDN) has a route to it.";
-    /// The bridge fails.
+    /// The bridge answers with an internal error.
     BridgeError: Transient,
         "The bridge answers with an internal error.",
         "Read the bridge's log.";
-    /// Too many requests.
+    /// The bridge or a proxy received too many requests.
     RateLimited: Transient,
         "The bridge, or a proxy before it, asks for fewer requests.",
         "Raise spec.interval, or the limit of the bridge or proxy.";
@@ -373,13 +374,13 @@ reasons! {
     BlockedByProxy: Action,
         "A proxy, login or firewall before the bridge refuses the request. This says nothing about the API key.",
         "Let the operator's requests pass, without a login for browsers, or use an address that reaches the bridge directly.";
-    /// Something else than a bridge is there.
+    /// The server at this address is not a bridge.
     NotABridge: Action, at Ping,
         "This address is not a SCIM bridge: /ping did not answer \"pong\". The API key was not sent.",
         "Correct spec.url, or the ingress that serves it.";
-    /// The answer is not what SCIM asks for.
+    /// The answer is not the one that SCIM requires.
     ProtocolError: Action,
-        "The server's answer is not one that a SCIM bridge gives.",
+        "The server does not answer like a SCIM bridge.",
         "Check which server answers before the bridge, and whether the bridge's version is supported.";
     /// Nothing has been probed yet.
     Progressing: Pending,
@@ -394,7 +395,7 @@ impl Reason {
         self.as_str().to_ascii_lowercase()
     }
 
-    /// Reads a reason back from a status; `None` for one that this version does not know.
+    /// Reads a reason from a status. `None` if this version does not know it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|reason| reason.as_str() == text)

@@ -1,4 +1,4 @@
-//! A check, for machines: JSON, YAML, `JUnit`.
+//! The result of a check for programs: JSON, YAML, `JUnit`.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Checked,
     explain::runbook,
-    steps::{Footprint, Mark},
+    steps::{Mark, StepResult},
 };
 use crate::{
     api::{
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What stands in the JSON and YAML documents. Fields are added, and never renamed.
+/// The JSON and YAML document. New versions may add fields, and never rename one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -98,7 +98,7 @@ struct DirectoryDocument {
     groups: Option<u64>,
 }
 
-/// What the operator says of the same connection.
+/// The operator's status of the same connection.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OperatorDocument<'a> {
@@ -110,14 +110,14 @@ struct OperatorDocument<'a> {
     last_probe_time: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_until: Option<Timestamp>,
-    /// Whether both come to the same reason.
+    /// Whether both have the same `Ready` and the same reason.
     agrees: bool,
 }
 
-/// Writes JSON: for people to read, or one line.
+/// Writes JSON: indented, or in one line.
 ///
 /// # Errors
-/// Where `out` takes no more.
+/// If `out` cannot be written.
 pub fn json(checked: &Checked, pretty: bool, out: &mut impl Write) -> io::Result<()> {
     let document = Document::of(checked);
     if pretty {
@@ -131,7 +131,7 @@ pub fn json(checked: &Checked, pretty: bool, out: &mut impl Write) -> io::Result
 /// Writes a YAML document.
 ///
 /// # Errors
-/// Where `out` takes no more.
+/// If `out` cannot be written.
 pub fn yaml(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
     let text = serde_saphyr::to_string(&Document::of(checked)).map_err(io::Error::other)?;
     writeln!(out, "---\n{}", text.trim_end())
@@ -141,7 +141,7 @@ pub fn yaml(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
 /// <https://github.com/testmoapp/junitxml>
 ///
 /// # Errors
-/// Where `out` takes no more.
+/// If `out` cannot be written.
 pub fn junit(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
     let suite = checked
         .name
@@ -185,13 +185,13 @@ fn case<W: Write>(
     writer: &mut Writer<W>,
     suite: &str,
     checked: &Checked,
-    footprint: &Footprint,
+    step: &StepResult,
 ) -> io::Result<()> {
     let case = writer
         .create_element("testcase")
-        .with_attributes([("classname", suite), ("name", footprint.step.as_str())]);
-    let note = footprint.note.as_str();
-    match footprint.mark {
+        .with_attributes([("classname", suite), ("name", step.step.as_str())]);
+    let note = step.note.as_str();
+    match step.mark {
         Mark::Passed => case.write_empty()?,
         Mark::Warned => case.write_inner_content(|writer| {
             writer
@@ -208,7 +208,7 @@ fn case<W: Write>(
         })?,
         Mark::Failed => {
             let reason = checked.verdict.reason;
-            let next = checked.words.say(checked.verdict.action());
+            let next = checked.wording.translate(checked.verdict.action());
             let what_next = format!("{next} See {}.", runbook(&reason.anchor()));
             case.write_inner_content(|writer| {
                 writer
@@ -233,7 +233,7 @@ impl<'a> Document<'a> {
             steps,
             at,
             operator,
-            words,
+            wording,
         } = checked;
         let exchange = match evidence {
             Evidence::Probed(exchange) => Some(exchange),
@@ -251,8 +251,8 @@ impl<'a> Document<'a> {
                 Class::Transient => "transient",
                 Class::Pending => "pending",
             },
-            message: words.say(&verdict.message()),
-            action: words.say(verdict.action()),
+            message: wording.translate(&verdict.message()),
+            action: wording.translate(verdict.action()),
             runbook: runbook(&reason.anchor()),
             connected: Truth::as_str(verdict.connected),
             auth_failed: Truth::as_str(verdict.auth_failed),
@@ -260,10 +260,10 @@ impl<'a> Document<'a> {
             scim_api: verdict.scim_api,
             steps: steps
                 .iter()
-                .map(|footprint| StepDocument {
-                    step: footprint.step.as_str(),
-                    result: footprint.mark.as_str(),
-                    note: &footprint.note,
+                .map(|step| StepDocument {
+                    step: step.step.as_str(),
+                    result: step.mark.as_str(),
+                    note: &step.note,
                 })
                 .collect(),
             bridge: exchange.and_then(BridgeDocument::of),
@@ -282,16 +282,16 @@ impl<'a> Document<'a> {
                     groups: exchange.groups,
                 })
             }),
-            next_api_key: exchange.and_then(|exchange| exchange.next_key).map(told),
+            next_api_key: exchange.and_then(|exchange| exchange.next_key).map(name_of),
             operator: operator.as_ref().map(|status| {
                 let ready = find(&status.conditions, ConditionType::Ready);
-                let said = ready.map(|ready| (ready.status.as_str(), ready.reason.as_str()));
+                let reported = ready.map(|ready| (ready.status.as_str(), ready.reason.as_str()));
                 OperatorDocument {
-                    ready: said.map(|(ready, _)| ready),
-                    reason: said.map(|(_, reason)| reason),
+                    ready: reported.map(|(ready, _)| ready),
+                    reason: reported.map(|(_, reason)| reason),
                     last_probe_time: status.last_probe_time.as_ref().map(|time| time.0),
                     valid_until: status.valid_until.as_ref().map(|time| time.0),
-                    agrees: said == Some((readiness(verdict.class).as_str(), reason.as_str())),
+                    agrees: reported == Some((readiness(verdict.class).as_str(), reason.as_str())),
                 }
             }),
         }
@@ -315,8 +315,8 @@ impl<'a> BridgeDocument<'a> {
     }
 }
 
-/// What became of the rehearsal of the next key.
-const fn told(trial: KeyTrial) -> &'static str {
+/// The result of the rehearsal of the next key, as the document names it.
+const fn name_of(trial: KeyTrial) -> &'static str {
     match trial {
         KeyTrial::Accepted => "accepted",
         KeyTrial::Refused => "refused",

@@ -1,23 +1,22 @@
-//! `explain`: the runbooks of `docs/reasons.md`, which are part of the program, so that they are at hand where nothing
-//! else is.
+//! `explain`: prints the runbooks of `docs/reasons.md`. They are part of the program, so no network is needed.
 
 use std::io::{self, Write};
 
 use super::CheckError;
 
-/// The page.
+/// The page with all runbooks.
 const PAGE: &str = include_str!("../../docs/reasons.md");
 
-/// Where a reader finds the runbook of this anchor.
+/// The path of the runbook with this anchor.
 #[must_use]
 pub fn runbook(anchor: &str) -> String {
     format!("docs/reasons.md#{anchor}")
 }
 
-/// Prints one runbook, or the names of all where none is asked for.
+/// Prints one runbook. Without a reason, prints the names of all.
 ///
 /// # Errors
-/// [`CheckError::NoSuchRunbook`] where there is none of this name.
+/// [`CheckError::NoSuchRunbook`] if none has this name. [`CheckError::Output`] if `out` cannot be written.
 pub fn explain(reason: Option<&str>, out: &mut impl Write) -> Result<(), CheckError> {
     match reason {
         None => {
@@ -41,11 +40,11 @@ fn print(title: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{}", text.trim())
 }
 
-/// Titles and texts.
+/// The title and text of each runbook.
 fn runbooks() -> impl Iterator<Item = (&'static str, &'static str)> {
     PAGE.split("\n## ").skip(1).map(|section| {
         let (title, text) = section.split_once('\n').unwrap_or((section, ""));
-        // A heading of a higher order begins another part.
+        // A top-level heading ends the runbook.
         (title.trim(), text.split("\n# ").next().unwrap_or(text))
     })
 }

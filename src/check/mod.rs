@@ -1,14 +1,14 @@
-//! `check`: one probe from here, by the engine of the controller, told step by step.
+//! `check`: probes a bridge once from here, and prints the steps.
 //!
-//! The same order, the same prober and the same diagnosis: what `check` says is what the operator would say from here.
-//! What may differ is the place: names, routes and firewalls. `kubectl scim-bridge check` puts both side by side.
+//! It uses the same requests, prober and diagnosis as the controller. So it reports what the operator would report from
+//! here. Only DNS, routes and firewalls may differ. `kubectl scim-bridge check` shows both results.
 
 pub mod document;
 pub mod explain;
 pub mod plugin;
 pub mod steps;
 pub mod subject;
-pub mod words;
+pub mod wording;
 
 mod terminal;
 
@@ -21,10 +21,10 @@ use tokio::{
 };
 
 use self::{
-    steps::{Footprint, Reached, walk},
+    steps::{Reached, StepResult, steps},
     subject::Subject,
     terminal::Terminal,
-    words::Words,
+    wording::Wording,
 };
 use crate::{
     api::{
@@ -51,7 +51,7 @@ use crate::{
     },
 };
 
-/// Why nothing could be checked. Nothing of a file's or a server's content is part of it.
+/// Why the program could not check. An error never contains the content of a file or of an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// Neither address nor manifest.
@@ -60,21 +60,21 @@ pub enum CheckError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The key's file cannot be read. It is not named: some give the key itself there.
+    /// The key's file cannot be read. The message does not name it, because some users pass the key itself.
     #[error("cannot read the file that --api-key-file names")]
     KeyFile(#[source] io::Error),
-    /// The file holds something else.
-    #[error("{} is no Kubernetes manifest in YAML or JSON", .0.display())]
+    /// The file is not a manifest.
+    #[error("{} is not a Kubernetes manifest in YAML or JSON", .0.display())]
     NoManifest(PathBuf),
     /// An object in the file does not have the form of its kind.
     #[error("a {kind} in {} does not have the form of a v1 {kind}: check its apiVersion and its data", path.display())]
     MalformedObject {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The kind of the object.
         kind: &'static str,
@@ -82,80 +82,80 @@ pub enum CheckError {
     /// The connection in the file is of another version.
     #[error("the ScimBridgeConnection in {} must have apiVersion scimbridge.dev/v1alpha1", .0.display())]
     OtherVersion(PathBuf),
-    /// The file holds none, or several.
-    #[error("{} has to hold one ScimBridgeConnection, and holds {count}: check kind", path.display())]
+    /// The file contains none, or several.
+    #[error("{} must contain one ScimBridgeConnection, but contains {count}: check the kind of its objects", path.display())]
     NotOneConnection {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// How many it holds.
+        /// How many it contains.
         count: usize,
     },
     /// The variable of `--api-key-env` is not set.
     #[error("the environment variable that --api-key-env names is not set")]
     NoKeyInEnvironment,
-    /// The connection names what is in no file, and there is no cluster.
+    /// No file contains an object that the connection references, and there is no cluster.
     #[error(
-        "the connection names a Secret or ConfigMap that is in no file: give --secret-file, or a kubeconfig"
+        "no file contains a Secret or ConfigMap that the connection references: give --secret-file, or a kubeconfig"
     )]
     Missing,
-    /// The rest of the connection is in no file, and the kubeconfig leads to no cluster.
-    #[error("cannot read from the cluster what is in no file. The kubeconfig: {0}")]
+    /// No file contains an object that the connection references, and the kubeconfig is not usable.
+    #[error("cannot read the referenced objects from the cluster. The kubeconfig: {0}")]
     Kubeconfig(&'static str),
     /// There is no such connection in the cluster.
-    #[error("there is no ScimBridgeConnection {0}")]
+    #[error("ScimBridgeConnection {0} does not exist")]
     NoConnection(String),
     /// The API server refused.
-    #[error("the API server does not give {what} ({code})")]
+    #[error("the API server did not return {what} ({code})")]
     Refused {
-        /// What was asked for.
+        /// The requested object.
         what: &'static str,
         /// The HTTP status.
         code: u16,
     },
     /// The API server did not answer.
-    #[error("the API server does not answer (asked for {0})")]
+    #[error("the API server did not answer the request for {0}")]
     Unanswered(&'static str),
-    /// The operator has not taken up the request.
+    /// The operator did not handle the request in time.
     #[error("timed out waiting for the operator: check that it is running and watches this namespace")]
     OperatorSilent,
-    /// Nobody is to answer.
+    /// The operator does not check a suspended connection.
     #[error("the connection is suspended: resume it first")]
     Suspended,
     /// There is no such runbook.
-    #[error("no runbook has this name: `explain` without a name lists them")]
+    #[error("no runbook has this name: run `explain` without a name to list them")]
     NoSuchRunbook,
     /// The output cannot be written.
-    #[error("cannot write")]
+    #[error("cannot write the output")]
     Output(#[source] io::Error),
-    /// There is no way to a cluster.
+    /// The program cannot connect to a cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
 
-/// A check that was made.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Checked {
-    /// `NAMESPACE/NAME`, where it has a name.
+    /// `NAMESPACE/NAME`, if it has a name.
     pub name: Option<String>,
-    /// The address, where it can be used.
+    /// The address, if it is usable.
     pub url: Option<String>,
     /// The parsed specification.
     pub target: Option<Target>,
-    /// What was seen.
+    /// The evidence.
     pub evidence: Evidence,
-    /// What that means.
+    /// The verdict on that evidence.
     pub verdict: Verdict,
     /// The steps.
-    pub steps: Vec<Footprint>,
-    /// When.
+    pub steps: Vec<StepResult>,
+    /// The time of the check.
     pub at: Timestamp,
-    /// What the operator says, where that was asked for.
+    /// The operator's status, if the object is from a cluster.
     pub operator: Option<ScimBridgeConnectionStatus>,
-    /// In which words to speak of the connection.
-    pub words: Words,
+    /// How messages name the connection's settings.
+    pub wording: Wording,
 }
 
-/// What checks are made with.
+/// Makes checks.
 #[derive(Debug)]
 pub struct Checker {
     prober: HttpProber,
@@ -172,14 +172,14 @@ enum Progress {
     Asked(Layer, Box<Exchange>),
 }
 
-/// Passes on how far a probe has come.
+/// Sends the progress of a probe.
 #[derive(Debug)]
 struct Reporter(UnboundedSender<Progress>);
 
-/// Checks as the arguments say, once or again and again, and prints it.
+/// Checks once, or again and again with `--watch`, and prints the results.
 ///
 /// # Errors
-/// Where nothing could be checked.
+/// [`CheckError`] if the program could not check.
 pub async fn check(arguments: &CheckArguments) -> Result<Class, CheckError> {
     let mut checker = Checker::new(&arguments.addresses);
     repeat(&arguments.show, async |terminal| {
@@ -189,7 +189,7 @@ pub async fn check(arguments: &CheckArguments) -> Result<Class, CheckError> {
     .await
 }
 
-/// Checks, and prints; again after the interval of `--watch`.
+/// Checks and prints, and repeats after the pause of `--watch`.
 async fn repeat(
     show: &Show,
     mut check: impl AsyncFnMut(Option<&mut Terminal>) -> Result<Checked, CheckError>,
@@ -225,7 +225,7 @@ pub const fn exit_code(class: Class) -> u8 {
 // === impl Checker ===
 
 impl Checker {
-    /// A checker with its caller's own authority: loopback is allowed unless denied, and no API server is kept from it.
+    /// A checker with the rights of its caller: it allows loopback unless a flag denies it, and the API server.
     #[must_use]
     pub fn new(addresses: &Addresses) -> Self {
         let Addresses {
@@ -262,10 +262,10 @@ impl Checker {
         }
     }
 
-    /// Makes one check, and shows its steps as they come.
+    /// Makes one check, and prints its steps as they happen.
     ///
     /// # Errors
-    /// Where the terminal cannot be written to.
+    /// If the terminal cannot be written.
     async fn check(
         &mut self,
         subject: Subject,
@@ -279,19 +279,19 @@ impl Checker {
             ca,
             next_key,
             status: operator,
-            words,
+            wording,
         } = subject;
         let parsed = spec.and_then(|spec| Target::parse(&spec));
         let policy = KeyPolicy {
             policy: &self.policy,
             require_consent: false,
         };
-        let order = match &parsed {
+        let request = match &parsed {
             Ok(target) => policy.probe_request(target, key, ca.map(Into::into), next_key),
             Err(why) => Err(crate::domain::connection::evidence::Blocker::InvalidSpec(*why)),
         };
         let target = parsed.ok();
-        // One that cannot be used may hold a password.
+        // Only the parsed address: the text may contain a password.
         let url = target.as_ref().map(|target| target.origin.to_string());
         if let Some(terminal) = &mut terminal {
             terminal
@@ -299,13 +299,13 @@ impl Checker {
                 .map_err(CheckError::Output)?;
         }
         let mut reached = Reached::default();
-        let evidence = match order {
+        let evidence = match request {
             Err(blocker) => Evidence::Blocked(blocker),
-            Ok(order) => {
-                let mut probe = self.prober.probe(order);
+            Ok(request) => {
+                let mut probe = self.prober.probe(request);
                 loop {
                     tokio::select! {
-                        // What was seen before the end is told before the end.
+                        // Show all progress before the end.
                         biased;
                         Some(progress) = self.progress.recv() => {
                             let exchange = reached.take(progress);
@@ -320,15 +320,15 @@ impl Checker {
                 }
             }
         };
-        // The last words of the probe.
+        // Progress that arrived together with the end.
         while let Ok(progress) = self.progress.try_recv() {
             reached.take(progress);
         }
         let verdict = diagnose(declared, &evidence);
         let at = self.clock.now();
-        let mut steps = walk(target.as_ref(), &reached, &evidence, &verdict, at);
+        let mut steps = steps(target.as_ref(), &reached, &evidence, &verdict, at);
         for step in &mut steps {
-            step.note = words.say(&step.note);
+            step.note = wording.translate(&step.note);
         }
         Ok(Checked {
             name,
@@ -339,13 +339,13 @@ impl Checker {
             steps,
             at,
             operator,
-            words,
+            wording,
         })
     }
 }
 
 impl Reached {
-    /// Notes how far a probe has come; what it knows by then, where a request was answered.
+    /// Notes the progress of a probe. Returns the exchange so far if a request was answered.
     fn take(&mut self, progress: Progress) -> Option<Box<Exchange>> {
         match progress {
             Progress::Resolved(addresses) => {
@@ -372,7 +372,7 @@ impl Observer for Reporter {
             Stage::Connected | Stage::Secured => Progress::Passed(stage.layer()),
             Stage::Asked(layer, exchange) => Progress::Asked(layer, Box::new(exchange.clone())),
         };
-        // Who does not listen any more needs not be told.
+        // It fails only if the receiver is gone: then nobody needs the progress.
         let _ = self.0.send(progress);
     }
 

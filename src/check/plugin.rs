@@ -1,4 +1,4 @@
-//! `kubectl scim-bridge`: connections of a cluster, with the caller's own permissions.
+//! `kubectl scim-bridge`: works on connections of a cluster with the caller's permissions.
 
 use std::{io::Write, time::Duration};
 
@@ -26,10 +26,10 @@ use crate::{
     domain::connection::conditions::{class_of, find},
 };
 
-/// Who has changed a connection, in its `managedFields`.
+/// The field manager of the plugin's changes, in `managedFields`.
 const FIELD_MANAGER: &str = "kubectl-scim_bridge";
 
-/// Pause between two looks at a status.
+/// Pause between two reads of a status.
 const PAUSE: Duration = Duration::from_millis(500);
 
 type Connections = Api<DeserializeGuard<ScimBridgeConnection>>;
@@ -41,10 +41,10 @@ struct Location {
     name: String,
 }
 
-/// Checks a connection from here, and puts the operator's view beside it.
+/// Checks a connection from here, and shows the operator's result beside it.
 ///
 /// # Errors
-/// Where the cluster does not give the connection or what it names.
+/// If the cluster does not return the connection, or an object that it references.
 pub async fn check(arguments: &PluginCheckArguments) -> Result<Class, CheckError> {
     let Location {
         client,
@@ -59,10 +59,10 @@ pub async fn check(arguments: &PluginCheckArguments) -> Result<Class, CheckError
     .await
 }
 
-/// Asks the operator for a probe, and waits until it has answered.
+/// Asks the operator for a probe, and waits for the result.
 ///
 /// # Errors
-/// Where the cluster refuses, or the operator does not answer in time.
+/// If the cluster refuses, or the operator does not probe in time.
 pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> Result<Class, CheckError> {
     let location = Location::of(named).await?;
     let request = SystemClock.now().to_string();
@@ -77,7 +77,7 @@ pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> 
             let ready = find(&status.conditions, ConditionType::Ready);
             let (reason, message) =
                 ready.map_or(("", ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
-            location.tell(out, &format!("{reason}  {message}"))?;
+            location.print(out, &format!("{reason}  {message}"))?;
             return Ok(class_of(&status.conditions));
         }
         if Instant::now() + PAUSE > end {
@@ -87,14 +87,14 @@ pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> 
     }
 }
 
-/// Has the operator leave a connection alone, or take it up again.
+/// Stops the operator from checking a connection, or lets it check again.
 ///
 /// # Errors
-/// Where the cluster refuses.
+/// If the cluster refuses.
 pub async fn suspend(named: &Named, suspend: bool, out: &mut impl Write) -> Result<(), CheckError> {
     let location = Location::of(named).await?;
     location.patch(&json!({"spec": {"suspend": suspend}})).await?;
-    location.tell(out, if suspend { "suspended" } else { "resumed" })
+    location.print(out, if suspend { "suspended" } else { "resumed" })
 }
 
 impl Location {
@@ -111,7 +111,7 @@ impl Location {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// Changes the connection. Whether it is suspended then.
+    /// Patches the connection. Returns whether the connection is then suspended.
     async fn patch(&self, patch: &Value) -> Result<bool, CheckError> {
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -140,8 +140,8 @@ impl Location {
         CheckError::NoConnection(format!("{}/{}", self.namespace, self.name))
     }
 
-    fn tell(&self, out: &mut impl Write, what: &str) -> Result<(), CheckError> {
+    fn print(&self, out: &mut impl Write, text: &str) -> Result<(), CheckError> {
         let Self { namespace, name, .. } = self;
-        writeln!(out, "{namespace}/{name}  {what}").map_err(CheckError::Output)
+        writeln!(out, "{namespace}/{name}  {text}").map_err(CheckError::Output)
     }
 }

@@ -1,7 +1,7 @@
-//! The way of a probe as people think of it, and where it ended.
+//! The steps of a probe, as `check` shows them.
 //!
-//! Pure: [`walk`] tells it from the evidence. What it tells never differs from the verdict, for the place where a probe
-//! ended follows from the verdict's reason ([`end_of`]).
+//! [`steps`] is pure: it derives the steps from the evidence. They always agree with the verdict, because its reason
+//! decides at which step the probe ended ([`end_of`]).
 
 use std::net::IpAddr;
 
@@ -20,16 +20,16 @@ use crate::{
 };
 use k8s_openapi::jiff::Timestamp;
 
-/// The steps from a specification to a bridge that works, each resting on the one before.
+/// The steps from a specification to a working bridge. Each one depends on the step before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
-    /// Specification, key and CA can be used.
+    /// Specification, key and CA are usable.
     Settings,
     /// The host's name resolves.
     Name,
-    /// Somebody accepts connections there, and the address policy has nothing against it.
+    /// A server accepts connections at the address, and the address policy allows it.
     Address,
-    /// The certificate is trusted, and for this host.
+    /// The certificate is trusted and is for this host.
     Tls,
     /// A bridge answers.
     Ping,
@@ -41,71 +41,71 @@ pub enum Step {
     Components,
 }
 
-/// How a step went.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mark {
-    /// It is behind us.
+    /// It succeeded.
     Passed,
-    /// It is behind us, but worth a look.
+    /// It succeeded, but needs attention.
     Warned,
-    /// Here it ended.
+    /// The probe ended here.
     Failed,
-    /// It was not reached, or there is no such step on this way.
+    /// The probe did not reach it, or does not need it.
     Skipped,
 }
 
-/// A step and how it went. The note is in words of our own: nothing that a server chose is part of it.
+/// A step and its result. The note never contains text that a server chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Footprint {
-    /// Which.
+pub struct StepResult {
+    /// The step.
     pub step: Step,
-    /// How it went.
+    /// The result.
     pub mark: Mark,
-    /// What is known there.
+    /// What the probe found there.
     pub note: String,
 }
 
-/// How far the way below HTTP was seen to be open.
+/// How far a probe has come.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Reached {
-    /// What the name resolved to.
+    /// The addresses of the name.
     pub addresses: Vec<IpAddr>,
-    /// The layers that the probe has behind it.
+    /// The layers that the probe has passed.
     pub layers: Vec<Layer>,
 }
 
-/// Tells the way of a probe. `None` for a target that could not be parsed.
+/// The steps of a probe. `target` is `None` if the specification could not be parsed.
 #[must_use]
-pub fn walk(
+pub fn steps(
     target: Option<&Target>,
     reached: &Reached,
     evidence: &Evidence,
     verdict: &Verdict,
     now: Timestamp,
-) -> Vec<Footprint> {
+) -> Vec<StepResult> {
     let nothing = Exchange::default();
     let exchange = match evidence {
         Evidence::Probed(exchange) => exchange,
         Evidence::Blocked(_) => &nothing,
     };
-    let end = end_of(verdict).map(|end| reached.beyond(end, target));
-    let walked = Step::ALL.into_iter().map(|step| {
+    let end = end_of(verdict).map(|end| reached.actual_end(end, target));
+    let steps = Step::ALL.into_iter().map(|step| {
         if end == Some(step) {
-            return Footprint::new(step, Mark::Failed, why(verdict));
+            return StepResult::new(step, Mark::Failed, why(verdict));
         }
         let is_past = end.is_some_and(|end| step > end);
-        // What a step tells does not depend on the steps before it where it was seen all the same.
+        // The health report may be known even if an earlier step failed.
         let was_seen = step == Step::Components && exchange.health.document().is_some();
         if is_past && !was_seen {
-            Footprint::new(step, Mark::Skipped, "not reached".to_owned())
+            StepResult::new(step, Mark::Skipped, "not reached".to_owned())
         } else {
             passed(step, target, reached, exchange, now)
         }
     });
-    walked.collect()
+    steps.collect()
 }
 
-/// What is known of a step that the probe has behind it.
+/// The result of a step that the probe has passed.
 #[must_use]
 pub fn passed(
     step: Step,
@@ -113,7 +113,7 @@ pub fn passed(
     reached: &Reached,
     exchange: &Exchange,
     now: Timestamp,
-) -> Footprint {
+) -> StepResult {
     let (mark, note) = match step {
         Step::Settings => (
             Mark::Passed,
@@ -129,11 +129,11 @@ pub fn passed(
             Reading::Answered(Answer::Document(())) => (Mark::Passed, "a SCIM Bridge answers".to_owned()),
             Reading::Answered(Answer::NotFound) => (
                 Mark::Warned,
-                "/ping is not there, as with hosted provisioning; the check goes on".to_owned(),
+                "/ping does not exist, as with hosted provisioning; the check continues".to_owned(),
             ),
             Reading::Answered(_) | Reading::NotSent | Reading::Failed(_) => (
                 Mark::Warned,
-                "/ping did not answer pong; the check goes on".to_owned(),
+                "/ping did not answer pong; the check continues".to_owned(),
             ),
         },
         Step::Key if exchange.health.document().is_some() || exchange.users.document().is_some() => {
@@ -147,10 +147,10 @@ pub fn passed(
         },
         Step::Components => components(exchange),
     };
-    Footprint::new(step, mark, note)
+    StepResult::new(step, mark, note)
 }
 
-/// How the name was resolved.
+/// The result of the lookup.
 fn named(reached: &Reached, exchange: &Exchange) -> (Mark, String) {
     let addresses: Vec<String> = reached.addresses.iter().map(ToString::to_string).collect();
     if !addresses.is_empty() {
@@ -177,7 +177,7 @@ fn secured(target: Option<&Target>, exchange: &Exchange, now: Timestamp) -> (Mar
     let Some(certificate) = &exchange.certificate else {
         return (
             Mark::Passed,
-            "the certificate is trusted, and for this host".to_owned(),
+            "the certificate is trusted and is for this host".to_owned(),
         );
     };
     let days = (certificate.not_after.as_second() - now.as_second()) / 86_400;
@@ -195,7 +195,7 @@ fn secured(target: Option<&Target>, exchange: &Exchange, now: Timestamp) -> (Mar
     (mark, format!("certificate of {issuer}, {days} days left{ends}"))
 }
 
-/// Certificates with fewer days left are worth a look, as in condition `CertificateExpiring`.
+/// A certificate with fewer days left gets a warning, as in condition `CertificateExpiring`.
 const WARN_DAYS: i64 = 21;
 
 fn components(exchange: &Exchange) -> (Mark, String) {
@@ -203,17 +203,17 @@ fn components(exchange: &Exchange) -> (Mark, String) {
         return (Mark::Skipped, "no health report".to_owned());
     };
     let all = &health.components;
-    let ill: Vec<&str> = all
+    let unhealthy: Vec<&str> = all
         .iter()
         .filter(|(_, state)| *state != ComponentState::Healthy)
         .map(|(component, _)| Component::as_str(*component))
         .collect();
-    match (all.len(), ill.as_slice()) {
-        (0, _) => (Mark::Skipped, "the report names none".to_owned()),
+    match (all.len(), unhealthy.as_slice()) {
+        (0, _) => (Mark::Skipped, "the report lists none".to_owned()),
         (count, []) => (Mark::Passed, format!("{count} healthy")),
-        (_, ill) => (
+        (_, unhealthy) => (
             Mark::Warned,
-            format!("not healthy, or out of date: {}", ill.join(", ")),
+            format!("not healthy, or out of date: {}", unhealthy.join(", ")),
         ),
     }
 }
@@ -225,14 +225,14 @@ fn why(verdict: &Verdict) -> String {
     }
 }
 
-/// The step at which a probe with this verdict ended; `None` where it went all the way.
+/// The step at which a probe with this verdict ended; `None` if it passed every step.
 #[must_use]
 pub fn end_of(verdict: &Verdict) -> Option<Step> {
     if verdict.class == Class::Ok {
         return None;
     }
     let layer = match verdict.detail {
-        // An earlier request went through all layers below HTTP.
+        // An earlier request passed all layers below HTTP.
         Some(Detail::Failed(request @ (Request::Health | Request::Users), _)) => Some(request.layer()),
         Some(Detail::KeyUnproven) => Some(Layer::Health),
         Some(_) | None => verdict.reason.layer().or_else(|| verdict.layer()),
@@ -255,7 +255,7 @@ impl Step {
         Self::Components,
     ];
 
-    /// Its name.
+    /// The name in the output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -270,7 +270,7 @@ impl Step {
         }
     }
 
-    /// The step that shows a layer.
+    /// The step that a layer belongs to.
     const fn of(layer: Layer) -> Self {
         match layer {
             Layer::Settings => Self::Settings,
@@ -287,7 +287,7 @@ impl Step {
 // === impl Mark ===
 
 impl Mark {
-    /// Its name in documents.
+    /// The name in documents.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -299,9 +299,9 @@ impl Mark {
     }
 }
 
-// === impl Footprint ===
+// === impl StepResult ===
 
-impl Footprint {
+impl StepResult {
     const fn new(step: Step, mark: Mark, note: String) -> Self {
         Self { step, mark, note }
     }
@@ -310,9 +310,9 @@ impl Footprint {
 // === impl Reached ===
 
 impl Reached {
-    /// The step at which a probe ended that ended at `step` or after it: what is behind the probe has not failed. A peer
-    /// that accepts the connection and then closes it fails where it closes it.
-    fn beyond(&self, step: Step, target: Option<&Target>) -> Step {
+    /// The step at which the probe really ended, at `step` or later: a layer that it passed has not failed. A peer may
+    /// accept the connection and then close it; the probe then ends at the step where it was closed.
+    fn actual_end(&self, step: Step, target: Option<&Target>) -> Step {
         let has = |layer| self.layers.contains(&layer);
         let is_secure = target.is_none_or(|target| target.origin.scheme == Scheme::Https);
         let open = if has(Layer::Tls) || (has(Layer::Address) && !is_secure) {

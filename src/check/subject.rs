@@ -1,4 +1,4 @@
-//! What is checked: a connection, and the values that it names, from flags, files or a cluster.
+//! Reads the connection to check, and the objects that it references, from flags, files or a cluster.
 
 use std::{fs, io::Read as _, path::Path};
 
@@ -11,7 +11,7 @@ use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{CheckError, words::Words};
+use super::{CheckError, wording::Wording};
 use crate::{
     api::{
         connection::{
@@ -27,32 +27,32 @@ use crate::{
     domain::connection::{evidence::Blocker, target::InvalidSpec},
 };
 
-/// More than this of a file is not read: no manifest, key or bundle is larger.
+/// The most that is read of a file: no manifest, key or bundle is larger.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
 
-/// A connection and what it names.
+/// A connection and the values that it references.
 #[derive(Debug)]
 pub struct Subject {
-    /// `NAMESPACE/NAME`, where it has a name.
+    /// `NAMESPACE/NAME`, if it has a name.
     pub name: Option<String>,
-    /// The specification, or which part of it does not have the form of the resource.
+    /// The specification, or the part that does not have the form of the resource.
     pub spec: Result<ScimBridgeConnectionSpec, InvalidSpec>,
     /// The entry with the key.
     pub key: DataEntry,
-    /// The entry with the certificate authorities, where one is named.
+    /// The entry with the certificate authorities, if the specification names one.
     pub ca: Option<DataEntry>,
-    /// The entry with the next key, where one is named.
+    /// The entry with the next key, if the specification names one.
     pub next_key: Option<DataEntry>,
-    /// The status that the operator has written, where the object is from a cluster.
+    /// The operator's status, if the object is from a cluster.
     pub status: Option<ScimBridgeConnectionStatus>,
-    /// How the reader has given it.
-    pub words: Words,
+    /// How the user gave it.
+    pub wording: Wording,
 }
 
-/// Reads what `check` is asked to check.
+/// Reads the connection that the arguments of `check` name.
 ///
 /// # Errors
-/// Where a file or the cluster does not give what is asked for. What is merely missing is a verdict.
+/// If a file or the cluster cannot be read. An object that does not exist is a verdict, not an error.
 pub async fn read(arguments: &CheckArguments) -> Result<Subject, CheckError> {
     match (&arguments.url, &arguments.file) {
         (Some(url), _) => from_flags(arguments, url),
@@ -61,10 +61,10 @@ pub async fn read(arguments: &CheckArguments) -> Result<Subject, CheckError> {
     }
 }
 
-/// Reads a connection, and what it names, from a cluster.
+/// Reads a connection, and the objects that it references, from a cluster.
 ///
 /// # Errors
-/// Where the cluster does not answer, or there is no such connection.
+/// If the cluster does not answer, or the connection does not exist.
 pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<Subject, CheckError> {
     let api = Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(client.clone(), namespace);
     let DeserializeGuard(object) = ask(api.get_opt(name).await, "the connection")?
@@ -85,7 +85,7 @@ pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<S
 }
 
 fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckError> {
-    let nowhere = || ApiKeySecretRef {
+    let placeholder = || ApiKeySecretRef {
         name: "given".to_owned(),
         key: "apiKey".to_owned(),
     };
@@ -99,9 +99,9 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
     });
     let spec = ScimBridgeConnectionSpec {
         url: url.to_owned(),
-        api_key_secret_ref: nowhere(),
+        api_key_secret_ref: placeholder(),
         identity_provider: arguments.identity_provider,
-        // One probe has no interval and no threshold; these are valid, and nobody asks for them.
+        // A single probe uses neither interval nor threshold, but both must be valid.
         interval: HumanDuration::from_secs(300),
         timeout: arguments.timeout,
         failure_threshold: 1,
@@ -121,11 +121,11 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
         ca: ca.transpose()?,
         next_key: None,
         status: None,
-        words: Words::Flags,
+        wording: Wording::Flags,
     })
 }
 
-/// The key, from wherever it is. Shells and editors put a line break at the end of a file; it is not part of the key.
+/// Reads the key. Shells and editors put a line break at the end of a file; it is not part of the key.
 fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
     let mut key = match (&source.api_key_file, &source.api_key_env) {
         (Some(path), _) => read_bytes(path).map_err(CheckError::KeyFile)?.to_vec(),
@@ -150,9 +150,9 @@ fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CheckError> {
     })
 }
 
-/// Reads a file, or standard input where it is called `-`.
+/// Reads a file, or standard input if the path is `-`.
 fn read_bytes(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
-    // Room for nearly all of them at once: a buffer that grows leaves copies behind.
+    // Enough room for almost every file: a buffer that grows leaves copies of the key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     if path == Path::new("-") {
         let mut input = std::io::stdin().lock().take(MAX_FILE);
@@ -166,7 +166,7 @@ fn read_bytes(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
 async fn from_manifest(
     file: &Path,
     secret_files: &[std::path::PathBuf],
-    where_else: &Cluster,
+    cluster: &Cluster,
 ) -> Result<Subject, CheckError> {
     let mut objects = Objects::read(file)?;
     for path in secret_files {
@@ -181,13 +181,13 @@ async fn from_manifest(
     };
     let metadata = connection.get("metadata").cloned().unwrap_or_default();
     let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
-    objects.keep_those_of(metadata.namespace.as_deref().or(where_else.namespace.as_deref()));
+    objects.retain_namespace(metadata.namespace.as_deref().or(cluster.namespace.as_deref()));
     let spec = read_spec(connection.get("spec").unwrap_or(&Value::Null));
-    let needs_more = spec.as_ref().is_ok_and(|spec| !objects.hold(spec));
+    let needs_more = spec.as_ref().is_ok_and(|spec| !objects.contain_all_of(spec));
     let live = if needs_more {
-        let (config, namespace) = cluster::chosen_config(where_else)
+        let (config, namespace) = cluster::chosen_config(cluster)
             .await
-            .map_err(|error| no_cluster(error, where_else))?;
+            .map_err(|error| no_cluster(error, cluster))?;
         let namespace = metadata.namespace.clone().unwrap_or(namespace);
         Some((cluster::client(config)?, namespace))
     } else {
@@ -201,7 +201,7 @@ async fn from_manifest(
     Source { objects, live }.subject(name, spec).await
 }
 
-/// What keeps the rest of a connection from being read: the kubeconfig, where there is one, or else that there is none.
+/// Why the rest of a connection cannot be read: the kubeconfig has a fault, or there is none.
 fn no_cluster(error: ClusterError, chosen: &Cluster) -> CheckError {
     let is_chosen = chosen.kubeconfig.is_some() || chosen.context.is_some();
     if let ClusterError::NoCluster(why) = error {
@@ -232,8 +232,8 @@ const FIELDS: [&str; 10] = [
 /// Reads a specification.
 ///
 /// # Errors
-/// [`InvalidSpec::Field`] names the first field without the form of the resource. Each is tried by itself, in the place of
-/// that of a specification that has the form.
+/// [`InvalidSpec::Field`] names the first field that does not have the form of the resource. To find it, each field is
+/// tried alone in a valid specification.
 fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
     if let Some(spec) = typed(spec.clone()) {
         return Ok(spec);
@@ -253,18 +253,18 @@ fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
     Err(field.map_or(InvalidSpec::Form, InvalidSpec::Field))
 }
 
-/// What is wrong with a document of a manifest.
+/// Why a document of a manifest cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unreadable {
-    /// It is no object of Kubernetes.
-    NoObject,
-    /// An object of this kind does not have its form.
+    /// It is not a Kubernetes object.
+    NotAnObject,
+    /// An object of this kind does not have the form of the kind.
     Form(&'static str),
-    /// A connection of another version.
+    /// It is a connection of another version.
     Version,
 }
 
-/// Objects out of manifests.
+/// The objects in manifests.
 #[derive(Default)]
 struct Objects {
     connections: Vec<Value>,
@@ -272,15 +272,14 @@ struct Objects {
     config_maps: Vec<ConfigMap>,
 }
 
-/// Where what a connection names is.
+/// The objects that a connection references: in files, and in a cluster if there is one.
 struct Source {
     objects: Objects,
     live: Option<(Client, String)>,
 }
 
 impl Objects {
-    /// The objects of a file, those of a list among them. What is wrong with it is said without quoting it: it may hold
-    /// a key.
+    /// Reads the objects of a file, including those in lists. Errors never quote the file, because it may contain a key.
     fn read(path: &Path) -> Result<Self, CheckError> {
         let bytes = read_file(path)?;
         let malformed = || CheckError::NoManifest(path.to_owned());
@@ -289,7 +288,7 @@ impl Objects {
         let mut objects = Self::default();
         for document in documents {
             objects.take(document).map_err(|why| match why {
-                Unreadable::NoObject => malformed(),
+                Unreadable::NotAnObject => malformed(),
                 Unreadable::Form(kind) => CheckError::MalformedObject {
                     path: path.to_owned(),
                     kind,
@@ -314,7 +313,7 @@ impl Objects {
                     data, string_data, ..
                 } = typed(document.clone()).ok_or(Unreadable::Form("Secret"))?;
                 let mut data = data.unwrap_or_default();
-                // As the API server merges them.
+                // The API server merges them like this.
                 data.extend(
                     string_data
                         .into_iter()
@@ -341,10 +340,10 @@ impl Objects {
                     self.take(item.clone())?;
                 }
             }
-            // Manifests hold all kinds of things.
+            // A manifest may contain objects of any other kind.
             Some(_) => {}
             None if document.is_null() => {}
-            None => return Err(Unreadable::NoObject),
+            None => return Err(Unreadable::NotAnObject),
         }
         Ok(())
     }
@@ -355,9 +354,9 @@ impl Objects {
         self.config_maps.extend(other.config_maps);
     }
 
-    /// Leaves out what is in another namespace than the connection: nothing there is ever read. A manifest without a
-    /// namespace is for any.
-    fn keep_those_of(&mut self, namespace: Option<&str>) {
+    /// Drops objects in another namespace than the connection's: the operator never reads those. An object without a
+    /// namespace fits any.
+    fn retain_namespace(&mut self, namespace: Option<&str>) {
         let is_kept = |metadata: &ObjectMeta| match (namespace, metadata.namespace.as_deref()) {
             (Some(wanted), Some(namespace)) => wanted == namespace,
             (None, _) | (_, None) => true,
@@ -376,8 +375,8 @@ impl Objects {
         all.find(|map| map.metadata.name.as_deref() == Some(name))
     }
 
-    /// Whether all that a specification names is here.
-    fn hold(&self, spec: &ScimBridgeConnectionSpec) -> bool {
+    /// Whether these objects include everything that a specification references.
+    fn contain_all_of(&self, spec: &ScimBridgeConnectionSpec) -> bool {
         let secrets = [
             Some(&spec.api_key_secret_ref),
             spec.next_api_key_secret_ref.as_ref(),
@@ -407,7 +406,7 @@ impl Source {
             ca: None,
             next_key: None,
             status: None,
-            words: Words::Fields,
+            wording: Wording::Fields,
         };
         if let Ok(spec) = &spec {
             subject.key = self.key(&spec.api_key_secret_ref).await?;
@@ -469,7 +468,7 @@ impl Source {
     }
 }
 
-/// The answer of the API server. Its own words are not repeated: they may quote a Secret.
+/// Maps an error of the API server. Its message is not repeated, because it may quote a Secret.
 pub(super) fn ask<T>(answer: Result<T, kube::Error>, what: &'static str) -> Result<T, CheckError> {
     answer.map_err(|error| {
         if let kube::Error::Api(status) = error {
@@ -528,7 +527,7 @@ mod tests {
         }
     }
 
-    /// What cannot be read is told by what it is, and not by the Secret that is missing then.
+    /// A document that cannot be read is reported as such, not as a missing Secret.
     #[test]
     fn documents_that_cannot_be_read() {
         let connection =
@@ -554,7 +553,7 @@ mod tests {
                 serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "data": 7}),
                 Err(Unreadable::Form("ConfigMap")),
             ),
-            (serde_json::json!({"a": "b"}), Err(Unreadable::NoObject)),
+            (serde_json::json!({"a": "b"}), Err(Unreadable::NotAnObject)),
             (Value::Null, Ok(())),
         ] {
             assert_eq!(Objects::default().take(document.clone()), expected, "{document}");
@@ -575,7 +574,7 @@ mod tests {
             });
             let mut objects = Objects::default();
             objects.take(secret).unwrap();
-            objects.keep_those_of(wanted);
+            objects.retain_namespace(wanted);
             assert_eq!(
                 objects.secret("okta").is_some(),
                 is_read,

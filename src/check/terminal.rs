@@ -1,4 +1,4 @@
-//! The steps of a check, for people.
+//! The steps of a check, printed for people.
 
 use std::io::{self, Stdout, Write as _};
 
@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{
     Checked,
     explain::runbook,
-    steps::{Footprint, Mark, Reached, Step, passed},
+    steps::{Mark, Reached, Step, StepResult, passed},
 };
 use crate::{
     api::{
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Prints steps, each once and in order.
+/// Prints each step once, in order.
 #[derive(Debug)]
 pub(super) struct Terminal {
     out: AutoStream<Stdout>,
@@ -32,7 +32,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// Standard output: with colours where it is a terminal that wants them.
+    /// Prints to standard output, in colour if that is a terminal which supports it.
     pub(super) fn stdout() -> Self {
         Self {
             out: AutoStream::auto(io::stdout()),
@@ -40,7 +40,7 @@ impl Terminal {
         }
     }
 
-    /// What is checked.
+    /// Prints the connection that the program checks.
     pub(super) fn begin(
         &mut self,
         name: Option<&str>,
@@ -60,7 +60,7 @@ impl Terminal {
         writeln!(self.out, "  {provider}\n")
     }
 
-    /// Prints the steps that are certain by now.
+    /// Prints the steps whose result can no longer change.
     pub(super) fn show(
         &mut self,
         target: Option<&Target>,
@@ -81,7 +81,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// Prints the other steps, and what they come to.
+    /// Prints the remaining steps, and the verdict.
     pub(super) fn conclude(&mut self, checked: &Checked) -> io::Result<()> {
         for step in checked.steps.iter().skip(self.printed) {
             self.line(step)?;
@@ -89,10 +89,14 @@ impl Terminal {
         let verdict = &checked.verdict;
         let reason = verdict.reason;
         let style = style_of(verdict.class);
-        let say = |text| checked.words.say(text);
-        writeln!(self.out, "\n{style}{reason}{style:#}  {}", say(reason.message()))?;
+        let translate = |text| checked.wording.translate(text);
+        writeln!(
+            self.out,
+            "\n{style}{reason}{style:#}  {}",
+            translate(reason.message())
+        )?;
         if !verdict.action().is_empty() {
-            writeln!(self.out, "  next     {}", say(verdict.action()))?;
+            writeln!(self.out, "  next     {}", translate(verdict.action()))?;
         }
         if verdict.class != Class::Ok {
             writeln!(self.out, "  runbook  scim-bridge-operator explain {reason}")?;
@@ -104,7 +108,7 @@ impl Terminal {
         self.out.flush()
     }
 
-    /// The operator's view beside ours: READY and STATUS.
+    /// Prints READY and STATUS of both: from here, and from the operator.
     fn compare(
         &mut self,
         verdict: &Verdict,
@@ -113,7 +117,7 @@ impl Terminal {
     ) -> io::Result<()> {
         let ready = find(&status.conditions, ConditionType::Ready);
         let here = format!("{} {}", readiness(verdict.class), verdict.reason);
-        let said = ready.map_or_else(
+        let reported = ready.map_or_else(
             || "no verdict yet".to_owned(),
             |ready| format!("{} {}", ready.status, ready.reason),
         );
@@ -122,44 +126,44 @@ impl Terminal {
             |time| format!("{} ago", age(now.as_second() - time.0.as_second())),
         );
         writeln!(self.out, "\n  from here          {here}")?;
-        writeln!(self.out, "  from the operator  {said}, checked {checked}")?;
+        writeln!(self.out, "  from the operator  {reported}, checked {checked}")?;
         let is_stale = status.valid_until.as_ref().is_some_and(|until| until.0 < now);
         if is_stale {
             writeln!(
                 self.out,
-                "  The operator's verdict is stale: check that the operator is running."
+                "  The operator's result is stale: check that the operator is running."
             )?;
-        } else if said != here {
+        } else if reported != here {
             writeln!(
                 self.out,
-                "  The results differ. DNS, routing, proxy or firewall may differ between here and the cluster.\n  Or the operator has not checked again yet."
+                "  The results differ. DNS, routing, proxy or firewall may differ between here and the cluster,\n  or the operator has not checked again yet."
             )?;
         }
         Ok(())
     }
 
-    fn line(&mut self, footprint: &Footprint) -> io::Result<()> {
-        let (word, style) = match footprint.mark {
+    fn line(&mut self, result: &StepResult) -> io::Result<()> {
+        let (word, style) = match result.mark {
             Mark::Passed => ("ok", AnsiColor::Green.on_default()),
             Mark::Warned => ("warn", AnsiColor::Yellow.on_default()),
             Mark::Failed => ("FAIL", AnsiColor::Red.on_default().bold()),
             Mark::Skipped => ("-", Style::new().dimmed()),
         };
-        let step = footprint.step.as_str();
+        let step = result.step.as_str();
         writeln!(
             self.out,
             "  {style}{word:<4}{style:#}  {step:<10}  {}",
-            footprint.note
+            result.note
         )?;
         self.printed += 1;
         self.out.flush()
     }
 }
 
-/// The first step that is not yet certain to be behind us.
+/// The first step whose result can still change.
 fn certain(reached: &Reached, exchange: Option<&Exchange>) -> Step {
     let Some(exchange) = exchange else {
-        // The line on TLS tells of the certificate, which comes with the first answer.
+        // The TLS line shows the certificate, which is known only with the first answer.
         return if reached.layers.contains(&Layer::Address) || reached.layers.contains(&Layer::Tls) {
             Step::Tls
         } else if reached.layers.contains(&Layer::Name) {

@@ -1,11 +1,11 @@
-//! The pure core: from what was declared and what was seen to what is true and when to look again.
+//! The pure core: from a specification and evidence to the next status, and when to probe again.
 //!
-//! Nothing in this module waits, reads a clock, talks to anybody or logs. Every function takes plain values, `now`
-//! among them, and returns plain values; a test (`tests/architecture.rs`) keeps it so.
+//! No function here waits, reads a clock, logs or uses the network. Each takes plain values, including `now`, and returns
+//! plain values. `tests/architecture.rs` checks this.
 //!
 //! - [`connection`]: from a specification and a probe to the next status
 //! - [`schedule`]: whether to probe now, and when next
-//! - [`watched`]: whether what a watch reports of an object is news
+//! - [`watched`]: whether a watch report is news
 
 pub mod connection;
 pub mod schedule;

@@ -1,10 +1,10 @@
 //! Whether to probe now, and when next.
 //!
-//! [`due`] is the only gate to a probe. Everything else that happens around an object (a re-list, an own write, an
-//! edit of its labels, a restart) passes through it and comes out as "not yet".
+//! [`due`] is the only gate to a probe. Re-lists, the operator's own writes, edits of labels and restarts go through it
+//! too. Its answer to them is "not yet".
 //!
-//! There is no randomness: jitter and slots come from the object's UID, so that they differ between objects, stay the
-//! same across restarts, and can be tested.
+//! Nothing here is random. Jitter and slots come from the object's UID: they differ between objects, stay the same
+//! across restarts, and can be tested.
 
 use std::time::Duration;
 
@@ -23,19 +23,19 @@ use crate::api::{
 /// Shortest delay after a transient failure.
 pub const RETRY_MIN: Duration = Duration::from_secs(5);
 
-/// After a refusal the key is not sent more often than this until something changes.
+/// Shortest time between two tries of a refused key, unless something changes.
 pub const REFUSED_KEY_INTERVAL: Duration = Duration::from_hours(1);
 
-/// A Retry-After beyond this is not believed.
+/// Longest Retry-After that the operator honours.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// How far the regular delay may be off the interval, in percent of it.
+/// How much the regular delay may differ from the interval, in percent.
 const JITTER_PERCENT: u32 = 10;
 
-/// Everything that [`due`] looks at.
+/// Everything that [`due`] depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
-    /// `spec.suspend`, or the object is being deleted.
+    /// Whether `spec.suspend` is true, or the object is being deleted.
     pub dormant: bool,
     /// `metadata.generation`.
     pub generation: i64,
@@ -45,13 +45,13 @@ pub struct Situation<'a> {
     pub references: PerRole<Option<Watched<'a>>>,
     /// Annotation `reconcile.fluxcd.io/requestedAt`.
     pub requested: Option<&'a str>,
-    /// Its value that was handled last.
+    /// The value of that annotation that was handled last.
     pub handled: Option<&'a str>,
-    /// Whether a verdict was reached that is still to be written.
+    /// Whether a verdict waits to be written.
     pub unwritten: bool,
     /// When the next probe is scheduled.
     pub next: Timestamp,
-    /// The present time.
+    /// The current time.
     pub now: Timestamp,
 }
 
@@ -60,28 +60,28 @@ pub struct Situation<'a> {
 pub enum Due {
     /// Now, and why.
     Now(Cause),
-    /// At this time, if nothing happens before.
+    /// At this time, if nothing happens first.
     At(Timestamp),
-    /// Not at all, until the object changes.
+    /// Not until the object changes.
     Never,
 }
 
-/// What leads to a probe.
+/// Why a reconcile starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The specification was not probed yet.
+    /// This specification was not probed yet.
     NewGeneration,
     /// An object that the connection refers to has changed.
     Changed(Role),
-    /// Somebody asked for it.
+    /// Somebody asked for a probe with the annotation.
     Requested,
-    /// It is time.
+    /// The scheduled time has come.
     Scheduled,
-    /// A verdict could not be written: that alone is done again, and nothing is sent to the bridge.
+    /// A status write failed. The operator retries the write and sends nothing to the bridge.
     Unwritten,
 }
 
-/// Decides whether a connection is probed now. The only gate.
+/// Decides whether to probe a connection now.
 #[must_use]
 pub fn due(situation: &Situation<'_>) -> Due {
     let Situation {
@@ -113,18 +113,18 @@ pub fn due(situation: &Situation<'_>) -> Due {
     }
 }
 
-/// What the next delay depends on.
+/// Everything that the next delay depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace<'a> {
     /// The object's UID.
     pub uid: &'a str,
     /// `spec.interval`.
     pub interval: Duration,
-    /// Transient failures in a row; 0 unless the last probe ended in one.
+    /// Consecutive transient failures; 0 unless the last probe ended in one.
     pub failures: u32,
-    /// How long a key that was refused rests yet: the next probe is after that.
+    /// How long a refused key must still wait. The next probe comes after that.
     pub rest: Duration,
-    /// What the bridge asked for.
+    /// The pause that the bridge asked for.
     pub retry_after: Option<Duration>,
 }
 
@@ -132,8 +132,8 @@ impl Pace<'_> {
     /// Time until the next probe.
     ///
     /// - All is well, or somebody has to act: the interval ±10 %.
-    /// - A transient failure: from 5 s up to twice that for each failure, at most the interval; Retry-After is honoured up
-    ///   to an hour.
+    /// - After transient failures: from 5 s up to a limit. The limit starts at 10 s and doubles with each failure, up to
+    ///   the interval. A Retry-After of up to an hour is honoured.
     #[must_use]
     pub fn delay(&self) -> Duration {
         if self.failures == 0 {
@@ -143,8 +143,8 @@ impl Pace<'_> {
         backed_off.max(self.pause())
     }
 
-    /// Time until the next probe after one that began late: so much shorter, but by half at most. What had to wait
-    /// together, as after the start of many, would otherwise stay together. Not where the time is a pause.
+    /// Time until the next probe after one that began late: shorter by that lateness, but by half at most. Otherwise
+    /// probes that waited together, as after a mass start, would stay together. A back-off is never shortened.
     #[must_use]
     pub fn delay_after(&self, late: Duration) -> Duration {
         let delay = self.delay();
@@ -154,8 +154,8 @@ impl Pace<'_> {
         delay.saturating_sub(late).max(delay / 2)
     }
 
-    /// When to probe next after the first verdict: in the object's own slot of the interval, as after a restart. Thousands
-    /// may have been created at once, and would stay together for long. After a failure as after any other.
+    /// When to probe next after the first verdict: in the object's own slot of the interval, as after a restart.
+    /// Otherwise thousands that were created at once would stay together. After a failure, the usual back-off.
     #[must_use]
     pub fn first(&self, now: Timestamp) -> Timestamp {
         if self.failures == 0 {
@@ -165,15 +165,14 @@ impl Pace<'_> {
         }
     }
 
-    /// The pause that the bridge asked for and gets.
+    /// The pause that the bridge asked for, up to [`RETRY_AFTER_MAX`].
     fn pause(&self) -> Duration {
         let asked = self.retry_after.filter(|_| self.failures > 0);
         asked.unwrap_or_default().min(RETRY_AFTER_MAX)
     }
 
-    /// How long the verdict of this moment may be believed: until the probe after next should have been written, with
-    /// the heartbeat by which writing may lag behind. Where the bridge asked for a longer pause, the next probe is
-    /// after that.
+    /// How long a verdict of now is valid: until the operator should have written the probe after next. A write may be
+    /// late by the heartbeat. If the bridge asked for a longer pause, the next probe comes after that pause.
     #[must_use]
     pub fn validity(&self, timeout: Duration, heartbeat: Duration) -> Duration {
         let regular = if self.rest.is_zero() {
@@ -184,13 +183,13 @@ impl Pace<'_> {
         regular.max(self.pause()) + regular + timeout + heartbeat
     }
 
-    /// When to go on after a restart.
+    /// When to probe after a restart.
     ///
-    /// - As planned, where the plan lies ahead and can be believed.
-    /// - In the object's own slot of the interval where it has passed and the verdict is still valid: every object has
-    ///   another slot, so there is no herd.
-    /// - At once where the verdict is stale.
-    /// - Not before a key that was refused may be sent again: a restart is no reason to send it.
+    /// - As planned, if the plan is in the future and plausible.
+    /// - In the object's own slot of the interval, if the planned time is over and the verdict still valid. Slots differ
+    ///   between objects, so their probes do not start together.
+    /// - At once, if the verdict is stale.
+    /// - Never before a refused key may be sent again: a restart is no reason to send it.
     #[must_use]
     pub fn resume(&self, status: &ScimBridgeConnectionStatus, now: Timestamp) -> Timestamp {
         let period = if self.failures == 0 {
@@ -209,8 +208,8 @@ impl Pace<'_> {
         planned.max(now + self.rest)
     }
 
-    /// When the next probe is due by the plan in a status. A plan longer than any delay is not believed, nor one from a
-    /// probe to come: then the clock was set since. So nobody waits for longer than the delay was.
+    /// The planned time in a status, if it is plausible. It is not if the plan is longer than any delay, or if the last
+    /// probe lies in the future: the clock was then set. So no connection waits longer than its delay.
     fn plan(&self, status: &ScimBridgeConnectionStatus, now: Timestamp) -> Option<Timestamp> {
         let (probed, planned) = (
             status.last_probe_time.as_ref()?.0,
@@ -229,7 +228,7 @@ impl Pace<'_> {
     }
 }
 
-/// The pace that a status stands for at this time.
+/// The pace after a restart, from a status.
 #[must_use]
 pub fn pace_of<'a>(
     uid: &'a str,
@@ -247,30 +246,30 @@ pub fn pace_of<'a>(
             Class::Transient => status.consecutive_failures.max(1),
             Class::Ok | Class::Action | Class::Pending => status.consecutive_failures,
         },
-        // Where the clock was set back it may lie far ahead: nobody waits for longer than the rest was.
+        // If the clock was set back, the time may be far ahead: never wait longer than the original rest.
         rest: rest.min(with_jitter(interval.max(REFUSED_KEY_INTERVAL))),
         retry_after: None,
     }
 }
 
-/// How long a key rests that is refused now: an hour ±10 %, or the interval ±10 % if that is longer.
+/// How long a key must wait after a refusal: an hour ±10 %, or the interval ±10 % if that is longer.
 #[must_use]
 pub fn rest_of_refused_key(uid: &str, interval: Duration) -> Duration {
     jittered(interval.max(REFUSED_KEY_INTERVAL), uid)
 }
 
-/// When the key that a status is about may be sent again. `None` where no refusal of it is known.
+/// When the key of a status may be sent again. `None` if no refusal of it is known.
 #[must_use]
 pub fn refused_key_retry(status: &ScimBridgeConnectionStatus) -> Option<&Time> {
     status.refused_key_retry_time.as_ref().or_else(|| {
-        // As versions without that field wrote it.
+        // Versions without that field wrote the time here.
         let planned = status.next_probe_time.as_ref();
         planned.filter(|_| reason_of(&status.conditions) == Some(Reason::AuthFailed))
     })
 }
 
-/// Time until the next try where probes of other connections took a bridge's time: from 5 to 10 s, by the UID, so that
-/// those who were postponed together come back one after another.
+/// Time until the next try after probes of other connections kept the bridge busy: 5 to 10 s, by the UID, so that
+/// connections that were postponed together do not return together.
 #[must_use]
 pub fn postponed(uid: &str) -> Duration {
     spread(RETRY_MIN, RETRY_MIN * 2, hash(uid, 0))
@@ -294,16 +293,16 @@ fn spread(from: Duration, to: Duration, hash: u64) -> Duration {
     from + Duration::from_millis(hash % width.saturating_add(1).max(1))
 }
 
-/// The next time at which `uid` has its turn, when each UID has one turn a `period`.
+/// The next slot of `uid`: each UID has one slot in each `period`.
 fn slot(uid: &str, period: Duration, now: Timestamp) -> Timestamp {
     let period = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
-    let turn = i64::try_from(hash(uid, 0) >> 1).unwrap_or(0).rem_euclid(period);
-    let wait = (turn - now.as_millisecond().rem_euclid(period)).rem_euclid(period);
+    let offset = i64::try_from(hash(uid, 0) >> 1).unwrap_or(0).rem_euclid(period);
+    let wait = (offset - now.as_millisecond().rem_euclid(period)).rem_euclid(period);
     now + Duration::from_millis(wait.unsigned_abs())
 }
 
-/// FNV-1a with a finalizer: std's hashers do not promise the same value in the next release, and a schedule that
-/// survives an upgrade needs it.
+/// FNV-1a with a finalizer. The schedule must survive an upgrade, and std's hashers may return other values in the next
+/// release.
 fn hash(uid: &str, salt: u32) -> u64 {
     let mut state: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in uid.bytes().chain(salt.to_le_bytes()) {

@@ -1,50 +1,49 @@
-//! Objects that are watched as metadata: is what a watch reports news?
+//! Whether a watch report about a Secret or CA object is news.
 //!
-//! A reconcile reads objects by itself, and a watch reports them late, twice, or not at all. So a report is news only
-//! where no verdict is about it, and no reconcile that began after it has read something newer.
+//! A reconcile reads objects itself, and a watch may report them late, twice or never. So a report is news only if no
+//! verdict covers that version, and no later reconcile has read the object.
 
 use crate::api::connection::ObjectVersion;
 
-/// What is known of an object that is watched as metadata only.
+/// What the watch has reported about an object. It watches metadata only.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Seen {
-    /// Nothing (yet): no ground to act.
+    /// Nothing is known yet: no reason to act.
     #[default]
     Unknown,
-    /// It does not exist: it is in no list.
+    /// It does not exist: no list has it.
     Absent,
-    /// It was deleted, in this resource version.
+    /// It was deleted in this resource version.
     Deleted(Box<str>),
     /// It exists in this version.
     Present(Version),
 }
 
-/// The version of an object, as it is kept: thousands of them lie in memory, so UID and resource version are one piece
-/// of it.
+/// The version of an object. Thousands are in memory, so UID and resource version share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version(Box<str>);
 
 /// One of the objects that a connection refers to.
 #[derive(Clone, Copy, Debug)]
 pub struct Watched<'a> {
-    /// The version that the status is about; `None` where there was no object.
+    /// The version that the status is about; `None` if there was no object.
     pub judged: Option<&'a Version>,
-    /// What is known of it now.
+    /// What the watch knows now.
     pub seen: &'a Seen,
-    /// What was known when the last reconcile began. That reconcile has read the object since, so this is no news.
+    /// What the watch knew when the last reconcile began. That reconcile read the object later, so this is no news.
     pub seen_before: &'a Seen,
 }
 
 // === impl Watched ===
 
 impl Watched<'_> {
-    /// Whether what was seen last is a change that no verdict is about.
+    /// Whether the watch reports a change that no verdict is about.
     #[must_use]
     pub fn is_news(&self) -> bool {
         let differs = match self.seen {
             Seen::Unknown => false,
             Seen::Absent => self.judged.is_some(),
-            // A watch may lag behind what a reconcile has read: what was deleted may be there again.
+            // A watch may lag behind a reconcile: the deleted object may exist again.
             Seen::Deleted(version) => self
                 .judged
                 .is_some_and(|judged| !is_older(version, judged.resource_version())),
@@ -59,7 +58,7 @@ impl Watched<'_> {
 // === impl Seen ===
 
 impl Seen {
-    /// The version that is there. A read need not be any newer.
+    /// The version that exists. A read may return it, or a newer one.
     #[must_use]
     pub const fn version(&self) -> Option<&Version> {
         match self {
@@ -68,15 +67,15 @@ impl Seen {
         }
     }
 
-    /// A reconcile has read this version. It counts as if the watch had reported it where the watch has reported nothing:
-    /// of an object that was there before anybody referred to it, no report comes.
+    /// Notes that a reconcile has read this version. It counts only if the watch has reported nothing: for an object that
+    /// existed before any connection referenced it, no report comes.
     pub fn note_read(&mut self, version: &Version) {
         if *self == Self::Unknown {
             *self = Self::Present(version.clone());
         }
     }
 
-    /// Whether a verdict about the version `read` is about just what was seen: then nothing has to be remembered of it.
+    /// Whether a verdict about the version `read` covers what the watch reported. Then nothing needs to be remembered.
     #[must_use]
     pub fn is_judged_by(&self, read: Option<&Version>) -> bool {
         match self {
@@ -106,7 +105,7 @@ impl Version {
         self.0.split_once(Self::BETWEEN).unwrap_or_default()
     }
 
-    /// Neither part has one.
+    /// Neither part contains it.
     const BETWEEN: char = ' ';
 }
 
@@ -135,8 +134,8 @@ impl From<&Version> for ObjectVersion {
     }
 }
 
-/// Whether a resource version is older than another of the same resource: they may be compared as numbers, also of
-/// different objects. False where they are none.
+/// Whether a resource version is older than another of the same resource. Versions of different objects may be compared
+/// too, as numbers. False if one of them is not a number.
 /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
 #[must_use]
 pub fn is_older(version: &str, than: &str) -> bool {
@@ -156,7 +155,7 @@ mod tests {
         .into()
     }
 
-    /// `a7` is version 7 of object a, `-7` its deletion in version 7, `none` an absence, `?` nothing known.
+    /// `a7` is version 7 of object a, `-7` a deletion in version 7, `none` an absence, `?` nothing known.
     fn seen(text: &str) -> Seen {
         match text {
             "?" => Seen::Unknown,
@@ -171,7 +170,7 @@ mod tests {
     #[test]
     fn news() {
         for (judged, seen_before, seen_now, is_news) in [
-            // Nothing is known: nothing to act on.
+            // Nothing is known: no reason to act.
             ("a7", "?", "?", false),
             ("none", "?", "?", false),
             // What the verdict is about.
@@ -183,16 +182,16 @@ mod tests {
             ("none", "none", "a8", true),
             ("a7", "a7", "none", true),
             ("a7", "a7", "-8", true),
-            // The watch lags behind what the reconcile has read.
+            // The watch lags behind the reconcile.
             ("a7", "?", "a6", false),
             ("b9", "?", "a7", false),
             ("a7", "?", "-6", false),
             ("none", "?", "-6", false),
             // Deleted and created again: another object, and a later version.
             ("a7", "a7", "b9", true),
-            // Versions that are no numbers have no order: any other one is news.
+            // Versions that are not numbers have no order: any other one is news.
             ("ax", "?", "ay", true),
-            // Known when the reconcile began, which has read the object since.
+            // Known when the reconcile began, and it read the object later.
             ("a7", "a8", "a8", false),
             ("a7", "none", "none", false),
             ("none", "a8", "a8", false),

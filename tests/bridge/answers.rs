@@ -190,7 +190,11 @@ async fn every_status() {
         (&[429], "RateLimited", ""),
         (&[300, 301, 302, 303, 307, 308], "RedirectRefused", ""),
         (&[304], "ProtocolError", ", the answer of a cache"),
-        (&[305, 399], "ProtocolError", ", a 3xx status that is no redirect"),
+        (
+            &[305, 399],
+            "ProtocolError",
+            ", a 3xx status that is not a redirect",
+        ),
         (
             &[201, 202, 204, 205, 206, 226, 299],
             "ProtocolError",

@@ -106,7 +106,7 @@ async fn what_is_not_there_is_said() {
         &["resume", "none"],
     ] {
         let ran = plugin(&bed, args).await;
-        let line = format!("there is no ScimBridgeConnection {}/none", bed.namespace);
+        let line = format!("ScimBridgeConnection {}/none does not exist", bed.namespace);
         assert_eq!(
             (ran.code, ran.err.contains(&line)),
             (1, true),

@@ -136,17 +136,17 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
         (
             &nothing.path,
             &[],
-            "has to hold one ScimBridgeConnection, and holds 0: check kind",
+            "must contain one ScimBridgeConnection, but contains 0: check the kind",
         ),
         (
             &two.path,
             &[],
-            "has to hold one ScimBridgeConnection, and holds 2",
+            "must contain one ScimBridgeConnection, but contains 2",
         ),
-        (&kind.path, &[], "holds 0: check kind"),
+        (&kind.path, &[], "contains 0: check the kind"),
         (&version.path, &[], "must have apiVersion scimbridge.dev/v1alpha1"),
         (&not_base64.path, &[], "does not have the form of a v1 Secret"),
-        (&broken.path, &[], "is no Kubernetes manifest"),
+        (&broken.path, &[], "is not a Kubernetes manifest"),
         (&"/no/such/file".to_owned(), &[], "cannot read /no/such/file"),
         // The kubeconfig is to blame where it was given.
         (

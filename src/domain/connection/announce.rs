@@ -1,11 +1,10 @@
-//! What is worth an event: two statuses to announcements.
+//! Two statuses to events.
 //!
-//! An event is for people: it says that something has changed, or has a new cause. So it is derived from the status
-//! that stood and the one that was written in its place, and from nothing else. A probe that finds what was found
-//! before changes neither, and a verdict that is told again after a restart is compared with the one in the status.
+//! Events are for people: each reports a change, or a new cause. They come only from the previous status and the one that
+//! replaced it. So a repeated result makes no event, not even after a restart.
 //!
-//! What is absent from a status because it could not be seen is no reason: a bridge that does not answer has not become
-//! healthy, and has not renewed its certificate.
+//! A field that is absent because the bridge did not answer is no change: such a bridge has not become healthy, and has
+//! not renewed its certificate.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -20,27 +19,27 @@ use crate::api::{
     vocabulary::{Class, ConditionType, EventType, Layer, Reason, Truth},
 };
 
-/// Something that people should hear of.
+/// An event to publish.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Announcement {
-    /// How it is meant.
+    /// Normal or Warning.
     pub type_: EventType,
-    /// What has happened.
+    /// What happened.
     pub reason: EventReason,
-    /// What the operator did when it found out.
+    /// What the operator was doing.
     pub action: EventAction,
-    /// The message of the condition, or one sentence: a template, as every message of a status is.
+    /// The message of the condition, or one sentence. Like every message it is a template, without text of a server.
     pub note: String,
-    /// What it is about, beside the connection.
+    /// The referenced object that the event is about, if any.
     pub related: Option<Role>,
 }
 
 /// The reason of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventReason {
-    /// `Ready` has become this, or the next key has been found unusable for this reason.
+    /// `Ready` now has this reason, or the next key is unusable for this reason.
     Verdict(Reason),
-    /// A component that was not reported as such before is not healthy.
+    /// A component is not healthy that was healthy, or unknown, before.
     ComponentUnhealthy,
     /// All components are healthy again.
     ComponentsHealthy,
@@ -52,30 +51,30 @@ pub enum EventReason {
     KeyAccepted,
     /// The bridge refuses the next key.
     KeyRefused,
-    /// The bridge was locked after a restart, and the probe has unlocked it.
+    /// The bridge was locked after a restart, and the probe unlocked it.
     BridgeUnlocked,
 }
 
 /// The action of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventAction {
-    /// Reading the specification and what it names.
+    /// Reading the specification and the objects that it references.
     Resolve,
-    /// Asking the bridge.
+    /// Probing the bridge.
     Probe,
-    /// Asking the bridge what it thinks of the next key.
+    /// Trying the next key at the bridge.
     Rehearse,
-    /// Giving a restarted bridge its key.
+    /// Sending a restarted bridge its key.
     Unlock,
 }
 
-/// What is worth telling of a status that took the place of another.
+/// The events for a status that replaced another.
 #[must_use]
 pub fn announcements(
     before: &ScimBridgeConnectionStatus,
     after: &ScimBridgeConnectionStatus,
 ) -> Vec<Announcement> {
-    // In the order in which it happened: unlocked, judged, and what was seen beside the verdict.
+    // In the order of the probe: the unlock, the verdict, then everything else.
     [
         unlocked(before, after).then(Announcement::unlocked),
         readiness(before, after),
@@ -95,8 +94,8 @@ fn readiness(
     let ready = find(&after.conditions, ConditionType::Ready)?;
     let reason = reason_of(&after.conditions)?;
     let known = find(&before.conditions, ConditionType::Ready);
-    // The message of these two tells what is wrong on this side of the wire. Of all others it tells where it was seen,
-    // which a bridge may change with each answer.
+    // For these two reasons a new message is a new fault on this side. For all others the message names a request, which
+    // may differ with each answer of the bridge.
     let is_cause = matches!(reason, Reason::InvalidSpec | Reason::Progressing);
     let is_same = |known: &Condition| {
         known.status == ready.status
@@ -106,21 +105,21 @@ fn readiness(
     if known.is_some_and(is_same) {
         return None;
     }
-    // A connection that works from its first verdict on is as somebody has just asked for it: nothing has changed, and
-    // a thousand of them in one commit are no thousand events.
+    // A connection that works at its first verdict is just as its owner declared it. A thousand of them in one commit
+    // must not make a thousand events.
     let class = class_of(&after.conditions);
     if before.observed_generation < 0 && class == Class::Ok && known.is_none_or(is_pending) {
         return None;
     }
-    let hindered = reason == Reason::Progressing && ready.message != reason.message();
+    let has_cause = reason == Reason::Progressing && ready.message != reason.message();
     Some(Announcement {
-        type_: if hindered {
+        type_: if has_cause {
             EventType::Warning
         } else {
             event_type_of(class)
         },
         reason: EventReason::Verdict(reason),
-        action: if hindered {
+        action: if has_cause {
             EventAction::Resolve
         } else {
             action_of(reason)
@@ -130,7 +129,7 @@ fn readiness(
     })
 }
 
-/// Whether nothing was proven yet, and nothing hindered that.
+/// Whether the first probe has no result yet, and no cause is known.
 fn is_pending(ready: &Condition) -> bool {
     ready.reason == Reason::Progressing.as_str() && ready.message == Reason::Progressing.message()
 }
@@ -139,8 +138,11 @@ fn components(
     before: &ScimBridgeConnectionStatus,
     after: &ScimBridgeConnectionStatus,
 ) -> Option<Announcement> {
-    let (ill_before, ill) = (unhealthy(before), unhealthy(after));
-    if ill.iter().any(|component| !ill_before.contains(component)) {
+    let (unhealthy_before, unhealthy) = (unhealthy(before), unhealthy(after));
+    if unhealthy
+        .iter()
+        .any(|component| !unhealthy_before.contains(component))
+    {
         let degraded = find(&after.conditions, ConditionType::Degraded)?;
         return Some(Announcement::of_probe(
             EventType::Warning,
@@ -149,9 +151,10 @@ fn components(
         ));
     }
     let reported: Vec<&str> = names(after, |_| true);
-    // One that is not reported any more has not recovered.
-    let recovered =
-        !ill_before.is_empty() && ill.is_empty() && ill_before.iter().all(|c| reported.contains(c));
+    // A component that the bridge no longer reports has not recovered.
+    let recovered = !unhealthy_before.is_empty()
+        && unhealthy.is_empty()
+        && unhealthy_before.iter().all(|c| reported.contains(c));
     recovered.then(|| {
         let note = "Every component that the bridge reports is healthy again.";
         Announcement::of_probe(EventType::Normal, EventReason::ComponentsHealthy, note)
@@ -185,7 +188,7 @@ fn certificate(
         )),
         (Some(_), None) => {
             let end = |status: &ScimBridgeConnectionStatus| Some(status.certificate.as_ref()?.not_after.0);
-            // It is not renewed because a clock was set back.
+            // The condition also goes away when the clock is set back: that is no renewal.
             (end(after)? > end(before)?).then(|| {
                 let note = "The bridge has a new certificate: see status.certificate.notAfter.";
                 Announcement::of_probe(EventType::Normal, EventReason::CertificateRenewed, note)
@@ -211,7 +214,7 @@ fn rehearsal(
         let unusable = Reason::parse(&tried.reason).map(EventReason::Verdict);
         (EventType::Warning, unusable.unwrap_or(EventReason::KeyRefused))
     } else {
-        // Nobody has said anything about the key.
+        // No answer says anything about the key.
         return None;
     };
     Some(Announcement {
@@ -230,7 +233,7 @@ const fn event_type_of(class: Class) -> EventType {
     }
 }
 
-/// What the operator did when it found this reason.
+/// What the operator was doing when it found this reason.
 fn action_of(reason: Reason) -> EventAction {
     match reason.layer() {
         Some(Layer::Settings | Layer::Address) => EventAction::Resolve,
@@ -256,7 +259,7 @@ impl Announcement {
             type_: EventType::Normal,
             reason: EventReason::BridgeUnlocked,
             action: EventAction::Unlock,
-            note: "The bridge was waiting for its key after a restart; the probe has unlocked it.".to_owned(),
+            note: "The bridge was waiting for its key after a restart. The probe unlocked it.".to_owned(),
             related: None,
         }
     }
@@ -265,7 +268,7 @@ impl Announcement {
 // === impl EventAction ===
 
 impl EventAction {
-    /// Its name in an event.
+    /// The name in an event.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -280,7 +283,7 @@ impl EventAction {
 // === impl EventReason ===
 
 impl EventReason {
-    /// Its name in an event.
+    /// The name in an event.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

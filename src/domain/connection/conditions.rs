@@ -1,8 +1,8 @@
 //! Verdict to `status.conditions`.
 //!
-//! Conventions held here: `lastTransitionTime` moves only with `status` and in whole seconds; every condition carries
-//! the generation it is about; abnormal conditions are present only while true; at most one of `Reconciling` and
-//! `Stalled`; `Ready` is never removed. Sources:
+//! This file keeps these conventions. `lastTransitionTime` changes only with `status`, in whole seconds. Every condition
+//! carries the generation that it is about. Abnormal conditions are present only while true. At most one of
+//! `Reconciling` and `Stalled` is present. `Ready` is never removed. Sources:
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties>
 //! and kstatus, <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>.
 
@@ -22,13 +22,13 @@ use crate::api::{
     vocabulary::{Class, ConditionType, Reason, Truth},
 };
 
-/// How long a missing Secret or CA object counts as on its way: GitOps tools apply objects in any order.
+/// How long a missing Secret or CA object may still arrive: GitOps tools apply objects in any order.
 pub const MISSING_GRACE: Duration = Duration::from_secs(30);
 
-/// A certificate that ends within this time is worth a condition.
+/// A certificate that ends within this time gets condition `CertificateExpiring`.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_hours(21 * 24);
 
-/// What a condition is about to say.
+/// A condition without its generation and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Draft {
     type_: ConditionType,
@@ -37,14 +37,14 @@ struct Draft {
     message: String,
 }
 
-/// What the conditions are derived from, beside the verdict.
+/// Everything beside the verdict that the conditions depend on.
 #[derive(Clone, Copy, Debug)]
-pub struct Circumstances<'a> {
-    /// The report of the bridge's components, where there is one.
+pub struct ConditionInputs<'a> {
+    /// The bridge's health report, if it gave one.
     pub health: Option<&'a HealthReport>,
-    /// The bridge's certificate, where one was verified.
+    /// The bridge's certificate, if the operator verified one.
     pub certificate: Option<&'a Certificate>,
-    /// The rehearsal of the next key, where one is asked for.
+    /// The result of the rehearsal of the next key, if the specification names one.
     pub next_key: Option<KeyTrial>,
     /// The generation that was probed.
     pub generation: i64,
@@ -52,20 +52,16 @@ pub struct Circumstances<'a> {
     pub now: Timestamp,
 }
 
-/// The conditions that say `verdict`, in the order of [`ConditionType::ALL`], each type at most once.
+/// The conditions for `verdict`, in the order of [`ConditionType::ALL`], each type at most once.
 #[must_use]
-pub fn conditions(
-    previous: &[Condition],
-    verdict: &Verdict,
-    circumstances: &Circumstances<'_>,
-) -> Vec<Condition> {
-    let Circumstances {
+pub fn conditions(previous: &[Condition], verdict: &Verdict, inputs: &ConditionInputs<'_>) -> Vec<Condition> {
+    let ConditionInputs {
         health,
         certificate,
         next_key,
         generation,
         now,
-    } = *circumstances;
+    } = *inputs;
     let reason = verdict.reason;
     let mut drafts = vec![Draft {
         type_: ConditionType::Ready,
@@ -95,7 +91,7 @@ pub fn conditions(
         .collect()
 }
 
-/// The condition of this type, where there is one.
+/// The condition of this type, if there is one.
 #[must_use]
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions
@@ -103,7 +99,7 @@ pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition
         .find(|condition| condition.type_ == type_.as_str())
 }
 
-/// The reason of `Ready`, where it is one that this version knows.
+/// The reason of `Ready`. `None` if this version does not know it.
 #[must_use]
 pub fn reason_of(conditions: &[Condition]) -> Option<Reason> {
     find(conditions, ConditionType::Ready).and_then(|ready| Reason::parse(&ready.reason))
@@ -127,7 +123,7 @@ pub fn class_of(conditions: &[Condition]) -> Class {
     }
 }
 
-/// When the grace of a missing object ends, where it still runs.
+/// When the grace of a missing object ends. `None` outside of a grace.
 #[must_use]
 pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
     let since = find(conditions, ConditionType::Reconciling)?
@@ -135,7 +131,7 @@ pub fn grace_end(conditions: &[Condition]) -> Option<Timestamp> {
         .0;
     reason_of(conditions)
         .filter(|reason| may_be_on_its_way(*reason))
-        // A status may hold any time; one at the end of all times has none after it.
+        // A status may hold any time, and the addition must not overflow.
         .map(|_| since.checked_add(MISSING_GRACE).unwrap_or(Timestamp::MAX))
 }
 
@@ -149,13 +145,13 @@ pub const fn readiness(class: Class) -> Truth {
     }
 }
 
-/// Reasons that the next object of the same apply may resolve.
+/// Whether the next object of the same apply may resolve this reason.
 const fn may_be_on_its_way(reason: Reason) -> bool {
     matches!(reason, Reason::SecretNotFound | Reason::CaNotFound)
 }
 
-/// `Reconciling` or `Stalled`, as kstatus wants them: neither while all is well, so that a routine check is no event
-/// for a pipeline.
+/// `Reconciling` or `Stalled`, as kstatus defines them. Neither is present while all is well: a routine check must not
+/// trigger a pipeline.
 fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option<Draft> {
     let reason = verdict.reason;
     let reconciling = |reason: &'static str| Draft {
@@ -169,7 +165,7 @@ fn progress(previous: &[Condition], verdict: &Verdict, now: Timestamp) -> Option
         Class::Pending => Some(reconciling("Progressing")),
         Class::Transient => Some(reconciling("ProgressingWithRetry")),
         Class::Action => {
-            // The grace begins with the pass that first finds the object missing.
+            // The grace begins with the reconcile that first finds the object missing.
             let in_grace = may_be_on_its_way(reason)
                 && if reason_of(previous) == Some(reason) {
                     grace_end(previous).is_some_and(|end| now < end)
@@ -202,7 +198,7 @@ fn degraded(health: &HealthReport) -> Option<Draft> {
         status: Truth::True,
         reason: "ComponentUnhealthy",
         message: format!(
-            "Not healthy, or with a report out of date: {}.",
+            "These components are not healthy, or their report is out of date: {}.",
             unhealthy.join(", ")
         ),
     })
@@ -290,7 +286,7 @@ impl Draft {
     }
 }
 
-/// Times in a status have whole seconds: that is what the API server gives back.
+/// Times in a status have whole seconds, because the API server returns them so.
 #[must_use]
 pub fn whole_seconds(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))

@@ -1,4 +1,4 @@
-//! What a probe saw, or what stood in its way: plain facts, without a judgement.
+//! The facts that one reconcile found out about a connection. They carry no judgement.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use k8s_openapi::jiff::Timestamp;
 use super::target::InvalidSpec;
 use crate::api::{connection::ComponentState, vocabulary::Layer};
 
-/// All that one pass found out about a connection.
+/// Everything that one reconcile found out about a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// Nothing was sent: something on our side of the wire is missing or refused.
+    /// The operator sent nothing: something on this side is missing or not allowed.
     Blocked(Blocker),
-    /// The bridge, or another server at its address, was asked.
+    /// The operator sent requests to the bridge's address.
     Probed(Exchange),
 }
 
-/// Why nothing could be sent.
+/// Why the operator sent nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blocker {
     /// The specification cannot be used.
     InvalidSpec(InvalidSpec),
-    /// The address policy refuses the host as it is written, by this rule.
+    /// This rule of the address policy refuses the host in the specification.
     HostDenied(Denial),
     /// The Secret does not exist.
     SecretNotFound,
@@ -29,105 +29,105 @@ pub enum Blocker {
     SecretKeyMissing,
     /// The entry cannot be a bearer token.
     ApiKeyMalformed(KeyFault),
-    /// The Secret does not consent to its key going to the host.
+    /// The Secret does not allow its key to be sent to the host.
     ConsentMissing(ConsentFault),
     /// The CA object does not exist.
     CaNotFound,
-    /// The CA object exists, and has no such entry.
+    /// The CA object exists but has no such entry.
     CaEntryMissing,
-    /// The CA entry has a fault, and nothing of it is used.
+    /// The CA entry has a fault, so the operator uses none of it.
     CaInvalid(CaFault),
 }
 
-/// Why a Secret does not consent to its key going to a host.
+/// Why a Secret does not allow its key to be sent to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConsentFault {
     /// The annotation does not name the host.
     Unnamed,
-    /// There is no annotation, and the Secret's type shows that it is for something else.
+    /// The Secret has no annotation, and its type shows that it is for something else.
     Foreign,
     /// The address begins with `http://`, and the annotation does not name the host.
     InClear,
     /// The address begins with `http://`, and the annotation names the host for TLS only.
     ForTls,
-    /// The annotation does not name the host, and one of its entries is no host pattern.
+    /// The annotation does not name the host, and one of its entries is not a host pattern.
     Malformed,
 }
 
 /// The rule of the address policy that refuses a host or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Denial {
-    /// No pattern of `--allowed-host` fits the host.
+    /// No pattern of `--allowed-host` matches the host.
     Host,
-    /// `--deny-cidr` has the address.
+    /// `--deny-cidr` contains the address.
     Network,
     /// The API server has this address.
     ApiServer,
-    /// The address is denied unless `--allow-cidr` has it: loopback, link-local, metadata and such.
+    /// The address is loopback, link-local, metadata or similar, and `--allow-cidr` does not contain it.
     Special,
-    /// `spec.tls.serverName` is used with `--bridge-proxy`, which would look that name up.
+    /// `spec.tls.serverName` is set together with `--bridge-proxy`. The proxy would look that name up.
     ServerName,
 }
 
-/// Why an entry cannot be a bearer token. Nothing of the entry is part of it.
+/// Why an entry cannot be a bearer token. It reveals nothing of the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyFault {
     /// It is empty.
     Empty,
-    /// It is longer than is read.
+    /// It is too long: the operator does not read that much.
     TooLong,
     /// It has a blank or a line break.
     Blank,
-    /// It has another character that no bearer token has.
+    /// It has another character that a bearer token cannot have.
     Character,
 }
 
-/// Why nothing of the CA entry is used.
+/// Why the operator does not use the CA entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CaFault {
-    /// No certificate.
+    /// It holds no certificate.
     Empty,
-    /// More than is read.
+    /// It is too large: the operator does not read that much.
     TooMuch,
-    /// Bytes that are no text: DER, a key store, UTF-16.
+    /// It is not text: DER, a key store, UTF-16.
     Binary,
-    /// PEM text that was encoded once more.
+    /// It is PEM text that was encoded in base64 a second time.
     Encoded,
-    /// The begin or the end of a block without the other, or one that is written otherwise.
+    /// A BEGIN or END line is missing or malformed.
     Frame,
-    /// A block that is no valid base64.
+    /// A block is not valid base64.
     Base64,
-    /// A block that is no certificate, or not the whole of one.
+    /// A block is not a certificate, or is only a part of one.
     NotACertificate,
-    /// A private key.
+    /// It holds a private key.
     PrivateKey,
-    /// A block of another kind.
+    /// It holds a block of another kind.
     OtherBlock,
 }
 
-/// The requests of one probe and what became of each.
+/// The requests of one probe and the result of each.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Exchange {
     /// `GET /ping`, without the key.
     pub ping: Reading<()>,
     /// `GET /health`, with the key.
     pub health: Reading<HealthReport>,
-    /// `GET /scim/Users`, with the key: how many there are.
+    /// `GET /scim/Users`, with the key: the number of users.
     pub users: Reading<u64>,
-    /// `GET /scim/Groups`, with the key, where there was time: how many there are.
+    /// `GET /scim/Groups`, with the key: the number of groups. `None` if it was not sent or did not answer.
     pub groups: Option<u64>,
-    /// The chain of the peer, once it was verified.
+    /// The peer's chain, if the operator verified one.
     pub certificate: Option<Certificate>,
-    /// What became of the rehearsal of the next key, where one is asked for.
+    /// The result of the rehearsal of the next key, if the specification names one.
     pub next_key: Option<KeyTrial>,
-    /// The longest Retry-After that an answer carried.
+    /// The longest Retry-After of all answers.
     pub retry_after: Option<Duration>,
 }
 
-/// What became of one request. `T` is what the right answer holds.
+/// The result of one request. `T` is the content of the right answer.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub enum Reading<T> {
-    /// It was not sent.
+    /// The operator did not send it.
     #[default]
     NotSent,
     /// No answer arrived.
@@ -136,10 +136,10 @@ pub enum Reading<T> {
     Answered(Answer<T>),
 }
 
-/// An answer, by what it means. Numbers are HTTP status codes.
+/// An answer, by its meaning. Numbers are HTTP status codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer<T> {
-    /// What was asked for.
+    /// The requested document.
     Document(T),
     /// 401, in a shape that a bridge may send.
     Unauthorized,
@@ -153,19 +153,19 @@ pub enum Answer<T> {
     Redirect(u16),
     /// 429.
     RateLimited,
-    /// 502, 503, 504, a status that only fronts use, or one that HTTP asks clients to repeat.
+    /// 502, 503, 504, a status that only fronts use, or one after which HTTP lets clients retry.
     Unavailable(u16),
     /// Any other 5xx.
     ServerError(u16),
-    /// 200, but of another kind than was asked for.
+    /// 200, but not the requested document.
     Foreign,
     /// 200, but an HTML page.
     Page,
-    /// 200, but larger than is read.
+    /// 200, but too large.
     TooLarge,
-    /// 200, but broken off.
+    /// 200, but the body broke off.
     Broken,
-    /// 200, but with a content coding that was not asked for.
+    /// 200, but with a content coding, although the operator accepts none.
     Encoded,
     /// Any other status.
     Unexpected(u16),
@@ -176,32 +176,32 @@ pub enum Answer<T> {
 pub enum TransportFailure {
     /// The name does not resolve.
     Dns(DnsFault),
-    /// The policy refuses every address of the host, by this rule.
+    /// The policy denies every address of the host; this rule denies the first.
     AddressDenied(Denial),
     /// Refused, reset or not routable.
     Connect,
-    /// The budget of the probe ended in this phase.
+    /// The time of the probe ran out in this phase.
     TimedOut(Phase),
-    /// The verification does not accept the chain.
+    /// The operator does not accept the chain.
     CertificateUntrusted(ChainFault),
     /// A certificate of the chain is not valid now.
     CertificateExpired(DateFault),
     /// The certificate is for another name.
     CertificateNameMismatch(NameFault),
-    /// TLS failed otherwise.
+    /// TLS failed for another reason.
     Tls(TlsFault),
-    /// The peer does not speak HTTP as RFC 9112 has it.
+    /// The peer does not speak HTTP as RFC 9112 defines it.
     Http(HttpFault),
-    /// The administrator's proxy did not lead to the bridge.
+    /// The administrator's proxy did not connect to the bridge.
     Proxy(ProxyFault),
 }
 
 /// Why a name does not resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DnsFault {
-    /// The servers say that the name has no address.
+    /// The servers report that the name has no address.
     NoAddress,
-    /// No server answered within the budget.
+    /// No server answered in time.
     TimedOut,
     /// The servers answered with an error.
     ServerError,
@@ -221,7 +221,7 @@ pub enum Phase {
 /// A certificate's place in a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Member {
-    /// The server's own.
+    /// The server's.
     Server,
     /// Between the server's and the authority's.
     Intermediate,
@@ -234,7 +234,7 @@ pub enum Member {
 pub enum DateFault {
     /// This certificate has expired.
     Ended(Member),
-    /// A certificate is before its beginning.
+    /// A certificate is not valid yet.
     NotYet,
 }
 
@@ -243,16 +243,16 @@ pub enum DateFault {
 pub enum NameFault {
     /// It is for other names.
     Other,
-    /// It has no subject alternative names, which are the only ones that count.
+    /// It has no subject alternative names. Other names do not count.
     Unnamed,
-    /// It has the address that was asked for, but as if that were a DNS name.
+    /// It has the requested address, but as a DNS name.
     AddressAsName,
 }
 
 /// Which authorities were trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Roots {
-    /// The operator's own.
+    /// The operator's default roots.
     System,
     /// Those of `spec.tls.caRef`.
     Given,
@@ -261,15 +261,15 @@ pub enum Roots {
 /// Why a chain of certificates is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChainFault {
-    /// What the server sent ends at an authority that is not trusted.
+    /// The chain that the server sent ends at an authority that the operator does not trust.
     UnknownIssuer(Roots),
-    /// The server did not send the certificate of its own certificate's issuer, and that is not trusted.
+    /// The server did not send its issuer's certificate, and the operator does not trust the issuer directly.
     Incomplete(Roots),
     /// The server's certificate names itself as its issuer.
     SelfSigned(Roots),
-    /// The same, and it is for another name.
+    /// The server's certificate names itself as its issuer, and is for another name.
     DefaultCertificate,
-    /// This certificate has the issuer's name, but not the key that signed.
+    /// This certificate has the issuer's name, but another key than the one that signed.
     OtherKey(Member),
     /// A trusted authority has the issuer's name, but written in another encoding.
     OtherEncoding,
@@ -277,44 +277,44 @@ pub enum ChainFault {
     NameConstraint,
     /// A name constraint of an authority is of a form that the operator cannot check.
     NameConstraintForm,
-    /// A certificate is used as an authority that is none, or has too many authorities below it.
+    /// A certificate in the chain is not an authority's, or has too many authorities below it.
     Authority,
     /// The server's certificate is an authority's.
     ServerIsAuthority,
     /// The chain is longer than the operator follows.
     TooLong,
-    /// A signature algorithm that is not accepted.
+    /// The operator does not accept a signature algorithm in the chain.
     WeakSignature,
-    /// A key that is not accepted.
+    /// The operator does not accept a key in the chain.
     WeakKey,
     /// A certificate's usage excludes servers.
     Usage,
-    /// A certificate that is not of X.509 version 3.
+    /// A certificate is not of X.509 version 3.
     Version,
-    /// A critical extension that the operator does not know.
+    /// A certificate has a critical extension that the operator does not know.
     Extension,
-    /// A certificate that cannot be decoded.
+    /// A certificate cannot be decoded.
     Form,
-    /// A certificate that was revoked, or whose key is distrusted by all.
+    /// A certificate was revoked, or its key is publicly distrusted.
     Revoked,
 }
 
-/// Why TLS failed, beside the certificate.
+/// Why TLS failed, if not because of the certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsFault {
     /// Both sides have no version in common.
     Version,
     /// Both sides have no cipher suite, group or signature in common.
     Parameters,
-    /// The server asks for a certificate of the client.
+    /// The server asks for a client certificate.
     ClientCertificate,
     /// The server does not know the name.
     UnknownName,
     /// The peer does not speak TLS.
     NotTls,
-    /// The server reports an error of its own.
+    /// The server reports an internal error.
     Internal,
-    /// The peer closed the connection in the middle of the handshake.
+    /// The peer closed the connection during the handshake.
     Closed,
     /// The peer broke a rule of the handshake, or ended it for another reason.
     Other,
@@ -327,24 +327,24 @@ pub enum HttpFault {
     Other,
     /// The peer does not speak plain HTTP; perhaps it speaks TLS.
     InClear,
-    /// The head of the answer has more headers, or longer ones, than are read.
+    /// The answer has too many headers, or too long ones.
     Head,
-    /// The server says that the port speaks TLS, and the request came in plain HTTP.
+    /// The server answers that the port needs TLS: the request came in plain HTTP.
     TlsPort,
 }
 
-/// Why the proxy did not lead to the bridge.
+/// Why the proxy did not connect to the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyFault {
-    /// The proxy itself cannot be reached.
+    /// The operator cannot reach the proxy.
     Unreachable,
     /// The proxy asks for a login (407).
     Login,
     /// The proxy did not open the tunnel.
     Tunnel,
-    /// The proxy answered a request in plain HTTP itself, with this status.
+    /// The proxy itself answered a plain HTTP request, with this status.
     Answered(u16),
-    /// The proxy did not open the tunnel within the budget.
+    /// The proxy did not open the tunnel in time.
     TimedOut,
 }
 
@@ -430,7 +430,7 @@ impl TransportFailure {
         Self::Proxy(ProxyFault::TimedOut),
     ];
 
-    /// The layer of the failure. `None` above TLS: there it is the layer of the request.
+    /// The layer of the failure. `None` above TLS: the layer is then that of the request.
     #[must_use]
     pub const fn layer(self) -> Option<Layer> {
         match self {
@@ -485,7 +485,7 @@ impl KeyFault {
 // === impl Blocker ===
 
 impl Blocker {
-    /// Every blocker but those of the specification.
+    /// Every blocker except [`Blocker::InvalidSpec`].
     #[must_use]
     pub fn all() -> Vec<Self> {
         let mut all = vec![
@@ -505,19 +505,19 @@ impl Blocker {
 // === impl Exchange ===
 
 impl Exchange {
-    /// Whether a bridge has answered, as only a bridge does.
+    /// Whether an answer arrived that only a bridge gives.
     #[must_use]
     pub const fn has_bridge_answered(&self) -> bool {
         self.ping.document().is_some() || self.health.document().is_some() || self.users.document().is_some()
     }
 
-    /// Whether the key was sent, or may have been.
+    /// Whether the operator sent the key, or may have sent it.
     #[must_use]
     pub fn sent_the_key(&self) -> bool {
         self.health != Reading::NotSent || self.users != Reading::NotSent
     }
 
-    /// Whether the peer may be a bridge: it answered `/ping`, and the answer does not exclude a bridge.
+    /// Whether the peer may be a bridge: its answer to `/ping` does not exclude one.
     #[must_use]
     pub const fn is_of_a_bridge(&self) -> bool {
         !matches!(
@@ -530,25 +530,25 @@ impl Exchange {
     }
 }
 
-/// `GET /health`, as far as it is read.
+/// The parts of `GET /health` that the operator reads.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct HealthReport {
     /// The bridge's version, if it looks like one.
     pub version: Option<String>,
     /// The bridge's build number, if it looks like one.
     pub build: Option<String>,
-    /// Components and their state, each once, sorted by name.
+    /// Each component once, with its state, sorted by name.
     pub components: Vec<(Component, ComponentState)>,
 }
 
-/// Components of a bridge that are known by name.
+/// The components of a bridge that this version knows.
 ///
-/// Closed on purpose: a name that a server chooses never reaches a status.
+/// The enum is closed on purpose: a name that a server chooses never reaches a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
     /// Keeps the bridge's TLS certificate.
     CertificateManager,
-    /// Confirms invited users; runs once the bridge was unlocked.
+    /// Confirms invited users; runs after the bridge was unlocked.
     ConfirmationWatcher,
     /// Serves `/ping` on its own port.
     PingServer,
@@ -556,31 +556,31 @@ pub enum Component {
     RedisCache,
     /// The SCIM API.
     ScimServer,
-    /// Starts provisioning; runs once the bridge was unlocked.
+    /// Starts provisioning; runs after the bridge was unlocked.
     StartProvisionWatcher,
-    /// All that this version does not know, taken together.
+    /// All components that this version does not know, taken together.
     Other,
 }
 
-/// What is kept of a verified chain.
+/// The facts that the operator keeps of a verified chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The earliest end of the certificates that the verification used.
+    /// The earliest end date of the certificates that the verification used.
     pub not_after: Timestamp,
-    /// Whose end that is.
+    /// The certificate that ends then.
     pub ends: Member,
-    /// Common name or organisation of the issuer of the server's certificate, cleaned.
+    /// The issuer of the server's certificate: common name or organisation, with unsafe characters removed.
     pub issuer: Option<String>,
 }
 
-/// What became of the rehearsal of a key.
+/// The result of the rehearsal of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyTrial {
     /// The bridge accepts it.
     Accepted,
     /// The bridge refuses it.
     Refused,
-    /// The key is missing, or is none.
+    /// The key is missing or unusable.
     Unusable(Blocker),
     /// No answer shows whether the bridge accepts it.
     Undecided,
@@ -589,7 +589,7 @@ pub enum KeyTrial {
 // === impl Certificate ===
 
 impl Certificate {
-    /// The same, where a certificate of its chain ends earlier.
+    /// The same, with the end date of another certificate of the chain if that is earlier.
     #[must_use]
     pub fn ending(self, ends: Member, not_after: Timestamp) -> Self {
         if not_after < self.not_after {
@@ -641,7 +641,7 @@ impl Component {
             .unwrap_or(Self::Other)
     }
 
-    /// Whether it runs only once the bridge was unlocked by a request with its key.
+    /// Whether it runs only after a request with the key has unlocked the bridge.
     #[must_use]
     pub const fn waits_for_unlock(self) -> bool {
         match self {
@@ -658,7 +658,7 @@ impl Component {
 // === impl Reading ===
 
 impl<T> Reading<T> {
-    /// The document, where the right answer arrived.
+    /// The document, if the right answer arrived.
     pub const fn document(&self) -> Option<&T> {
         match self {
             Self::Answered(Answer::Document(document)) => Some(document),
@@ -670,7 +670,7 @@ impl<T> Reading<T> {
 // === impl HealthReport ===
 
 impl HealthReport {
-    /// The state of a component, where the report has it.
+    /// The state of a component, if the report has it.
     #[must_use]
     pub fn state_of(&self, component: Component) -> Option<ComponentState> {
         self.components

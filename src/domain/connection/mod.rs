@@ -1,11 +1,11 @@
-//! Connections: from what was declared and what was seen to what is true.
+//! Connections: from a specification and evidence to the next status.
 //!
 //! - [`target`]: the specification, parsed once
-//! - [`evidence`]: what a probe saw, or what stood in its way
+//! - [`evidence`]: the facts that one reconcile found out
 //! - [`verdict`]: evidence to verdict, row by row
 //! - [`conditions`]: verdict to `status.conditions`
 //! - [`status`]: the next status, and whether it is worth a write
-//! - [`announce`]: what of a new status is worth an event
+//! - [`announce`]: two statuses to events
 
 pub mod announce;
 pub mod conditions;

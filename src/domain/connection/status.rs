@@ -1,8 +1,8 @@
 //! The next status, and whether it is worth a write.
 //!
-//! A status is written when it says something new. Where only the clock has moved it is written every few minutes (the
-//! heartbeat), as the kubelet does for its node: each write costs the API server and etcd more than the probe itself.
-//! `validUntil` allows for the heartbeat, so a reader is never misled.
+//! The operator writes a status when it says something new. If only its timestamps have changed, the operator writes it
+//! every few minutes: the heartbeat. The kubelet does the same for its node: each write costs the API server and
+//! etcd more than a probe. `validUntil` allows for the heartbeat, so it never misleads a reader.
 //! <https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/589-efficient-node-heartbeats>
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    conditions::{Circumstances, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
+    conditions::{ConditionInputs, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
     target::Target,
     verdict::{PendingCause, Verdict, diagnose},
@@ -27,7 +27,7 @@ use crate::{
     domain::schedule::{Pace, refused_key_retry, rest_of_refused_key},
 };
 
-/// One finished pass: what it was about and what it saw.
+/// The result of one reconcile: its subject and its evidence.
 #[derive(Clone, Debug)]
 pub struct Observation<'a> {
     /// The object's UID.
@@ -36,27 +36,27 @@ pub struct Observation<'a> {
     pub generation: i64,
     /// The identity provider that was declared.
     pub declared: Option<IdentityProvider>,
-    /// The parsed specification; `None` where it could not be parsed.
+    /// The parsed specification; `None` if it could not be parsed.
     pub target: Option<&'a Target>,
     /// The versions of the objects that were read.
     pub versions: Versions,
-    /// Annotation `reconcile.fluxcd.io/requestedAt`, as it was when the pass began.
+    /// Annotation `reconcile.fluxcd.io/requestedAt`, as it was when the reconcile began.
     pub requested: Option<String>,
-    /// Transient failures in a row before this pass, whether they were written or not.
+    /// Consecutive transient failures before this reconcile, written or not.
     pub failures_before: u32,
-    /// What was seen.
+    /// The evidence.
     pub evidence: &'a Evidence,
-    /// The end of the pass.
+    /// The end of the reconcile.
     pub now: Timestamp,
-    /// How long after its time a probe by the schedule has begun.
+    /// How late a scheduled probe began; zero for any other.
     pub late: Duration,
-    /// How long before the time by the schedule another has begun.
+    /// How long before its scheduled time any other probe began.
     pub early: Duration,
-    /// How often a status is written where only the clock has moved.
+    /// How often to rewrite the status when only its timestamps have changed.
     pub heartbeat: Duration,
 }
 
-/// The versions of the objects that a verdict is about; `None` where there was no object.
+/// The versions of the objects that a verdict is about; `None` if there was no object.
 pub type Versions = PerRole<Option<ObjectVersion>>;
 
 /// The versions that a status is about.
@@ -69,21 +69,21 @@ pub fn versions(status: &ScimBridgeConnectionStatus) -> Versions {
     }
 }
 
-/// What a pass comes to.
+/// The result of [`next_status`].
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub struct NextStatus {
-    /// The verdict of this pass alone; the status may still hold the one before.
+    /// The verdict of this reconcile alone; the status may still hold the previous one.
     pub verdict: Verdict,
-    /// The status as it is now.
+    /// The new status.
     pub status: ScimBridgeConnectionStatus,
     /// Whether it is worth a write.
     pub change: Change,
     /// When to probe next.
     pub next: Timestamp,
-    /// The time until then. It is counted from the moment of the verdict: the clock may be set while that is written.
+    /// The time until then, counted from the verdict: the clock may be set while the status is written.
     pub delay: Duration,
-    /// Whether this pass found a bridge unlocked that was seen locked before.
+    /// Whether this reconcile found a bridge unlocked that the previous status reported locked.
     pub unlocked: bool,
 }
 
@@ -92,18 +92,18 @@ pub struct NextStatus {
 pub enum Change {
     /// It says something new.
     Changed,
-    /// Only the clock has moved, and the last write is a heartbeat ago.
+    /// Only its timestamps have changed, and the last write was a heartbeat ago.
     Heartbeat,
-    /// Only the clock has moved.
+    /// Only its timestamps have changed.
     Unchanged,
 }
 
-/// For a specification that cannot be parsed there is no interval to go by.
+/// For a specification that cannot be parsed: it gives no interval and no timeout.
 const FALLBACK_INTERVAL: Duration = Duration::from_mins(5);
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Time between two probes. A specification that cannot be used is looked at now and then, whatever interval it names:
-/// a later version of this program may be able to use it.
+/// Time between two probes. The operator keeps trying a specification that it cannot use, at a fixed interval: a later
+/// version of this program may be able to use it.
 #[must_use]
 pub fn interval_of(target: Option<&Target>) -> Duration {
     target.map_or(FALLBACK_INTERVAL, |target| target.interval)
@@ -113,75 +113,79 @@ fn timeout_of(target: Option<&Target>) -> Duration {
     target.map_or(FALLBACK_TIMEOUT, |target| target.timeout)
 }
 
-/// The status after a pass.
-pub fn next_status(previous: &ScimBridgeConnectionStatus, pass: &Observation<'_>) -> NextStatus {
-    let verdict = diagnose(pass.declared, pass.evidence);
-    let verdict = if is_proven(previous, pass) {
+/// The status after a reconcile.
+pub fn next_status(previous: &ScimBridgeConnectionStatus, observation: &Observation<'_>) -> NextStatus {
+    let verdict = diagnose(observation.declared, observation.evidence);
+    let verdict = if is_proven(previous, observation) {
         verdict.where_proven()
     } else {
         verdict
     };
     let failures = match verdict.class {
-        Class::Transient => pass
+        Class::Transient => observation
             .failures_before
             .max(previous.consecutive_failures)
             .saturating_add(1),
         Class::Ok | Class::Action | Class::Pending => 0,
     };
-    let held = verdict.class == Class::Transient && holds(previous, pass, failures);
-    let refused_key = refused_key(previous, pass, &verdict);
+    let held = verdict.class == Class::Transient && holds(previous, observation, failures);
+    let refused_key = refused_key(previous, observation, &verdict);
     let pace = Pace {
-        uid: pass.uid,
-        interval: interval_of(pass.target),
+        uid: observation.uid,
+        interval: interval_of(observation.target),
         failures,
         rest: refused_key.as_ref().map_or(Duration::ZERO, |(_, rest)| *rest),
-        retry_after: exchange(pass.evidence).and_then(|exchange| exchange.retry_after),
+        retry_after: exchange(observation.evidence).and_then(|exchange| exchange.retry_after),
     };
-    let timeout = timeout_of(pass.target);
+    let timeout = timeout_of(observation.target);
 
     let mut status = if held {
         previous.clone()
     } else {
-        judged(previous, pass, &verdict)
+        judged(previous, observation, &verdict)
     };
     status.consecutive_failures = failures;
     status.refused_key_retry_time = refused_key.map(|(retry, _)| retry);
-    if pass.requested.is_some() {
-        status.last_handled_reconcile_at.clone_from(&pass.requested);
+    if observation.requested.is_some() {
+        status
+            .last_handled_reconcile_at
+            .clone_from(&observation.requested);
     }
     let is_first = previous.observed_generation < 0;
     let mut next = if is_first {
-        pace.first(pass.now)
+        pace.first(observation.now)
     } else {
-        pass.now + pace.delay_after(pass.late)
+        observation.now + pace.delay_after(observation.late)
     };
     match grace_end(&status.conditions) {
-        Some(end) if end > pass.now => next = next.min(end),
-        // `Reconciling` was True for another reason before the object was missed, and its time does not move: whole
-        // grace, lest this one is forgotten until the next interval.
-        Some(_) if !held => next = next.min(pass.now + MISSING_GRACE),
-        // An end that has passed, under a verdict that is held, is no time to go by.
+        Some(end) if end > observation.now => next = next.min(end),
+        // `Reconciling` was True before the object was missing, so its time does not say when the grace began. Grant a
+        // full grace; otherwise the next probe would be an interval away.
+        Some(_) if !held => next = next.min(observation.now + MISSING_GRACE),
+        // The verdict is held and its grace is over.
         Some(_) | None => {}
     }
-    next = next.max(pass.now + pace.rest);
-    status.last_probe_time = Some(whole_seconds(pass.now));
+    next = next.max(observation.now + pace.rest);
+    status.last_probe_time = Some(whole_seconds(observation.now));
     status.next_probe_time = Some(whole_seconds(next));
     if !held {
-        status.valid_until = Some(whole_seconds(pass.now + pace.validity(timeout, pass.heartbeat)));
+        status.valid_until = Some(whole_seconds(
+            observation.now + pace.validity(timeout, observation.heartbeat),
+        ));
     }
-    let threshold = pass.target.map_or(1, |target| target.failure_threshold);
-    let change = change(previous, &status, threshold, pass);
+    let threshold = observation.target.map_or(1, |target| target.failure_threshold);
+    let change = change(previous, &status, threshold, observation);
     NextStatus {
         verdict,
         change,
         next,
-        delay: Duration::try_from(next.duration_since(pass.now)).unwrap_or_default(),
+        delay: Duration::try_from(next.duration_since(observation.now)).unwrap_or_default(),
         unlocked: unlocked(previous, &status),
         status,
     }
 }
 
-/// The status that says: nothing has been proven yet, and what hinders it, if anything on our side does.
+/// The status before anything is proven. `pending_cause` says why the operator could not probe, if it could not.
 #[must_use]
 pub fn progressing(
     previous: &ScimBridgeConnectionStatus,
@@ -189,7 +193,7 @@ pub fn progressing(
     generation: i64,
     now: Timestamp,
 ) -> ScimBridgeConnectionStatus {
-    let circumstances = Circumstances {
+    let inputs = ConditionInputs {
         health: None,
         certificate: None,
         next_key: None,
@@ -197,20 +201,20 @@ pub fn progressing(
         now,
     };
     ScimBridgeConnectionStatus {
-        // Not the new generation: its probe is still to be done, and `due` must say so after a restart.
+        // Not the new generation: it is not probed yet, and `due` must see that after a restart.
         observed_generation: previous.observed_generation,
         conditions: conditions(
             &previous.conditions,
             &Verdict::progressing(pending_cause),
-            &circumstances,
+            &inputs,
         ),
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
         ..ScimBridgeConnectionStatus::default()
     }
 }
 
-/// Whether both are what one pass has written. What comes back from the API server need not be equal in every detail,
-/// so what tells passes apart is compared.
+/// Whether one reconcile wrote both. The API server may return a status that differs in details, so this compares only
+/// the fields that distinguish reconciles.
 #[must_use]
 pub fn is_same_verdict(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus) -> bool {
     let of = |status: &ScimBridgeConnectionStatus| ScimBridgeConnectionStatus {
@@ -222,10 +226,10 @@ pub fn is_same_verdict(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionS
     of(a) == of(b)
 }
 
-/// Whether `standing` tells of a later probe of this generation than `status`.
+/// Whether `standing` reports a later probe of this generation than `status`.
 ///
-/// Somebody else has written it then: another replica, or this one's predecessor whose write took its time. A verdict
-/// that was `known` when `status` was made is none of these, whatever the clocks say.
+/// Then another replica wrote it, or the previous process of this one with a slow write. A verdict in `known` never
+/// counts as later, even if clocks were set: it was known when `status` was made.
 #[must_use]
 pub fn is_superseded(
     status: &ScimBridgeConnectionStatus,
@@ -247,117 +251,117 @@ pub fn is_superseded(
             .any(|known| is_same_verdict(standing, known))
 }
 
-/// Whether a bridge has answered at this address before, by the same specification and CA. What somebody has just changed
-/// on this side, such as the CA or the server's name, explains more than a front in the bridge's place.
-fn is_proven(previous: &ScimBridgeConnectionStatus, pass: &Observation<'_>) -> bool {
+/// Whether a bridge has answered at this address before, with the same specification and CA. After a change on this
+/// side, such as a new CA, that change is the likely cause, not a front.
+fn is_proven(previous: &ScimBridgeConnectionStatus, observation: &Observation<'_>) -> bool {
     let is_same = |target: &Target| previous.scim_endpoint == Some(target.scim_endpoint());
     previous.last_answer_time.is_some()
-        && pass.target.is_some_and(is_same)
-        && previous.observed_generation == pass.generation
-        && previous.ca == pass.versions.ca
+        && observation.target.is_some_and(is_same)
+        && previous.observed_generation == observation.generation
+        && previous.ca == observation.versions.ca
 }
 
-/// When a key that was refused may be sent again, and how long that is from now. `None` where no refusal of this key is
-/// known.
+/// When a refused key may be sent again, as a time and as a duration from now. `None` if no refusal of this key is known.
 ///
-/// It is remembered apart from the reason, which may be another by now, until the bridge accepts the key, or the verdict
-/// is about another specification, key or CA. The time counts from when the key was sent last: in this pass, or before
-/// the schedule that this pass was ahead of was made.
+/// The status keeps this time apart from the reason, because a later probe may have another reason. It is forgotten when
+/// the bridge accepts the key, or when the specification, key or CA changes. It counts from the last time that the key
+/// was sent: in this reconcile, or in an earlier one.
 fn refused_key(
     previous: &ScimBridgeConnectionStatus,
-    pass: &Observation<'_>,
+    observation: &Observation<'_>,
     verdict: &Verdict,
 ) -> Option<(Time, Duration)> {
-    let known = refused_key_retry(previous).filter(|_| is_about_the_same(previous, pass));
-    let was_sent = exchange(pass.evidence).is_some_and(Exchange::sent_the_key);
+    let known = refused_key_retry(previous).filter(|_| is_about_the_same(previous, observation));
+    let was_sent = exchange(observation.evidence).is_some_and(Exchange::sent_the_key);
     match (verdict.auth_failed, known) {
         (Truth::False, _) | (Truth::Unknown, None) => None,
-        (Truth::Unknown, Some(retry)) if !was_sent => Some((retry.clone(), pass.early)),
+        (Truth::Unknown, Some(retry)) if !was_sent => Some((retry.clone(), observation.early)),
         (Truth::True, _) | (Truth::Unknown, Some(_)) => {
-            let rest = rest_of_refused_key(pass.uid, interval_of(pass.target));
-            Some((whole_seconds(pass.now + rest), rest))
+            let rest = rest_of_refused_key(observation.uid, interval_of(observation.target));
+            Some((whole_seconds(observation.now + rest), rest))
         }
     }
 }
 
-/// Whether the status is about the same specification, key and CA as this pass.
-fn is_about_the_same(previous: &ScimBridgeConnectionStatus, pass: &Observation<'_>) -> bool {
-    previous.observed_generation == pass.generation
-        && previous.credential == pass.versions.credential
-        && previous.ca == pass.versions.ca
+/// Whether the status is about the same specification, key and CA as this reconcile.
+fn is_about_the_same(previous: &ScimBridgeConnectionStatus, observation: &Observation<'_>) -> bool {
+    previous.observed_generation == observation.generation
+        && previous.credential == observation.versions.credential
+        && previous.ca == observation.versions.ca
 }
 
-/// Whether the verdict that stands is kept in spite of a transient failure.
+/// Whether to keep the previous verdict despite a transient failure.
 ///
-/// It must be one about the same specification and the same key and CA, and still valid. As long as it is valid, a
-/// refusal is held through any number of failures: they say nothing about the key.
-fn holds(previous: &ScimBridgeConnectionStatus, pass: &Observation<'_>, failures: u32) -> bool {
+/// That verdict must be about the same specification, key and CA, and still valid. A refusal is kept through any number
+/// of failures while it is valid: they say nothing about the key.
+fn holds(previous: &ScimBridgeConnectionStatus, observation: &Observation<'_>, failures: u32) -> bool {
     let Some(standing) = reason_of(&previous.conditions) else {
         return false;
     };
-    if !is_about_the_same(previous, pass) {
+    if !is_about_the_same(previous, observation) {
         return false;
     }
     let valid = previous
         .valid_until
         .as_ref()
-        .is_some_and(|until| pass.now < until.0);
+        .is_some_and(|until| observation.now < until.0);
     if standing == Reason::AuthFailed {
-        return valid && !is_beyond_a_refusal(previous, pass);
+        return valid && !is_valid_for_too_long(previous, observation);
     }
     if previous.refused_key_retry_time.is_some() {
-        // The next probe may be an hour away: what took the refusal's place is not held for so long.
+        // The next probe may be an hour away, which is too long to keep a verdict that may be outdated.
         return false;
     }
     let settled = match class_of(&previous.conditions) {
         Class::Ok | Class::Action => true,
         Class::Transient | Class::Pending => false,
     };
-    let threshold = pass.target.map_or(1, |target| target.failure_threshold);
+    let threshold = observation.target.map_or(1, |target| target.failure_threshold);
     settled && valid && failures < threshold
 }
 
-/// Whether the verdict's end is further away than that of a refusal in this pass: then the clock was set back since.
-fn is_beyond_a_refusal(previous: &ScimBridgeConnectionStatus, pass: &Observation<'_>) -> bool {
-    let (interval, timeout) = (interval_of(pass.target), timeout_of(pass.target));
+/// Whether the previous verdict is valid for longer than a refusal in this reconcile would be. Then the clock was set
+/// back in between.
+fn is_valid_for_too_long(previous: &ScimBridgeConnectionStatus, observation: &Observation<'_>) -> bool {
+    let (interval, timeout) = (interval_of(observation.target), timeout_of(observation.target));
     let pace = Pace {
-        uid: pass.uid,
+        uid: observation.uid,
         interval,
         failures: 0,
-        rest: rest_of_refused_key(pass.uid, interval),
+        rest: rest_of_refused_key(observation.uid, interval),
         retry_after: None,
     };
-    let longest = pass.now + pace.validity(timeout, pass.heartbeat);
+    let longest = observation.now + pace.validity(timeout, observation.heartbeat);
     previous
         .valid_until
         .as_ref()
         .is_some_and(|until| longest < until.0)
 }
 
-/// The status with a verdict of this pass in it.
+/// The status with the verdict of this reconcile.
 fn judged(
     previous: &ScimBridgeConnectionStatus,
-    pass: &Observation<'_>,
+    observation: &Observation<'_>,
     verdict: &Verdict,
 ) -> ScimBridgeConnectionStatus {
-    let exchange = exchange(pass.evidence);
+    let exchange = exchange(observation.evidence);
     let health = exchange.and_then(|exchange| exchange.health.document());
     let certificate = exchange.and_then(|exchange| exchange.certificate.as_ref());
     let users = exchange.and_then(|exchange| exchange.users.document());
     ScimBridgeConnectionStatus {
-        observed_generation: pass.generation,
+        observed_generation: observation.generation,
         conditions: conditions(
             &previous.conditions,
             verdict,
-            &Circumstances {
+            &ConditionInputs {
                 health,
                 certificate,
                 next_key: exchange.and_then(|exchange| exchange.next_key),
-                generation: pass.generation,
-                now: pass.now,
+                generation: observation.generation,
+                now: observation.now,
             },
         ),
-        scim_endpoint: pass.target.map(Target::scim_endpoint),
+        scim_endpoint: observation.target.map(Target::scim_endpoint),
         scim_api: Some(verdict.scim_api),
         bridge: health.map(bridge_status),
         certificate: certificate.map(|certificate| CertificateStatus {
@@ -368,16 +372,16 @@ fn judged(
             users: *users,
             groups: exchange.and_then(|exchange| exchange.groups),
         }),
-        credential: pass.versions.credential.clone(),
-        ca: pass.versions.ca.clone(),
-        next_credential: pass.versions.next_credential.clone(),
+        credential: observation.versions.credential.clone(),
+        ca: observation.versions.ca.clone(),
+        next_credential: observation.versions.next_credential.clone(),
         last_answer_time: if exchange.is_some_and(Exchange::has_bridge_answered) {
-            Some(whole_seconds(pass.now))
+            Some(whole_seconds(observation.now))
         } else {
             previous
                 .last_answer_time
                 .clone()
-                .filter(|_| is_proven(previous, pass))
+                .filter(|_| is_proven(previous, observation))
         },
         last_probe_time: None,
         next_probe_time: None,
@@ -385,7 +389,7 @@ fn judged(
         valid_until: None,
         consecutive_failures: 0,
         last_handled_reconcile_at: previous.last_handled_reconcile_at.clone(),
-        binding: pass
+        binding: observation
             .target
             .filter(|_| verdict.connected == Truth::True)
             .map(|target| Binding {
@@ -398,27 +402,30 @@ fn change(
     previous: &ScimBridgeConnectionStatus,
     next: &ScimBridgeConnectionStatus,
     threshold: u32,
-    pass: &Observation<'_>,
+    observation: &Observation<'_>,
 ) -> Change {
     if !says_the_same(previous, next, threshold) {
         return Change::Changed;
     }
     let written = previous.last_probe_time.as_ref().map(|time| time.0);
-    // Not where a refused key was sent again: who goes on after a restart has to know of it.
-    let is_told = previous.refused_key_retry_time == next.refused_key_retry_time;
-    // Also where the last write lies in the future: then the clock was set back, and the status would lie for long.
+    // A new retry time is written at once: after a restart the operator must know it.
+    let has_same_retry = previous.refused_key_retry_time == next.refused_key_retry_time;
+    // A last write in the future means that the clock was set back. Without a write the status would be wrong for long.
     match written {
-        Some(written) if is_told && written <= pass.now && pass.now < written + pass.heartbeat => {
+        Some(written)
+            if has_same_retry
+                && written <= observation.now
+                && observation.now < written + observation.heartbeat =>
+        {
             Change::Unchanged
         }
         _ => Change::Heartbeat,
     }
 }
 
-/// Whether two statuses differ only in what tells that time goes by. Failures beyond the threshold tell nothing new
-/// either.
+/// Whether two statuses differ in timestamps only. Failures beyond the threshold are no news either.
 fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus, threshold: u32) -> bool {
-    // Destructured in full: of a new field has to be said whether it is news.
+    // Destructured in full: for a new field, decide here whether a change of it is news.
     let ScimBridgeConnectionStatus {
         observed_generation,
         conditions,
@@ -454,8 +461,8 @@ fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus,
         && *binding == b.binding
 }
 
-/// Whether watchers that were missing from the last report are in this one: a bridge that waits for its key after a
-/// restart starts them with the first request that carries it, and that was ours.
+/// Whether this report has watchers that the previous one lacked. After a restart a bridge waits for its key, and starts
+/// them with the first request that carries it: that was the probe.
 #[must_use]
 pub fn unlocked(before: &ScimBridgeConnectionStatus, after: &ScimBridgeConnectionStatus) -> bool {
     fn components(status: &ScimBridgeConnectionStatus) -> &[ComponentStatus] {

@@ -1,7 +1,7 @@
-//! The specification, parsed once. Nothing after this module sees the raw spec.
+//! The specification, parsed once.
 //!
-//! The CRD's rules refuse nearly everything that is refused here. They may be older than this program, though, so
-//! parsing stands on its own, and what it refuses is a verdict ([`InvalidSpec`]) and no error.
+//! The CRD's rules refuse nearly everything that this parser refuses. The installed CRD may be older than this program,
+//! so the parser does not rely on it. A refusal is a verdict ([`InvalidSpec`]), not an error of the operator.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -9,7 +9,7 @@ use url::{Host, ParseError, Url};
 
 use crate::api::connection::{ApiKeySecretRef, CaRef, MAX_URL_LENGTH, ScimBridgeConnectionSpec};
 
-/// Hosts of 1Password's own, hosted provisioning. They serve SCIM below `/scim/v2` and nothing else.
+/// Hosts of the provisioning that 1Password runs itself. They serve SCIM below `/scim/v2` and nothing else.
 /// <https://support.1password.com/provisioning/>
 const HOSTED: [&str; 3] = [
     "provisioning.1password.com",
@@ -17,10 +17,10 @@ const HOSTED: [&str; 3] = [
     "provisioning.1password.eu",
 ];
 
-/// What is to be probed, and how.
+/// What to probe, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Where the bridge is.
+    /// The bridge's address.
     pub origin: Origin,
     /// The entry that holds the key.
     pub api_key: ApiKeySecretRef,
@@ -28,42 +28,42 @@ pub struct Target {
     pub next_api_key: Option<ApiKeySecretRef>,
     /// The entry that holds the certificate authorities.
     pub ca: Option<CaRef>,
-    /// The name that the certificate must be for, where it is not the host's.
+    /// The name that the certificate must be for, if it is not the host's.
     pub server_name: Option<String>,
     /// Time between two probes: 30 s to 24 h.
     pub interval: Duration,
-    /// Budget of one probe: 1 s to 60 s.
+    /// Time that one probe may take: 1 s to 60 s.
     pub timeout: Duration,
-    /// Transient failures in a row that withdraw a verdict: 1 to 10.
+    /// Consecutive transient failures after which the operator withdraws a verdict: 1 to 10.
     pub failure_threshold: u32,
 }
 
-/// Scheme, host and port: what the browsers call an origin, and all that an object says about the address.
+/// Scheme, host and port: everything that an object says about the address. Browsers call it an origin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
-    /// How to speak.
+    /// The scheme.
     pub scheme: Scheme,
-    /// The host, in lower case, in ASCII, without a trailing dot; addresses in their one canonical form.
+    /// The host in lower-case ASCII, without a trailing dot; addresses in canonical form.
     pub host: Host<String>,
-    /// The port; the scheme's own where the url has none.
+    /// The port; the scheme's default if the url has none.
     pub port: u16,
-    /// Whether the url's host has a trailing dot: then no search domain of the resolver is tried for it.
+    /// Whether the url's host has a trailing dot. The resolver then tries no search domain.
     pub is_absolute: bool,
 }
 
-/// How to speak to the bridge.
+/// The scheme of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scheme {
-    /// TLS, always verified.
+    /// TLS. The certificate is always verified.
     Https,
-    /// In the clear; only with `spec.allowPlaintext`.
+    /// Without TLS; only with `spec.allowPlaintext`.
     Http,
 }
 
 /// Why a specification cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidSpec {
-    /// `spec.url` is no URL with a host.
+    /// `spec.url` is not a URL with a host.
     #[error("spec.url is not https://HOST or https://HOST:PORT")]
     Url,
     /// `spec.url` is too long.
@@ -72,44 +72,44 @@ pub enum InvalidSpec {
     /// `spec.url` holds white space, control characters or backslashes.
     #[error("spec.url has a blank, a control character or a backslash")]
     Characters,
-    /// The host in `spec.url` is no name.
+    /// The host in `spec.url` is not a name.
     #[error("the host in spec.url is not a valid name")]
     Host,
-    /// The host in `spec.url` has the form of an address, and is none.
+    /// The host in `spec.url` looks like an address but is not valid.
     #[error("the host in spec.url is not a valid IP address")]
     Address,
-    /// The port in `spec.url` is none.
+    /// The port in `spec.url` is not valid.
     #[error("the port in spec.url must be 1 to 65535")]
     Port,
-    /// Another scheme than https or http.
+    /// The scheme is neither https nor http.
     #[error("spec.url must begin with https:// (http:// only with allowPlaintext)")]
     Scheme,
     /// `http://` without `allowPlaintext`.
     #[error("an http:// url needs allowPlaintext: true")]
     Plaintext,
-    /// User name or password in the URL.
+    /// The URL has a user name or password.
     #[error("spec.url must not hold a user name or password")]
     UserInfo,
-    /// Query or fragment in the URL.
+    /// The URL has a query or fragment.
     #[error("spec.url must not hold a query or fragment")]
     QueryOrFragment,
-    /// A path that is not the SCIM API's.
+    /// The URL has a path that is not the SCIM API's.
     #[error("spec.url must not hold a path other than /scim or /scim/v2")]
     Path,
-    /// TLS settings on an `http://` url.
+    /// `spec.tls` is set for an `http://` url.
     #[error("spec.tls has no meaning for an http:// url")]
     TlsOnPlaintext,
-    /// Interval out of bounds.
+    /// The interval is out of bounds.
     #[error("spec.interval must be between 30s and 24h")]
     Interval,
-    /// Timeout out of bounds.
+    /// The timeout is out of bounds.
     #[error("spec.timeout must be between 1s and 60s, and not longer than spec.interval")]
     Timeout,
-    /// Threshold out of bounds.
+    /// The threshold is out of bounds.
     #[error("spec.failureThreshold must be between 1 and 10")]
     FailureThreshold,
-    /// The server name is no DNS name.
-    #[error("spec.tls.serverName must be a DNS name, and no address")]
+    /// The server name is not a DNS name.
+    #[error("spec.tls.serverName must be a DNS name, not an address")]
     ServerName,
     /// The name of a reference cannot be the name of an object.
     #[error("{0}.name is not a valid name of an object")]
@@ -120,12 +120,12 @@ pub enum InvalidSpec {
     /// This field of the specification does not have the form of this version of the resource.
     #[error("spec.{0} does not have the form of scimbridge.dev/v1alpha1")]
     Field(&'static str),
-    /// The object could not be read as this version of the resource at all.
+    /// The object cannot be read as this version of the resource.
     #[error("the object does not have the form of scimbridge.dev/v1alpha1")]
     Form,
 }
 
-/// A field of the specification that names an entry of an object.
+/// A field of the specification that references an entry of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reference {
     /// `spec.apiKeySecretRef`
@@ -151,10 +151,10 @@ impl fmt::Display for Reference {
 // === impl InvalidSpec ===
 
 impl InvalidSpec {
-    /// What is wrong with a URL that cannot be parsed.
+    /// The fault of a URL that cannot be parsed.
     #[allow(
         clippy::wildcard_enum_match_arm,
-        reason = "the parser may add causes; the last arm says what they have in common"
+        reason = "the parser may add causes; the last arm covers them"
     )]
     const fn of_url(error: ParseError) -> Self {
         match error {
@@ -174,7 +174,7 @@ impl Target {
     /// # Errors
     /// [`InvalidSpec`] names the first field that cannot be used.
     pub fn parse(spec: &ScimBridgeConnectionSpec) -> Result<Self, InvalidSpec> {
-        // Destructured in full: a new field has to be thought about here.
+        // Destructured in full: decide here what a new field means for the probe.
         let ScimBridgeConnectionSpec {
             url,
             api_key_secret_ref,
@@ -241,8 +241,8 @@ impl Target {
         })
     }
 
-    /// Every origin that the key may reach: where the operator connects to, and the one that it names in handshake and
-    /// request where `spec.tls.serverName` is another. A front of many hosts hands the key to the host that is named.
+    /// Every origin that the key may reach: the one that the operator connects to, and the one of `spec.tls.serverName`,
+    /// which it names in handshake and request. A front that serves many hosts forwards the key to the named host.
     pub fn origins(&self) -> impl Iterator<Item = Origin> {
         let named = self.server_name.as_ref().map(|name| Origin {
             host: Host::Domain(name.clone()),
@@ -251,7 +251,7 @@ impl Target {
         std::iter::once(self.origin.clone()).chain(named)
     }
 
-    /// The base that an identity provider would be given.
+    /// The SCIM base URL, as an administrator enters it at an identity provider.
     #[must_use]
     pub fn scim_endpoint(&self) -> String {
         format!("{}{}", self.origin, self.origin.scim_path())
@@ -263,13 +263,14 @@ impl Target {
 impl Origin {
     /// Parses `spec.url`.
     ///
-    /// The `url` crate reads every spelling of an address (decimal, octal, hexadecimal, short forms, IDNA digits) into
-    /// the one it means, as a browser would, so that the address policy judges what would be connected to.
+    /// Like a browser, the `url` crate converts every spelling of an address into one form: decimal, octal,
+    /// hexadecimal, short forms, IDNA digits. So the address policy checks the address that the operator would connect
+    /// to.
     ///
     /// # Errors
     /// [`InvalidSpec`] says which part of the URL is not allowed.
     pub fn parse(text: &str) -> Result<Self, InvalidSpec> {
-        // The parser drops tabs and line breaks and trims blanks; a URL that has any is no URL that somebody meant.
+        // The parser would silently drop tabs, line breaks and outer blanks.
         if text.len() > MAX_URL_LENGTH {
             return Err(InvalidSpec::Length);
         }
@@ -285,7 +286,7 @@ impl Origin {
             "http" => Scheme::Http,
             _ => return Err(InvalidSpec::Scheme),
         };
-        // `https:host` and `https:///host` also parse.
+        // The parser also accepts `https:host` and `https:///host`.
         if !text
             .get(url.scheme().len()..)
             .is_some_and(|rest| rest.starts_with("://") && !rest.starts_with(":///"))
@@ -329,7 +330,7 @@ impl Origin {
         })
     }
 
-    /// The host as a resolver takes it: an absolute name with its dot.
+    /// The host as a resolver expects it: an absolute name with its dot.
     #[must_use]
     pub fn host_to_look_up(&self) -> Host<String> {
         match &self.host {
@@ -338,7 +339,7 @@ impl Origin {
         }
     }
 
-    /// The address, where the host is one.
+    /// The address, if the host is one.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         match self.host {
@@ -348,7 +349,7 @@ impl Origin {
         }
     }
 
-    /// Where the SCIM API is below this origin.
+    /// The path of the SCIM API below this origin.
     #[must_use]
     pub fn scim_path(&self) -> &'static str {
         match &self.host {
@@ -359,8 +360,7 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// As the serialization of an origin: the scheme's own port is left out, as is the dot of an absolute name, which
-    /// concerns nobody but this machine's resolver.
+    /// Leaves out the scheme's default port, and the dot of an absolute name: only this machine's resolver needs it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             scheme,
@@ -396,7 +396,7 @@ impl Scheme {
     }
 }
 
-/// RFC 1123 subdomain, plus the underscore that some internal DNS names have.
+/// RFC 1123 subdomain, plus underscores: some internal DNS names have them.
 fn is_dns_name(name: &str) -> bool {
     (1..=253).contains(&name.len())
         && name.split('.').all(|label| {
@@ -409,14 +409,14 @@ fn is_dns_name(name: &str) -> bool {
         })
 }
 
-/// Whether a certificate can be for this name. It takes the host's place in the request: an address, in any spelling,
-/// would lead there.
+/// Whether a certificate can be for this name. Addresses are refused in any spelling, because the name replaces the host
+/// in the request.
 #[must_use]
 pub fn is_server_name(name: &str) -> bool {
     is_dns_name(name) && matches!(Host::parse(name), Ok(Host::Domain(_)))
 }
 
-/// Names of Secrets, ConfigMaps and most other objects. Kubernetes bounds the whole, and not each label.
+/// Names of Secrets, ConfigMaps and most other objects. Kubernetes limits the whole name, not each label.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
@@ -475,7 +475,7 @@ mod tests {
                 "http://op-scim-bridge.scim.svc:3002 /scim",
             ),
             ("https://bücher.example", "https://xn--bcher-kva.example /scim"),
-            // One address, however it is spelled.
+            // One address in many spellings.
             ("https://127.1", "https://127.0.0.1 /scim"),
             ("https://2130706433", "https://127.0.0.1 /scim"),
             ("https://0x7f.0.0.1", "https://127.0.0.1 /scim"),
@@ -530,7 +530,7 @@ mod tests {
         #[test]
         fn any_text_parses_or_is_refused(text in "(https?://)?.{0,64}") {
             if let Ok(origin) = Origin::parse(&text) {
-                // What was accepted means the same when it is read again, but for the dot, which is not shown.
+                // An accepted origin reads back as the same, except for the dot, which is not shown.
                 let shown = origin.to_string();
                 prop_assert_eq!(Origin::parse(&shown), Ok(Origin { is_absolute: false, ..origin }));
             }

@@ -1,10 +1,9 @@
 //! Evidence to verdict.
 //!
-//! [`diagnose`] is a table, read from the top: the first row that fits gives the reason. It is total over every
-//! combination of evidence, also over those that the prober never brings.
+//! [`diagnose`] is a table, read from the top: the first row that fits gives the reason. It covers every combination of
+//! evidence, even those that the prober never produces.
 //!
-//! What the SCIM request says of the key counts more than what the health report says of it: SCIM is what the identity
-//! provider uses.
+//! The answer to the SCIM request counts more than the health report: the identity provider uses SCIM.
 
 use std::fmt;
 
@@ -21,15 +20,15 @@ use crate::api::{
     vocabulary::{Class, Layer, Reason, Truth},
 };
 
-/// What is true of a connection, and why.
+/// The diagnosis of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Why `Ready` is as it is.
     pub reason: Reason,
-    /// What the verdict asks for. It is the reason's own class, with two exceptions: [`Detail::AsDeclared`] is ok, and
+    /// What the verdict asks for. This is the reason's class, with two exceptions: [`Detail::AsDeclared`] is ok, and
     /// [`Verdict::where_proven`] makes the answer of a front transient.
     pub class: Class,
-    /// Where it was seen.
+    /// What was found, and in which request.
     pub detail: Option<Detail>,
     /// Status of condition `Connected`.
     pub connected: Truth,
@@ -37,64 +36,64 @@ pub struct Verdict {
     pub auth_failed: Truth,
     /// Status of condition `ScimDisabled`.
     pub scim_disabled: Truth,
-    /// What was observed of the SCIM API.
+    /// Whether the SCIM API is on or off.
     pub scim_api: ScimApi,
-    /// Whether a front may have answered in place of the bridge, as fronts do while a bridge restarts.
+    /// Whether a front may have answered instead of the bridge, as fronts do while a bridge restarts.
     pub may_be_a_front: bool,
 }
 
-/// Where a cause was seen: closed, so that no foreign text can be part of it.
+/// What was found, and in which request. The enum is closed, so that no text of a server can reach a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// Which rule the specification breaks.
     Spec(InvalidSpec),
-    /// Which rule of the address policy refuses the host as it is written.
+    /// Which rule of the address policy refuses the host in the specification.
     Denied(Denial),
     /// Why the entry cannot be a key.
     Key(KeyFault),
-    /// Why the Secret does not consent. [`ConsentFault::Unnamed`] is the reason itself, and has no detail.
+    /// Why the Secret does not consent. [`ConsentFault::Unnamed`] is the reason itself and has no detail.
     Consent(ConsentFault),
-    /// The CA object exists, and has no such entry.
+    /// The CA object exists but has no such entry.
     CaEntry,
-    /// Why nothing of the CA entry is used.
+    /// Why the operator does not use the CA entry.
     Ca(CaFault),
     /// Which request was answered with which HTTP status.
     Answered(Request, u16),
-    /// Which request was answered with 200 and an unusable body.
+    /// Which request was answered with 200, and why the body is unusable.
     Unusable(Request, Body),
     /// Which request got no answer, and why.
     Failed(Request, TransportFailure),
-    /// The bridge has shown that it is as declared.
+    /// A probe proved that the bridge is as declared.
     AsDeclared,
     /// The SCIM API is off, but no request could prove the key.
     KeyUnproven,
-    /// What keeps the operator itself from its work.
-    Hindered(PendingCause),
+    /// Why the operator could not probe.
+    Pending(PendingCause),
 }
 
 /// Why the body of a 200 is unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// It is of another kind than was asked for.
+    /// It is not the requested document.
     Foreign,
     /// It is an HTML page.
     Page,
-    /// It is larger than the operator reads.
+    /// It is too large: the operator does not read that much.
     TooLarge,
     /// It broke off.
     Broken,
-    /// It has a content coding that was not asked for.
+    /// It has a content coding, although the operator accepts none.
     Encoded,
 }
 
-/// What keeps the operator itself from its work.
+/// Why the operator could not probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PendingCause {
-    /// RBAC does not let it read what the connection names.
+    /// RBAC does not allow it to read an object that the connection references.
     Forbidden,
-    /// The API server does not answer it, or answers with an error.
+    /// The API server did not answer, or answered with an error.
     ApiServer,
-    /// It asks a bridge for one connection at a time, and others took the time that this one could wait.
+    /// It probes a bridge for one connection at a time. Other connections used up the time that this one may wait.
     BridgeBusy,
 }
 
@@ -109,7 +108,7 @@ pub enum Request {
     Users,
 }
 
-/// Says what the evidence means for a connection that declares `declared`.
+/// Returns the verdict for a connection that declares `declared`.
 #[must_use]
 pub fn diagnose(declared: Option<IdentityProvider>, evidence: &Evidence) -> Verdict {
     match evidence {
@@ -171,14 +170,17 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
             )
         };
     }
-    let symptom = [symptom(Request::Users, users), symptom(Request::Health, health)]
-        .into_iter()
-        .flatten()
-        .min_by_key(|symptom| symptom.row)
-        // `/ping` alone decides only where nothing else was asked.
-        .or_else(|| symptom_of_ping(ping));
-    match symptom {
-        Some(Symptom {
+    let failure = [
+        failure_of(Request::Users, users),
+        failure_of(Request::Health, health),
+    ]
+    .into_iter()
+    .flatten()
+    .min_by_key(|failure| failure.row)
+    // `/ping` alone decides only if no other request was sent.
+    .or_else(|| failure_of_ping(ping));
+    match failure {
+        Some(Failure {
             row: _,
             reason,
             detail,
@@ -190,7 +192,7 @@ fn probed(declared: Option<IdentityProvider>, exchange: &Exchange) -> Verdict {
     }
 }
 
-/// The verdict about a refusal: of the key by the bridge, or of the request by a front.
+/// The verdict on a refusal: the bridge refused the key, or a front refused the request.
 fn refused_by(exchange: &Exchange, refused: Detail) -> Verdict {
     match refusal_of_a_front(&exchange.ping, &exchange.health, &exchange.users) {
         Some(detail) => Verdict {
@@ -204,9 +206,9 @@ fn refused_by(exchange: &Exchange, refused: Detail) -> Verdict {
     }
 }
 
-/// Which answer shows that a front refuses, where a key is refused. The key is not to blame then.
+/// The answer which shows that a front refused, and not the bridge. The key is then not at fault.
 ///
-/// A bridge answers `/ping` without a key: where that is refused too, a front refuses.
+/// A bridge answers `/ping` without a key: if that is refused too, a front refused it.
 #[must_use]
 pub fn refusal_of_a_front(
     ping: &Reading<()>,
@@ -219,7 +221,7 @@ pub fn refusal_of_a_front(
         .or_else(|| front_refusal(Request::Health, health))
 }
 
-/// The verdict where the SCIM API is not found. `None` where the health report fails otherwise.
+/// The verdict if the SCIM API answers 404. `None` if `/health` fails in another way.
 fn scim_not_found(google: bool, ping: &Reading<()>, health: &Reading<HealthReport>) -> Option<Verdict> {
     if health.document().is_some() {
         let (class, detail) = if google {
@@ -241,8 +243,8 @@ fn scim_not_found(google: bool, ping: &Reading<()>, health: &Reading<HealthRepor
     if *health != Reading::Answered(Answer::NotFound) {
         return None;
     }
-    // Two 404 of a bridge have two readings: its SCIM API is off, or its paths are not routed. The declaration chooses.
-    // Without `pong` they are no bridge's, and there is nothing to choose.
+    // A bridge that answers 404 twice has its SCIM API off, or the ingress does not route its paths. The declaration
+    // decides. Without `pong` the answers are not a bridge's.
     Some(if google && ping.document().is_some() {
         Verdict {
             scim_disabled: Truth::True,
@@ -256,8 +258,8 @@ fn scim_not_found(google: bool, ping: &Reading<()>, health: &Reading<HealthRepor
     })
 }
 
-/// Whether a front may have given the answers that lead to `reason`. While a bridge restarts, fronts answer `/ping` in
-/// its place too, and present a certificate of their own. What follows a `pong` comes from a bridge that is there.
+/// Whether a front may have given the answers that lead to `reason`. While a bridge restarts, a front may answer `/ping`
+/// instead of the bridge, and may present its own certificate. After a `pong`, the answers are the bridge's.
 fn may_be_a_front(reason: Reason, ping: &Reading<()>, detail: Detail) -> bool {
     match reason {
         Reason::BlockedByProxy => !matches!(detail, Detail::Failed(_, _)),
@@ -292,14 +294,14 @@ fn may_be_a_front(reason: Reason, ping: &Reading<()>, detail: Detail) -> bool {
     }
 }
 
-/// A failure and the row of the table that it belongs to. Lower rows come first.
-struct Symptom {
+/// A failure and its row in the table. Lower rows come first.
+struct Failure {
     row: u8,
     reason: Reason,
     detail: Detail,
 }
 
-fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
+fn failure_of<T>(request: Request, reading: &Reading<T>) -> Option<Failure> {
     let answered = |status| Detail::Answered(request, status);
     let unusable = |body| (3, Reason::ProtocolError, Detail::Unusable(request, body));
     let (row, reason, detail) = match reading {
@@ -338,22 +340,24 @@ fn symptom<T>(request: Request, reading: &Reading<T>) -> Option<Symptom> {
             Answer::Encoded => unusable(Body::Encoded),
             Answer::Unexpected(status) => (3, Reason::ProtocolError, answered(*status)),
             Answer::NotFound => (4, Reason::PathNotFound, answered(404)),
-            // Of `/ping` only: with a key these two are a refusal, which was looked for before.
+            // Only `/ping` gets here: for requests with the key these two are refusals, handled before.
             Answer::Unauthorized => (3, Reason::BlockedByProxy, answered(401)),
             Answer::Forbidden => (3, Reason::BlockedByProxy, answered(403)),
         },
     };
-    Some(Symptom { row, reason, detail })
+    Some(Failure { row, reason, detail })
 }
 
-fn symptom_of_ping(ping: &Reading<()>) -> Option<Symptom> {
+fn failure_of_ping(ping: &Reading<()>) -> Option<Failure> {
     let body = match ping {
         Reading::Answered(Answer::Foreign) => Body::Foreign,
         Reading::Answered(Answer::Page) => Body::Page,
         Reading::Answered(Answer::TooLarge) => Body::TooLarge,
-        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => return symptom(Request::Ping, ping),
+        Reading::NotSent | Reading::Failed(_) | Reading::Answered(_) => {
+            return failure_of(Request::Ping, ping);
+        }
     };
-    Some(Symptom {
+    Some(Failure {
         row: 3,
         reason: Reason::NotABridge,
         detail: Detail::Unusable(Request::Ping, body),
@@ -380,7 +384,7 @@ fn front_refusal<T>(request: Request, reading: &Reading<T>) -> Option<Detail> {
 // === impl Verdict ===
 
 impl Verdict {
-    /// A verdict that knows nothing of the key and of the SCIM API.
+    /// A verdict that leaves the key and the SCIM API unknown.
     const fn undecided(reason: Reason, detail: Option<Detail>) -> Self {
         Self {
             reason,
@@ -402,14 +406,14 @@ impl Verdict {
     #[must_use]
     pub const fn progressing(pending_cause: Option<PendingCause>) -> Self {
         let detail = match pending_cause {
-            Some(pending_cause) => Some(Detail::Hindered(pending_cause)),
+            Some(pending_cause) => Some(Detail::Pending(pending_cause)),
             None => None,
         };
         Self::undecided(Reason::Progressing, detail)
     }
 
-    /// The same verdict for an address at which a bridge has answered before: what a front may have said in its place
-    /// is transient there.
+    /// The same verdict for an address where a bridge has answered before. There, an answer that a front may have given
+    /// is transient.
     #[must_use]
     pub fn where_proven(self) -> Self {
         let class = match self.class {
@@ -419,7 +423,7 @@ impl Verdict {
         Self { class, ..self }
     }
 
-    /// The layer at which the probe ended. `None` where it went all the way, or where none ran.
+    /// The layer at which the probe ended. `None` if it passed every layer, or if no probe ran.
     #[must_use]
     pub fn layer(&self) -> Option<Layer> {
         match self.detail {
@@ -428,7 +432,7 @@ impl Verdict {
             }
             Some(Detail::Answered(request, _) | Detail::Unusable(request, _)) => Some(request.layer()),
             Some(Detail::KeyUnproven) => Some(Layer::Health),
-            Some(Detail::AsDeclared | Detail::Hindered(_)) => None,
+            Some(Detail::AsDeclared | Detail::Pending(_)) => None,
             Some(
                 Detail::Spec(_)
                 | Detail::Denied(_)
@@ -441,7 +445,7 @@ impl Verdict {
         }
     }
 
-    /// What to do next; empty where there is nothing to do.
+    /// What to do next; empty if nobody has to act.
     #[must_use]
     pub fn action(&self) -> &'static str {
         self.detail
@@ -449,7 +453,7 @@ impl Verdict {
             .unwrap_or_else(|| self.reason.action())
     }
 
-    /// What is wrong, where it was seen, and what to do: the message of `Ready`.
+    /// The message of `Ready`: the fault, the request that showed it, and the next step.
     #[must_use]
     pub fn message(&self) -> String {
         let mut parts = vec![self.reason.message().to_owned()];
@@ -468,7 +472,7 @@ impl fmt::Display for Verdict {
 // === impl Detail ===
 
 impl Detail {
-    /// What to do next, where the detail knows better than the reason.
+    /// What to do next, if the detail asks for something other than the reason does.
     const fn action(self) -> Option<&'static str> {
         match self {
             Self::AsDeclared => Some(""),
@@ -481,9 +485,9 @@ impl Detail {
             Self::Unusable(_, Body::Broken) => Some(
                 "Read the front's log: the front or the bridge closed the connection in the middle of the answer.",
             ),
-            // `/ping` has an action in its reason.
+            // A page for `/ping` is `NotABridge`, which has its own action.
             Self::Unusable(Request::Health | Request::Users, Body::Page) => Some(
-                "Let the operator's requests pass the login or firewall: some firewalls, such as F5's, refuse with a page and 200.",
+                "Let the operator's requests pass the login or firewall. Some firewalls, such as F5's, refuse with a page and 200.",
             ),
             Self::Failed(_, failure) => failure.action(),
             Self::Denied(denial) => Some(denial.action()),
@@ -496,7 +500,7 @@ impl Detail {
             Self::Unusable(_, Body::Foreign | Body::Page | Body::TooLarge)
             | Self::Key(_)
             | Self::Spec(_)
-            | Self::Hindered(_) => None,
+            | Self::Pending(_) => None,
         }
     }
 }
@@ -525,13 +529,13 @@ impl fmt::Display for Detail {
             },
             Self::AsDeclared => f.write_str("as spec.identityProvider declares; /health accepts the key"),
             Self::KeyUnproven => f.write_str("GET /health: 404, so no request could prove the key"),
-            Self::Hindered(PendingCause::Forbidden) => f.write_str(
+            Self::Pending(PendingCause::Forbidden) => f.write_str(
                 "RBAC does not allow the operator to read the Secret or ConfigMap that this connection references",
             ),
-            Self::Hindered(PendingCause::ApiServer) => {
+            Self::Pending(PendingCause::ApiServer) => {
                 f.write_str("the API server did not return the Secret or ConfigMap that this connection references")
             }
-            Self::Hindered(PendingCause::BridgeBusy) => f.write_str(
+            Self::Pending(PendingCause::BridgeBusy) => f.write_str(
                 "probes of other connections to this bridge took all of spec.timeout; the operator will retry",
             ),
         }
@@ -552,7 +556,7 @@ impl fmt::Display for Body {
 
 // === impl Status ===
 
-/// The statuses that have words and advice of their own, beside those of their reason.
+/// HTTP statuses that have a description or an action beside those of their reason.
 enum Status {
     /// 304
     NotModified,
@@ -568,11 +572,11 @@ enum Status {
     Informational,
     /// A success other than 200.
     Success,
-    /// A 3xx that leads nowhere.
+    /// A 3xx that is not a redirect.
     NoRedirect,
     /// Another 4xx.
     Rejected,
-    /// Any status whose reason says all of it.
+    /// Any status that its reason explains fully.
     Plain,
 }
 
@@ -592,7 +596,7 @@ impl Status {
         }
     }
 
-    /// The meaning of the status; empty where the number is enough.
+    /// The meaning of the status; empty if the number is enough.
     const fn description(&self) -> &'static str {
         match self {
             Self::NotModified => "the answer of a cache",
@@ -602,13 +606,13 @@ impl Status {
             Self::IdentityProvider => "the login of an AWS load balancer failed",
             Self::Informational => "an informational status",
             Self::Success => "a success other than 200",
-            Self::NoRedirect => "a 3xx status that is no redirect",
+            Self::NoRedirect => "a 3xx status that is not a redirect",
             Self::Rejected => "the server rejects the request",
             Self::Plain => "",
         }
     }
 
-    /// What to do next, where the status asks for something else than its reason does.
+    /// What to do next, if the status asks for something other than its reason does.
     const fn action(&self) -> Option<&'static str> {
         match self {
             Self::NotModified => Some("Turn off caching for the bridge's paths in the front."),
@@ -630,7 +634,7 @@ impl Status {
 // === impl Denial ===
 
 impl Denial {
-    /// Which rule it is.
+    /// What the rule says.
     const fn description(self) -> &'static str {
         match self {
             Self::Host => "no pattern of --allowed-host fits the host",
@@ -664,7 +668,7 @@ impl Denial {
 // === impl KeyFault ===
 
 impl KeyFault {
-    /// What was found. The length and the characters of the entry are not part of it.
+    /// What was found. It reveals neither the length nor the characters of the entry.
     const fn description(self) -> &'static str {
         match self {
             Self::Empty => "it is empty",
@@ -684,9 +688,7 @@ impl ConsentFault {
             Self::Unnamed => "the annotation does not name the host",
             Self::Foreign => "the Secret's type shows that it is for something else",
             Self::InClear => "an http:// address needs the entry http://HOST in the annotation",
-            Self::ForTls => {
-                "the annotation names the host without http://, and that stands for https:// only"
-            }
+            Self::ForTls => "the annotation names the host without http://, which allows https:// only",
             Self::Malformed => "an entry of the annotation is not a host pattern",
         }
     }
@@ -707,7 +709,7 @@ impl ConsentFault {
                  https:// address."
             }
             Self::Malformed => {
-                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or name the host beside it."
+                "Correct that entry of the Secret's annotation scimbridge.dev/allowed-hosts, or add the host."
             }
         }
     }
@@ -716,7 +718,7 @@ impl ConsentFault {
 // === impl TransportFailure ===
 
 impl TransportFailure {
-    /// What happened, in the words of the layer; empty where the reason says all of it.
+    /// What happened; empty if the reason explains it fully.
     const fn description(self) -> &'static str {
         match self {
             Self::Dns(DnsFault::NoAddress) => "the name servers know no address for the name",
@@ -769,7 +771,7 @@ impl TransportFailure {
         }
     }
 
-    /// What to do next, where this failure asks for something else than its reason does.
+    /// What to do next, if this failure asks for something other than its reason does.
     const fn action(self) -> Option<&'static str> {
         match self {
             Self::Dns(DnsFault::TimedOut) => Some(
@@ -788,7 +790,7 @@ impl TransportFailure {
             Self::CertificateExpired(fault) => match fault {
                 DateFault::Ended(Member::Server) => None,
                 DateFault::Ended(Member::Intermediate) => {
-                    Some("Have the server send its issuer's current certificate in place of the old one.")
+                    Some("Have the server send its issuer's current certificate instead of the old one.")
                 }
                 DateFault::Ended(Member::Authority) => {
                     Some("Store the authority's current certificate in spec.tls.caRef.")
@@ -908,23 +910,23 @@ impl ChainFault {
     const fn action(self) -> &'static str {
         match self {
             Self::UnknownIssuer(Roots::System) => {
-                "Give a private CA in spec.tls.caRef; with a public one, have the server send all intermediate certificates."
+                "If the CA is private, name it in spec.tls.caRef. If it is public, have the server send all intermediate certificates."
             }
             Self::UnknownIssuer(Roots::Given) => {
                 "Add that authority to spec.tls.caRef, or remove spec.tls.caRef if it is a public one."
             }
             Self::Incomplete(Roots::System) => {
-                "Have the server send its intermediate certificates too; give a private CA in spec.tls.caRef."
+                "Have the server send its intermediate certificates too. If the CA is private, name it in spec.tls.caRef."
             }
             Self::Incomplete(Roots::Given) => {
                 "Have the server send its intermediate certificates too, or add the issuer to spec.tls.caRef."
             }
             Self::SelfSigned(Roots::System) => {
-                "Give this very certificate in spec.tls.caRef, or have an authority issue one."
+                "Store this certificate in spec.tls.caRef, or have an authority issue one."
             }
             Self::SelfSigned(Roots::Given) => "Store the server's current certificate in spec.tls.caRef.",
             Self::DefaultCertificate => {
-                "Give the front a certificate for this host: it has none, or no route of it names the host."
+                "Give the front a certificate for this host: it has none, or none of its routes names the host."
             }
             Self::OtherKey(Member::Intermediate | Member::Server) => {
                 "Have the server send the intermediate certificate that belongs to its own."
@@ -939,16 +941,16 @@ impl ChainFault {
                 "Issue the certificate for names that its authorities permit, or use another authority."
             }
             Self::NameConstraintForm => {
-                "Give an authority below that one, or the server's certificate itself, in spec.tls.caRef."
+                "Store an authority below that one, or the server's certificate itself, in spec.tls.caRef."
             }
             Self::Authority => {
                 "Check basicConstraints of each authority in the chain: CA:TRUE, and the path length."
             }
             Self::ServerIsAuthority => {
-                "Issue the certificate again without CA:TRUE, or give this very one in spec.tls.caRef."
+                "Issue the certificate again without CA:TRUE, or store this one in spec.tls.caRef."
             }
             Self::TooLong => {
-                "Have the server send its chain alone, with at most six intermediate certificates."
+                "Have the server send only its chain, with at most six intermediate certificates."
             }
             Self::WeakSignature => "Issue that certificate again, signed with SHA-256 or better.",
             Self::WeakKey => {
@@ -959,7 +961,7 @@ impl ChainFault {
                 "Issue that certificate again as version 3, the server's with subject alternative names."
             }
             Self::Extension => {
-                "Issue that certificate again without that extension, or not as a critical one."
+                "Issue that certificate again without that extension, or mark the extension as not critical."
             }
             Self::Form => "Issue that certificate again by the rules of RFC 5280.",
             Self::Revoked => "Issue that certificate again, with a new key.",
@@ -975,11 +977,11 @@ impl CaFault {
         match self {
             Self::Empty => "it holds no certificate",
             Self::TooMuch => "it holds more than 256 KiB or 64 certificates",
-            Self::Binary => "it is no text: DER, PKCS #12, a Java key store or UTF-16",
+            Self::Binary => "it is not text: DER, PKCS #12, a Java key store or UTF-16",
             Self::Encoded => "its PEM text is encoded in base64 a second time",
             Self::Frame => "a BEGIN or END line is missing or malformed",
-            Self::Base64 => "a block is no valid base64",
-            Self::NotACertificate => "a block is no X.509 certificate, or only a part of one",
+            Self::Base64 => "a block is not valid base64",
+            Self::NotACertificate => "a block is not an X.509 certificate, or is only a part of one",
             Self::PrivateKey => "it holds a private key",
             Self::OtherBlock => {
                 "it holds a block of another kind: PKCS #7, a request, a CRL or a TRUSTED CERTIFICATE"
@@ -987,7 +989,7 @@ impl CaFault {
         }
     }
 
-    /// What to do next, where this fault asks for something else than the reason does.
+    /// What to do next, if this fault asks for something other than the reason does.
     const fn action(self) -> Option<&'static str> {
         match self {
             Self::Empty => None,
@@ -995,7 +997,7 @@ impl CaFault {
                 "Keep only the authorities of the bridge. Without spec.tls.caRef, the public ones are trusted.",
             ),
             Self::Binary => {
-                Some("Convert it to PEM; for DER: openssl x509 -inform der -in ca.der -out ca.crt.")
+                Some("Convert it to PEM. For DER, run openssl x509 -inform der -in ca.der -out ca.crt.")
             }
             Self::Encoded => Some("Decode it once with base64 -d, and store the PEM text."),
             Self::Frame => Some(
@@ -1006,7 +1008,7 @@ impl CaFault {
             }
             Self::PrivateKey => Some("Remove the private key. Replace it if others could read it."),
             Self::OtherBlock => Some(
-                "Keep CERTIFICATE blocks alone; openssl pkcs7 -print_certs or openssl x509 convert others.",
+                "Keep only CERTIFICATE blocks. Convert other blocks with openssl pkcs7 -print_certs or openssl x509.",
             ),
         }
     }
@@ -1039,7 +1041,7 @@ impl fmt::Display for Request {
 // === impl Blocker ===
 
 impl Blocker {
-    /// The reason that an blocker gives.
+    /// The reason that a blocker leads to.
     #[must_use]
     pub const fn reason(self) -> Reason {
         match self {
@@ -1054,11 +1056,11 @@ impl Blocker {
         }
     }
 
-    /// What there is to say of it beside the reason.
+    /// The detail beside the reason, if there is one.
     #[must_use]
     pub const fn detail(self) -> Option<Detail> {
         match self {
-            Self::InvalidSpec(what) => Some(Detail::Spec(what)),
+            Self::InvalidSpec(rule) => Some(Detail::Spec(rule)),
             Self::CaInvalid(fault) => Some(Detail::Ca(fault)),
             Self::HostDenied(denial) => Some(Detail::Denied(denial)),
             Self::ApiKeyMalformed(fault) => Some(Detail::Key(fault)),

@@ -1,18 +1,18 @@
-//! Advice in the words of where the reader is.
+//! Translates the messages of a status for `check`.
 //!
-//! Messages and advice name fields of the specification, as a status has to. With `check --url` there is no
-//! specification: there the same texts name the flag that stands for the field.
+//! A status names fields of the specification. With `check --url` the user gave flags instead, so the same texts must name
+//! these flags.
 
-/// How the reader has given the connection.
+/// How the user gave the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Words {
-    /// As an object with fields.
+pub enum Wording {
+    /// As an object: messages name its fields.
     Fields,
-    /// As flags.
+    /// As flags: messages name them.
     Flags,
 }
 
-/// What to say instead of the operator, in this order: here this program checks, and its user is its administrator.
+/// Replacements for the operator, applied in this order: here this program checks, and its user is the administrator.
 const HERE: [(&str, &str); 6] = [
     ("Ask the operator's administrator to check", "Check"),
     ("Ask the operator's administrator to give", "Give"),
@@ -22,7 +22,7 @@ const HERE: [(&str, &str); 6] = [
     ("the operator", "this program"),
 ];
 
-/// What to say instead of a field, in this order: a longer name comes before one that it holds.
+/// Replacements for fields, applied in this order: a longer text comes before one that it contains.
 const FLAGS: [(&str, &str); 18] = [
     (
         "the entry that spec.tls.caRef names",
@@ -46,7 +46,7 @@ const FLAGS: [(&str, &str); 18] = [
     ("spec.identityProvider", "--identity-provider"),
     ("spec.url", "--url"),
     ("spec.timeout", "--timeout"),
-    // One check has no interval; checks that repeat themselves have a pause.
+    // A single check has no interval. With --watch, the pause is the interval.
     (", and not longer than spec.interval", ""),
     ("spec.interval", "--watch"),
     ("allowPlaintext: true", "--allow-plaintext"),
@@ -63,22 +63,22 @@ const FLAGS: [(&str, &str); 18] = [
     ),
 ];
 
-impl Words {
-    /// The text in these words.
+impl Wording {
+    /// Returns the text in this wording.
     #[must_use]
-    pub fn say(self, text: &str) -> String {
+    pub fn translate(self, text: &str) -> String {
         match self {
-            Self::Fields => said(text, &HERE),
-            Self::Flags => said(&said(text, &HERE), &FLAGS),
+            Self::Fields => replaced(text, &HERE),
+            Self::Flags => replaced(&replaced(text, &HERE), &FLAGS),
         }
     }
 }
 
-fn said(text: &str, instead: &[(&str, &str)]) -> String {
+fn replaced(text: &str, replacements: &[(&str, &str)]) -> String {
     let text = text.to_owned();
-    instead
+    replacements
         .iter()
-        .fold(text, |text, (words, here)| text.replace(words, here))
+        .fold(text, |text, (old, new)| text.replace(old, new))
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
         },
     };
 
-    /// A verdict of each way in which nothing was sent or nothing arrived.
+    /// A verdict for each way in which the program sent nothing or got no answer.
     fn faults() -> impl Iterator<Item = Verdict> {
         let failures = TransportFailure::ALL.into_iter().map(|failure| {
             Evidence::Probed(Exchange {
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn flags_name_no_field() {
-        // `check --url` takes its key from a file or a variable: no object can be missing.
+        // `check --url` reads its key from a file or a variable: no object can be missing.
         let of_objects = |reason: &Reason| {
             matches!(
                 reason,
@@ -145,7 +145,7 @@ mod tests {
             .chain(rules.map(|rule| rule.to_string()))
             .chain(faults().map(|verdict| verdict.message()));
         for text in texts {
-            let said = Words::Flags.say(&text);
+            let said = Wording::Flags.translate(&text);
             let field = ["spec.", "caRef", "Secret", "specification", "perator"]
                 .into_iter()
                 .find(|field| said.contains(field));
@@ -156,11 +156,17 @@ mod tests {
     #[test]
     fn advice_for_a_private_authority() {
         let advice = Reason::CertificateUntrusted.action();
-        assert!(Words::Fields.say(advice).contains("spec.tls.caRef"), "{advice}");
-        assert!(Words::Flags.say(advice).contains("in --ca-file"), "{advice}");
+        assert!(
+            Wording::Fields.translate(advice).contains("spec.tls.caRef"),
+            "{advice}"
+        );
+        assert!(
+            Wording::Flags.translate(advice).contains("in --ca-file"),
+            "{advice}"
+        );
     }
 
-    /// `check` speaks of itself, and to the one who has given its flags.
+    /// The program that checks is not the operator, and its user is the administrator.
     #[test]
     fn here_is_no_operator() {
         let texts = Reason::ALL
@@ -168,12 +174,12 @@ mod tests {
             .flat_map(|reason| [reason.message().to_owned(), reason.action().to_owned()])
             .chain(faults().map(|verdict| verdict.message()));
         for text in texts {
-            let said = Words::Fields.say(&text);
+            let said = Wording::Fields.translate(&text);
             assert!(!said.contains("perator"), "add a row to HERE: {said}");
         }
         let denied = diagnose(None, &Evidence::Blocked(Blocker::HostDenied(Denial::Network)));
         assert_eq!(
-            Words::Flags.say(denied.action()),
+            Wording::Flags.translate(denied.action()),
             "Correct --url, or take the network out of --deny-cidr. Other flags cannot allow it."
         );
     }
