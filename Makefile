@@ -79,7 +79,7 @@ e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=
 	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e
 
 # Programs that start neither a cluster nor what `make tools` builds. A test holds this list against tests/.
-FAST = address announce architecture bridge corpus crd diagnosis documents flags front hostile invariants leaks metrics model operator reasons \
+FAST = address announce architecture bridge corpus crd diagnosis documents english flags front hostile invariants leaks metrics model operator reasons \
 	registry resolver security
 # Modules of them that do, and the model's search through every state, which takes minutes.
 NOT_FAST = end_to_end exhaustive panics running

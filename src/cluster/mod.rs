@@ -1,4 +1,4 @@
-//! Configures the client for the API server and explains what is wrong with a configuration.
+//! Configures the client for the API server and explains the fault of a configuration.
 
 pub mod call;
 

@@ -71,7 +71,10 @@ impl Replica {
             .filter(|request| request.target == "/ping")
             .map(|request| request.at)
             .collect();
-        self.deeds().into_iter().filter(|deed| !pings.contains(deed)).collect()
+        self.deeds()
+            .into_iter()
+            .filter(|deed| !pings.contains(deed))
+            .collect()
     }
 
     /// All requests after this moment, for people.

@@ -155,7 +155,7 @@ impl Clients {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
-        // The verifier asks for no less than WebPKI does, except for a certificate that the bundle itself contains.
+        // The verifier is at least as strict as WebPKI, except for a certificate that the bundle itself contains.
         let verifier = ChainVerifier::new(trust, &self.system_roots, &provider);
         let mut tls = tls
             .dangerous()

@@ -250,7 +250,7 @@ pub fn system_roots() -> RootCertStore {
     roots
 }
 
-/// What is wrong with the roots that were found. `is_set`: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` are.
+/// The fault of the roots that were found. `is_set`: whether `SSL_CERT_FILE` and `SSL_CERT_DIR` are.
 const fn fault_of_roots(added: usize, errors: usize, is_set: [bool; 2]) -> Option<&'static str> {
     match (added, errors, is_set) {
         (0, _, [true, _]) => Some(
