@@ -19,11 +19,11 @@ use scim_bridge_operator::{
                 Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, Member, Reading,
                 TransportFailure,
             },
+            schedule::{Situation, due},
             status::{Observation, Versions, next_status},
             target::Target,
             verdict::diagnose,
         },
-        schedule::{Situation, due},
         watched::{Seen, Watched},
     },
 };

@@ -7,7 +7,7 @@
 //!              CA object   └── or blocker ───┘     conditions     └── and the next time
 //! ```
 //!
-//! The controller reconciles a connection only when [`domain::schedule::due`] says so. Imports go one way:
+//! The controller reconciles a connection only when [`domain::connection::schedule::due`] says so. Imports go one way:
 //! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]. [`clock`], [`metrics`] and [`leadership`] stand
 //! beside these layers.
 

@@ -33,12 +33,12 @@ use scim_bridge_operator::{
                 Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Denial, Evidence, Exchange,
                 HealthReport, KeyFault, KeyTrial, Member, Reading, TransportFailure,
             },
+            schedule::{
+                Cause, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Situation, due, pace_of,
+            },
             status::{Change, Observation, Versions, next_status, progressing},
             target::{InvalidSpec, Target},
             verdict::diagnose,
-        },
-        schedule::{
-            Cause, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Situation, due, pace_of,
         },
         watched::{Seen, Watched},
     },

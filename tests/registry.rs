@@ -28,7 +28,7 @@ use scim_bridge_operator::{
         registry::Registry,
     },
     domain::{
-        schedule::{Cause, Due},
+        connection::schedule::{Cause, Due},
         watched::Seen,
     },
 };

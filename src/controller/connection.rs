@@ -13,12 +13,10 @@ use crate::{
         },
         role::PerRole,
     },
-    domain::{
-        connection::{
-            status::{interval_of, is_superseded},
-            target::Target,
-        },
+    domain::connection::{
         schedule::pace_of,
+        status::{interval_of, is_superseded},
+        target::Target,
     },
     metrics::Row,
 };

@@ -36,7 +36,7 @@ use super::{
 use crate::{
     bridge::credential::object_version,
     domain::{
-        schedule::{Cause, Due},
+        connection::schedule::{Cause, Due},
         watched::Seen,
     },
     limiter::{Limit, RateLimiter},

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::connection::{Connection, Key};
 use crate::{
     api::{connection::ScimBridgeConnectionStatus, role::PerRole},
-    domain::{schedule::Cause, watched::Version},
+    domain::{connection::schedule::Cause, watched::Version},
 };
 
 /// The input of a reconcile.

@@ -2,7 +2,7 @@
 //!
 //! kube's `Controller` does not fit. It keeps whole objects, reconciles after every event, and does not know the
 //! versions of referenced Secrets: after a restart it would read every Secret only to find that none has changed. Here
-//! one task owns the [`registry`], a plain map. kube's watchers fill it, and [`due`](crate::domain::schedule::due)
+//! one task owns the [`registry`], a plain map. kube's watchers fill it, and [`due`](crate::domain::connection::schedule::due)
 //! decides from it what to reconcile.
 //!
 //! A reconcile has four steps: resolve, probe, diagnose, report. Afterwards it announces changes as events.

@@ -20,13 +20,11 @@ use crate::{
         vocabulary::{Class, Layer},
     },
     bridge::ProbeRequest,
-    domain::{
-        connection::{
-            evidence::Evidence,
-            status::{Change, NextStatus, Observation, next_status, progressing},
-            verdict::PendingCause,
-        },
+    domain::connection::{
+        evidence::Evidence,
         schedule::Cause,
+        status::{Change, NextStatus, Observation, next_status, progressing},
+        verdict::PendingCause,
     },
     report::events::EventRecorder,
     traces::{Trace, step},

@@ -22,8 +22,10 @@ use crate::{
         role::{PerRole, Role},
     },
     domain::{
-        connection::status::is_same_verdict,
-        schedule::{Cause, Due, Situation, due, postponed},
+        connection::{
+            schedule::{Cause, Due, Situation, due, postponed},
+            status::is_same_verdict,
+        },
         watched::{Seen, Watched},
     },
 };

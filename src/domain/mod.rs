@@ -4,9 +4,7 @@
 //! plain values. `tests/architecture.rs` checks this.
 //!
 //! - [`connection`]: from a specification and a probe to the next status
-//! - [`schedule`]: whether to probe now, and when next
 //! - [`watched`]: whether a watch report is news
 
 pub mod connection;
-pub mod schedule;
 pub mod watched;

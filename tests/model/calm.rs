@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use scim_bridge_operator::{
     api::vocabulary::{Class, Reason},
-    domain::{
-        connection::{conditions::reason_of, target::Target},
+    domain::connection::{
+        conditions::reason_of,
         schedule::{Due, REFUSED_KEY_INTERVAL},
+        target::Target,
     },
 };
 

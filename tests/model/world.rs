@@ -24,11 +24,11 @@ use scim_bridge_operator::{
     domain::{
         connection::{
             evidence::{Blocker, CaFault, ConsentFault, Evidence, KeyFault},
+            schedule::{Cause, Due},
             status::{Change, NextStatus, Observation, Versions, next_status, progressing, versions},
             target::{InvalidSpec, Target},
             verdict::PendingCause,
         },
-        schedule::{Cause, Due},
         watched::Seen,
     },
 };

@@ -12,19 +12,17 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use super::{
     conditions::{ConditionInputs, MISSING_GRACE, class_of, conditions, grace_end, reason_of, whole_seconds},
     evidence::{Component, Evidence, Exchange, HealthReport},
+    schedule::{Pace, refused_key_retry, rest_of_refused_key},
     target::Target,
     verdict::{PendingCause, Verdict, diagnose},
 };
-use crate::{
-    api::{
-        connection::{
-            Binding, BridgeStatus, CertificateStatus, ComponentStatus, DirectoryStatus, IdentityProvider,
-            ObjectVersion, ScimBridgeConnectionStatus,
-        },
-        role::PerRole,
-        vocabulary::{Class, Reason, Truth},
+use crate::api::{
+    connection::{
+        Binding, BridgeStatus, CertificateStatus, ComponentStatus, DirectoryStatus, IdentityProvider,
+        ObjectVersion, ScimBridgeConnectionStatus,
     },
-    domain::schedule::{Pace, refused_key_retry, rest_of_refused_key},
+    role::PerRole,
+    vocabulary::{Class, Reason, Truth},
 };
 
 /// The result of one reconcile: its subject and its evidence.

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use scim_bridge_operator::domain::schedule::Pace;
+use scim_bridge_operator::domain::connection::schedule::Pace;
 use serde::Serialize;
 
 use crate::numbers::{Distribution, float, ratio, size};

@@ -12,8 +12,8 @@ use scim_bridge_operator::{
         probe::documents::{looks_like_json, read_health, read_list, read_retry_after},
         wire::certificate::read_certificate,
     },
-    domain::{
-        connection::evidence::{Component, HealthReport},
+    domain::connection::{
+        evidence::{Component, HealthReport},
         schedule::{Pace, RETRY_AFTER_MAX},
     },
 };

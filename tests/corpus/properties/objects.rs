@@ -17,13 +17,11 @@ use scim_bridge_operator::{
         connection::{Connection, Key},
         registry::Registry,
     },
-    domain::{
-        connection::{
-            evidence::{Answer, Blocker, Evidence, Exchange, Reading, TransportFailure},
-            status::{Observation, Versions, next_status, progressing},
-            target::{Origin, Target},
-        },
+    domain::connection::{
+        evidence::{Answer, Blocker, Evidence, Exchange, Reading, TransportFailure},
         schedule::{Cause, Due, REFUSED_KEY_INTERVAL, pace_of},
+        status::{Observation, Versions, next_status, progressing},
+        target::{Origin, Target},
     },
 };
 

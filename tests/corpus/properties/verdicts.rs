@@ -8,18 +8,16 @@ use scim_bridge_operator::{
         connection::{ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus},
         vocabulary::{Class, ConditionType, Reason},
     },
-    domain::{
-        connection::{
-            conditions::{class_of, find, reason_of},
-            evidence::{
-                Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Denial, Evidence, Exchange,
-                HealthReport, KeyFault, KeyTrial, Member, Reading, TransportFailure,
-            },
-            status::{Change, NextStatus, Observation, Versions, next_status, progressing},
-            target::InvalidSpec,
-            verdict::{PendingCause, diagnose},
+    domain::connection::{
+        conditions::{class_of, find, reason_of},
+        evidence::{
+            Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Denial, Evidence, Exchange,
+            HealthReport, KeyFault, KeyTrial, Member, Reading, TransportFailure,
         },
         schedule::{REFUSED_KEY_INTERVAL, pace_of},
+        status::{Change, NextStatus, Observation, Versions, next_status, progressing},
+        target::InvalidSpec,
+        verdict::{PendingCause, diagnose},
     },
 };
 

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
-use super::{
-    connection::conditions::{class_of, grace_end, reason_of},
-    watched::Watched,
-};
-use crate::api::{
-    connection::ScimBridgeConnectionStatus,
-    role::{PerRole, Role},
-    vocabulary::{Class, Reason},
+use super::conditions::{class_of, grace_end, reason_of};
+use crate::{
+    api::{
+        connection::ScimBridgeConnectionStatus,
+        role::{PerRole, Role},
+        vocabulary::{Class, Reason},
+    },
+    domain::watched::Watched,
 };
 
 /// Shortest delay after a transient failure.
