@@ -133,7 +133,7 @@ tools: prerequisites ## Build the tools of the tests, once: etcd, Kubernetes, He
 
 # The version of all products, from Cargo.toml.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-# An image and an SBOM have the time and the revision of the commit, so that a second build gives the same.
+# Image and SBOM have the time and revision of the commit, so that a second build gives the same.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 IMAGE ?= scim-bridge-operator:$(VERSION)
 # docker, podman or buildah
