@@ -1,14 +1,14 @@
-# Every target says in one line what it does; `make` lists them.
+# Each target has one line of help. `make` lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# cargo's flags, for instance CARGO_FLAGS=--offline
+# Flags for cargo, for instance CARGO_FLAGS=--offline
 CARGO_FLAGS ?= --locked
 TESTBED := cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-testbed --
 
-# need PROGRAM,WHAT TO INSTALL: names what is missing in one line.
+# need PROGRAM,WHAT TO INSTALL: prints one line if the program is missing.
 need = command -v $(1) >/dev/null || { echo "missing: $(1) - install $(2)" >&2; exit 1; };
 
 .PHONY: help
@@ -26,11 +26,11 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 test: lint supply-chain tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
-# Where all that is random begins, in every program. Each failure prints the command that repeats it.
+# Seed of all random choices, in every test program. Each failure prints the command that repeats it.
 HOSTILE_SEED := $(or $(HOSTILE_SEED),$(shell date +%s))
 
 .PHONY: test-hostile
-test-hostile: tools ## Run what docs/security.md rests on with its full budgets: hostile bridges, addresses, faults, storms, leaks, the model (HOSTILE_SEED=1)
+test-hostile: tools ## Run the tests behind docs/security.md with full budgets: hostile bridges, addresses, faults, storms, leaks, the model (HOSTILE_SEED=1)
 	@export HOSTILE=full HOSTILE_SEED=$(HOSTILE_SEED); \
 	echo "make test-hostile HOSTILE_SEED=$(HOSTILE_SEED) repeats this run"; \
 	failed=0; \
@@ -52,20 +52,20 @@ fuzz: prerequisites ## Fuzz every parser of foreign bytes (FUZZ_SECONDS=600 each
 	    -max_total_time=$(FUZZ_SECONDS); \
 	done
 
-# The release binaries of the operator and of what measures it, each built by itself: together they would be built with
-# the features of both.
+# Builds the release binaries of the operator and of the benchmark one by one. A common build would give each the
+# features of both.
 BENCH = $${CARGO_TARGET_DIR:-target}/release/bench
 build_bench = cargo build --quiet --release $(CARGO_FLAGS) --bin scim-bridge-operator && \
 	cargo build --quiet --release $(CARGO_FLAGS) --package scim-bridge-bench
 
 .PHONY: bench
-bench: prerequisites ## Measure what the operator costs beside the machine's limits: target/bench/report.md (BENCH_FLAGS="--objects 1000 --interval 30")
+bench: prerequisites ## Measure the operator's cost, and the machine's limits: target/bench/report.md (BENCH_FLAGS="--objects 1000 --interval 30")
 	@$(build_bench)
 	cargo bench $(CARGO_FLAGS) --bench core --bench documents
 	@$(BENCH) run --distinct $(BENCH_FLAGS)
 
 .PHONY: bench-growth
-bench-growth: prerequisites ## Measure how cost per object grows with their number: target/bench/growth.md (BENCH_FLAGS="--sizes 100,1000,10000,50000")
+bench-growth: prerequisites ## Measure how the cost per object grows with the number of objects: target/bench/growth.md (BENCH_FLAGS="--sizes 100,1000,10000,50000")
 	@$(build_bench)
 	@$(BENCH) growth --distinct --interval 120 --out target/bench/growth.md $(BENCH_FLAGS)
 
@@ -75,17 +75,17 @@ soak: prerequisites ## Run the operator for an hour with faults, edits and rotat
 	@$(BENCH) soak --objects 5000 --interval 30 --out target/bench/soak.md $(BENCH_FLAGS)
 
 .PHONY: e2e
-e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=name:tag BRIDGE_ADDRESS=this machine as Pods reach it; IMAGE_LOAD, KILL_CONTAINER, CRASH: commands)
+e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=name:tag BRIDGE_ADDRESS=this machine's address for Pods; IMAGE_LOAD, KILL_CONTAINER, CRASH: commands)
 	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e
 
-# Programs that start neither a cluster nor what `make tools` builds. A test holds this list against tests/.
+# Test programs that need neither a cluster nor the tools of `make tools`. A test compares this list with tests/.
 FAST = address announce architecture bridge corpus crd diagnosis documents english flags front hostile invariants leaks metrics model operator reasons \
 	registry resolver security
-# Modules of them that do, and the model's search through every state, which takes minutes.
+# Modules of these that need one. The model's search through every state is here too, because it takes minutes.
 NOT_FAST = end_to_end exhaustive panics running
 
 .PHONY: test-fast
-test-fast: ## Run what needs no cluster, within two minutes: unit tests, tables, properties, TLS peers, name servers
+test-fast: ## Run the tests that need no cluster, within two minutes: unit tests, tables, properties, TLS peers, name servers
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast --lib --bin bench $(FAST:%=--test %) -- --test-threads 6 $(NOT_FAST:%=--skip %::)
 
 .PHONY: lint
@@ -101,12 +101,12 @@ CARGO_DENY = $(CURDIR)/.testbed/cargo-deny-$(DENY)/bin/cargo-deny
 install_deny = test -x $(CARGO_DENY) || cargo install --quiet --locked --root .testbed/cargo-deny-$(DENY) --version $(DENY) cargo-deny
 
 .PHONY: supply-chain
-supply-chain: prerequisites ## Hold Cargo.lock against deny.toml: licences, banned crates, duplicates, sources
+supply-chain: prerequisites ## Check Cargo.lock against deny.toml: licences, banned crates, duplicates, sources
 	@$(install_deny)
 	@$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
 
 .PHONY: advisories
-advisories: prerequisites ## Hold Cargo.lock against the RustSec advisories (needs the internet)
+advisories: prerequisites ## Check Cargo.lock against the RustSec advisories (needs the internet)
 	@$(install_deny)
 	@$(CARGO_DENY) --locked check --hide-inclusion-graph advisories
 
@@ -122,19 +122,19 @@ generate: ## Write the generated files: the CRD and its copy in the chart, deplo
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test gitops > /dev/null
 
 .PHONY: dashboard-picture
-dashboard-picture: tools ## Draw docs/dashboard.png: the dashboard before a real Prometheus and the operator, with healthy and broken connections (seven minutes)
+dashboard-picture: tools ## Draw docs/dashboard.png: the dashboard with data from a real Prometheus and the operator (takes seven minutes)
 	@test -x .testbed/picture/bin/python || python3 -m venv .testbed/picture
 	@.testbed/picture/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
 	  --requirement tests/monitoring/requirements.txt
 	cargo test $(CARGO_FLAGS) --test monitoring -- --ignored --exact picture::the_picture_is_drawn
 
 .PHONY: tools
-tools: prerequisites ## Build what the tests run against, once: etcd, Kubernetes, Helm, judges of GitOps tools, scim2-server
+tools: prerequisites ## Build the tools of the tests, once: etcd, Kubernetes, Helm, the health checks of GitOps tools, scim2-server
 	$(TESTBED) tools
 
-# The version of everything: Cargo.toml's.
+# The version of all products, from Cargo.toml.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
-# What an image and an SBOM say of their time and origin is that of the commit: made again, they are the same.
+# Image and SBOM have the time and revision of the commit, so that a second build gives the same.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 IMAGE ?= scim-bridge-operator:$(VERSION)
 # docker, podman or buildah
@@ -143,7 +143,7 @@ BUILD_ARGS = --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unkn
 CYCLONEDX := 0.5.9
 
 .PHONY: image
-image: ## Build the container image (IMAGE=name:tag, BUILDER=docker, podman or buildah, PLATFORM=linux/arm64 for another than this machine's)
+image: ## Build the container image (IMAGE=name:tag, BUILDER=docker, podman or buildah, PLATFORM=linux/arm64 for another platform)
 	$(BUILDER) build $(if $(PLATFORM),--platform $(PLATFORM)) $(BUILD_ARGS) --tag $(IMAGE) .
 
 .PHONY: image-multiarch
@@ -152,7 +152,7 @@ image-multiarch: ## Build the image for amd64 and arm64 with docker buildx, and 
 	  --output type=image,name=$(IMAGE),push=true,rewrite-timestamp=true .
 
 .PHONY: sbom
-sbom: prerequisites ## Write dist/sbom.cdx.json: every crate that the release binary is made of (CycloneDX)
+sbom: prerequisites ## Write dist/sbom.cdx.json: every crate in the release binary (CycloneDX)
 	@test -x .testbed/cyclonedx/bin/cargo-cyclonedx || cargo install --quiet --locked --root .testbed/cyclonedx --version $(CYCLONEDX) cargo-cyclonedx
 	@mkdir -p dist
 	@PATH="$$PWD/.testbed/cyclonedx/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target all --override-filename sbom.cdx
@@ -171,16 +171,16 @@ dist: sbom chart-package ## Make dist/: CRD, manifests, chart, SBOM, checksums
 	@ls -l dist
 
 .PHONY: baseline
-baseline: ## Take the present CRD for what this version releases (docs/api-evolution.md)
-	@test -z "$$(git tag --list v$(VERSION))" || { echo "$(VERSION) is released: give Cargo.toml the next version" >&2; exit 1; }
+baseline: ## Keep the present CRD as the one that this version releases (docs/api-evolution.md)
+	@test -z "$$(git tag --list v$(VERSION))" || { echo "$(VERSION) is released: set the next version in Cargo.toml" >&2; exit 1; }
 	@cp deploy/crd.yaml tests/released/$(VERSION).yaml
 
-# require COMMAND,WHAT TO DO: a release stops here unless the command succeeds.
+# require COMMAND,REASON: stops the release if the command fails.
 require = $(1) || { echo "no release of $(VERSION): $(2)" >&2; exit 1; }
 
 .PHONY: release
 release: ## Check that this commit is the release of Cargo.toml's version, and make dist/ (docs/release.md)
-	@$(call require,test -z "$$(git status --porcelain)",the tree has changes that are not committed)
+	@$(call require,test -z "$$(git status --porcelain)",the tree has uncommitted changes)
 	@$(call require,grep -q '^## \[$(VERSION)\] - [0-9-]*$$' CHANGELOG.md,CHANGELOG.md has no section [$(VERSION)] with a date)
 	@$(call require,cmp -s deploy/crd.yaml tests/released/$(VERSION).yaml,tests/released/$(VERSION).yaml is not deploy/crd.yaml; run 'make baseline')
 	@$(call require,test "$$(git tag --points-at HEAD --list v$(VERSION))",the commit has no tag v$(VERSION))
@@ -194,6 +194,6 @@ prerequisites:
 	@$(call need,python3,Python 3.11 or newer with its venv module: https://python.org)
 
 .PHONY: clean
-clean: ## Remove everything that was built
+clean: ## Remove all build results
 	cargo clean
 	rm -rf .testbed dist

@@ -1156,7 +1156,7 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
             "at '/shards/0': maxLength: got 33, want 32",
         ),
         (&["shards=a"], "at '/shards': got string, want array"),
-        (&["shards={default}"], "the one that is always there"),
+        (&["shards={default}"], "the default shard always exists"),
         (
             &[
                 "shards={a}",
@@ -1165,11 +1165,11 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
             "more than 63 characters. Set a shorter fullnameOverride",
         ),
         (&["userRoles.create=perhaps"], "/userRoles/create"),
-        (&["heartbeat=25h"], "heartbeat is 25h: set 24h at most"),
+        (&["heartbeat=25h"], "heartbeat is 25h. Set at most 24h"),
         (&["extraArgs={--concurrency=7}"], "extraArgs has --concurrency"),
         (
             &["extraArgs={--leader-elect}"],
-            "set leaderElection.enabled instead",
+            "Use leaderElection.enabled instead",
         ),
         (&["fullnameOverride=a.b"], "at '/fullnameOverride'"),
         (
@@ -1182,7 +1182,7 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
         (&["adminAddress=localhost"], "at '/adminAddress'"),
         (
             &["leaderElection.enabled=false", "replicas=2"],
-            "every Pod would work",
+            "all Pods would work at the same time",
         ),
         (
             &["admissionPolicy.enabled=true"],
@@ -1191,9 +1191,9 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
         (&["serviceAccount.create=false"], "serviceAccount.name is empty"),
         (
             &["trust.configMap.name=a", "trust.secret.name=b"],
-            "come from one of them",
+            "are both set. Set only one of them",
         ),
-        (&["proxy.noProxy={x}"], "there is no proxy"),
+        (&["proxy.noProxy={x}"], "proxy.noProxy is set, but no proxy"),
         (
             &["networkPolicy.enabled=true", "networkPolicy.egress.restrict=true"],
             "apiServer.cidrs is empty",

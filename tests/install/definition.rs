@@ -93,7 +93,7 @@ async fn what_belongs_to_others_is_left_alone_in_one_line() {
         ),
         (
             &unowned,
-            "exists and belongs to no Helm release: use it as it is with crds.install=false",
+            "exists and belongs to no Helm release. To use it as it is, set crds.install=false",
         ),
     ] {
         site.cluster.apply(&crd.to_string()).await.unwrap();

@@ -1,6 +1,5 @@
 {{/*
-What a CRD that exists already means for this release. Where Helm renders without a cluster (`helm template`, Argo CD)
-nothing is found, and nothing is refused.
+Checks a CRD that exists already. Helm without a cluster (`helm template`, Argo CD) finds no CRD, and refuses nothing.
 */}}
 
 {{/* Refuses an existing CRD that this release must not touch. Takes the root context and the CRD of the chart. */}}
@@ -39,7 +38,7 @@ nothing is found, and nothing is refused.
 {{- $owner = printf "Helm release %s in namespace %s" $release $namespace -}}
 {{- end -}}
 {{- $force := semverCompare ">=4.0.0-0" $root.Capabilities.HelmVersion.Version | ternary ", and add --force-conflicts to this command" "" -}}
-{{- fail (printf "CRD %s exists and belongs to %s: use it as it is with crds.install=false, or hand it to this release by `kubectl label crd %s app.kubernetes.io/managed-by=Helm --overwrite && kubectl annotate crd %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s --overwrite`%s" $name $owner $name $name $root.Release.Name $root.Release.Namespace $force) -}}
+{{- fail (printf "CRD %s exists and belongs to %s. To use it as it is, set crds.install=false. To give it to this release, run `kubectl label crd %s app.kubernetes.io/managed-by=Helm --overwrite && kubectl annotate crd %s meta.helm.sh/release-name=%s meta.helm.sh/release-namespace=%s --overwrite`%s" $name $owner $name $name $root.Release.Name $root.Release.Namespace $force) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,14 +1,14 @@
 {{/*
-Names and labels. Every definition takes the root context. Those that say so take it with `.Shard` beside it: the name
-of a shard, or nothing for the one that is always there.
+Names and labels. Every definition takes the root context. Some also take `.Shard`, and say so: the name of a shard, or
+nothing for the default shard.
 */}}
 
 {{- define "scim-bridge-operator.name" -}}
 {{- .Values.nameOverride | default .Chart.Name -}}
 {{- end -}}
 
-{{/* It is the name of a Service too, which has no dots and begins with a letter (RFC 1035). A release may be named
-otherwise. What is cut off leaves the release's name whole, which has at most 53 characters. */}}
+{{/* A Service has the same name, so it has no dots and begins with a letter (RFC 1035). A release's name may break these
+rules. It has at most 53 characters, so cutting at 63 leaves it whole. */}}
 {{- define "scim-bridge-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
@@ -24,15 +24,15 @@ otherwise. What is cut off leaves the release's name whole, which has at most 53
 {{- .Values.serviceAccount.name | default (include "scim-bridge-operator.fullname" .) -}}
 {{- end -}}
 
-{{/* Name of a shard's Deployment, and of what belongs to it: Lease, Service, budget. Takes `.Shard`. Nothing is cut off,
-so that no two are the same. */}}
+{{/* Name of a shard's Deployment, Lease, Service and budget. Takes `.Shard`. It is not cut, so that no two shards have
+the same name. */}}
 {{- define "scim-bridge-operator.shardName" -}}
 {{- include "scim-bridge-operator.fullname" . -}}
 {{- with .Shard }}-{{ . }}{{ end -}}
 {{- end -}}
 
-{{/* What selects the Pods of a shard, and of no other. Takes `.Shard`. It can never change, and no value reaches it but
-the names. The component differs too, for the selector of the shard that is always there knows of no others. */}}
+{{/* Labels that select the Pods of one shard only. Takes `.Shard`. A selector can never change, so it depends on the
+names alone. The component differs too, because the default shard's selector does not exclude other shards. */}}
 {{- define "scim-bridge-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -44,15 +44,15 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- end -}}
 
-{{/* Says of an object which shard it belongs to, where there are several. Takes `.Shard`. */}}
+{{/* Label that names the shard of an object, if there are several shards. Takes `.Shard`. */}}
 {{- define "scim-bridge-operator.shardLabels" -}}
 {{- if .Values.shards -}}
 scimbridge.dev/shard: {{ .Shard | default "default" | quote }}
 {{- end -}}
 {{- end -}}
 
-{{/* Label selector of the connections of a shard. Takes `.Shard`. Together the shards have each connection once: what has
-none of their names is everything else, with and without the label. */}}
+{{/* Label selector of the connections of a shard. Takes `.Shard`. Each connection is in one shard: the default shard has
+all connections without the label or with another value. */}}
 {{- define "scim-bridge-operator.watched" -}}
 {{- $terms := list -}}
 {{- if .Shard -}}
@@ -66,14 +66,14 @@ none of their names is everything else, with and without the label. */}}
 {{- join "," $terms -}}
 {{- end -}}
 
-{{/* The same for the Pod of `helm test`: the Service and the budget must not count it. */}}
+{{/* Labels for the Pod of `helm test`: neither the Service nor the budget may select it. */}}
 {{- define "scim-bridge-operator.preflightLabels" -}}
 app.kubernetes.io/name: {{ include "scim-bridge-operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: preflight
 {{- end -}}
 
-{{/* Labels of every object, as a map. Those of the chart win over commonLabels. */}}
+{{/* Labels of every object, as a map. The chart's labels take precedence over commonLabels. */}}
 {{- define "scim-bridge-operator.labels" -}}
 {{- $labels := dict
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")

@@ -1,5 +1,5 @@
 {{/*
-What the Pod of the operator and the Pod of `helm test` have in common.
+Parts that the Pod of the operator and the Pod of `helm test` share.
 */}}
 
 {{- define "scim-bridge-operator.image" -}}
@@ -10,8 +10,8 @@ What the Pod of the operator and the Pod of `helm test` have in common.
 {{- end -}}
 {{- end -}}
 
-{{/* The arguments that say where it works: `run` stands on them, `preflight` examines them. Takes `.Shard`. */}}
-{{- define "scim-bridge-operator.footing" -}}
+{{/* Arguments for namespaces and Lease: `run` uses them, and `preflight` checks them. Takes `.Shard`. */}}
+{{- define "scim-bridge-operator.scope" -}}
 {{- with .Values.watchNamespaces }}
 - {{ printf "--namespaces=%s" (join "," .) | quote }}
 {{- end }}
@@ -23,11 +23,11 @@ What the Pod of the operator and the Pod of `helm test` have in common.
 {{- end }}
 {{- end -}}
 
-{{/* Fields of a Pod that do not depend on what runs in it. */}}
+{{/* Fields that both Pods have. */}}
 {{- define "scim-bridge-operator.podSpec" -}}
 serviceAccountName: {{ include "scim-bridge-operator.serviceAccountName" . | quote }}
 automountServiceAccountToken: {{ .Values.serviceAccount.automount }}
-# The variables that Services of the namespace would add are nobody's business here.
+# The operator does not need the variables of the namespace's Services.
 enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -73,7 +73,7 @@ volumes:
 {{- end }}
 {{- end -}}
 
-{{/* Fields of a container that do not depend on what it runs. */}}
+{{/* Fields that both containers have. */}}
 {{- define "scim-bridge-operator.container" -}}
 image: {{ include "scim-bridge-operator.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -102,13 +102,13 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* Variables of both containers. */}}
+{{/* Environment variables that both containers have. */}}
 {{- define "scim-bridge-operator.env" -}}
 {{- if include "scim-bridge-operator.trustVolume" . }}
 - name: SSL_CERT_FILE
   value: /etc/scim-bridge-operator/trust/ca.crt
 {{- if .Values.trust.systemRoots }}
-# A variable of its own, for SSL_CERT_FILE alone takes the place of the image's authorities.
+# SSL_CERT_FILE alone would replace the image's authorities. This variable adds them again.
 - name: SSL_CERT_DIR
   value: /etc/ssl/certs
 {{- end }}
@@ -118,7 +118,7 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* The volume with the trusted authorities; nothing where there are none. */}}
+{{/* The volume with the trusted authorities, or nothing if no value names any. */}}
 {{- define "scim-bridge-operator.trustVolume" -}}
 {{- with .Values.trust }}
 {{- if .configMap.name }}
@@ -139,7 +139,7 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* Seconds of a duration such as 1h30m. The schema has seen to its form. */}}
+{{/* Seconds of a duration such as 1h30m. The schema has checked its form. */}}
 {{- define "scim-bridge-operator.seconds" -}}
 {{- $seconds := 0 -}}
 {{- range regexFindAll "[0-9]+[hms]" . -1 -}}

@@ -1,13 +1,13 @@
 {{/*
-Values that are null. Helm removes the default of such a value, and what is below it; here it is put back. Each template
-begins with this, for nothing says which is rendered first.
+Restores defaults for null values. Helm removes the default of such a value, and everything below it. Every template
+begins with this, because Helm does not promise which it renders first.
 */}}
 {{- define "scim-bridge-operator.fillIn" -}}
 {{- include "scim-bridge-operator.fillInMap" (dict "values" .Values "defaults" (include "scim-bridge-operator.defaults" . | fromYaml)) -}}
 {{- end -}}
 
-{{/* Takes a map of values and the map of their defaults. What is below the maps that stand here goes to Kubernetes as it
-is: there null is for who wants an entry away. */}}
+{{/* Takes a map of values and the map of their defaults. Maps in `$open` go to Kubernetes as they are: there null removes
+an entry. */}}
 {{- define "scim-bridge-operator.fillInMap" -}}
 {{- $open := list "podSecurityContext" "securityContext" "resources" "labels" -}}
 {{- range $name, $default := .defaults -}}

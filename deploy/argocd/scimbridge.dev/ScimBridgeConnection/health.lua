@@ -1,4 +1,4 @@
--- Health of a ScimBridgeConnection. Argo CD opens no string library for customizations: none is used.
+-- Health of a ScimBridgeConnection. It uses no string library, because Argo CD opens none for customizations.
 
 local conditions = {}
 if obj.status ~= nil and obj.status.conditions ~= nil then
@@ -12,7 +12,7 @@ local function is(name, status)
   return conditions[name] ~= nil and conditions[name].status == status
 end
 
--- What the STATUS column says, why, and what else is worth a look.
+-- Reason and message of Ready, and conditions that somebody should look at.
 local function verdict(status)
   local message = ready.reason .. ": " .. ready.message
   for _, notable in ipairs({{"Degraded", "True"}, {"CertificateExpiring", "True"}, {"NextApiKeyValid", "False"}}) do

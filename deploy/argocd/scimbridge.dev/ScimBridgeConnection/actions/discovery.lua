@@ -1,4 +1,4 @@
--- Nothing is probed while a connection is suspended, so there is nothing to ask for either.
+-- The operator does not probe a suspended connection, so recheck is off for it.
 local suspended = obj.spec.suspend == true
 
 return {

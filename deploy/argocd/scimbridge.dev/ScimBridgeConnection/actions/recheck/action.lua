@@ -1,4 +1,4 @@
--- Asks for a probe now: the operator makes one for every new value of the annotation.
+-- Asks for a probe now: the operator probes once for each new value of the annotation.
 local os = require("os")
 
 if obj.metadata.annotations == nil then

@@ -1,3 +1,3 @@
--- Probes again, and once at once.
+-- Starts the probes again, with one at once.
 obj.spec.suspend = false
 return obj

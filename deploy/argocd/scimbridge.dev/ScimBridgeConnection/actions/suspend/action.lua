@@ -1,3 +1,3 @@
--- No more probes. The status stays as it is.
+-- Stops the probes. The status stays as it is.
 obj.spec.suspend = true
 return obj
