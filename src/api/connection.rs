@@ -131,7 +131,7 @@ pub struct ScimBridgeConnectionSpec {
     )]
     pub timeout: HumanDuration,
 
-    /// Consecutive transient failures after which the operator withdraws the last result. Transient failures are network
+    /// Consecutive transient failures after which the operator withdraws the last verdict. Transient failures are network
     /// errors, 5xx, 429, and answers of a front instead of the bridge.
     #[serde(default = "default_failure_threshold")]
     #[schemars(range(min = 1, max = 10))]
@@ -292,7 +292,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectoryStatus>,
 
-    /// The version of the key's Secret that this result is about.
+    /// The version of the key's Secret that this verdict is about.
     #[serde(
         default,
         deserialize_with = "readable",
@@ -300,7 +300,7 @@ pub struct ScimBridgeConnectionStatus {
     )]
     pub credential: Option<ObjectVersion>,
 
-    /// The version of the CA object that this result is about.
+    /// The version of the CA object that this verdict is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<ObjectVersion>,
 
@@ -317,7 +317,7 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_answer_time: Option<Time>,
 
-    /// When the operator last wrote the result of a probe here. It writes an unchanged result only every few minutes.
+    /// When the operator last wrote a verdict here. It writes an unchanged verdict only every few minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_probe_time: Option<Time>,
 
@@ -331,11 +331,11 @@ pub struct ScimBridgeConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_key_retry_time: Option<Time>,
 
-    /// After this time the result is stale, even if it is good: the operator should have renewed it.
+    /// After this time the verdict is stale, even if it is good: the operator should have renewed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<Time>,
 
-    /// Consecutive transient failures. The last result is kept until this reaches `spec.failureThreshold`.
+    /// Consecutive transient failures. The last verdict is kept until this reaches `spec.failureThreshold`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub consecutive_failures: u32,
