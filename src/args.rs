@@ -573,8 +573,8 @@ pub fn refusal(error: &clap::Error, command: &ClapCommand, line: &[OsString]) ->
             let is_conflict = error.kind() == ErrorKind::ArgumentConflict;
             if is_conflict && line.contains("'--url <URL>'") {
                 format!("{line}: --url reads no manifest and no cluster")
-            } else if is_conflict && line.contains("'--file <FILE>'") && line.contains("'--api-key-") {
-                format!("{line}: a manifest names its own Secret: use --secret-file")
+            } else if is_conflict && line.contains("--file <FILE>") && line.contains("--api-key-") {
+                format!("{line}. A manifest names its own Secret: use --secret-file")
             } else {
                 line.to_owned()
             }
@@ -763,8 +763,8 @@ mod tests {
             ),
             (
                 &["check", "--file", SECRET, "--api-key-file", SECRET],
-                "the argument '--file <FILE>' cannot be used with '--api-key-file <API_KEY_FILE>': a manifest names its \
-                 own Secret: use --secret-file",
+                "the argument '--file <FILE>' cannot be used with: --api-key-file <API_KEY_FILE> --api-key-env <NAME>. A \
+                 manifest names its own Secret: use --secret-file",
             ),
             (
                 &["check", "--url", SECRET],

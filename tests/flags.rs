@@ -262,7 +262,7 @@ const CHECK: &[Row] = &[
     Row(
         "--identity-provider",
         &["Okta", "GoogleWorkspace"],
-        "one of GoogleWorkspace, EntraID, Okta",
+        "write one of GoogleWorkspace, EntraID, Okta",
         &["", "okta", "PingOne"],
     ),
     Row(

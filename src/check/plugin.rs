@@ -68,7 +68,10 @@ pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> 
     let request = SystemClock.now().to_string();
     let annotations = json!({"metadata": {"annotations": {REQUESTED_AT_ANNOTATION: request}}});
     if location.patch(&annotations).await? {
-        return Err(CheckError::Suspended);
+        return Err(CheckError::Suspended {
+            namespace: location.namespace,
+            name: location.name,
+        });
     }
     let end = Instant::now() + timeout;
     loop {
