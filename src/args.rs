@@ -160,7 +160,7 @@ pub struct PluginCheckArguments {
     }
 }))]
 #[command(
-    after_help = "Exit codes: 0 ready; 1 wrong usage or a failure of this program; 2 somebody must act; 3 a transient failure."
+    after_help = "Exit codes: 0 ready; 1 wrong usage or a failure of this program; 2 somebody must act; 3 a transient failure. Requests to bridges ignore HTTPS_PROXY."
 )]
 pub struct CheckArguments {
     /// Address of the bridge: `https://HOST` or `https://HOST:PORT`.

@@ -66,9 +66,10 @@ pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), Cluster
             } else {
                 default_origin()
             },
-            why: match error {
-                KubeconfigError::LoadContext(_) if context.is_some() => NO_CONTEXT,
-                error => explain(Some(&error)),
+            why: if context.is_some() && matches!(error, KubeconfigError::LoadContext(_)) {
+                NO_CONTEXT
+            } else {
+                explain(Some(&error))
             },
         };
         let file = match kubeconfig {
@@ -128,8 +129,7 @@ fn default_origin() -> &'static str {
 }
 
 /// Why a context that a flag names cannot be used.
-const NO_CONTEXT: &str =
-    "the kubeconfig has no context of that name. List them with kubectl config get-contexts";
+const NO_CONTEXT: &str = "it has no context of that name. List them with kubectl config get-contexts";
 
 /// Why there is no kubeconfig to read.
 pub const NO_KUBECONFIG: &str = "the file does not exist, or it cannot be read";
