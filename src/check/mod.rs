@@ -134,7 +134,7 @@ pub enum CheckError {
         code: u16,
     },
     /// The API server did not answer.
-    #[error("the API server did not answer the request for {0}")]
+    #[error("the API server did not answer the request for {0}. Check that it can be reached")]
     Unanswered(&'static str),
     /// The operator did not handle the request in time.
     #[error("timed out waiting for the operator: check that it is running and watches this namespace")]

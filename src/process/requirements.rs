@@ -89,7 +89,9 @@ pub(super) enum Finding {
         /// Whether the operator can do nothing without it.
         blocks: bool,
     },
-    #[error("the API server did not answer the request for {0}. Check that it can be reached")]
+    #[error(
+        "the API server did not answer the request for {0}. Check that it can be reached and is not overloaded"
+    )]
     Unanswered(&'static str),
     #[error("the API server answered {status} to the request for {request}. {}", next_step(*status))]
     Refused { status: u16, request: &'static str },
