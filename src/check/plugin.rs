@@ -127,7 +127,7 @@ impl Location {
         match patched {
             Err(kube::Error::Api(status)) if status.code == 404 => Err(self.missing()),
             answer => {
-                let DeserializeGuard(object) = ask(answer, "the connection")?;
+                let DeserializeGuard(object) = ask(answer, "the changed connection")?;
                 Ok(object.is_ok_and(|object| object.spec.suspend))
             }
         }
