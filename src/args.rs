@@ -47,9 +47,9 @@ pub enum Command {
     Preflight(Box<PreflightArguments>),
     /// Check a connection from here, step by step. Give its address or a manifest.
     Check(Box<CheckArguments>),
-    /// Print the runbook of a reason or condition: its meaning, its evidence and the next step.
+    /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
-        /// For instance `AuthFailed`. Without a name, the command prints the names of all runbooks.
+        /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
         reason: Option<String>,
     },
     /// Print the CustomResourceDefinition as YAML.
@@ -97,9 +97,9 @@ pub enum PluginCommand {
     Suspend(Named),
     /// Let the operator check a connection again.
     Resume(Named),
-    /// Print the runbook of a reason or condition: its meaning, its evidence and the next step.
+    /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
-        /// For instance `AuthFailed`. Without a name, the command prints the names of all runbooks.
+        /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
         reason: Option<String>,
     },
 }
@@ -160,7 +160,7 @@ pub struct PluginCheckArguments {
     }
 }))]
 #[command(
-    after_help = "Exit codes: 0 connected; 1 wrong usage or a failure of this program; 2 somebody must act; 3 a transient failure."
+    after_help = "Exit codes: 0 ready; 1 wrong usage or a failure of this program; 2 somebody must act; 3 a transient failure. Requests to bridges ignore HTTPS_PROXY."
 )]
 pub struct CheckArguments {
     /// Address of the bridge: `https://HOST` or `https://HOST:PORT`.
@@ -238,7 +238,7 @@ pub struct Show {
     #[arg(short, long, value_enum, default_value_t = OutputFormat::Text, help_heading = "Output")]
     pub output: OutputFormat,
 
-    /// Check again after this time, until you stop the program.
+    /// Check again after this time, until you stop the program. Without INTERVAL, the time is 30s.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = pause, help_heading = "Output")]
     pub watch: Option<Duration>,
 }
@@ -491,7 +491,7 @@ fn identity_provider(text: &str) -> Result<IdentityProvider, String> {
         .find(|provider| provider.as_str() == text)
         .ok_or_else(|| {
             format!(
-                "one of {}",
+                "write one of {}",
                 IdentityProvider::ALL.map(IdentityProvider::as_str).join(", ")
             )
         })
@@ -530,7 +530,12 @@ pub fn refusal(error: &clap::Error, command: &ClapCommand, line: &[OsString]) ->
     let flag = text(ContextKind::InvalidArg)
         .filter(|flag| flag.starts_with(['-', '<']))
         .and_then(|flag| flag.split([' ', '=', '[']).next().map(str::to_owned));
-    let hint = |kind| text(kind).map_or_else(String::new, |hint| format!(", did you mean {hint}?"));
+    let see_help = |kind| {
+        text(kind).map_or_else(
+            || ": see --help".to_owned(),
+            |hint| format!(". Did you mean {hint}? See --help"),
+        )
+    };
     match (error.kind(), flag) {
         (ErrorKind::InvalidValue | ErrorKind::ValueValidation, Some(flag)) => {
             let allowed = std::error::Error::source(error).map(ToString::to_string);
@@ -546,17 +551,18 @@ pub fn refusal(error: &clap::Error, command: &ClapCommand, line: &[OsString]) ->
             format!("invalid value for {place}: {allowed}")
         }
         (ErrorKind::UnknownArgument, Some(flag)) => {
-            format!(
-                "unknown flag {flag}{}: see --help",
-                hint(ContextKind::SuggestedArg)
-            )
+            format!("unknown flag {flag}{}", see_help(ContextKind::SuggestedArg))
+        }
+        (ErrorKind::UnknownArgument | ErrorKind::TooManyValues, _)
+            if line.iter().any(|word| word == "--watch") =>
+        {
+            "a value of --watch needs an equals sign: write --watch=INTERVAL".to_owned()
         }
         (ErrorKind::UnknownArgument | ErrorKind::TooManyValues, _) => {
             "one value too many: see --help".to_owned()
         }
         (ErrorKind::InvalidSubcommand, _) => {
-            let hint = hint(ContextKind::SuggestedSubcommand);
-            format!("unknown command{hint}: see --help")
+            format!("unknown command{}", see_help(ContextKind::SuggestedSubcommand))
         }
         // clap's message up to the first blank line, which contains no value.
         _ => {
@@ -564,9 +570,11 @@ pub fn refusal(error: &clap::Error, command: &ClapCommand, line: &[OsString]) ->
             let lines = words.lines().map(str::trim).take_while(|line| !line.is_empty());
             let line = lines.collect::<Vec<_>>().join(" ");
             let line = line.strip_prefix("error: ").unwrap_or(&line);
-            let is_of_url = error.kind() == ErrorKind::ArgumentConflict && line.contains("'--url <URL>'");
-            if is_of_url {
+            let is_conflict = error.kind() == ErrorKind::ArgumentConflict;
+            if is_conflict && line.contains("'--url <URL>'") {
                 format!("{line}: --url reads no manifest and no cluster")
+            } else if is_conflict && line.contains("--file <FILE>") && line.contains("--api-key-") {
+                format!("{line}. A manifest names its own Secret: use --secret-file")
             } else {
                 line.to_owned()
             }
@@ -726,20 +734,37 @@ mod tests {
             ),
             (
                 &["recheck", SECRET],
-                "unknown command, did you mean check?: see --help",
+                "unknown command. Did you mean check? See --help",
             ),
             (&["run", SECRET], "one value too many: see --help"),
             (
                 &["check", "--url", SECRET, "--api-key", SECRET],
-                "unknown flag --api-key, did you mean --api-key-env?: see --help",
+                "unknown flag --api-key. Did you mean --api-key-env? See --help",
             ),
             (
                 &["check", "--url", SECRET, &as_flag],
-                "unknown flag --api-key, did you mean --api-key-env?: see --help",
+                "unknown flag --api-key. Did you mean --api-key-env? See --help",
             ),
             (
                 &["check", "--url", SECRET, "--watch=0s", "--api-key-env", SECRET],
                 "invalid value for --watch: write a duration from 1s to 24h",
+            ),
+            (
+                &[
+                    "check",
+                    "--url",
+                    SECRET,
+                    "--api-key-env",
+                    SECRET,
+                    "--watch",
+                    SECRET,
+                ],
+                "a value of --watch needs an equals sign: write --watch=INTERVAL",
+            ),
+            (
+                &["check", "--file", SECRET, "--api-key-file", SECRET],
+                "the argument '--file <FILE>' cannot be used with: --api-key-file <API_KEY_FILE> --api-key-env <NAME>. A \
+                 manifest names its own Secret: use --secret-file",
             ),
             (
                 &["check", "--url", SECRET],

@@ -262,7 +262,7 @@ const CHECK: &[Row] = &[
     Row(
         "--identity-provider",
         &["Okta", "GoogleWorkspace"],
-        "one of GoogleWorkspace, EntraID, Okta",
+        "write one of GoogleWorkspace, EntraID, Okta",
         &["", "okta", "PingOne"],
     ),
     Row(
@@ -517,7 +517,7 @@ fn flags_together() {
         (
             "run --allowed-hosts a.example",
             1,
-            "unknown flag --allowed-hosts, did you mean --allowed-host?",
+            "unknown flag --allowed-hosts. Did you mean --allowed-host?",
         ),
         (
             "check --url https://127.0.0.1:1 --api-key-env KEY --kubeconfig x",

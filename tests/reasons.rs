@@ -292,6 +292,9 @@ fn texts() -> BTreeSet<String> {
         InvalidSpec::FailureThreshold,
         InvalidSpec::ServerName,
         InvalidSpec::Field("apiKeySecretRef"),
+        InvalidSpec::Field("identityProvider"),
+        InvalidSpec::Field("interval"),
+        InvalidSpec::Missing("url"),
         InvalidSpec::Form,
     ];
     let rules = rules

@@ -12,7 +12,13 @@ pub mod wording;
 
 mod terminal;
 
-use std::{io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::{
@@ -58,7 +64,7 @@ pub enum CheckError {
     #[error("nothing to check: give --url and a key, or --file")]
     NothingToCheck,
     /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}", Named(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -69,10 +75,13 @@ pub enum CheckError {
     #[error("cannot read the file that --api-key-file names")]
     KeyFile(#[source] io::Error),
     /// The file is not a manifest.
-    #[error("{} is not a Kubernetes manifest in YAML or JSON", .0.display())]
+    #[error("{} is not a Kubernetes manifest in YAML or JSON", Named(.0))]
     NoManifest(PathBuf),
     /// An object in the file does not have the form of its kind.
-    #[error("a {kind} in {} does not have the form of a v1 {kind}: check its apiVersion and its data", path.display())]
+    #[error(
+        "a {kind} in {} does not have the form of a v1 {kind}: check its apiVersion and its data",
+        Named(path)
+    )]
     MalformedObject {
         /// The file.
         path: PathBuf,
@@ -80,10 +89,14 @@ pub enum CheckError {
         kind: &'static str,
     },
     /// The connection in the file is of another version.
-    #[error("the ScimBridgeConnection in {} must have apiVersion scimbridge.dev/v1alpha1", .0.display())]
+    #[error("the ScimBridgeConnection in {} must have apiVersion scimbridge.dev/v1alpha1", Named(.0))]
     OtherVersion(PathBuf),
     /// The file contains none, or several.
-    #[error("{} must contain one ScimBridgeConnection, but contains {count}: check the kind of its objects", path.display())]
+    #[error(
+        "{} must contain one ScimBridgeConnection, but contains {count}: {}",
+        Named(path),
+        if *count == 0 { "check the kind of its objects" } else { "keep one" }
+    )]
     NotOneConnection {
         /// The file.
         path: PathBuf,
@@ -93,19 +106,27 @@ pub enum CheckError {
     /// The variable of `--api-key-env` is not set.
     #[error("the environment variable that --api-key-env names is not set")]
     NoKeyInEnvironment,
+    /// The given key is empty.
+    #[error("{0} is empty: write the API key there")]
+    EmptyKey(&'static str),
     /// No file contains an object that the connection references, and there is no cluster.
-    #[error(
-        "no file contains a Secret or ConfigMap that the connection references: give --secret-file, or a kubeconfig"
-    )]
-    Missing,
+    #[error("no file contains {0}: give --secret-file, or a kubeconfig")]
+    Missing(String),
     /// No file contains an object that the connection references, and the kubeconfig is not usable.
-    #[error("cannot read the referenced objects from the cluster. The kubeconfig: {0}")]
-    Kubeconfig(&'static str),
+    #[error("cannot read {missing} from the cluster. The kubeconfig ({origin}): {why}")]
+    Kubeconfig {
+        /// The object.
+        missing: String,
+        /// Where the kubeconfig comes from.
+        origin: &'static str,
+        /// Its fault.
+        why: &'static str,
+    },
     /// There is no such connection in the cluster.
     #[error("ScimBridgeConnection {0} does not exist")]
     NoConnection(String),
     /// The API server refused.
-    #[error("the API server did not return {what} ({code})")]
+    #[error("the API server did not return {what} ({code}){}", next_step(*code))]
     Refused {
         /// The requested object.
         what: &'static str,
@@ -113,14 +134,19 @@ pub enum CheckError {
         code: u16,
     },
     /// The API server did not answer.
-    #[error("the API server did not answer the request for {0}")]
+    #[error("the API server did not answer the request for {0}. Check that it can be reached")]
     Unanswered(&'static str),
     /// The operator did not handle the request in time.
     #[error("timed out waiting for the operator: check that it is running and watches this namespace")]
     OperatorSilent,
     /// The operator does not check a suspended connection.
-    #[error("the connection is suspended: resume it first")]
-    Suspended,
+    #[error("the connection is suspended. Resume it first: kubectl scim-bridge resume {name} -n {namespace}")]
+    Suspended {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// There is no such runbook.
     #[error("no runbook has this name: run `explain` without a name to list them")]
     NoSuchRunbook,
@@ -130,6 +156,28 @@ pub enum CheckError {
     /// The program cannot connect to a cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+}
+
+/// A file, as errors name it.
+struct Named<'a>(&'a Path);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Path::new("-") {
+            f.write_str("standard input")
+        } else {
+            self.0.display().fmt(f)
+        }
+    }
+}
+
+/// What to do after an answer of the API server with this status.
+const fn next_step(code: u16) -> &'static str {
+    match code {
+        401 => ". Check the credentials of the kubeconfig",
+        403 => ". Check your permissions with kubectl auth can-i --list",
+        _ => "",
+    }
 }
 
 /// The result of a check.

@@ -68,7 +68,10 @@ pub async fn recheck(named: &Named, timeout: Duration, out: &mut impl Write) -> 
     let request = SystemClock.now().to_string();
     let annotations = json!({"metadata": {"annotations": {REQUESTED_AT_ANNOTATION: request}}});
     if location.patch(&annotations).await? {
-        return Err(CheckError::Suspended);
+        return Err(CheckError::Suspended {
+            namespace: location.namespace,
+            name: location.name,
+        });
     }
     let end = Instant::now() + timeout;
     loop {
@@ -124,7 +127,7 @@ impl Location {
         match patched {
             Err(kube::Error::Api(status)) if status.code == 404 => Err(self.missing()),
             answer => {
-                let DeserializeGuard(object) = ask(answer, "the connection")?;
+                let DeserializeGuard(object) = ask(answer, "the changed connection")?;
                 Ok(object.is_ok_and(|object| object.spec.suspend))
             }
         }

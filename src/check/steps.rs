@@ -126,10 +126,10 @@ pub fn passed(
         Step::Address => (Mark::Passed, "the server accepts connections".to_owned()),
         Step::Tls => secured(target, exchange, now),
         Step::Ping => match &exchange.ping {
-            Reading::Answered(Answer::Document(())) => (Mark::Passed, "a SCIM Bridge answers".to_owned()),
+            Reading::Answered(Answer::Document(())) => (Mark::Passed, "/ping answers pong".to_owned()),
             Reading::Answered(Answer::NotFound) => (
                 Mark::Warned,
-                "/ping does not exist, as with hosted provisioning; the check continues".to_owned(),
+                "/ping answers 404; some bridges do not serve it".to_owned(),
             ),
             Reading::Answered(_) | Reading::NotSent | Reading::Failed(_) => (
                 Mark::Warned,
@@ -220,6 +220,8 @@ fn components(exchange: &Exchange) -> (Mark, String) {
 
 fn why(verdict: &Verdict) -> String {
     match &verdict.detail {
+        // The reason's message says that the bridge works: it is no reason to fail.
+        Some(Detail::KeyUnproven) => "no request could prove the key (GET /health: 404)".to_owned(),
         Some(detail) => format!("{} ({detail})", verdict.reason.message()),
         None => verdict.reason.message().to_owned(),
     }

@@ -24,7 +24,10 @@ use crate::{
     bridge::credential::{DataEntry, config_map_entry, secret_entry},
     cluster,
     cluster::ClusterError,
-    domain::connection::{evidence::Blocker, target::InvalidSpec},
+    domain::connection::{
+        evidence::Blocker,
+        target::{InvalidSpec, is_object_name},
+    },
 };
 
 /// The most that is read of a file: no manifest, key or bundle is larger.
@@ -67,8 +70,12 @@ pub async fn read(arguments: &CheckArguments) -> Result<Subject, CheckError> {
 /// If the cluster does not answer, or the connection does not exist.
 pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<Subject, CheckError> {
     let api = Api::<DeserializeGuard<ScimBridgeConnection>>::namespaced(client.clone(), namespace);
-    let DeserializeGuard(object) = ask(api.get_opt(name).await, "the connection")?
-        .ok_or_else(|| CheckError::NoConnection(format!("{namespace}/{name}")))?;
+    let missing = || CheckError::NoConnection(format!("{namespace}/{name}"));
+    let object = match ask(api.get_opt(name).await, "the connection") {
+        Err(CheckError::Refused { code: 404, .. }) => None,
+        answer => answer?,
+    };
+    let DeserializeGuard(object) = object.ok_or_else(missing)?;
     let source = Source {
         objects: Objects::default(),
         live: Some((client.clone(), namespace.to_owned())),
@@ -140,6 +147,13 @@ fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
             key.pop();
         }
     }
+    if key.is_empty() {
+        return Err(CheckError::EmptyKey(if source.api_key_file.is_some() {
+            "the file that --api-key-file names"
+        } else {
+            "the environment variable that --api-key-env names"
+        }));
+    }
     Ok(key)
 }
 
@@ -183,11 +197,14 @@ async fn from_manifest(
     let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
     objects.retain_namespace(metadata.namespace.as_deref().or(cluster.namespace.as_deref()));
     let spec = read_spec(connection.get("spec").unwrap_or(&Value::Null));
-    let needs_more = spec.as_ref().is_ok_and(|spec| !objects.contain_all_of(spec));
-    let live = if needs_more {
+    let missing = spec
+        .as_ref()
+        .ok()
+        .and_then(|spec| objects.missing_reference(spec));
+    let live = if let Some(missing) = missing {
         let (config, namespace) = cluster::chosen_config(cluster)
             .await
-            .map_err(|error| no_cluster(error, cluster))?;
+            .map_err(|error| no_cluster(error, cluster, missing))?;
         let namespace = metadata.namespace.clone().unwrap_or(namespace);
         Some((cluster::client(config)?, namespace))
     } else {
@@ -202,16 +219,15 @@ async fn from_manifest(
 }
 
 /// Why the rest of a connection cannot be read: the kubeconfig has a fault, or there is none.
-fn no_cluster(error: ClusterError, chosen: &Cluster) -> CheckError {
+fn no_cluster(error: ClusterError, chosen: &Cluster, missing: String) -> CheckError {
     let is_chosen = chosen.kubeconfig.is_some() || chosen.context.is_some();
-    if let ClusterError::NoCluster(why) = error {
-        if is_chosen || why != cluster::NO_KUBECONFIG {
-            CheckError::Kubeconfig(why)
-        } else {
-            CheckError::Missing
-        }
+    let (ClusterError::NoCluster { origin, why } | ClusterError::Kubeconfig { origin, why }) = error else {
+        return error.into();
+    };
+    if is_chosen || why != cluster::NO_KUBECONFIG {
+        CheckError::Kubeconfig { missing, origin, why }
     } else {
-        error.into()
+        CheckError::Missing(missing)
     }
 }
 
@@ -232,8 +248,8 @@ const FIELDS: [&str; 10] = [
 /// Reads a specification.
 ///
 /// # Errors
-/// [`InvalidSpec::Field`] names the first field that does not have the form of the resource. To find it, each field is
-/// tried alone in a valid specification.
+/// [`InvalidSpec::Field`] or [`InvalidSpec::Missing`] names the first field that does not have the form of the resource.
+/// To find it, each field is tried alone in a valid specification.
 fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
     if let Some(spec) = typed(spec.clone()) {
         return Ok(spec);
@@ -250,7 +266,13 @@ fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
         typed::<ScimBridgeConnectionSpec>(Value::Object(tried)).is_none()
     };
     let field = FIELDS.into_iter().find(is_wrong);
-    Err(field.map_or(InvalidSpec::Form, InvalidSpec::Field))
+    Err(match field {
+        Some(field @ ("url" | "apiKeySecretRef")) if given.get(field).is_none_or(Value::is_null) => {
+            InvalidSpec::Missing(field)
+        }
+        Some(field) => InvalidSpec::Field(field),
+        None => InvalidSpec::Form,
+    })
 }
 
 /// Why a document of a manifest cannot be read.
@@ -375,21 +397,32 @@ impl Objects {
         all.find(|map| map.metadata.name.as_deref() == Some(name))
     }
 
-    /// Whether these objects include everything that a specification references.
-    fn contain_all_of(&self, spec: &ScimBridgeConnectionSpec) -> bool {
-        let secrets = [
-            Some(&spec.api_key_secret_ref),
-            spec.next_api_key_secret_ref.as_ref(),
-        ];
+    /// The first reference of a specification to an object that is not among these: kind, name and field.
+    fn missing_reference(&self, spec: &ScimBridgeConnectionSpec) -> Option<String> {
+        let key = Some((
+            CaKind::Secret,
+            &spec.api_key_secret_ref.name,
+            "spec.apiKeySecretRef",
+        ));
+        let next = spec.next_api_key_secret_ref.as_ref();
+        let next = next.map(|reference| (CaKind::Secret, &reference.name, "spec.nextApiKeySecretRef"));
         let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
-        secrets
-            .into_iter()
-            .flatten()
-            .all(|reference| self.secret(&reference.name).is_some())
-            && ca.is_none_or(|reference| match reference.kind {
-                CaKind::Secret => self.secret(&reference.name).is_some(),
-                CaKind::ConfigMap => self.config_map(&reference.name).is_some(),
-            })
+        let ca = ca.map(|reference| (reference.kind, &reference.name, "spec.tls.caRef"));
+        let mut all = [key, next, ca].into_iter().flatten();
+        let (kind, name, field) = all.find(|(kind, name, _)| match kind {
+            CaKind::Secret => self.secret(name).is_none(),
+            CaKind::ConfigMap => self.config_map(name).is_none(),
+        })?;
+        let kind = match kind {
+            CaKind::Secret => "Secret",
+            CaKind::ConfigMap => "ConfigMap",
+        };
+        // Any other text may be a key in the wrong place.
+        Some(if is_object_name(name) {
+            format!("{kind} {name} ({field})")
+        } else {
+            format!("the {kind} of {field}")
+        })
     }
 }
 
@@ -505,7 +538,6 @@ mod tests {
         assert!(read_spec(&whole).is_ok());
         for (field, value) in [
             ("url", serde_json::json!(7)),
-            ("url", Value::Null),
             ("apiKeySecretRef", serde_json::json!("okta")),
             ("apiKeySecretRef", serde_json::json!({"key": "apiKey"})),
             ("identityProvider", serde_json::json!("okta")),
@@ -521,6 +553,13 @@ mod tests {
             spec[field] = value.clone();
             let why = read_spec(&spec).unwrap_err();
             assert_eq!(why, InvalidSpec::Field(field), "{value}");
+        }
+        for field in ["url", "apiKeySecretRef"] {
+            let mut spec = whole.clone();
+            spec.as_object_mut().unwrap().remove(field);
+            assert_eq!(read_spec(&spec).unwrap_err(), InvalidSpec::Missing(field));
+            spec[field] = Value::Null;
+            assert_eq!(read_spec(&spec).unwrap_err(), InvalidSpec::Missing(field));
         }
         for spec in [Value::Null, serde_json::json!("okta")] {
             assert_eq!(read_spec(&spec).unwrap_err(), InvalidSpec::Form, "{spec}");

@@ -17,8 +17,23 @@ use crate::args::Cluster;
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ClusterError {
     /// There is no usable configuration.
-    #[error("no cluster: the kubeconfig cannot be used ({0}), and there is no ServiceAccount token")]
-    NoCluster(&'static str),
+    #[error(
+        "no cluster: the kubeconfig ({origin}) cannot be used, and there is no ServiceAccount token. Its fault: {why}"
+    )]
+    NoCluster {
+        /// What names the kubeconfig.
+        origin: &'static str,
+        /// Its fault.
+        why: &'static str,
+    },
+    /// The kubeconfig that the command line selects cannot be used.
+    #[error("the kubeconfig ({origin}) cannot be used: {why}")]
+    Kubeconfig {
+        /// What names the kubeconfig.
+        origin: &'static str,
+        /// Its fault.
+        why: &'static str,
+    },
     /// The client could not be made.
     #[error("cannot set up the client for the API server from the kubeconfig: {0}")]
     Client(&'static str),
@@ -35,7 +50,7 @@ pub(crate) async fn config() -> Result<Config, ClusterError> {
 /// The configuration that the command line selects, and its default namespace.
 ///
 /// # Errors
-/// [`ClusterError::NoCluster`] if it cannot be used.
+/// [`ClusterError::NoCluster`] or [`ClusterError::Kubeconfig`] if it cannot be used.
 pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), ClusterError> {
     let Cluster {
         namespace,
@@ -45,7 +60,18 @@ pub async fn chosen_config(chosen: &Cluster) -> Result<(Config, String), Cluster
     let mut config = if kubeconfig.is_none() && context.is_none() {
         config().await?
     } else {
-        let unusable = |error: KubeconfigError| ClusterError::NoCluster(explain(Some(&error)));
+        let unusable = |error: KubeconfigError| ClusterError::Kubeconfig {
+            origin: if kubeconfig.is_some() {
+                "--kubeconfig"
+            } else {
+                default_origin()
+            },
+            why: if context.is_some() && matches!(error, KubeconfigError::LoadContext(_)) {
+                NO_CONTEXT
+            } else {
+                explain(Some(&error))
+            },
+        };
         let file = match kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
@@ -88,8 +114,22 @@ pub(crate) fn unusable(error: &kube::Error) -> ClusterError {
 }
 
 fn no_cluster(error: &InferConfigError) -> ClusterError {
-    ClusterError::NoCluster(explain(error.source().and_then(|source| source.downcast_ref())))
+    ClusterError::NoCluster {
+        origin: default_origin(),
+        why: explain(error.source().and_then(|source| source.downcast_ref())),
+    }
 }
+
+/// What names the kubeconfig if no flag does. The path itself may be private.
+fn default_origin() -> &'static str {
+    match std::env::var_os("KUBECONFIG") {
+        Some(paths) if !paths.is_empty() => "KUBECONFIG",
+        Some(_) | None => "~/.kube/config",
+    }
+}
+
+/// Why a context that a flag names cannot be used.
+const NO_CONTEXT: &str = "it has no context of that name. List them with kubectl config get-contexts";
 
 /// Why there is no kubeconfig to read.
 pub const NO_KUBECONFIG: &str = "the file does not exist, or it cannot be read";

@@ -42,18 +42,27 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
         }
         Ok::<(), std::io::Error>(())
     };
-    let findings = until(end, async || lines(&check_definitions(&client).await)).await;
+    let findings = until(end, async || check_definitions(&client).await).await;
+    // Then the other questions have the same answer.
+    let answers_nothing = findings.iter().any(Finding::concerns_every_request);
     report(
         "the CRD is installed and has all fields of this version",
-        &findings,
+        &lines(&findings),
     )?;
-    let findings = until(end, async || lines(&check_access(&client, &requirements).await)).await;
-    report("the ServiceAccount has all required permissions", &findings)?;
+    if !answers_nothing {
+        let findings = until(end, async || check_access(&client, &requirements).await).await;
+        report("this identity has all required permissions", &lines(&findings))?;
+    }
     if let Some(ServerUrl(url)) = operator_url {
         let findings = until(end, async || Vec::from_iter(check_operator(&url).await)).await;
         report("the operator is ready", &findings)?;
     }
-    for finding in check_optional_access(&client, &requirements).await {
+    let optional = if answers_nothing {
+        Vec::new()
+    } else {
+        check_optional_access(&client, &requirements).await
+    };
+    for finding in optional {
         if let Finding::Denied { .. } = finding {
             writeln!(
                 out,
@@ -72,7 +81,7 @@ fn lines(findings: &[Finding]) -> Vec<String> {
 }
 
 /// Repeats a check until it finds nothing or the time is up.
-async fn until(end: Instant, check: impl AsyncFn() -> Vec<String>) -> Vec<String> {
+async fn until<T>(end: Instant, check: impl AsyncFn() -> Vec<T>) -> Vec<T> {
     loop {
         let findings = check().await;
         if findings.is_empty() || Instant::now() + PAUSE > end {

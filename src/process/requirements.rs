@@ -32,6 +32,11 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// Maximum paths in a finding.
 const MAX_PATHS: usize = 5;
 
+/// The requests to the API server, as findings name them.
+const KINDS_REQUEST: &str = "the kinds that it serves";
+const SCHEMA_REQUEST: &str = "the schema of its kinds";
+const ACCESS_REQUEST: &str = "the permissions of this identity";
+
 /// What the operator requires of its cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Requirements {
@@ -63,7 +68,8 @@ pub(super) enum Finding {
     )]
     VersionAbsent { crd: String, version: String },
     #[error(
-        "another product owns the CRD {crd} (it {sign}). It was not changed. Remove it before installing this operator"
+        "another product owns the CRD {crd} (it {sign}). It was not changed. Both products cannot share a cluster. Ask its \
+         owner before you delete the CRD: that deletes all its objects"
     )]
     CrdForeign { crd: String, sign: ForeignSign },
     #[error(
@@ -73,7 +79,7 @@ pub(super) enum Finding {
     )]
     CrdOlder { crd: String, missing: Vec<String> },
     #[error(
-        "the ServiceAccount may not {} {resource} {namespaces}. Grant it as deploy/ and the chart do (docs/reference/access.md)",
+        "this identity may not {} {resource} {namespaces}. Grant it as deploy/ and the chart do (docs/reference/access.md)",
         verbs.join(", ")
     )]
     Denied {
@@ -83,8 +89,14 @@ pub(super) enum Finding {
         /// Whether the operator can do nothing without it.
         blocks: bool,
     },
-    #[error("the API server did not answer the request for {0}. Check that it can be reached")]
+    #[error(
+        "the API server did not answer the request for {0}. Check that it can be reached and is not overloaded"
+    )]
     Unanswered(&'static str),
+    #[error("the API server answered {status} to the request for {request}. {}", next_step(*status))]
+    Refused { status: u16, request: &'static str },
+    #[error("the API server does not publish the schema of the CRD {0} yet. Wait, then check again")]
+    SchemaAbsent(String),
 }
 
 /// What shows that a CRD belongs to another product.
@@ -136,11 +148,27 @@ impl Finding {
             Self::CrdAbsent(_)
             | Self::VersionAbsent { .. }
             | Self::CrdForeign { .. }
-            | Self::Unanswered(_) => true,
+            | Self::Unanswered(_)
+            | Self::Refused { .. }
+            | Self::SchemaAbsent(_) => true,
             // The API server refuses a whole status if its schema lacks one of the fields. A missing field of the
             // specification does not matter: nobody can have set it.
             Self::CrdOlder { missing, .. } => missing.iter().any(|path| path.starts_with("status")),
             Self::Denied { blocks, .. } => *blocks,
+        }
+    }
+
+    /// Whether every other request would have the same result.
+    pub(super) fn concerns_every_request(&self) -> bool {
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Refused { status, .. } => !matches!(status, 403 | 404),
+            Self::CrdAbsent(_)
+            | Self::VersionAbsent { .. }
+            | Self::CrdForeign { .. }
+            | Self::CrdOlder { .. }
+            | Self::Denied { .. }
+            | Self::SchemaAbsent(_) => false,
         }
     }
 }
@@ -173,8 +201,8 @@ pub(super) async fn watch_over(
 /// Checks all requirements once.
 async fn check(client: &Client, requirements: &Requirements) -> Vec<Finding> {
     let mut found = check_definitions(client).await;
-    // If the API server does not answer, the other checks would only add the same finding.
-    if !matches!(found.as_slice(), [Finding::Unanswered(_)]) {
+    // If the API server answers nothing, the other checks would only add the same finding.
+    if !found.iter().any(Finding::concerns_every_request) {
         found.extend(check_access(client, requirements).await);
     }
     found
@@ -193,9 +221,9 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let own = (kind.resource)();
     let crd = format!("{}.{}", own.plural, own.group);
     let resources = answer(client.list_api_group_resources(&own.api_version)).await;
-    let Some(resources) = resources.ok_or(Finding::Unanswered("the kinds that it serves"))? else {
+    let Some(resources) = resources.map_err(|fault| fault.finding(KINDS_REQUEST))? else {
         let groups = answer(client.list_api_groups()).await;
-        let groups = groups.flatten().map(|list| list.groups).unwrap_or_default();
+        let groups = groups.ok().flatten().map(|list| list.groups).unwrap_or_default();
         return Err(if groups.iter().any(|group| group.name == own.group) {
             Finding::VersionAbsent {
                 crd,
@@ -222,16 +250,17 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     if !served.namespaced {
         return Err(foreign(ForeignSign::Scope));
     }
-    let unanswered = Finding::Unanswered("the schema of its kinds");
     let path = format!("/openapi/v3/apis/{}", own.api_version);
     let request = http::Request::get(path).body(Vec::new());
-    let request = request.map_err(|_| unanswered.clone())?;
-    let document: Option<Value> = answer(client.request(request)).await.flatten();
+    let request = request.map_err(|_| Fault::Silence.finding(SCHEMA_REQUEST))?;
+    let document: Option<Value> = answer(client.request(request))
+        .await
+        .map_err(|fault| fault.finding(SCHEMA_REQUEST))?;
     // For a moment after a CRD is applied, the document does not have its schema.
     let schema = document
         .as_ref()
         .and_then(|document| schema_of(document, &own.kind));
-    let schema = schema.ok_or(unanswered)?;
+    let schema = schema.ok_or_else(|| Finding::SchemaAbsent(crd.clone()))?;
     let missing = schema::missing(schema, &schema_in(&(kind.crd)()));
     let is_essential = |path: &String| kind.essential_fields.contains(&path.as_str());
     if missing.iter().any(is_essential) {
@@ -310,12 +339,20 @@ fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Permission<'_>> {
 }
 
 async fn check_all(client: &Client, wanted: Vec<Permission<'_>>) -> Vec<Finding> {
-    stream::iter(wanted)
+    let found = stream::iter(wanted)
         .map(|permission| permission.check(client))
         .buffered(MAX_REQUESTS)
         .filter_map(std::future::ready)
-        .collect()
-        .await
+        .collect::<Vec<_>>()
+        .await;
+    // An API server that refuses one question refuses all of them.
+    let mut distinct = Vec::new();
+    for finding in found {
+        if !distinct.contains(&finding) {
+            distinct.push(finding);
+        }
+    }
+    distinct
 }
 
 /// Verbs on a resource that the operator wants to use.
@@ -333,9 +370,9 @@ impl Permission<'_> {
         let mut denied = Vec::new();
         for verb in self.verbs {
             match self.is_granted(client, verb).await {
-                Some(true) => {}
-                Some(false) => denied.push(*verb),
-                None => return Some(Finding::Unanswered("the ServiceAccount's permissions")),
+                Ok(true) => {}
+                Ok(false) => denied.push(*verb),
+                Err(fault) => return Some(fault.finding(ACCESS_REQUEST)),
             }
         }
         (!denied.is_empty()).then(|| Finding::Denied {
@@ -348,8 +385,7 @@ impl Permission<'_> {
         })
     }
 
-    /// `None` if the API server did not answer.
-    async fn is_granted(&self, client: &Client, verb: &str) -> Option<bool> {
+    async fn is_granted(&self, client: &Client, verb: &str) -> Result<bool, Fault> {
         let (resource, subresource) = match self.resource.split_once('/') {
             Some((resource, subresource)) => (resource, Some(subresource)),
             None => (self.resource, None),
@@ -371,17 +407,46 @@ impl Permission<'_> {
             ..SelfSubjectAccessReview::default()
         };
         let reviews = Api::all(client.clone());
-        let review = answer(reviews.create(&PostParams::default(), &review)).await??;
-        Some(review.status?.allowed)
+        let review = answer(reviews.create(&PostParams::default(), &review)).await?;
+        let review = review.ok_or(Fault::Status(404))?;
+        Ok(review.status.ok_or(Fault::Silence)?.allowed)
     }
 }
 
-/// The API server's answer to a request: `None` without an answer, `Some(None)` for 404.
-async fn answer<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Option<Option<T>> {
+/// Why a request to the API server has no usable answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// No answer in time, or one that cannot be read.
+    Silence,
+    /// An answer with this status.
+    Status(u16),
+}
+
+impl Fault {
+    fn finding(self, request: &'static str) -> Finding {
+        match self {
+            Self::Silence => Finding::Unanswered(request),
+            Self::Status(status) => Finding::Refused { status, request },
+        }
+    }
+}
+
+/// The API server's answer to a request; `None` for 404.
+async fn answer<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<Option<T>, Fault> {
     match timeout(BUDGET, request).await {
-        Ok(Ok(answer)) => Some(Some(answer)),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Some(None),
-        Ok(Err(_)) | Err(_) => None,
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.code != 0 => Err(Fault::Status(status.code)),
+        Ok(Err(_)) | Err(_) => Err(Fault::Silence),
+    }
+}
+
+/// What to do after an answer with this status.
+const fn next_step(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "Check the credentials",
+        404 => "Check that this is the address of a Kubernetes API server",
+        _ => "Read the log of the API server",
     }
 }
 

@@ -132,7 +132,11 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
     let not_base64 = File::new("base64.yaml", &format!("{connection}\n---\n{not_base64}"));
     let no_kubeconfig = File::new("kubeconfig", ": [ canary");
     for (path, more, words) in [
-        (&file.path, &[][..], "give --secret-file, or a kubeconfig"),
+        (
+            &file.path,
+            &[][..],
+            "no file contains Secret corp (spec.apiKeySecretRef): give --secret-file, or a kubeconfig",
+        ),
         (
             &nothing.path,
             &[],
@@ -141,7 +145,7 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
         (
             &two.path,
             &[],
-            "must contain one ScimBridgeConnection, but contains 2",
+            "must contain one ScimBridgeConnection, but contains 2: keep one",
         ),
         (&kind.path, &[], "contains 0: check the kind"),
         (&version.path, &[], "must have apiVersion scimbridge.dev/v1alpha1"),
@@ -152,12 +156,12 @@ async fn a_manifest_brings_what_it_names_or_the_cluster_does() {
         (
             &file.path,
             &["--kubeconfig", &no_kubeconfig.path],
-            "The kubeconfig: it is not YAML in the form of a kubeconfig",
+            "The kubeconfig (--kubeconfig): it is not YAML in the form of a kubeconfig",
         ),
         (
             &file.path,
             &["--kubeconfig", "/no/such/kubeconfig"],
-            "The kubeconfig: the file does not exist, or it cannot be read",
+            "The kubeconfig (--kubeconfig): the file does not exist, or it cannot be read",
         ),
     ] {
         let ran = check(path, more).run().await;

@@ -451,7 +451,7 @@ async fn without_the_right_everything_else_goes_on() {
     let place = format!("in namespace {}. Grant it", bed.namespace);
     let note = said.lines().last().unwrap();
     assert!(
-        content && note.starts_with("note  the ServiceAccount may not create, patch events"),
+        content && note.starts_with("note  this identity may not create, patch events"),
         "{said}"
     );
     assert!(note.contains(&place), "{note}");

@@ -122,7 +122,7 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
     let (said, content) = preflight(&bed.kubeconfig, &[]).await;
     assert!(said.starts_with("FAIL  the CRD is not installed"), "{said}");
     assert!(
-        said.contains("\nok    the ServiceAccount has all required permissions\n"),
+        said.contains("\nok    this identity has all required permissions\n"),
         "{said}"
     );
     assert!(!content);
@@ -213,7 +213,7 @@ async fn a_namespace_that_may_not_be_read_holds_up_no_other() {
         "get, list, watch secrets",
         "get, list, watch configmaps",
     ] {
-        let line = format!("FAIL  the ServiceAccount may not {finding} in namespace {there}. Grant it");
+        let line = format!("FAIL  this identity may not {finding} in namespace {there}. Grant it");
         assert!(said.contains(&line), "{line} in:\n{said}");
     }
     assert_eq!((said.matches("FAIL").count(), content), (4, false), "{said}");

@@ -25,7 +25,7 @@ Checks a CRD that exists already. Helm without a cluster (`helm template`, Argo 
 {{- end -}}
 {{- end -}}
 {{- if $strange -}}
-{{- fail (printf "another product owns CRD %s (%s). It was not changed. Remove it before installing this chart" $name $strange) -}}
+{{- fail (printf "another product owns CRD %s (%s). It was not changed. Both products cannot share a cluster. Ask its owner before you delete the CRD: that deletes all its objects" $name $strange) -}}
 {{- end -}}
 {{- $annotations := $live.metadata.annotations | default dict -}}
 {{- $release := get $annotations "meta.helm.sh/release-name" -}}

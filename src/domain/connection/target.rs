@@ -7,7 +7,9 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use url::{Host, ParseError, Url};
 
-use crate::api::connection::{ApiKeySecretRef, CaRef, MAX_URL_LENGTH, ScimBridgeConnectionSpec};
+use crate::api::connection::{
+    ApiKeySecretRef, CaRef, IdentityProvider, MAX_URL_LENGTH, ScimBridgeConnectionSpec,
+};
 
 /// Hosts of the provisioning that 1Password runs itself. They serve SCIM below `/scim/v2` and nothing else.
 /// <https://support.1password.com/provisioning/>
@@ -118,11 +120,27 @@ pub enum InvalidSpec {
     #[error("{0}.key is not a valid name of an entry")]
     ReferencedKey(Reference),
     /// This field of the specification does not have the form of this version of the resource.
-    #[error("spec.{0} does not have the form of scimbridge.dev/v1alpha1")]
+    #[error("spec.{0} does not have the form of scimbridge.dev/v1alpha1{how}", how = written(.0))]
     Field(&'static str),
+    /// This field is required.
+    #[error("spec.{0} is missing")]
+    Missing(&'static str),
     /// The object cannot be read as this version of the resource.
     #[error("the object does not have the form of scimbridge.dev/v1alpha1")]
     Form,
+}
+
+/// How to write a field, where a few words can say it.
+fn written(field: &str) -> String {
+    match field {
+        "identityProvider" => format!(
+            ": write one of {}",
+            IdentityProvider::ALL.map(IdentityProvider::as_str).join(", ")
+        ),
+        "interval" | "timeout" => ": write a duration, for instance 30s or 5m".to_owned(),
+        "suspend" | "allowPlaintext" => ": write true or false".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// A field of the specification that references an entry of an object.
