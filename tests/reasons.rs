@@ -452,6 +452,34 @@ fn generated_table_of_status() {
     generated::tables("docs/reference/status.md", &[("reasons", &table)]).unwrap();
 }
 
+/// The tables of causes quote what the program says, each cause once. A row may have several, with semicolons between.
+#[test]
+fn the_tables_of_causes_quote_the_program() {
+    let page = read(PAGE);
+    let verdicts = verdicts();
+    for reason in [Reason::CertificateUntrusted, Reason::CaInvalid, Reason::HostDenied] {
+        let details = verdicts.iter().filter(|verdict| verdict.reason == reason);
+        let said: BTreeSet<String> = details
+            .filter_map(|verdict| {
+                let detail = verdict.detail?.to_string();
+                // `GET /ping: its chain ...`, or the cause alone.
+                let cause = detail.strip_prefix("GET /").and_then(|rest| rest.split_once(": "));
+                Some(cause.map_or(detail.as_str(), |(_, cause)| cause).to_owned())
+            })
+            .collect();
+        let section = below(&page, &format!("## {reason}"));
+        let table = section.split_once("| The message says |").unwrap().1;
+        let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| "));
+        let causes: Vec<String> = rows
+            .flat_map(|row| row.split(" | ").next().unwrap().split("; "))
+            .map(|cause| cause.replace('`', ""))
+            .collect();
+        let quoted: BTreeSet<String> = causes.iter().cloned().collect();
+        assert_eq!(quoted, said, "left: the table of `## {reason}` in {PAGE}; right: the program");
+        assert_eq!(causes.len(), quoted.len(), "{PAGE}: `## {reason}` has a cause twice");
+    }
+}
+
 /// Each type of condition has one row, in the order in which a status lists them.
 #[test]
 fn the_table_of_conditions_has_each() {
