@@ -305,7 +305,11 @@ fn the_page_has_each_value_of_a_closed_label() {
     for change in [Change::Changed, Change::Heartbeat, Change::Unchanged] {
         metrics.judged(("a", "1"), row, &connected(), change, false);
     }
-    for outcome in [RequestOutcome::Ok, RequestOutcome::Refused, RequestOutcome::Unreachable] {
+    for outcome in [
+        RequestOutcome::Ok,
+        RequestOutcome::Refused,
+        RequestOutcome::Unreachable,
+    ] {
         metrics.requested("apply_status", outcome);
     }
     for outcome in [EventOutcome::Sent, EventOutcome::Failed, EventOutcome::Dropped] {
@@ -315,7 +319,11 @@ fn the_page_has_each_value_of_a_closed_label() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
     for (title, metric, label) in [
         ("| `change` | ", "verdicts_total", "change"),
-        ("| `outcome` of `api_requests_total` | ", "api_requests_total", "outcome"),
+        (
+            "| `outcome` of `api_requests_total` | ",
+            "api_requests_total",
+            "outcome",
+        ),
         ("| `outcome` of `events_total` | ", "events_total", "outcome"),
     ] {
         let series = format!("scim_bridge_operator_{metric}{{");

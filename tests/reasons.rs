@@ -457,13 +457,19 @@ fn generated_table_of_status() {
 fn the_tables_of_causes_quote_the_program() {
     let page = read(PAGE);
     let verdicts = verdicts();
-    for reason in [Reason::CertificateUntrusted, Reason::CaInvalid, Reason::HostDenied] {
+    for reason in [
+        Reason::CertificateUntrusted,
+        Reason::CaInvalid,
+        Reason::HostDenied,
+    ] {
         let details = verdicts.iter().filter(|verdict| verdict.reason == reason);
         let said: BTreeSet<String> = details
             .filter_map(|verdict| {
                 let detail = verdict.detail?.to_string();
                 // `GET /ping: its chain ...`, or the cause alone.
-                let cause = detail.strip_prefix("GET /").and_then(|rest| rest.split_once(": "));
+                let cause = detail
+                    .strip_prefix("GET /")
+                    .and_then(|rest| rest.split_once(": "));
                 Some(cause.map_or(detail.as_str(), |(_, cause)| cause).to_owned())
             })
             .collect();
@@ -475,8 +481,15 @@ fn the_tables_of_causes_quote_the_program() {
             .map(|cause| cause.replace('`', ""))
             .collect();
         let quoted: BTreeSet<String> = causes.iter().cloned().collect();
-        assert_eq!(quoted, said, "left: the table of `## {reason}` in {PAGE}; right: the program");
-        assert_eq!(causes.len(), quoted.len(), "{PAGE}: `## {reason}` has a cause twice");
+        assert_eq!(
+            quoted, said,
+            "left: the table of `## {reason}` in {PAGE}; right: the program"
+        );
+        assert_eq!(
+            causes.len(),
+            quoted.len(),
+            "{PAGE}: `## {reason}` has a cause twice"
+        );
     }
 }
 

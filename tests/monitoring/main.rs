@@ -185,7 +185,11 @@ async fn alerts_say_how_bad_it_is_and_lead_to_a_runbook() {
         } else {
             name.to_ascii_lowercase()
         };
-        assert_eq!(linked["annotations"]["runbook_url"], format!("{BASE}#{anchor}"), "{linked}");
+        assert_eq!(
+            linked["annotations"]["runbook_url"],
+            format!("{BASE}#{anchor}"),
+            "{linked}"
+        );
         assert_eq!(linked["annotations"]["runbook"], Value::Null, "{linked}");
     }
 }
