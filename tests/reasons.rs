@@ -461,16 +461,17 @@ fn the_tables_of_causes_quote_the_program() {
         Reason::CertificateUntrusted,
         Reason::CaInvalid,
         Reason::HostDenied,
+        Reason::TlsFailed,
     ] {
         let details = verdicts.iter().filter(|verdict| verdict.reason == reason);
         let said: BTreeSet<String> = details
             .filter_map(|verdict| {
                 let detail = verdict.detail?.to_string();
-                // `GET /ping: its chain ...`, or the cause alone.
-                let cause = detail
-                    .strip_prefix("GET /")
-                    .and_then(|rest| rest.split_once(": "));
-                Some(cause.map_or(detail.as_str(), |(_, cause)| cause).to_owned())
+                match detail.strip_prefix("GET /") {
+                    // A request without a cause has none.
+                    Some(rest) => Some(rest.split_once(": ")?.1.to_owned()),
+                    None => Some(detail),
+                }
             })
             .collect();
         let section = below(&page, &format!("## {reason}"));
