@@ -27,7 +27,7 @@ use scim_bridge_operator::{
         status::Change,
         verdict::{Verdict, diagnose},
     },
-    metrics::{Metrics, RequestOutcome, Row},
+    metrics::{EventOutcome, Metrics, RequestOutcome, Row},
 };
 use testbed::bed::first_status;
 
@@ -294,4 +294,46 @@ fn labels_are_from_closed_sets() {
         counted, known,
         "a label that is not known to be bounded: {values:#?}"
     );
+}
+
+/// The rows of closed labels in the page have the values that the program writes, and no others.
+#[test]
+fn the_page_has_each_value_of_a_closed_label() {
+    const PAGE: &str = "docs/reference/metrics.md";
+    let metrics = Metrics::default();
+    let row = row(&Evidence::Probed(exchange()));
+    for change in [Change::Changed, Change::Heartbeat, Change::Unchanged] {
+        metrics.judged(("a", "1"), row, &connected(), change, false);
+    }
+    for outcome in [
+        RequestOutcome::Ok,
+        RequestOutcome::Refused,
+        RequestOutcome::Unreachable,
+    ] {
+        metrics.requested("apply_status", outcome);
+    }
+    for outcome in [EventOutcome::Sent, EventOutcome::Failed, EventOutcome::Dropped] {
+        metrics.event(outcome);
+    }
+    let text = text(&metrics);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
+    for (title, metric, label) in [
+        ("| `change` | ", "verdicts_total", "change"),
+        (
+            "| `outcome` of `api_requests_total` | ",
+            "api_requests_total",
+            "outcome",
+        ),
+        ("| `outcome` of `events_total` | ", "events_total", "outcome"),
+    ] {
+        let series = format!("scim_bridge_operator_{metric}{{");
+        let written: BTreeSet<&str> = text
+            .lines()
+            .filter(|line| line.starts_with(&series))
+            .filter_map(|line| line.split_once(&format!("{label}=\""))?.1.split('"').next())
+            .collect();
+        let listed = page.lines().find_map(|line| line.strip_prefix(title)).unwrap();
+        let listed: BTreeSet<&str> = listed.split('`').skip(1).step_by(2).collect();
+        assert_eq!(listed, written, "left: {PAGE}, row {title:?}; right: the program");
+    }
 }

@@ -455,6 +455,48 @@ fn generated_table_of_status() {
     generated::tables("docs/reference/status.md", &[("reasons", &table)]).unwrap();
 }
 
+/// The tables of causes quote what the program says, each cause once. A row may have several, with semicolons between.
+#[test]
+fn the_tables_of_causes_quote_the_program() {
+    let page = read(PAGE);
+    let verdicts = verdicts();
+    for reason in [
+        Reason::CertificateUntrusted,
+        Reason::CaInvalid,
+        Reason::HostDenied,
+        Reason::TlsFailed,
+    ] {
+        let details = verdicts.iter().filter(|verdict| verdict.reason == reason);
+        let said: BTreeSet<String> = details
+            .filter_map(|verdict| {
+                let detail = verdict.detail?.to_string();
+                match detail.strip_prefix("GET /") {
+                    // A request without a cause has none.
+                    Some(rest) => Some(rest.split_once(": ")?.1.to_owned()),
+                    None => Some(detail),
+                }
+            })
+            .collect();
+        let section = below(&page, &format!("## {reason}"));
+        let table = section.split_once("| The message says |").unwrap().1;
+        let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| "));
+        let causes: Vec<String> = rows
+            .flat_map(|row| row.split(" | ").next().unwrap().split("; "))
+            .map(|cause| cause.replace('`', ""))
+            .collect();
+        let quoted: BTreeSet<String> = causes.iter().cloned().collect();
+        assert_eq!(
+            quoted, said,
+            "left: the table of `## {reason}` in {PAGE}; right: the program"
+        );
+        assert_eq!(
+            causes.len(),
+            quoted.len(),
+            "{PAGE}: `## {reason}` has a cause twice"
+        );
+    }
+}
+
 /// Each type of condition has one row, in the order in which a status lists them.
 #[test]
 fn the_table_of_conditions_has_each() {

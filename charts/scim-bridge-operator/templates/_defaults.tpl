@@ -107,7 +107,7 @@
     "enabled": false,
     "labels": {},
     "namespaceLabel": "namespace",
-    "runbooks": "docs/reasons.md",
+    "runbooks": "",
     "selector": ""
   },
   "proxy": {
