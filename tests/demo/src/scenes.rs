@@ -28,7 +28,7 @@ const TABLE: [&str; 3] = ["get", "scimbridgeconnections", "-A"];
 pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
     let mut expected = BTreeMap::from(FIRST);
     expect(stage, &expected).await?;
-    say("What is true of each bridge, and why:")?;
+    say("The state of each bridge, and the reason:")?;
     stage.show(&TABLE).await?;
 
     say("The key of wrong-key is corrected, as a rotation would:")?;
@@ -40,8 +40,10 @@ pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
     expect(stage, &expected).await?;
     stage.show(&["-n", NAMESPACE, "get", "sbc", "wrong-key"]).await?;
 
-    say("The bridge of entra is stopped; the next check is asked for, instead of waiting minutes for it.")?;
-    say("One failure does not take the verdict back: spec.failureThreshold is 3, and the retries back off.")?;
+    say("The bridge of entra stops. An annotation asks for the next check at once.")?;
+    say(
+        "One failure does not withdraw the verdict: spec.failureThreshold is 3, and retries come later each time.",
+    )?;
     stage.bridges.lock().await.stop("entra").await;
     let ask = [
         "-n",
