@@ -136,27 +136,36 @@ impl ApiServer {
         if !self.leadership.holds() {
             return Err(CallError::NotLeading);
         }
-        let answer = timeout(budget, request).await;
+        let answer = answer(budget, request).await;
         let outcome = match &answer {
-            Ok(Ok(_)) => RequestOutcome::Ok,
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => RequestOutcome::Ok,
-            Ok(Err(kube::Error::Api(_))) => RequestOutcome::Refused,
-            Ok(Err(_)) | Err(_) => RequestOutcome::Unreachable,
+            Ok(_) => RequestOutcome::Ok,
+            Err(CallFailure::Refused(_)) => RequestOutcome::Refused,
+            Err(CallFailure::Unanswered | CallFailure::TimedOut) => RequestOutcome::Unreachable,
         };
         self.metrics.requested(call.as_str(), outcome);
-        let failure = match answer {
-            Ok(Ok(object)) => return Ok(Some(object)),
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => return Ok(None),
-            Ok(Err(kube::Error::Api(status))) => CallFailure::Refused(status.code),
-            Ok(Err(_)) => CallFailure::Unanswered,
-            Err(_) => CallFailure::TimedOut,
-        };
-        Err(CallError::Failed { call, failure })
+        answer.map_err(|failure| CallError::Failed { call, failure })
     }
 
     /// Whether as many calls wait as there are permits: the API server is too slow, and a new call would only wait.
     pub(crate) fn is_saturated(&self) -> bool {
         self.permits.are_saturated()
+    }
+}
+
+/// Waits for the answer to a request, within `budget`. `None` if the object does not exist.
+///
+/// # Errors
+/// Why there is no usable answer.
+pub(crate) async fn answer<T>(
+    budget: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<Option<T>, CallFailure> {
+    match timeout(budget, request).await {
+        Ok(Ok(object)) => Ok(Some(object)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) => Err(CallFailure::Refused(status.code)),
+        Ok(Err(_)) => Err(CallFailure::Unanswered),
+        Err(_) => Err(CallFailure::TimedOut),
     }
 }
 

@@ -3,7 +3,7 @@
 //! Every ServiceAccount may make these checks, so they work without any cluster-wide permission. They read the API
 //! server's discovery and OpenAPI documents instead of the CRD, and create `SelfSubjectAccessReview`s.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{
@@ -12,15 +12,16 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, api::PostParams};
 use serde_json::Value;
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::{
     api::{
-        kinds::{KINDS, Kind, LEASE_RIGHTS, RIGHTS},
+        kinds::{KINDS, Kind, LEASE_RIGHTS, RIGHTS, Right},
         schema,
     },
     args::Scope,
+    cluster::call::{CallFailure, answer},
 };
 
 /// Time for a request with all its retries: kube retries 429, 503 and 504 by itself for a long time.
@@ -220,9 +221,9 @@ pub(super) async fn check_definitions(client: &Client) -> Vec<Finding> {
 async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let own = (kind.resource)();
     let crd = format!("{}.{}", own.plural, own.group);
-    let resources = answer(client.list_api_group_resources(&own.api_version)).await;
-    let Some(resources) = resources.map_err(|fault| fault.finding(KINDS_REQUEST))? else {
-        let groups = answer(client.list_api_groups()).await;
+    let resources = answer(BUDGET, client.list_api_group_resources(&own.api_version)).await;
+    let Some(resources) = resources.map_err(|failure| no_answer(failure, KINDS_REQUEST))? else {
+        let groups = answer(BUDGET, client.list_api_groups()).await;
         let groups = groups.ok().flatten().map(|list| list.groups).unwrap_or_default();
         return Err(if groups.iter().any(|group| group.name == own.group) {
             Finding::VersionAbsent {
@@ -252,10 +253,10 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     }
     let path = format!("/openapi/v3/apis/{}", own.api_version);
     let request = http::Request::get(path).body(Vec::new());
-    let request = request.map_err(|_| Fault::Silence.finding(SCHEMA_REQUEST))?;
-    let document: Option<Value> = answer(client.request(request))
+    let request = request.map_err(|_| Finding::Unanswered(SCHEMA_REQUEST))?;
+    let document: Option<Value> = answer(BUDGET, client.request(request))
         .await
-        .map_err(|fault| fault.finding(SCHEMA_REQUEST))?;
+        .map_err(|failure| no_answer(failure, SCHEMA_REQUEST))?;
     // For a moment after a CRD is applied, the document does not have its schema.
     let schema = document
         .as_ref()
@@ -302,14 +303,13 @@ pub(super) async fn check_access(client: &Client, requirements: &Requirements) -
     if let Some(LeaseName { namespace, name }) = lease {
         let [create, use_own] = LEASE_RIGHTS;
         for (right, name) in [(create, None), (use_own, Some(name.as_str()))] {
-            wanted.extend(right.resources.iter().map(|resource| Permission {
-                group: right.group,
-                resource,
-                verbs: right.verbs,
-                namespace: Some(namespace),
-                name,
-                blocks: true,
-            }));
+            wanted.extend(
+                Permission::of(&right, Some(namespace)).map(|permission| Permission {
+                    name,
+                    blocks: true,
+                    ..permission
+                }),
+            );
         }
     }
     check_all(client, wanted).await
@@ -325,14 +325,7 @@ fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Permission<'_>> {
     let mut wanted = Vec::new();
     for scope in scopes {
         for right in RIGHTS.iter().filter(|right| right.is_optional == optional) {
-            wanted.extend(right.resources.iter().map(|resource| Permission {
-                group: right.group,
-                resource,
-                verbs: right.verbs,
-                namespace: scope.as_deref(),
-                name: None,
-                blocks: false,
-            }));
+            wanted.extend(Permission::of(right, scope.as_deref()));
         }
     }
     wanted
@@ -365,14 +358,27 @@ struct Permission<'a> {
     blocks: bool,
 }
 
-impl Permission<'_> {
+impl<'a> Permission<'a> {
+    /// The permission for each resource of a right. The operator works on without it.
+    fn of(right: &Right, namespace: Option<&'a str>) -> impl Iterator<Item = Self> {
+        let Right { group, verbs, .. } = *right;
+        right.resources.iter().map(move |resource| Self {
+            group,
+            resource,
+            verbs,
+            namespace,
+            name: None,
+            blocks: false,
+        })
+    }
+
     async fn check(self, client: &Client) -> Option<Finding> {
         let mut denied = Vec::new();
         for verb in self.verbs {
             match self.is_granted(client, verb).await {
                 Ok(true) => {}
                 Ok(false) => denied.push(*verb),
-                Err(fault) => return Some(fault.finding(ACCESS_REQUEST)),
+                Err(failure) => return Some(no_answer(failure, ACCESS_REQUEST)),
             }
         }
         (!denied.is_empty()).then(|| Finding::Denied {
@@ -385,7 +391,7 @@ impl Permission<'_> {
         })
     }
 
-    async fn is_granted(&self, client: &Client, verb: &str) -> Result<bool, Fault> {
+    async fn is_granted(&self, client: &Client, verb: &str) -> Result<bool, CallFailure> {
         let (resource, subresource) = match self.resource.split_once('/') {
             Some((resource, subresource)) => (resource, Some(subresource)),
             None => (self.resource, None),
@@ -407,37 +413,20 @@ impl Permission<'_> {
             ..SelfSubjectAccessReview::default()
         };
         let reviews = Api::all(client.clone());
-        let review = answer(reviews.create(&PostParams::default(), &review)).await?;
-        let review = review.ok_or(Fault::Status(404))?;
-        Ok(review.status.ok_or(Fault::Silence)?.allowed)
+        let review = answer(BUDGET, reviews.create(&PostParams::default(), &review)).await?;
+        let review = review.ok_or(CallFailure::Refused(404))?;
+        Ok(review.status.ok_or(CallFailure::Unanswered)?.allowed)
     }
 }
 
-/// Why a request to the API server has no usable answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// No answer in time, or one that cannot be read.
-    Silence,
-    /// An answer with this status.
-    Status(u16),
-}
-
-impl Fault {
-    fn finding(self, request: &'static str) -> Finding {
-        match self {
-            Self::Silence => Finding::Unanswered(request),
-            Self::Status(status) => Finding::Refused { status, request },
+/// The finding that a request to the API server has no usable answer.
+const fn no_answer(failure: CallFailure, request: &'static str) -> Finding {
+    match failure {
+        // kube gives an error that it cannot read the status 0.
+        CallFailure::Refused(0) | CallFailure::Unanswered | CallFailure::TimedOut => {
+            Finding::Unanswered(request)
         }
-    }
-}
-
-/// The API server's answer to a request; `None` for 404.
-async fn answer<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<Option<T>, Fault> {
-    match timeout(BUDGET, request).await {
-        Ok(Ok(answer)) => Ok(Some(answer)),
-        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-        Ok(Err(kube::Error::Api(status))) if status.code != 0 => Err(Fault::Status(status.code)),
-        Ok(Err(_)) | Err(_) => Err(Fault::Silence),
+        CallFailure::Refused(status) => Finding::Refused { status, request },
     }
 }
 
