@@ -3,13 +3,16 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 
-use super::connection::{Connection, Key};
+use super::connection::{Connection, Key, Reference, ReferenceKind};
 use crate::{
     api::{
-        connection::{CaKind, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
+        connection::{ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
         role::Role,
     },
-    domain::connection::announce::{Announcement, announcements},
+    domain::connection::{
+        announce::{Announcement, announcements},
+        status::versions,
+    },
     report::events::{EventRecorder, Occurrence},
 };
 
@@ -57,27 +60,19 @@ fn regarding(key: &Key, written: &Connection) -> ObjectReference {
 
 /// The referenced object in this role, in the version that the verdict is about.
 fn related_object(key: &Key, written: &Connection, role: Role) -> Option<ObjectReference> {
-    let (spec, status) = (written.spec.as_ref()?, &written.status);
-    let secret = "Secret";
-    let (kind, name, version) = match role {
-        Role::Credential => {
-            let version = status.credential.clone();
-            (secret, &spec.api_key_secret_ref.name, version)
-        }
-        Role::NextCredential => {
-            let version = status.next_credential.clone();
-            (secret, &spec.next_api_key_secret_ref.as_ref()?.name, version)
-        }
-        Role::Ca => {
-            let ca = spec.tls.as_ref()?.ca_ref.as_ref()?;
-            let kind = match ca.kind {
-                CaKind::Secret => secret,
-                CaKind::ConfigMap => "ConfigMap",
-            };
-            (kind, &ca.name, status.ca.clone())
-        }
+    let references = written.references(&key.namespace);
+    let Reference {
+        kind,
+        namespace,
+        name,
+    } = references.get(role).as_ref()?;
+    let kind = match kind {
+        ReferenceKind::Secret => "Secret",
+        ReferenceKind::ConfigMap => "ConfigMap",
     };
-    let (uid, resource_version) = version
+    let (uid, resource_version) = versions(&written.status)
+        .get(role)
+        .clone()
         .map(
             |ObjectVersion {
                  uid,
@@ -88,8 +83,8 @@ fn related_object(key: &Key, written: &Connection, role: Role) -> Option<ObjectR
     Some(ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some(kind.to_owned()),
-        namespace: Some(key.namespace.to_string()),
-        name: Some(name.clone()),
+        namespace: Some(namespace.to_string()),
+        name: Some(name.to_string()),
         uid,
         resource_version,
         field_path: None,
