@@ -68,7 +68,7 @@ fn allowed(field: &JSONSchemaProps) -> String {
         (Some(least), Some(most)) => Some(format!("{least} to {most}")),
         _ => None,
     });
-    // What is longer than a cell has a table of its own.
+    // Several rules do not fit into a cell. They have their own table.
     let mut rules = rules(field);
     bounds.extend(match (rules.next(), rules.next()) {
         (Some((_, message)), None) => Some(message),
@@ -414,7 +414,7 @@ fn every_page_that_something_else_names_is_there() {
         for (line, number) in text.lines().zip(1..) {
             for (page, anchor, rest) in named(line) {
                 let there = root.join(format!("{page}.md"));
-                // An alert has one link for all reasons, a program one for whatever it is given.
+                // An alert links to one section for all reasons. A program prints the section that the user asks for.
                 let leads = match (anchor, rest) {
                     ("", rest) if rest.starts_with("{{ $labels.reason | toLower }}") => {
                         let mut reasons = Reason::ALL.iter();

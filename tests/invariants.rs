@@ -30,8 +30,8 @@ use scim_bridge_operator::{
         connection::{
             conditions::{class_of, find, reason_of},
             evidence::{
-                Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Denial, Evidence, Exchange,
-                HealthReport, KeyFault, KeyTrial, Member, Reading, TransportFailure,
+                Answer, Blocker, Certificate, Component, Denial, Evidence, Exchange, HealthReport, KeyTrial,
+                Member, Reading, TransportFailure,
             },
             schedule::{
                 Cause, Due, Pace, REFUSED_KEY_INTERVAL, RETRY_AFTER_MAX, RETRY_MIN, Situation, due, pace_of,
@@ -127,17 +127,8 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 retry_after: retry_after.map(Duration::from_secs),
             },
         );
-    let mut blockers = CaFault::ALL.map(Blocker::CaInvalid).to_vec();
-    blockers.extend([
-        Blocker::InvalidSpec(InvalidSpec::Path),
-        Blocker::HostDenied(Denial::Special),
-        Blocker::SecretNotFound,
-        Blocker::SecretKeyMissing,
-        Blocker::ApiKeyMalformed(KeyFault::Blank),
-        Blocker::ConsentMissing(ConsentFault::Unnamed),
-        Blocker::ConsentMissing(ConsentFault::Malformed),
-        Blocker::CaNotFound,
-    ]);
+    let mut blockers = Blocker::all();
+    blockers.push(Blocker::InvalidSpec(InvalidSpec::Path));
     let blocker = select(blockers);
     prop_oneof![1 => blocker.prop_map(Evidence::Blocked), 3 => exchange.prop_map(Evidence::Probed)]
 }

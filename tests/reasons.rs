@@ -274,38 +274,22 @@ fn texts() -> BTreeSet<String> {
         Answer::Blocked(561),
     ];
     let references = [Reference::ApiKey, Reference::NextApiKey, Reference::Ca];
-    let rules = [
-        InvalidSpec::Url,
-        InvalidSpec::Length,
-        InvalidSpec::Characters,
-        InvalidSpec::Host,
-        InvalidSpec::Address,
-        InvalidSpec::Port,
-        InvalidSpec::Scheme,
-        InvalidSpec::Plaintext,
-        InvalidSpec::UserInfo,
-        InvalidSpec::QueryOrFragment,
-        InvalidSpec::Path,
-        InvalidSpec::TlsOnPlaintext,
-        InvalidSpec::Interval,
-        InvalidSpec::Timeout,
-        InvalidSpec::FailureThreshold,
-        InvalidSpec::ServerName,
-        InvalidSpec::Field("apiKeySecretRef"),
-        InvalidSpec::Field("identityProvider"),
-        InvalidSpec::Field("interval"),
-        InvalidSpec::Missing("url"),
-        InvalidSpec::Form,
-    ];
-    let rules = rules
+    let rules = InvalidSpec::RULES
         .into_iter()
+        .chain([
+            InvalidSpec::Field("apiKeySecretRef"),
+            InvalidSpec::Field("identityProvider"),
+            InvalidSpec::Field("interval"),
+            InvalidSpec::Missing("url"),
+            InvalidSpec::Form,
+        ])
         .chain(references.map(InvalidSpec::ReferencedName))
         .chain(references.map(InvalidSpec::ReferencedKey));
     let evidence = statuses
         .map(with)
         .into_iter()
         .chain(rules.map(|rule| Evidence::Blocked(Blocker::InvalidSpec(rule))));
-    let hindrances = [
+    let pending_causes = [
         PendingCause::Forbidden,
         PendingCause::ApiServer,
         PendingCause::BridgeBusy,
@@ -336,7 +320,7 @@ fn texts() -> BTreeSet<String> {
         .map(|evidence| diagnose(None, &evidence))
         .chain([diagnose(Some(IdentityProvider::GoogleWorkspace), &google)])
         .chain(evidence.map(|evidence| diagnose(None, &evidence)))
-        .chain(hindrances.map(|pending_cause| Verdict::progressing(Some(pending_cause))))
+        .chain(pending_causes.map(|pending_cause| Verdict::progressing(Some(pending_cause))))
         .flat_map(|verdict| {
             let reason = verdict.reason;
             [

@@ -122,27 +122,19 @@ mod tests {
                     | Reason::CaNotFound
             )
         };
-        let rules = [
-            InvalidSpec::Url,
-            InvalidSpec::Length,
-            InvalidSpec::Characters,
-            InvalidSpec::Host,
-            InvalidSpec::Address,
-            InvalidSpec::Port,
-            InvalidSpec::Scheme,
-            InvalidSpec::Plaintext,
-            InvalidSpec::UserInfo,
-            InvalidSpec::QueryOrFragment,
-            InvalidSpec::Path,
-            InvalidSpec::TlsOnPlaintext,
-            InvalidSpec::Timeout,
-            InvalidSpec::ServerName,
-        ];
+        // No flag sets these two.
+        let is_set =
+            |rule: &InvalidSpec| !matches!(rule, InvalidSpec::Interval | InvalidSpec::FailureThreshold);
         let texts = Reason::ALL
             .iter()
             .filter(|reason| !of_objects(reason))
             .flat_map(|reason| [reason.message().to_owned(), reason.action().to_owned()])
-            .chain(rules.map(|rule| rule.to_string()))
+            .chain(
+                InvalidSpec::RULES
+                    .into_iter()
+                    .filter(is_set)
+                    .map(|rule| rule.to_string()),
+            )
             .chain(faults().map(|verdict| verdict.message()));
         for text in texts {
             let said = Wording::Flags.translate(&text);

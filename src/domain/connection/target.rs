@@ -169,6 +169,26 @@ impl fmt::Display for Reference {
 // === impl InvalidSpec ===
 
 impl InvalidSpec {
+    /// Every rule without a field or reference as its argument, except [`Self::Form`].
+    pub const RULES: [Self; 16] = [
+        Self::Url,
+        Self::Length,
+        Self::Characters,
+        Self::Host,
+        Self::Address,
+        Self::Port,
+        Self::Scheme,
+        Self::Plaintext,
+        Self::UserInfo,
+        Self::QueryOrFragment,
+        Self::Path,
+        Self::TlsOnPlaintext,
+        Self::Interval,
+        Self::Timeout,
+        Self::FailureThreshold,
+        Self::ServerName,
+    ];
+
     /// The fault of a URL that cannot be parsed.
     #[allow(
         clippy::wildcard_enum_match_arm,

@@ -11,8 +11,8 @@ use scim_bridge_operator::{
     domain::connection::{
         conditions::{class_of, find, reason_of},
         evidence::{
-            Answer, Blocker, CaFault, Certificate, Component, ConsentFault, Denial, Evidence, Exchange,
-            HealthReport, KeyFault, KeyTrial, Member, Reading, TransportFailure,
+            Answer, Blocker, Certificate, Component, Evidence, Exchange, HealthReport, KeyTrial, Member,
+            Reading, TransportFailure,
         },
         schedule::{REFUSED_KEY_INTERVAL, pace_of},
         status::{Change, NextStatus, Observation, Versions, next_status, progressing},
@@ -81,18 +81,9 @@ impl Choices<'_> {
     }
 
     fn blocker(&mut self) -> Blocker {
-        let fault = self.one(&CaFault::ALL);
-        self.one(&[
-            Blocker::InvalidSpec(InvalidSpec::Form),
-            Blocker::HostDenied(Denial::Special),
-            Blocker::SecretNotFound,
-            Blocker::SecretKeyMissing,
-            Blocker::ApiKeyMalformed(KeyFault::Blank),
-            Blocker::ConsentMissing(ConsentFault::Unnamed),
-            Blocker::ConsentMissing(ConsentFault::Malformed),
-            Blocker::CaNotFound,
-            Blocker::CaInvalid(fault),
-        ])
+        let mut blockers = Blocker::all();
+        blockers.push(Blocker::InvalidSpec(InvalidSpec::Form));
+        self.one(&blockers)
     }
 
     fn report(&mut self) -> HealthReport {
