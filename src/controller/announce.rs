@@ -23,10 +23,6 @@ pub(super) fn announce(
     before: &ScimBridgeConnectionStatus,
     written: &Connection,
 ) {
-    if written.spec.is_none() && before.conditions.is_empty() {
-        // The object cannot be decoded, and neither can its old status. So nobody knows what was announced before.
-        return;
-    }
     for announcement in announcements(before, &written.status) {
         let Announcement {
             type_,

@@ -55,7 +55,7 @@ pub struct Reference {
 pub struct Connection {
     /// `metadata`: only the fields that the controller reads.
     pub metadata: ObjectMeta,
-    /// `spec`; `None` if the object cannot be decoded.
+    /// `spec`; `None` if it cannot be decoded.
     pub spec: Option<ScimBridgeConnectionSpec>,
     /// `status`.
     pub status: ScimBridgeConnectionStatus,
@@ -100,16 +100,16 @@ impl Reference {
 // === impl Connection ===
 
 impl Connection {
-    /// Makes a connection from the parts of an object.
+    /// Makes a connection from the parts of an object that could be decoded.
     #[must_use]
     pub fn new(
         metadata: ObjectMeta,
-        spec: ScimBridgeConnectionSpec,
+        spec: Option<ScimBridgeConnectionSpec>,
         status: Option<ScimBridgeConnectionStatus>,
     ) -> Self {
         Self {
             metadata: trimmed(metadata),
-            spec: Some(spec),
+            spec,
             status: status.unwrap_or_else(unobserved),
         }
     }
@@ -142,9 +142,7 @@ impl Connection {
         read: &Self,
     ) -> bool {
         let generation = self.metadata.generation.unwrap_or_default();
-        // If the object cannot be decoded, its status is unknown.
-        let superseded = read.spec.is_some()
-            && is_superseded(status, [Some(&self.status), unwritten], &read.status, generation);
+        let superseded = is_superseded(status, [Some(&self.status), unwritten], &read.status, generation);
         self.is_current(read) && !superseded
     }
 
@@ -206,18 +204,7 @@ impl From<ScimBridgeConnection> for Connection {
             spec,
             status,
         } = object;
-        Self::new(metadata, spec, status)
-    }
-}
-
-impl From<ObjectMeta> for Connection {
-    /// A connection that could not be decoded, except its metadata.
-    fn from(metadata: ObjectMeta) -> Self {
-        Self {
-            metadata: trimmed(metadata),
-            spec: None,
-            status: unobserved(),
-        }
+        Self::new(metadata, Some(spec), status)
     }
 }
 

@@ -1,22 +1,19 @@
 //! Decodes only the needed parts of the objects that the API server sends.
 //!
 //! Most of an object is `metadata.managedFields`, which the operator does not need. serde skips it, the labels and the
-//! annotations of other programs. An object that does not match the schema becomes a connection without a
-//! specification. So it does not stop the others.
+//! annotations of other programs. A specification that does not match the schema is read as none, so it does not stop
+//! the others. A status that does not match is read as none too, and written again.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Resource, core::NamespaceResourceScope};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::connection::Connection;
 use crate::{
-    api::{
-        ALLOWED_HOSTS_ANNOTATION,
-        connection::{ScimBridgeConnection, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus},
-    },
+    api::{ALLOWED_HOSTS_ANNOTATION, connection::ScimBridgeConnection},
     cluster::metadata::{Trimmed, addressed_as},
 };
 
@@ -75,15 +72,13 @@ impl From<RawConnection> for Connection {
             spec,
             status,
         } = raw;
-        let spec = spec.and_then(|spec| serde_json::from_str::<ScimBridgeConnectionSpec>(spec.get()).ok());
-        let status = status.map_or(Ok(None), |status| {
-            serde_json::from_str::<Option<ScimBridgeConnectionStatus>>(status.get())
-        });
-        match (spec, status) {
-            (Some(spec), Ok(status)) => Self::new(metadata, spec, status),
-            (_, _) => metadata.into(),
-        }
+        Self::new(metadata, decoded(spec.as_deref()), decoded(status.as_deref()))
     }
+}
+
+/// `None` if it is absent, null, or does not match the schema.
+fn decoded<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
+    serde_json::from_str(raw?.get()).ok()
 }
 
 impl<'de> Deserialize<'de> for RawConnection {
@@ -204,19 +199,28 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_does_not_match_the_schema_has_no_specification() {
-        for rest in [
-            "",
-            r#","spec":null"#,
-            r#","spec":[]"#,
-            r#","spec":{"url":7,"apiKeySecretRef":{"name":"s"}}"#,
-            r#","spec":{"url":"https://a.example","apiKeySecretRef":{"name":"s"}},"status":{"observedGeneration":"x"}"#,
+    fn each_part_that_does_not_match_the_schema_is_none() {
+        const SPEC: &str = r#"{"url":"https://a.example","apiKeySecretRef":{"name":"s"}}"#;
+        const STATUS: &str = r#"{"observedGeneration":2}"#;
+        for (spec, status, has_spec, generation) in [
+            ("null", STATUS, false, 2),
+            ("[]", STATUS, false, 2),
+            (r#"{"url":7,"apiKeySecretRef":{"name":"s"}}"#, STATUS, false, 2),
+            (SPEC, r#"{"observedGeneration":"x"}"#, true, -1),
+            (SPEC, "[]", true, -1),
+            ("7", "7", false, -1),
+            (SPEC, STATUS, true, 2),
         ] {
-            let connection = decode(&format!("{{{METADATA}{rest}}}"));
-            assert_eq!(connection.metadata.name.as_deref(), Some("a"), "{rest}");
-            assert!(connection.spec.is_none(), "{rest}");
-            assert_eq!(connection.status.observed_generation, -1, "{rest}");
+            let connection = decode(&format!(r#"{{{METADATA},"spec":{spec},"status":{status}}}"#));
+            assert_eq!(connection.metadata.name.as_deref(), Some("a"), "{spec} {status}");
+            assert_eq!(connection.spec.is_some(), has_spec, "{spec} {status}");
+            assert_eq!(
+                connection.status.observed_generation, generation,
+                "{spec} {status}"
+            );
         }
+        let bare = decode(&format!("{{{METADATA}}}"));
+        assert_eq!((bare.spec.is_none(), bare.status.observed_generation), (true, -1));
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Driver {
         let row = connection.row(&connection.status);
         let key = self
             .registry
-            .apply(key, connection, self.context.clock.now(), Instant::now());
+            .apply(key, &connection, self.context.clock.now(), Instant::now());
         self.context.metrics.read(&key.namespace, &key.name, row);
         self.schedule(&key);
         key

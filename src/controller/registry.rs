@@ -103,7 +103,7 @@ const BACKOFF_MAX: Duration = Duration::from_mins(2);
 impl Registry {
     /// Stores a connection that was read, unless a newer version is known. Returns the registry's key, which shares its
     /// text with all clones.
-    pub fn apply(&mut self, key: &Key, mut connection: Connection, now: Timestamp, instant: Instant) -> Key {
+    pub fn apply(&mut self, key: &Key, connection: &Connection, now: Timestamp, instant: Instant) -> Key {
         let is_known = self
             .connections
             .get(key)
@@ -111,33 +111,29 @@ impl Registry {
         if !is_known {
             // It is new, or another object under the same name. Keep nothing of the old one.
             self.delete(key);
-            return self.insert(key, &connection, now, instant);
+            return self.insert(key, connection, now, instant);
         }
         let Some((key, entry)) = self.connections.get_key_value(key) else {
             return key.clone();
         };
         let key = key.clone();
-        if !entry.connection.is_followed_by(&connection) {
+        if !entry.connection.is_followed_by(connection) {
             return key;
         }
         let known = entry.connection.load();
-        if connection.spec.is_none() {
-            // Its status cannot be decoded either. Keep the status that this process knows.
-            connection.status.clone_from(&known.status);
-        }
         let references = self.link(&key, connection.references(&key.namespace));
         let Some(entry) = self.connections.get_mut(&key) else {
             return key;
         };
-        if !known.is_current(&connection) {
+        if !known.is_current(connection) {
             // Only such a change supersedes a reconcile; a new label or an own write does not.
             entry.changed();
         }
-        entry.connection = StoredObject::new(&connection);
+        entry.connection = StoredObject::new(connection);
         let is = |status| is_same_verdict(&connection.status, status);
         let is_known = is(&known.status) || entry.unwritten.as_deref().is_some_and(is);
         if let Some(unwritten) = entry.unwritten.take() {
-            entry.keep_unwritten(unwritten, &known, &connection);
+            entry.keep_unwritten(unwritten, &known, connection);
         }
         if !is_known && entry.unwritten.is_none() {
             // Another process wrote this verdict, for instance the previous leader in a late write. Follow its

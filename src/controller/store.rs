@@ -173,7 +173,7 @@ impl Compressed {
             Self::Small(length, bytes) => decompress(*length, bytes).unwrap_or_else(|| {
                 // Cannot happen: `new` has decompressed it once.
                 tracing::error!("cannot decompress a stored connection");
-                ObjectMeta::default().into()
+                Connection::new(ObjectMeta::default(), None, None)
             }),
         }
     }
@@ -257,7 +257,7 @@ mod tests {
             generation: Some(3),
             ..ObjectMeta::default()
         };
-        Connection::new(metadata, serde_json::from_str(spec).unwrap(), Some(status))
+        Connection::new(metadata, Some(serde_json::from_str(spec).unwrap()), Some(status))
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         for connection in [
             connection("2026-11-28T02:00:00Z"),
             connection("2026-11-28T02:00:00.123456789Z"),
-            ObjectMeta::default().into(),
+            Connection::new(ObjectMeta::default(), None, None),
         ] {
             assert_eq!(StoredObject::new(&connection).load(), connection);
         }

@@ -87,7 +87,7 @@ async fn an_unusable_object_is_told_so_and_harms_no_other() {
     bed.expect("number-for-interval", "True Connected").await;
     operator.stop().await;
 
-    // A new operator cannot read the old verdicts, and writes them once more; then it keeps quiet.
+    // A new operator reads the old verdicts, answers requests, and writes nothing else.
     let operator = bed.operator(&[]).await;
     bed.probe("corp").await;
     let unusable = || names().filter(|name| *name != "number-for-interval");

@@ -141,12 +141,9 @@ impl Object {
             annotations,
             ..ObjectMeta::default()
         };
-        if !self.readable {
-            return metadata.into();
-        }
         Connection {
             metadata,
-            spec: Some(self.spec.clone()),
+            spec: self.readable.then(|| self.spec.clone()),
             status: self.status.clone(),
         }
     }

@@ -389,7 +389,7 @@ impl World {
                 let before = self.due();
                 self.process
                     .registry
-                    .apply(&name(), *connection, self.now, self.instant);
+                    .apply(&name(), &connection, self.now, self.instant);
                 if is_own {
                     let after = self.due();
                     let caused = matches!(after, Some(Due::Now(_))) && !matches!(before, Some(Due::Now(_)));
@@ -425,7 +425,7 @@ impl World {
         if let Some(object) = &self.cluster.object {
             process
                 .registry
-                .apply(&name(), object.read(), self.now, self.instant);
+                .apply(&name(), &object.read(), self.now, self.instant);
             keys.insert(name());
         }
         process.registry.retain(None, &keys);

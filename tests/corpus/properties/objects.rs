@@ -79,7 +79,7 @@ pub(crate) fn requested_at(bytes: &[u8]) {
         ])),
         ..ObjectMeta::default()
     };
-    let connection = Connection::from(metadata(text));
+    let connection = Connection::new(metadata(text), None, None);
     let kept = connection.metadata.annotations.as_ref().map(BTreeMap::len);
     assert_eq!(kept, Some(1), "of the annotations only this one is kept");
     let requested = connection.requested().expect("an annotation asks");
@@ -92,7 +92,7 @@ pub(crate) fn requested_at(bytes: &[u8]) {
         "no more is cut off"
     );
     // Handled once: what the status then holds is what is asked for.
-    let again = Connection::from(metadata(&requested));
+    let again = Connection::new(metadata(&requested), None, None);
     assert_eq!(again.requested(), Some(requested));
 }
 
@@ -102,14 +102,17 @@ pub(crate) fn connection(json: &[u8]) {
     else {
         return;
     };
-    let connection = object.map_or_else(|invalid| invalid.metadata.into(), Connection::from);
+    let connection = object.map_or_else(
+        |invalid| Connection::new(invalid.metadata, None, None),
+        Connection::from,
+    );
     let target = connection.spec.as_ref().map(Target::parse);
     if let (Some(spec), Some(Ok(target))) = (&connection.spec, &target) {
         assert_sound(spec, target);
     }
     let target = target.and_then(Result::ok);
     assert_goes_on(&connection, target.as_ref());
-    assert_harms_no_other(connection);
+    assert_harms_no_other(&connection);
 }
 
 /// What an accepted specification promises.
@@ -196,7 +199,7 @@ fn assert_goes_on(connection: &Connection, target: Option<&Target>) {
 }
 
 /// A connection beside it is due as if it were alone.
-fn assert_harms_no_other(connection: Connection) {
+fn assert_harms_no_other(connection: &Connection) {
     let key = |name: &str| Key {
         namespace: "identity".into(),
         name: name.into(),
@@ -206,12 +209,12 @@ fn assert_harms_no_other(connection: Connection) {
             generation: Some(1),
             ..ObjectMeta::default()
         },
-        ..Connection::from(ObjectMeta::default())
+        ..Connection::new(ObjectMeta::default(), None, None)
     };
     let instant = Instant::now();
     let mut registry = Registry::default();
-    registry.apply(&key("other"), other, now(), instant);
-    registry.apply(&key("hostile"), connection.clone(), now(), instant);
+    registry.apply(&key("other"), &other, now(), instant);
+    registry.apply(&key("hostile"), connection, now(), instant);
     let due = |registry: &Registry, name: &str, now: Timestamp| registry.due(&key(name), now, instant);
     assert_eq!(
         due(&registry, "other", now()),
