@@ -12,6 +12,7 @@ pub mod credential;
 pub mod key;
 pub mod probe;
 pub mod route;
+pub mod scim;
 pub mod wire;
 
 mod lanes;

@@ -1,0 +1,5 @@
+//! The directory of a bridge: its lists of users and groups.
+//!
+//! Apart from the probe, which has to stay unable to do more than ask whether a bridge works.
+
+pub mod lists;

@@ -1,0 +1,1305 @@
+//! From wishes and a snapshot to what would be sent: one function for the CLI, the status and the bridge.
+//!
+//! It is pure, total and deterministic: the order of wishes and of lists changes nothing. What it never does:
+//! - It reads nothing into an absence. A suspension rests on `state: Suspended` or a time that has passed. A removal
+//!   rests on a list that is there and does not hold the user, or on such a suspension. A name in the list that leads
+//!   to nobody may be an account that was renamed, so nobody leaves a group until it is cleared up.
+//! - It writes nothing outside of the scope, and of a protected user nothing but a new membership.
+//! - It sends no act of a kind of which more are pending than the limit allows.
+
+use std::collections::HashMap;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    budget::{Digest, DigestKey, Digester, Kind, Limits, PerKind, Spent},
+    census::{Census, Presence},
+    names::{ObjectId, PlainName, RemoteId, UserName, fold, is_same_text},
+    scope::{Protected, Scope},
+    snapshot::{Activity, Found, Group, GroupIndex, Members, Snapshot, User, UserIndex},
+    verdict::{Field, MemberCounts, Reason, Subject, Verdict},
+    walk::Incomplete,
+    wish::{Adopt, GroupWish, Membership, State, UserWish, Wishes},
+};
+
+/// A directory that was read in full and is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Directory<'a> {
+    /// What is there.
+    pub snapshot: &'a Snapshot,
+    /// Who is gone.
+    pub census: &'a Census,
+}
+
+/// What the connection allows.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Where the operator may write.
+    pub scope: Scope,
+    /// Who is left alone.
+    pub protected: Protected,
+    /// The most acts of each kind within an hour.
+    pub limits: Limits,
+    /// The set that a person has released.
+    pub released: Option<Digest>,
+    /// The key of digests.
+    pub digest_key: DigestKey,
+}
+
+/// What would be sent, and what to say about each object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan<'a> {
+    /// What would be sent, in order.
+    pub acts: Vec<Act<'a>>,
+    /// What waits for a person, in order.
+    pub held: Vec<Act<'a>>,
+    /// For each kind with acts: how many, and whether they are held.
+    pub pending: Vec<Pending>,
+    /// One verdict for each object: users by uid, then groups by uid.
+    pub verdicts: Vec<Verdict<'a>>,
+    /// When the clock alone changes something.
+    pub next: Option<Timestamp>,
+    /// Counts of the directory, or why it is not known.
+    pub totals: Result<Totals, Incomplete>,
+}
+
+/// Counts of a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Users, suspended ones among them.
+    pub users: usize,
+    /// Suspended users.
+    pub suspended: usize,
+    /// Users for whom an object stands.
+    pub managed: usize,
+    /// Active users for whom none does.
+    pub unmanaged_active: usize,
+    /// Groups.
+    pub groups: usize,
+}
+
+/// The acts of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Which.
+    pub kind: Kind,
+    /// How many.
+    pub count: u32,
+    /// How many may be sent now; `None` where there is no limit.
+    pub left: Option<u32>,
+    /// Names exactly this set.
+    pub digest: Digest,
+    /// Whether the set waits for a person.
+    pub held: bool,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act<'a> {
+    /// The object that asks for it.
+    pub object: &'a ObjectId,
+    /// What is written.
+    pub change: Change<'a>,
+}
+
+/// What is written. There is no change that deletes something, and none that replaces a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// The user may no longer sign in.
+    Suspend {
+        /// Who.
+        user: &'a User,
+    },
+    /// The user leaves the group.
+    Remove {
+        /// From where.
+        group: &'a Group,
+        /// Who.
+        user: &'a User,
+        /// Why.
+        cause: RemovalCause,
+    },
+    /// The user gets the names that are given.
+    RenameUser {
+        /// Who.
+        user: &'a User,
+        /// The new `userName`, where it differs.
+        user_name: Option<&'a UserName>,
+        /// The new `name.givenName`, where it differs.
+        given_name: Option<&'a PlainName>,
+        /// The new `name.familyName`, where it differs.
+        family_name: Option<&'a PlainName>,
+    },
+    /// The group gets another name.
+    RenameGroup {
+        /// Which.
+        group: &'a Group,
+        /// The new name.
+        display_name: &'a PlainName,
+    },
+    /// The suspended user may sign in again.
+    Reactivate {
+        /// Who.
+        user: &'a User,
+    },
+    /// A new user.
+    CreateUser {
+        /// As declared.
+        wish: &'a UserWish,
+    },
+    /// A new group, without members.
+    CreateGroup {
+        /// As declared.
+        wish: &'a GroupWish,
+    },
+    /// The user joins the group.
+    Add {
+        /// To where.
+        group: &'a Group,
+        /// Who.
+        user: &'a User,
+    },
+}
+
+/// The value on which a removal rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RemovalCause {
+    /// The user is declared suspended, and the operator added the membership.
+    Suspended,
+    /// The entry's time has passed.
+    Expired,
+    /// The list is there and does not hold the user.
+    NotListed,
+}
+
+/// Decides what would be sent. `spent` is what was sent within the last hour.
+#[must_use]
+pub fn plan<'a>(
+    wishes: &'a Wishes,
+    directory: Result<Directory<'a>, Incomplete>,
+    policy: &Policy,
+    spent: &Spent,
+    now: Timestamp,
+) -> Plan<'a> {
+    let mut plan = match directory {
+        Ok(directory) => Planner::new(wishes, directory, policy, spent, now).run(),
+        Err(reason) => unknown(wishes, reason),
+    };
+    // The order of the objects is that of their uids, whatever the order of the wishes was.
+    plan.verdicts.sort_by(|a, b| {
+        let place = |verdict: &Verdict<'_>| matches!(verdict.subject, Subject::Group(_));
+        place(a).cmp(&place(b)).then_with(|| a.object.cmp(b.object))
+    });
+    let released = plan
+        .pending
+        .iter()
+        .filter(|pending| pending.held)
+        .filter_map(|pending| spent.next_release(pending.kind, now));
+    plan.next = next_change(wishes, now).into_iter().chain(released).min();
+    plan
+}
+
+/// When the clock changes what is wanted.
+fn next_change(wishes: &Wishes, now: Timestamp) -> Option<Timestamp> {
+    let Wishes { users, groups } = wishes;
+    let of_users = users
+        .iter()
+        .filter(|wish| !wish.paused)
+        .filter_map(|wish| wish.next_change(now));
+    let of_groups = groups
+        .iter()
+        .filter(|wish| !wish.paused)
+        .filter_map(|wish| wish.next_change(now));
+    of_users.chain(of_groups).min()
+}
+
+/// Nothing is planned with a directory that is not known in full.
+fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
+    let Wishes { users, groups } = wishes;
+    let verdict = |object, subject| Verdict {
+        object,
+        subject,
+        reason: Reason::DirectoryIncomplete,
+        id: None,
+        adopts: false,
+        planned: PerKind::default(),
+        differs: Vec::new(),
+    };
+    let users = users
+        .iter()
+        .map(|wish| verdict(&wish.object, Subject::User(None)));
+    let groups = groups
+        .iter()
+        .map(|wish| verdict(&wish.object, Subject::Group(None)));
+    Plan {
+        acts: Vec::new(),
+        held: Vec::new(),
+        pending: Vec::new(),
+        verdicts: users.chain(groups).collect(),
+        next: None,
+        totals: Err(reason),
+    }
+}
+
+/// What an object stands for on the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim<I> {
+    /// The thing of the stored id.
+    Known(I),
+    /// The thing of this name, which nobody else claims.
+    Named(I),
+    /// Nothing has this name.
+    Nothing,
+    /// The thing of the stored id was not in the last snapshot.
+    Absent,
+    /// The thing of the stored id is gone.
+    Gone,
+    /// Several answer. One of them may be this.
+    Ambiguous(Option<I>),
+}
+
+impl<I: Copy> Claim<I> {
+    const fn index(self) -> Option<I> {
+        match self {
+            Self::Known(index) | Self::Named(index) => Some(index),
+            Self::Ambiguous(index) => index,
+            Self::Nothing | Self::Absent | Self::Gone => None,
+        }
+    }
+}
+
+/// How the things of one kind are found.
+trait Things<I> {
+    fn by_id(&self, id: &RemoteId) -> Option<I>;
+    fn by_name(&self, folded: &str) -> Found<I>;
+    /// Whether the thing's own name has this fold.
+    fn has_name(&self, index: I, folded: &str) -> bool;
+}
+
+impl Things<UserIndex> for Snapshot {
+    fn by_id(&self, id: &RemoteId) -> Option<UserIndex> {
+        self.user_by_id(id)
+    }
+
+    fn by_name(&self, folded: &str) -> Found<UserIndex> {
+        self.user_named(folded)
+    }
+
+    fn has_name(&self, index: UserIndex, folded: &str) -> bool {
+        let name = self.user(index).and_then(|user| user.user_name.as_deref());
+        name.is_some_and(|name| *fold(name) == *folded)
+    }
+}
+
+impl Things<GroupIndex> for Snapshot {
+    fn by_id(&self, id: &RemoteId) -> Option<GroupIndex> {
+        self.group_by_id(id)
+    }
+
+    fn by_name(&self, folded: &str) -> Found<GroupIndex> {
+        self.group_named(folded)
+    }
+
+    fn has_name(&self, index: GroupIndex, folded: &str) -> bool {
+        let name = self.group(index).and_then(|group| group.display_name.as_deref());
+        name.is_some_and(|name| *fold(name) == *folded)
+    }
+}
+
+/// A claim, and whether the name that the object wants is free for it.
+#[derive(Clone, Copy, Debug)]
+struct Claimed<I> {
+    claim: Claim<I>,
+    /// Whether the thing has another name than the object wants, and the name may be taken.
+    renames: bool,
+    is_name_taken: bool,
+}
+
+/// Settles which object stands for what. An id counts more than a name; of two equal claims neither wins.
+fn settle<I: Copy + Eq + std::hash::Hash>(
+    things: &impl Things<I>,
+    census: &Census,
+    wishes: &[(Option<&RemoteId>, Box<str>)],
+) -> Vec<Claimed<I>> {
+    let mut by_id: HashMap<I, u32> = HashMap::with_capacity(wishes.len());
+    let mut by_name: HashMap<I, u32> = HashMap::with_capacity(wishes.len());
+    // Objects that want a name which nothing of theirs has yet.
+    let mut wanted: HashMap<&str, u32> = HashMap::new();
+    let mut claims = Vec::with_capacity(wishes.len());
+    for (known, key) in wishes {
+        let claim = match known {
+            Some(id) => match things.by_id(id) {
+                Some(index) => Claim::Known(index),
+                None if census.presence(id) == Presence::Gone => Claim::Gone,
+                None => Claim::Absent,
+            },
+            None => match things.by_name(key) {
+                Found::One(index) => Claim::Named(index),
+                Found::Nothing => Claim::Nothing,
+                Found::Several => Claim::Ambiguous(None),
+            },
+        };
+        let wants_name = match claim {
+            Claim::Known(index) => {
+                *by_id.entry(index).or_default() += 1;
+                !things.has_name(index, key)
+            }
+            Claim::Named(index) => {
+                *by_name.entry(index).or_default() += 1;
+                false
+            }
+            Claim::Nothing | Claim::Absent | Claim::Gone => true,
+            Claim::Ambiguous(_) => false,
+        };
+        if wants_name {
+            *wanted.entry(key).or_default() += 1;
+        }
+        claims.push((claim, wants_name));
+    }
+    let count = |counts: &HashMap<I, u32>, index: I| counts.get(&index).copied().unwrap_or_default();
+    claims
+        .into_iter()
+        .zip(wishes)
+        .map(|((claim, wants_name), (_, key))| {
+            let rivals = wanted.get(&**key).copied().unwrap_or_default();
+            let is_name_taken = wants_name && (rivals > 1 || !matches!(things.by_name(key), Found::Nothing));
+            let claim = match claim {
+                Claim::Known(index) if count(&by_id, index) > 1 => Claim::Ambiguous(Some(index)),
+                Claim::Named(index) if count(&by_id, index) > 0 || count(&by_name, index) > 1 => {
+                    Claim::Ambiguous(Some(index))
+                }
+                Claim::Nothing if is_name_taken => Claim::Ambiguous(None),
+                Claim::Known(_)
+                | Claim::Named(_)
+                | Claim::Nothing
+                | Claim::Absent
+                | Claim::Gone
+                | Claim::Ambiguous(_) => claim,
+            };
+            Claimed {
+                claim,
+                renames: wants_name,
+                is_name_taken,
+            }
+        })
+        .collect()
+}
+
+/// What is known of a user's object once its claim is settled.
+struct UserCase<'a> {
+    wish: &'a UserWish,
+    claim: Claim<UserIndex>,
+    wanted: State,
+    /// Whether a read shows that the user is suspended, or the suspension is sent now.
+    is_leaving: bool,
+    /// Whether the suspension is planned, and may turn out to be held.
+    suspends: bool,
+    /// Whether an account will be made, or made active again.
+    is_coming: bool,
+    draft: Draft<'a>,
+}
+
+/// A verdict before it is known which kinds are held.
+struct Draft<'a> {
+    object: &'a ObjectId,
+    subject: Subject,
+    id: Option<&'a RemoteId>,
+    adopts: bool,
+    planned: PerKind<u32>,
+    differs: Vec<Field>,
+    /// Why not all of it is planned.
+    refusal: Option<Reason>,
+    /// What to say where nothing is planned.
+    rest: Reason,
+    is_paused: bool,
+    /// Whether something waits for a suspension that is held.
+    waits_for_held: bool,
+    /// Whether something waits for another act.
+    is_waiting: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(object: &'a ObjectId, subject: Subject, is_paused: bool) -> Self {
+        Self {
+            object,
+            subject,
+            id: None,
+            adopts: false,
+            planned: PerKind::default(),
+            differs: Vec::new(),
+            refusal: None,
+            rest: Reason::Provisioned,
+            is_paused,
+            waits_for_held: false,
+            is_waiting: false,
+        }
+    }
+
+    /// Of several refusals the first counts.
+    const fn refuse(&mut self, reason: Reason) {
+        if self.refusal.is_none() {
+            self.refusal = Some(reason);
+        }
+    }
+
+    fn verdict(self, is_held: impl Fn(Kind) -> bool) -> Verdict<'a> {
+        let Self {
+            object,
+            subject,
+            id,
+            adopts,
+            planned,
+            differs,
+            refusal,
+            rest,
+            is_paused,
+            waits_for_held,
+            is_waiting,
+        } = self;
+        let has = |kind: Kind| *planned.get(kind) > 0;
+        let reason = if !is_paused
+            && (waits_for_held || Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind)))
+        {
+            Reason::Held
+        } else if let Some(reason) = refusal {
+            reason
+        } else if is_waiting || Kind::ALL.into_iter().any(has) {
+            Reason::ChangePlanned
+        } else {
+            rest
+        };
+        Verdict {
+            object,
+            subject,
+            reason,
+            id,
+            adopts,
+            planned,
+            differs,
+        }
+    }
+}
+
+struct Planner<'a, 'p> {
+    wishes: &'a Wishes,
+    directory: Directory<'a>,
+    policy: &'p Policy,
+    spent: &'p Spent,
+    now: Timestamp,
+    acts: PerKind<Vec<Act<'a>>>,
+    pending: Vec<Pending>,
+}
+
+impl<'a, 'p> Planner<'a, 'p> {
+    fn new(
+        wishes: &'a Wishes,
+        directory: Directory<'a>,
+        policy: &'p Policy,
+        spent: &'p Spent,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            wishes,
+            directory,
+            policy,
+            spent,
+            now,
+            acts: PerKind::default(),
+            pending: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Plan<'a> {
+        let keys: Vec<_> = self
+            .wishes
+            .users
+            .iter()
+            .map(|wish| (wish.known.as_ref(), fold(wish.user_name.as_str())))
+            .collect();
+        let claims = settle::<UserIndex>(self.directory.snapshot, self.directory.census, &keys);
+        let mut users: Vec<UserCase<'a>> = self
+            .wishes
+            .users
+            .iter()
+            .zip(claims)
+            .map(|(wish, claimed)| self.user(wish, claimed))
+            .collect();
+        // Whether suspensions are held decides which memberships are withdrawn.
+        let suspensions_held = self.close(Kind::Suspension);
+        for case in &mut users {
+            case.is_leaving |= case.suspends && !suspensions_held;
+        }
+        let crowd = Crowd::new(self.directory.snapshot, &users, keys);
+        let group_keys: Vec<_> = self
+            .wishes
+            .groups
+            .iter()
+            .map(|wish| (wish.known.as_ref(), fold(wish.display_name.as_str())))
+            .collect();
+        let claims = settle::<GroupIndex>(self.directory.snapshot, self.directory.census, &group_keys);
+        let groups: Vec<Draft<'a>> = self
+            .wishes
+            .groups
+            .iter()
+            .zip(claims)
+            .map(|(wish, claimed)| self.group(wish, claimed, &crowd))
+            .collect();
+        let totals = crowd.totals();
+        for kind in [Kind::Removal, Kind::Rename, Kind::Creation, Kind::Addition] {
+            self.close(kind);
+        }
+        let Self {
+            mut acts, pending, ..
+        } = self;
+        let is_held = |kind| pending.iter().any(|pending| pending.kind == kind && pending.held);
+        let verdicts = users
+            .into_iter()
+            .map(|case| case.draft)
+            .chain(groups)
+            .map(|draft| draft.verdict(is_held))
+            .collect();
+        let (mut sent, mut held) = (Vec::new(), Vec::new());
+        for kind in Kind::ALL {
+            let of_kind = std::mem::take(acts.get_mut(kind));
+            if is_held(kind) {
+                held.extend(of_kind);
+            } else {
+                sent.extend(of_kind);
+            }
+        }
+        Plan {
+            acts: sent,
+            held,
+            pending,
+            verdicts,
+            next: None,
+            totals: Ok(totals),
+        }
+    }
+
+    /// Brings the acts of a kind into order and holds them against the limit. Whether they are held.
+    fn close(&mut self, kind: Kind) -> bool {
+        let acts = self.acts.get_mut(kind);
+        if acts.is_empty() {
+            return false;
+        }
+        acts.sort_by(|a, b| {
+            a.change
+                .place()
+                .cmp(&b.change.place())
+                .then_with(|| a.object.cmp(b.object))
+        });
+        let mut digester = Digester::new(&self.policy.digest_key, kind);
+        for act in &*acts {
+            act.change.digest(&mut digester);
+        }
+        let digest = digester.finish();
+        let count = u32::try_from(acts.len()).unwrap_or(u32::MAX);
+        let left = self
+            .policy
+            .limits
+            .get(kind)
+            .map(|limit| limit.saturating_sub(self.spent.within(kind, self.now)));
+        let held = left.is_some_and(|left| count > left) && self.policy.released != Some(digest);
+        self.pending.push(Pending {
+            kind,
+            count,
+            left,
+            digest,
+            held,
+        });
+        held
+    }
+
+    /// Notes an act, unless its object is paused.
+    fn act(&mut self, draft: &mut Draft<'a>, change: Change<'a>) {
+        let kind = change.kind();
+        *draft.planned.get_mut(kind) += 1;
+        if !draft.is_paused {
+            self.acts.get_mut(kind).push(Act {
+                object: draft.object,
+                change,
+            });
+        }
+    }
+
+    fn user(&mut self, wish: &'a UserWish, claimed: Claimed<UserIndex>) -> UserCase<'a> {
+        // Destructured in full: a new field has to be thought about here.
+        let UserWish {
+            object,
+            known: _,
+            user_name,
+            given_name: _,
+            family_name: _,
+            state: _,
+            active_until: _,
+            adopt: _,
+            paused,
+        } = wish;
+        let wanted = wish.state_at(self.now);
+        let snapshot = self.directory.snapshot;
+        let user = claimed.claim.index().and_then(|index| snapshot.user(index));
+        let subject = Subject::User(user.map(|user| user.active));
+        let mut case = UserCase {
+            wish,
+            claim: claimed.claim,
+            wanted,
+            is_leaving: false,
+            suspends: false,
+            is_coming: false,
+            draft: Draft::new(object, subject, *paused),
+        };
+        let policy = self.policy;
+        let remote_name = user.and_then(|user| user.user_name.as_deref());
+        let is_known = matches!(claimed.claim, Claim::Known(_));
+        if !policy.scope.has_user(user_name.as_str())
+            || remote_name.is_some_and(|name| !policy.scope.has_user(name))
+            || (is_known && remote_name.is_none())
+        {
+            case.draft.refuse(Reason::OutOfScope);
+            return case;
+        }
+        let is_protected = policy.protected.has_user(user_name.as_str())
+            || remote_name.is_some_and(|name| policy.protected.has_user(name));
+        match (claimed.claim, user) {
+            (Claim::Known(_) | Claim::Named(_), Some(user)) => {
+                self.existing_user(&mut case, user, claimed, is_protected);
+            }
+            (Claim::Nothing, _) if wanted == State::Suspended => case.draft.rest = Reason::Suspended,
+            (Claim::Nothing, _) if is_protected => case.draft.refuse(Reason::Protected),
+            (Claim::Nothing, _) => {
+                case.is_coming = !paused;
+                self.act(&mut case.draft, Change::CreateUser { wish });
+            }
+            (Claim::Gone, _) => case.draft.refuse(Reason::RemoteGone),
+            (Claim::Absent | Claim::Known(_) | Claim::Named(_), _) => {
+                case.draft.refuse(Reason::DirectoryIncomplete)
+            }
+            (Claim::Ambiguous(_), _) => case.draft.refuse(Reason::Ambiguous),
+        }
+        case
+    }
+
+    /// An account that is there: what differs, and what may be done about it.
+    fn existing_user(
+        &mut self,
+        case: &mut UserCase<'a>,
+        user: &'a User,
+        claimed: Claimed<UserIndex>,
+        is_protected: bool,
+    ) {
+        let wish = case.wish;
+        let draft = &mut case.draft;
+        let suspends = case.wanted == State::Suspended && user.active != Activity::Suspended;
+        let reactivates = case.wanted == State::Active && user.active == Activity::Suspended;
+        // A name that the list does not show is not compared.
+        let differs = |shown: Option<&str>, wanted: &'a PlainName| {
+            shown
+                .is_some_and(|shown| !is_same_text(shown, wanted.as_str()))
+                .then_some(wanted)
+        };
+        let given_name = differs(user.given_name.as_deref(), &wish.given_name);
+        let family_name = differs(user.family_name.as_deref(), &wish.family_name);
+        let renames = claimed.renames;
+        for (field, does_differ) in [
+            (Field::State, suspends || reactivates),
+            (Field::UserName, renames),
+            (Field::GivenName, given_name.is_some()),
+            (Field::FamilyName, family_name.is_some()),
+        ] {
+            if does_differ {
+                draft.differs.push(field);
+            }
+        }
+        let is_new = matches!(claimed.claim, Claim::Named(_));
+        if is_new && !may_adopt(wish.adopt, draft.differs.is_empty()) {
+            draft.refuse(Reason::AlreadyExists);
+            return;
+        }
+        draft.adopts = is_new;
+        draft.id = Some(&user.id);
+        if draft.differs.is_empty() {
+            case.is_leaving = case.wanted == State::Suspended;
+            draft.rest = match (case.wanted, user.active) {
+                (State::Suspended, _) => Reason::Suspended,
+                (State::Active, Activity::Unsaid) => Reason::Unproven,
+                (State::Active, Activity::Active | Activity::Suspended) => Reason::Provisioned,
+            };
+            return;
+        }
+        if is_protected {
+            draft.refuse(Reason::Protected);
+            return;
+        }
+        case.is_leaving = case.wanted == State::Suspended && !suspends;
+        if suspends {
+            case.suspends = !wish.paused;
+            self.act(draft, Change::Suspend { user });
+        }
+        // A name that somebody has is never asked for: some servers give it away in silence.
+        let user_name = (renames && !claimed.is_name_taken).then_some(&wish.user_name);
+        if renames && user_name.is_none() {
+            draft.refuse(Reason::Ambiguous);
+        }
+        if user_name.is_some() || given_name.is_some() || family_name.is_some() {
+            self.act(
+                draft,
+                Change::RenameUser {
+                    user,
+                    user_name,
+                    given_name,
+                    family_name,
+                },
+            );
+        }
+        if reactivates {
+            case.is_coming = !wish.paused;
+            self.act(draft, Change::Reactivate { user });
+        }
+    }
+
+    fn group(
+        &mut self,
+        wish: &'a GroupWish,
+        claimed: Claimed<GroupIndex>,
+        crowd: &Crowd<'a, '_>,
+    ) -> Draft<'a> {
+        // Destructured in full: a new field has to be thought about here.
+        let GroupWish {
+            object,
+            known: _,
+            display_name,
+            membership: _,
+            members: _,
+            added: _,
+            adopt,
+            paused,
+        } = wish;
+        let snapshot = self.directory.snapshot;
+        let policy = self.policy;
+        let mut draft = Draft::new(object, Subject::Group(None), *paused);
+        let group = claimed.claim.index().and_then(|index| snapshot.group(index));
+        let remote_name = group.and_then(|group| group.display_name.as_deref());
+        let is_known = matches!(claimed.claim, Claim::Known(_));
+        if !policy.scope.has_group(display_name.as_str())
+            || remote_name.is_some_and(|name| !policy.scope.has_group(name))
+            || (is_known && remote_name.is_none())
+        {
+            draft.refuse(Reason::OutOfScope);
+            return draft;
+        }
+        let is_protected = policy.protected.has_group(display_name.as_str())
+            || remote_name.is_some_and(|name| policy.protected.has_group(name));
+        let group = match (claimed.claim, group) {
+            (Claim::Known(_) | Claim::Named(_), Some(group)) => group,
+            (Claim::Nothing, _) => {
+                if is_protected {
+                    draft.refuse(Reason::Protected);
+                } else {
+                    self.act(&mut draft, Change::CreateGroup { wish });
+                }
+                return draft;
+            }
+            (Claim::Gone, _) => {
+                draft.refuse(Reason::RemoteGone);
+                return draft;
+            }
+            (Claim::Absent | Claim::Known(_) | Claim::Named(_), _) => {
+                draft.refuse(Reason::DirectoryIncomplete);
+                return draft;
+            }
+            (Claim::Ambiguous(_), _) => {
+                draft.refuse(Reason::Ambiguous);
+                return draft;
+            }
+        };
+        let diff = self.members(wish, group, crowd);
+        draft.subject = Subject::Group(diff.counts);
+        if claimed.renames {
+            draft.differs.push(Field::DisplayName);
+        }
+        if diff.does_differ() {
+            draft.differs.push(Field::Members);
+        }
+        let is_new = matches!(claimed.claim, Claim::Named(_));
+        if is_new && !may_adopt(*adopt, draft.differs.is_empty()) {
+            draft.refuse(Reason::AlreadyExists);
+            return draft;
+        }
+        draft.adopts = is_new;
+        draft.id = Some(&group.id);
+        if is_protected && (claimed.renames || !diff.removals.is_empty() || !diff.additions.is_empty()) {
+            draft.refuse(Reason::Protected);
+            return draft;
+        }
+        for (user, cause) in diff.removals {
+            self.act(&mut draft, Change::Remove { group, user, cause });
+        }
+        if claimed.renames && claimed.is_name_taken {
+            draft.refuse(Reason::Ambiguous);
+        } else if claimed.renames {
+            self.act(&mut draft, Change::RenameGroup { group, display_name });
+        }
+        for user in diff.additions {
+            self.act(&mut draft, Change::Add { group, user });
+        }
+        draft.waits_for_held = diff.waits_for_held;
+        draft.is_waiting = diff.is_waiting;
+        if let Some(reason) = diff.refusal {
+            draft.refuse(reason);
+        }
+        draft
+    }
+
+    /// Compares the members of a group with the list.
+    fn members(&self, wish: &'a GroupWish, group: &'a Group, crowd: &Crowd<'a, '_>) -> MemberDiff<'a> {
+        let mut diff = MemberDiff::default();
+        let list = crowd.list(wish, self.now);
+        let (present, others) = match &group.members {
+            Members::Listed { users, others } => (&**users, *others),
+            // Members that nobody can see are left as they are. Who knows that nobody is listed may add somebody.
+            Members::Unsaid
+                if wish.added.is_empty() && (wish.membership == Membership::Additive || list.has_entries) =>
+            {
+                (&[][..], 0)
+            }
+            Members::Unsaid | Members::Unread => {
+                let is_content =
+                    wish.membership == Membership::Additive && wish.added.is_empty() && !list.has_entries;
+                diff.refusal = (!is_content).then_some(Reason::MembersUnreadable);
+                return diff;
+            }
+        };
+        let is_present = |user: &UserIndex| present.binary_search(user).is_ok();
+        for user in &list.wanted {
+            if is_present(user) {
+                continue;
+            }
+            match crowd.joining(*user) {
+                Joining::Now(user) if self.is_in_scope(user) => diff.additions.push(user),
+                Joining::Now(_) => diff.refuse(Reason::OutOfScope),
+                Joining::Later => diff.is_waiting = true,
+                Joining::Never => diff.refuse(Reason::MemberMissing),
+            }
+        }
+        diff.is_waiting |= list.coming > 0;
+        if list.ambiguous > 0 {
+            diff.refuse(Reason::Ambiguous);
+        }
+        if list.unknown > 0 {
+            diff.refuse(Reason::MemberMissing);
+        }
+        let is_clear = list.ambiguous == 0 && list.unknown == 0;
+        let snapshot = self.directory.snapshot;
+        let mut extra = others;
+        for index in present {
+            let is_wanted = list.wanted.binary_search(index).is_ok();
+            if is_wanted {
+                continue;
+            }
+            extra = extra.saturating_add(1);
+            let Some(user) = snapshot.user(*index) else {
+                continue;
+            };
+            let is_ours = wish.added.binary_search(&user.id).is_ok();
+            let is_listed = list.suspended.binary_search(index).is_ok();
+            let cause = if is_listed {
+                match crowd.leaving(*index) {
+                    Leaving::Yes if is_ours => Some(RemovalCause::Suspended),
+                    Leaving::IfReleased if is_ours => {
+                        diff.waits_for_held = true;
+                        None
+                    }
+                    Leaving::Yes | Leaving::IfReleased | Leaving::No => None,
+                }
+            } else if !(is_ours || wish.membership == Membership::Exact) {
+                None
+            } else if list.expired.binary_search(index).is_ok() {
+                Some(RemovalCause::Expired)
+            } else if is_ours && crowd.leaving(*index) == Leaving::Yes {
+                Some(RemovalCause::Suspended)
+            } else {
+                is_clear.then_some(RemovalCause::NotListed)
+            };
+            let Some(cause) = cause else {
+                continue;
+            };
+            if !self.is_in_scope(user) {
+                diff.refuse(Reason::OutOfScope);
+            } else if self.is_protected(user) {
+                diff.refuse(Reason::Protected);
+            } else {
+                diff.removals.push((user, cause));
+            }
+        }
+        if wish.membership == Membership::Exact && others > 0 {
+            diff.refuse(Reason::MembersUnreadable);
+        }
+        let present_and_wanted = list.wanted.iter().filter(|user| is_present(user)).count();
+        let wanted = list.count();
+        let present_and_wanted = u32::try_from(present_and_wanted).unwrap_or(u32::MAX);
+        diff.counts = Some(MemberCounts {
+            wanted,
+            present: present_and_wanted,
+            missing: wanted.saturating_sub(present_and_wanted),
+            extra,
+        });
+        diff
+    }
+
+    /// Whether the user's name is in the scope. A user without a readable name is not.
+    fn is_in_scope(&self, user: &User) -> bool {
+        user.user_name
+            .as_deref()
+            .is_some_and(|name| self.policy.scope.has_user(name))
+    }
+
+    fn is_protected(&self, user: &User) -> bool {
+        user.user_name
+            .as_deref()
+            .is_none_or(|name| self.policy.protected.has_user(name))
+    }
+}
+
+const fn may_adopt(adopt: Adopt, is_unchanged: bool) -> bool {
+    match adopt {
+        Adopt::Always => true,
+        Adopt::IfUnchanged => is_unchanged,
+        Adopt::Never => false,
+    }
+}
+
+/// What differs between a group and its list.
+#[derive(Default)]
+struct MemberDiff<'a> {
+    removals: Vec<(&'a User, RemovalCause)>,
+    additions: Vec<&'a User>,
+    counts: Option<MemberCounts>,
+    refusal: Option<Reason>,
+    waits_for_held: bool,
+    is_waiting: bool,
+}
+
+impl MemberDiff<'_> {
+    /// The gravest refusal counts: the one that names a limit of the connection.
+    fn refuse(&mut self, reason: Reason) {
+        const GRAVITY: [Reason; 5] = [
+            Reason::Protected,
+            Reason::OutOfScope,
+            Reason::Ambiguous,
+            Reason::MembersUnreadable,
+            Reason::MemberMissing,
+        ];
+        let place = |reason| GRAVITY.iter().position(|other| *other == reason);
+        if self.refusal.is_none_or(|before| place(reason) < place(before)) {
+            self.refusal = Some(reason);
+        }
+    }
+
+    const fn does_differ(&self) -> bool {
+        !self.removals.is_empty()
+            || !self.additions.is_empty()
+            || self.is_waiting
+            || self.waits_for_held
+            || self.refusal.is_some()
+    }
+}
+
+/// Whether a user may join a group.
+enum Joining<'a> {
+    /// A read shows an active user, and nobody wants another state.
+    Now(&'a User),
+    /// Once the user is active again, which is planned.
+    Later,
+    /// The user is not active, and nothing is planned about it.
+    Never,
+}
+
+/// Whether a user's memberships are withdrawn because the user is declared suspended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Yes,
+    /// The suspension is held, and so is what follows from it.
+    IfReleased,
+    No,
+}
+
+/// The users of the snapshot and their objects, as groups see them.
+struct Crowd<'a, 'c> {
+    snapshot: &'a Snapshot,
+    cases: &'c [UserCase<'a>],
+    /// For each user of the snapshot the object that stands for it.
+    owners: Vec<Option<u32>>,
+    /// Whether an object wants the user suspended, a doubtful one among them.
+    is_wanted_suspended: Vec<bool>,
+    /// The object for each user name; `None` where several have it.
+    by_name: HashMap<Box<str>, Option<u32>>,
+}
+
+/// The list of a group, resolved.
+#[derive(Default)]
+struct List {
+    /// Users who should be members: in order, each once.
+    wanted: Vec<UserIndex>,
+    /// Users who are listed, and declared suspended.
+    suspended: Vec<UserIndex>,
+    /// Users whose entry has expired, without those that another entry holds.
+    expired: Vec<UserIndex>,
+    /// Entries of users who will be created.
+    coming: u32,
+    /// Entries that lead to nobody.
+    unknown: u32,
+    /// Entries that lead to several.
+    ambiguous: u32,
+    /// Whether any entry counts now.
+    has_entries: bool,
+}
+
+impl List {
+    fn count(&self) -> u32 {
+        u32::try_from(self.wanted.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(self.coming)
+            .saturating_add(self.unknown)
+            .saturating_add(self.ambiguous)
+    }
+}
+
+/// What an entry of a list leads to.
+enum Entry {
+    User(UserIndex),
+    /// Declared suspended, and without an account.
+    Nobody,
+    Coming,
+    Unknown,
+    Ambiguous,
+}
+
+impl<'a, 'c> Crowd<'a, 'c> {
+    fn new(
+        snapshot: &'a Snapshot,
+        cases: &'c [UserCase<'a>],
+        keys: Vec<(Option<&RemoteId>, Box<str>)>,
+    ) -> Self {
+        let count = snapshot.users().len();
+        let mut crowd = Self {
+            snapshot,
+            cases,
+            owners: vec![None; count],
+            is_wanted_suspended: vec![false; count],
+            by_name: HashMap::with_capacity(keys.len()),
+        };
+        for ((number, case), (_, key)) in (0..).zip(cases).zip(keys) {
+            crowd
+                .by_name
+                .entry(key)
+                .and_modify(|entry| *entry = None)
+                .or_insert(Some(number));
+            let Some(index) = case.claim.index() else {
+                continue;
+            };
+            if case.wanted == State::Suspended
+                && let Some(is_wanted) = crowd.is_wanted_suspended.get_mut(index.place())
+            {
+                *is_wanted = true;
+            }
+            if matches!(case.claim, Claim::Known(_) | Claim::Named(_))
+                && let Some(owner) = crowd.owners.get_mut(index.place())
+            {
+                *owner = Some(number);
+            }
+        }
+        crowd
+    }
+
+    fn case(&self, number: u32) -> Option<&'c UserCase<'a>> {
+        self.cases.get(number as usize)
+    }
+
+    fn owner(&self, index: UserIndex) -> Option<&'c UserCase<'a>> {
+        self.owners
+            .get(index.place())
+            .copied()
+            .flatten()
+            .and_then(|number| self.case(number))
+    }
+
+    fn is_wanted_suspended(&self, index: UserIndex) -> bool {
+        self.is_wanted_suspended
+            .get(index.place())
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn joining(&self, index: UserIndex) -> Joining<'a> {
+        match self.snapshot.user(index) {
+            Some(user) if user.active == Activity::Active && !self.is_wanted_suspended(index) => {
+                Joining::Now(user)
+            }
+            Some(_) if self.owner(index).is_some_and(|case| case.is_coming) => Joining::Later,
+            Some(_) | None => Joining::Never,
+        }
+    }
+
+    fn leaving(&self, index: UserIndex) -> Leaving {
+        match self.owner(index) {
+            Some(case) if case.wish.paused => Leaving::No,
+            Some(case) if case.is_leaving => Leaving::Yes,
+            Some(case) if case.suspends => Leaving::IfReleased,
+            Some(_) | None => Leaving::No,
+        }
+    }
+
+    /// Finds whom an entry means: the object of this name counts more than an account of this name.
+    fn find(&self, key: &str) -> Entry {
+        let case = match self.by_name.get(key) {
+            Some(None) => return Entry::Ambiguous,
+            Some(Some(number)) => self.case(*number),
+            None => None,
+        };
+        let named = self.snapshot.user_named(key);
+        match (case.map(|case| (case, case.claim)), named) {
+            (Some((_, Claim::Known(index) | Claim::Named(index))), Found::One(other)) if index != other => {
+                Entry::Ambiguous
+            }
+            (Some((_, Claim::Known(index) | Claim::Named(index))), _) => Entry::User(index),
+            (Some((case, Claim::Nothing)), _) if case.wanted == State::Suspended => Entry::Nobody,
+            (Some((case, Claim::Nothing)), _) if case.is_coming => Entry::Coming,
+            (Some((_, Claim::Nothing | Claim::Absent | Claim::Gone)), _) => Entry::Unknown,
+            (Some((_, Claim::Ambiguous(_))), _) | (None, Found::Several) => Entry::Ambiguous,
+            (None, Found::One(index)) => Entry::User(index),
+            (None, Found::Nothing) => Entry::Unknown,
+        }
+    }
+
+    fn list(&self, wish: &GroupWish, now: Timestamp) -> List {
+        let mut list = List::default();
+        for member in &wish.members {
+            let is_current = member.is_current(now);
+            list.has_entries |= is_current;
+            match (self.find(&fold(member.user_name.as_str())), is_current) {
+                (Entry::User(index), true) if self.is_wanted_suspended(index) => list.suspended.push(index),
+                (Entry::User(index), true) => list.wanted.push(index),
+                (Entry::User(index), false) => list.expired.push(index),
+                (Entry::Nobody, _) | (Entry::Coming | Entry::Unknown, false) => {}
+                (Entry::Coming, true) => list.coming = list.coming.saturating_add(1),
+                (Entry::Unknown, true) => list.unknown = list.unknown.saturating_add(1),
+                // Whom the entry no longer means is as unclear as whom it means.
+                (Entry::Ambiguous, _) => list.ambiguous = list.ambiguous.saturating_add(1),
+            }
+        }
+        for users in [&mut list.wanted, &mut list.suspended, &mut list.expired] {
+            users.sort_unstable();
+            users.dedup();
+        }
+        list
+    }
+
+    fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            users: self.snapshot.users().len(),
+            groups: self.snapshot.groups().len(),
+            ..Totals::default()
+        };
+        for (user, owner) in self.snapshot.users().iter().zip(&self.owners) {
+            if user.active == Activity::Suspended {
+                totals.suspended += 1;
+            }
+            if owner.is_some() {
+                totals.managed += 1;
+            } else if user.active == Activity::Active {
+                totals.unmanaged_active += 1;
+            }
+        }
+        totals
+    }
+}
+
+// === impl Change ===
+
+impl<'a> Change<'a> {
+    /// The kind, by which it is counted.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Suspend { .. } => Kind::Suspension,
+            Self::Remove { .. } => Kind::Removal,
+            Self::RenameUser { .. } | Self::RenameGroup { .. } => Kind::Rename,
+            Self::Reactivate { .. } | Self::CreateUser { .. } | Self::CreateGroup { .. } => Kind::Creation,
+            Self::Add { .. } => Kind::Addition,
+        }
+    }
+
+    /// Where it comes among those of its kind: memberships of suspended users first, users before groups, then by id or
+    /// name.
+    fn place(&self) -> (u8, &'a str, &'a str) {
+        match self {
+            Self::Suspend { user } | Self::Reactivate { user } | Self::RenameUser { user, .. } => {
+                (0, user.id.as_str(), "")
+            }
+            Self::Remove { group, user, cause } => {
+                let place = u8::from(*cause != RemovalCause::Suspended);
+                (place, group.id.as_str(), user.id.as_str())
+            }
+            Self::Add { group, user } => (0, group.id.as_str(), user.id.as_str()),
+            Self::CreateUser { wish } => (1, wish.user_name.as_str(), ""),
+            Self::RenameGroup { group, .. } => (2, group.id.as_str(), ""),
+            Self::CreateGroup { wish } => (2, wish.display_name.as_str(), ""),
+        }
+    }
+
+    /// Adds all that would be written.
+    fn digest(&self, digester: &mut Digester) {
+        match self {
+            Self::Suspend { user } => digest_all(digester, &["suspend", user.id.as_str()]),
+            Self::Remove {
+                group,
+                user,
+                cause: _,
+            } => {
+                digest_all(digester, &["remove", group.id.as_str(), user.id.as_str()]);
+            }
+            Self::RenameUser {
+                user,
+                user_name,
+                given_name,
+                family_name,
+            } => {
+                digest_all(digester, &["rename user", user.id.as_str()]);
+                for (field, name) in [
+                    ("userName", user_name.map(UserName::as_str)),
+                    ("givenName", given_name.map(PlainName::as_str)),
+                    ("familyName", family_name.map(PlainName::as_str)),
+                ] {
+                    if let Some(name) = name {
+                        digest_all(digester, &[field, name]);
+                    }
+                }
+            }
+            Self::RenameGroup { group, display_name } => {
+                digest_all(
+                    digester,
+                    &["rename group", group.id.as_str(), display_name.as_str()],
+                );
+            }
+            Self::Reactivate { user } => digest_all(digester, &["reactivate", user.id.as_str()]),
+            Self::CreateUser { wish } => digest_all(
+                digester,
+                &[
+                    "create user",
+                    wish.user_name.as_str(),
+                    wish.given_name.as_str(),
+                    wish.family_name.as_str(),
+                ],
+            ),
+            Self::CreateGroup { wish } => digest_all(digester, &["create group", wish.display_name.as_str()]),
+            Self::Add { group, user } => digest_all(digester, &["add", group.id.as_str(), user.id.as_str()]),
+        }
+    }
+}
+
+fn digest_all(digester: &mut Digester, texts: &[&str]) {
+    for text in texts {
+        digester.add(text);
+    }
+}
