@@ -120,7 +120,8 @@ enum Scalar {
 /// An array of objects. One object alone is an array of one, and what is neither is nothing.
 enum Many<T> {
     Items(Vec<T>),
-    TooMany,
+    /// More items than are taken.
+    Beyond,
     Fault(PageFault),
     Nothing,
 }
@@ -213,7 +214,7 @@ impl<T: FromFields> FromFields for Page<T> {
         let total = total.once()?.and_then(Scalar::number);
         let entries = match resources.once()?.unwrap_or(Many::Nothing) {
             Many::Items(items) => items,
-            Many::TooMany => return Err(PageFault::TooManyEntries),
+            Many::Beyond => return Err(PageFault::TooManyEntries),
             Many::Fault(fault) => return Err(fault),
             // RFC 7644, section 3.4.2: an empty list may go without `Resources`, a page beyond the end too.
             Many::Nothing if total.is_some() => Vec::new(),
@@ -415,7 +416,7 @@ fn id_of(id: Once<Scalar>) -> Result<RemoteId, PageFault> {
 fn members(entries: Once<Many<MemberEntry>>) -> Result<Option<Vec<MemberEntry>>, PageFault> {
     let mut members = match entries.once()? {
         Some(Many::Items(members)) => members,
-        Some(Many::TooMany) => return Err(PageFault::TooManyMembers),
+        Some(Many::Beyond) => return Err(PageFault::TooManyMembers),
         Some(Many::Fault(fault)) => return Err(fault),
         Some(Many::Nothing) | None => return Ok(None),
     };
@@ -742,7 +743,7 @@ impl<'de, T: FromFields> Visitor<'de> for Items<T> {
                     read.push(item);
                     continue;
                 }
-                Ok(_) => Many::TooMany,
+                Ok(_) => Many::Beyond,
                 Err(fault) => Many::Fault(fault),
             };
             // The rest need not be kept, and the first fault is the one to report.
@@ -779,7 +780,7 @@ mod tests {
                             shown(user.family_name.as_deref()),
                             user.groups
                                 .as_ref()
-                                .map_or("-".to_owned(), |groups| groups.join("+")),
+                                .map_or_else(|| "-".to_owned(), |groups| groups.join("+")),
                         )
                     })
                     .collect();
@@ -795,15 +796,22 @@ mod tests {
                 let entries: Vec<_> = entries
                     .iter()
                     .map(|group| {
-                        let members = group.members.as_ref().map_or("-".to_owned(), |members| {
-                            let members: Vec<_> = members
-                                .iter()
-                                .map(|member| {
-                                    format!("{}{}", if member.is_group { "group:" } else { "" }, member.value)
-                                })
-                                .collect();
-                            format!("[{}]", members.join(","))
-                        });
+                        let members = group.members.as_ref().map_or_else(
+                            || "-".to_owned(),
+                            |members| {
+                                let members: Vec<_> = members
+                                    .iter()
+                                    .map(|member| {
+                                        format!(
+                                            "{}{}",
+                                            if member.is_group { "group:" } else { "" },
+                                            member.value
+                                        )
+                                    })
+                                    .collect();
+                                format!("[{}]", members.join(","))
+                            },
+                        );
                         format!(
                             "{} {} {members}",
                             group.id.as_str(),

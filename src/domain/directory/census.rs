@@ -199,7 +199,7 @@ mod tests {
             let at = Timestamp::from_second(second.parse().unwrap()).unwrap();
             let taken = Taken {
                 at,
-                interval: Duration::from_secs(300),
+                interval: Duration::from_mins(5),
                 limit: LIMIT,
             };
             shown.push(match census.admit(&snapshot(users, groups), &known, taken) {

@@ -7,16 +7,17 @@
 //! - It writes nothing outside of the scope, and of a protected user nothing but a new membership.
 //! - It sends no act of a kind of which more are pending than the limit allows.
 
-use std::collections::HashMap;
-
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
+    act::{Act, Change, RemovalCause},
     budget::{Digest, DigestKey, Digester, Kind, Limits, PerKind, Spent},
-    census::{Census, Presence},
-    names::{ObjectId, PlainName, RemoteId, UserName, fold, is_same_text},
+    census::Census,
+    claim::{Claim, Claimed, settle},
+    crowd::{Course, Crowd, Joining, Leaving, UserCase},
+    names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
     scope::{Protected, Scope},
-    snapshot::{Activity, Found, Group, GroupIndex, Members, Snapshot, User, UserIndex},
+    snapshot::{Activity, Group, GroupIndex, Members, Snapshot, User, UserIndex},
     verdict::{Field, MemberCounts, Reason, Subject, Verdict},
     walk::Incomplete,
     wish::{Adopt, GroupWish, Membership, State, UserWish, Wishes},
@@ -93,85 +94,6 @@ pub struct Pending {
     pub held: bool,
 }
 
-/// One write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Act<'a> {
-    /// The object that asks for it.
-    pub object: &'a ObjectId,
-    /// What is written.
-    pub change: Change<'a>,
-}
-
-/// What is written. There is no change that deletes something, and none that replaces a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<'a> {
-    /// The user may no longer sign in.
-    Suspend {
-        /// Who.
-        user: &'a User,
-    },
-    /// The user leaves the group.
-    Remove {
-        /// From where.
-        group: &'a Group,
-        /// Who.
-        user: &'a User,
-        /// Why.
-        cause: RemovalCause,
-    },
-    /// The user gets the names that are given.
-    RenameUser {
-        /// Who.
-        user: &'a User,
-        /// The new `userName`, where it differs.
-        user_name: Option<&'a UserName>,
-        /// The new `name.givenName`, where it differs.
-        given_name: Option<&'a PlainName>,
-        /// The new `name.familyName`, where it differs.
-        family_name: Option<&'a PlainName>,
-    },
-    /// The group gets another name.
-    RenameGroup {
-        /// Which.
-        group: &'a Group,
-        /// The new name.
-        display_name: &'a PlainName,
-    },
-    /// The suspended user may sign in again.
-    Reactivate {
-        /// Who.
-        user: &'a User,
-    },
-    /// A new user.
-    CreateUser {
-        /// As declared.
-        wish: &'a UserWish,
-    },
-    /// A new group, without members.
-    CreateGroup {
-        /// As declared.
-        wish: &'a GroupWish,
-    },
-    /// The user joins the group.
-    Add {
-        /// To where.
-        group: &'a Group,
-        /// Who.
-        user: &'a User,
-    },
-}
-
-/// The value on which a removal rests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RemovalCause {
-    /// The user is declared suspended, and the operator added the membership.
-    Suspended,
-    /// The entry's time has passed.
-    Expired,
-    /// The list is there and does not hold the user.
-    NotListed,
-}
-
 /// Decides what would be sent. `spent` is what was sent within the last hour.
 #[must_use]
 pub fn plan<'a>(
@@ -241,166 +163,8 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
     }
 }
 
-/// What an object stands for on the bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim<I> {
-    /// The thing of the stored id.
-    Known(I),
-    /// The thing of this name, which nobody else claims.
-    Named(I),
-    /// Nothing has this name.
-    Nothing,
-    /// The thing of the stored id was not in the last snapshot.
-    Absent,
-    /// The thing of the stored id is gone.
-    Gone,
-    /// Several answer. One of them may be this.
-    Ambiguous(Option<I>),
-}
-
-impl<I: Copy> Claim<I> {
-    const fn index(self) -> Option<I> {
-        match self {
-            Self::Known(index) | Self::Named(index) => Some(index),
-            Self::Ambiguous(index) => index,
-            Self::Nothing | Self::Absent | Self::Gone => None,
-        }
-    }
-}
-
-/// How the things of one kind are found.
-trait Things<I> {
-    fn by_id(&self, id: &RemoteId) -> Option<I>;
-    fn by_name(&self, folded: &str) -> Found<I>;
-    /// Whether the thing's own name has this fold.
-    fn has_name(&self, index: I, folded: &str) -> bool;
-}
-
-impl Things<UserIndex> for Snapshot {
-    fn by_id(&self, id: &RemoteId) -> Option<UserIndex> {
-        self.user_by_id(id)
-    }
-
-    fn by_name(&self, folded: &str) -> Found<UserIndex> {
-        self.user_named(folded)
-    }
-
-    fn has_name(&self, index: UserIndex, folded: &str) -> bool {
-        let name = self.user(index).and_then(|user| user.user_name.as_deref());
-        name.is_some_and(|name| *fold(name) == *folded)
-    }
-}
-
-impl Things<GroupIndex> for Snapshot {
-    fn by_id(&self, id: &RemoteId) -> Option<GroupIndex> {
-        self.group_by_id(id)
-    }
-
-    fn by_name(&self, folded: &str) -> Found<GroupIndex> {
-        self.group_named(folded)
-    }
-
-    fn has_name(&self, index: GroupIndex, folded: &str) -> bool {
-        let name = self.group(index).and_then(|group| group.display_name.as_deref());
-        name.is_some_and(|name| *fold(name) == *folded)
-    }
-}
-
-/// A claim, and whether the name that the object wants is free for it.
-#[derive(Clone, Copy, Debug)]
-struct Claimed<I> {
-    claim: Claim<I>,
-    /// Whether the thing has another name than the object wants, and the name may be taken.
-    renames: bool,
-    is_name_taken: bool,
-}
-
-/// Settles which object stands for what. An id counts more than a name; of two equal claims neither wins.
-fn settle<I: Copy + Eq + std::hash::Hash>(
-    things: &impl Things<I>,
-    census: &Census,
-    wishes: &[(Option<&RemoteId>, Box<str>)],
-) -> Vec<Claimed<I>> {
-    let mut by_id: HashMap<I, u32> = HashMap::with_capacity(wishes.len());
-    let mut by_name: HashMap<I, u32> = HashMap::with_capacity(wishes.len());
-    // Objects that want a name which nothing of theirs has yet.
-    let mut wanted: HashMap<&str, u32> = HashMap::new();
-    let mut claims = Vec::with_capacity(wishes.len());
-    for (known, key) in wishes {
-        let claim = match known {
-            Some(id) => match things.by_id(id) {
-                Some(index) => Claim::Known(index),
-                None if census.presence(id) == Presence::Gone => Claim::Gone,
-                None => Claim::Absent,
-            },
-            None => match things.by_name(key) {
-                Found::One(index) => Claim::Named(index),
-                Found::Nothing => Claim::Nothing,
-                Found::Several => Claim::Ambiguous(None),
-            },
-        };
-        let wants_name = match claim {
-            Claim::Known(index) => {
-                *by_id.entry(index).or_default() += 1;
-                !things.has_name(index, key)
-            }
-            Claim::Named(index) => {
-                *by_name.entry(index).or_default() += 1;
-                false
-            }
-            Claim::Nothing | Claim::Absent | Claim::Gone => true,
-            Claim::Ambiguous(_) => false,
-        };
-        if wants_name {
-            *wanted.entry(key).or_default() += 1;
-        }
-        claims.push((claim, wants_name));
-    }
-    let count = |counts: &HashMap<I, u32>, index: I| counts.get(&index).copied().unwrap_or_default();
-    claims
-        .into_iter()
-        .zip(wishes)
-        .map(|((claim, wants_name), (_, key))| {
-            let rivals = wanted.get(&**key).copied().unwrap_or_default();
-            let is_name_taken = wants_name && (rivals > 1 || !matches!(things.by_name(key), Found::Nothing));
-            let claim = match claim {
-                Claim::Known(index) if count(&by_id, index) > 1 => Claim::Ambiguous(Some(index)),
-                Claim::Named(index) if count(&by_id, index) > 0 || count(&by_name, index) > 1 => {
-                    Claim::Ambiguous(Some(index))
-                }
-                Claim::Nothing if is_name_taken => Claim::Ambiguous(None),
-                Claim::Known(_)
-                | Claim::Named(_)
-                | Claim::Nothing
-                | Claim::Absent
-                | Claim::Gone
-                | Claim::Ambiguous(_) => claim,
-            };
-            Claimed {
-                claim,
-                renames: wants_name,
-                is_name_taken,
-            }
-        })
-        .collect()
-}
-
-/// What is known of a user's object once its claim is settled.
-struct UserCase<'a> {
-    wish: &'a UserWish,
-    claim: Claim<UserIndex>,
-    wanted: State,
-    /// Whether a read shows that the user is suspended, or the suspension is sent now.
-    is_leaving: bool,
-    /// Whether the suspension is planned, and may turn out to be held.
-    suspends: bool,
-    /// Whether an account will be made, or made active again.
-    is_coming: bool,
-    draft: Draft<'a>,
-}
-
 /// A verdict before it is known which kinds are held.
-struct Draft<'a> {
+pub(super) struct Draft<'a> {
     object: &'a ObjectId,
     subject: Subject,
     id: Option<&'a RemoteId>,
@@ -412,10 +176,19 @@ struct Draft<'a> {
     /// What to say where nothing is planned.
     rest: Reason,
     is_paused: bool,
-    /// Whether something waits for a suspension that is held.
-    waits_for_held: bool,
-    /// Whether something waits for another act.
-    is_waiting: bool,
+    waits: Waits,
+}
+
+/// What a part of an object's changes waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Waits {
+    /// Nothing.
+    #[default]
+    No,
+    /// Another act.
+    ForAct,
+    /// A suspension that is held.
+    ForRelease,
 }
 
 impl<'a> Draft<'a> {
@@ -430,8 +203,7 @@ impl<'a> Draft<'a> {
             refusal: None,
             rest: Reason::Provisioned,
             is_paused,
-            waits_for_held: false,
-            is_waiting: false,
+            waits: Waits::No,
         }
     }
 
@@ -453,17 +225,16 @@ impl<'a> Draft<'a> {
             refusal,
             rest,
             is_paused,
-            waits_for_held,
-            is_waiting,
+            waits,
         } = self;
         let has = |kind: Kind| *planned.get(kind) > 0;
-        let reason = if !is_paused
-            && (waits_for_held || Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind)))
-        {
+        let holds =
+            waits == Waits::ForRelease || Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind));
+        let reason = if holds && !is_paused {
             Reason::Held
         } else if let Some(reason) = refusal {
             reason
-        } else if is_waiting || Kind::ALL.into_iter().any(has) {
+        } else if waits != Waits::No || Kind::ALL.into_iter().any(has) {
             Reason::ChangePlanned
         } else {
             rest
@@ -486,6 +257,8 @@ struct Planner<'a, 'p> {
     policy: &'p Policy,
     spent: &'p Spent,
     now: Timestamp,
+    /// For each user of the snapshot whether an object wants the user suspended, a doubtful one among them.
+    unwanted: Vec<bool>,
     acts: PerKind<Vec<Act<'a>>>,
     pending: Vec<Pending>,
 }
@@ -504,6 +277,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             policy,
             spent,
             now,
+            unwanted: vec![false; directory.snapshot.users().len()],
             acts: PerKind::default(),
             pending: Vec::new(),
         }
@@ -517,6 +291,14 @@ impl<'a, 'p> Planner<'a, 'p> {
             .map(|wish| (wish.known.as_ref(), fold(wish.user_name.as_str())))
             .collect();
         let claims = settle::<UserIndex>(self.directory.snapshot, self.directory.census, &keys);
+        for (wish, claimed) in self.wishes.users.iter().zip(&claims) {
+            let index = claimed.claim.index().map(UserIndex::place);
+            if wish.state_at(self.now) == State::Suspended
+                && let Some(unwanted) = index.and_then(|index| self.unwanted.get_mut(index))
+            {
+                *unwanted = true;
+            }
+        }
         let mut users: Vec<UserCase<'a>> = self
             .wishes
             .users
@@ -527,9 +309,16 @@ impl<'a, 'p> Planner<'a, 'p> {
         // Whether suspensions are held decides which memberships are withdrawn.
         let suspensions_held = self.close(Kind::Suspension);
         for case in &mut users {
-            case.is_leaving |= case.suspends && !suspensions_held;
+            if case.course == Course::Suspending && !suspensions_held {
+                case.course = Course::Leaving;
+            }
         }
-        let crowd = Crowd::new(self.directory.snapshot, &users, keys);
+        let crowd = Crowd::new(
+            self.directory.snapshot,
+            &users,
+            keys,
+            std::mem::take(&mut self.unwanted),
+        );
         let group_keys: Vec<_> = self
             .wishes
             .groups
@@ -644,9 +433,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             wish,
             claim: claimed.claim,
             wanted,
-            is_leaving: false,
-            suspends: false,
-            is_coming: false,
+            course: Course::Still,
             draft: Draft::new(object, subject, *paused),
         };
         let policy = self.policy;
@@ -668,12 +455,14 @@ impl<'a, 'p> Planner<'a, 'p> {
             (Claim::Nothing, _) if wanted == State::Suspended => case.draft.rest = Reason::Suspended,
             (Claim::Nothing, _) if is_protected => case.draft.refuse(Reason::Protected),
             (Claim::Nothing, _) => {
-                case.is_coming = !paused;
+                if !paused {
+                    case.course = Course::Coming;
+                }
                 self.act(&mut case.draft, Change::CreateUser { wish });
             }
             (Claim::Gone, _) => case.draft.refuse(Reason::RemoteGone),
             (Claim::Absent | Claim::Known(_) | Claim::Named(_), _) => {
-                case.draft.refuse(Reason::DirectoryIncomplete)
+                case.draft.refuse(Reason::DirectoryIncomplete);
             }
             (Claim::Ambiguous(_), _) => case.draft.refuse(Reason::Ambiguous),
         }
@@ -692,6 +481,10 @@ impl<'a, 'p> Planner<'a, 'p> {
         let draft = &mut case.draft;
         let suspends = case.wanted == State::Suspended && user.active != Activity::Suspended;
         let reactivates = case.wanted == State::Active && user.active == Activity::Suspended;
+        let is_unwanted = claimed
+            .claim
+            .index()
+            .is_some_and(|index| self.unwanted.get(index.place()).is_none_or(|unwanted| *unwanted));
         // A name that the list does not show is not compared.
         let differs = |shown: Option<&str>, wanted: &'a PlainName| {
             shown
@@ -719,7 +512,9 @@ impl<'a, 'p> Planner<'a, 'p> {
         draft.adopts = is_new;
         draft.id = Some(&user.id);
         if draft.differs.is_empty() {
-            case.is_leaving = case.wanted == State::Suspended;
+            if case.wanted == State::Suspended {
+                case.course = Course::Leaving;
+            }
             draft.rest = match (case.wanted, user.active) {
                 (State::Suspended, _) => Reason::Suspended,
                 (State::Active, Activity::Unsaid) => Reason::Unproven,
@@ -731,9 +526,14 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft.refuse(Reason::Protected);
             return;
         }
-        case.is_leaving = case.wanted == State::Suspended && !suspends;
+        if suspends && !wish.paused {
+            case.course = Course::Suspending;
+        } else if case.wanted == State::Suspended && !suspends {
+            case.course = Course::Leaving;
+        } else if reactivates && !is_unwanted && !wish.paused {
+            case.course = Course::Coming;
+        }
         if suspends {
-            case.suspends = !wish.paused;
             self.act(draft, Change::Suspend { user });
         }
         // A name that somebody has is never asked for: some servers give it away in silence.
@@ -752,8 +552,10 @@ impl<'a, 'p> Planner<'a, 'p> {
                 },
             );
         }
-        if reactivates {
-            case.is_coming = !wish.paused;
+        if reactivates && is_unwanted {
+            // Another object wants this account suspended. Which of the two counts is for a person to say.
+            draft.refuse(Reason::Ambiguous);
+        } else if reactivates {
             self.act(draft, Change::Reactivate { user });
         }
     }
@@ -843,8 +645,7 @@ impl<'a, 'p> Planner<'a, 'p> {
         for user in diff.additions {
             self.act(&mut draft, Change::Add { group, user });
         }
-        draft.waits_for_held = diff.waits_for_held;
-        draft.is_waiting = diff.is_waiting;
+        draft.waits = diff.waits;
         if let Some(reason) = diff.refusal {
             draft.refuse(reason);
         }
@@ -878,11 +679,13 @@ impl<'a, 'p> Planner<'a, 'p> {
             match crowd.joining(*user) {
                 Joining::Now(user) if self.is_in_scope(user) => diff.additions.push(user),
                 Joining::Now(_) => diff.refuse(Reason::OutOfScope),
-                Joining::Later => diff.is_waiting = true,
+                Joining::Later => diff.wait(Waits::ForAct),
                 Joining::Never => diff.refuse(Reason::MemberMissing),
             }
         }
-        diff.is_waiting |= list.coming > 0;
+        if list.coming > 0 {
+            diff.wait(Waits::ForAct);
+        }
         if list.ambiguous > 0 {
             diff.refuse(Reason::Ambiguous);
         }
@@ -907,7 +710,7 @@ impl<'a, 'p> Planner<'a, 'p> {
                 match crowd.leaving(*index) {
                     Leaving::Yes if is_ours => Some(RemovalCause::Suspended),
                     Leaving::IfReleased if is_ours => {
-                        diff.waits_for_held = true;
+                        diff.wait(Waits::ForRelease);
                         None
                     }
                     Leaving::Yes | Leaving::IfReleased | Leaving::No => None,
@@ -976,11 +779,14 @@ struct MemberDiff<'a> {
     additions: Vec<&'a User>,
     counts: Option<MemberCounts>,
     refusal: Option<Reason>,
-    waits_for_held: bool,
-    is_waiting: bool,
+    waits: Waits,
 }
 
 impl MemberDiff<'_> {
+    fn wait(&mut self, waits: Waits) {
+        self.waits = self.waits.max(waits);
+    }
+
     /// The gravest refusal counts: the one that names a limit of the connection.
     fn refuse(&mut self, reason: Reason) {
         const GRAVITY: [Reason; 5] = [
@@ -996,310 +802,10 @@ impl MemberDiff<'_> {
         }
     }
 
-    const fn does_differ(&self) -> bool {
+    fn does_differ(&self) -> bool {
         !self.removals.is_empty()
             || !self.additions.is_empty()
-            || self.is_waiting
-            || self.waits_for_held
+            || self.waits != Waits::No
             || self.refusal.is_some()
-    }
-}
-
-/// Whether a user may join a group.
-enum Joining<'a> {
-    /// A read shows an active user, and nobody wants another state.
-    Now(&'a User),
-    /// Once the user is active again, which is planned.
-    Later,
-    /// The user is not active, and nothing is planned about it.
-    Never,
-}
-
-/// Whether a user's memberships are withdrawn because the user is declared suspended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Leaving {
-    Yes,
-    /// The suspension is held, and so is what follows from it.
-    IfReleased,
-    No,
-}
-
-/// The users of the snapshot and their objects, as groups see them.
-struct Crowd<'a, 'c> {
-    snapshot: &'a Snapshot,
-    cases: &'c [UserCase<'a>],
-    /// For each user of the snapshot the object that stands for it.
-    owners: Vec<Option<u32>>,
-    /// Whether an object wants the user suspended, a doubtful one among them.
-    is_wanted_suspended: Vec<bool>,
-    /// The object for each user name; `None` where several have it.
-    by_name: HashMap<Box<str>, Option<u32>>,
-}
-
-/// The list of a group, resolved.
-#[derive(Default)]
-struct List {
-    /// Users who should be members: in order, each once.
-    wanted: Vec<UserIndex>,
-    /// Users who are listed, and declared suspended.
-    suspended: Vec<UserIndex>,
-    /// Users whose entry has expired, without those that another entry holds.
-    expired: Vec<UserIndex>,
-    /// Entries of users who will be created.
-    coming: u32,
-    /// Entries that lead to nobody.
-    unknown: u32,
-    /// Entries that lead to several.
-    ambiguous: u32,
-    /// Whether any entry counts now.
-    has_entries: bool,
-}
-
-impl List {
-    fn count(&self) -> u32 {
-        u32::try_from(self.wanted.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(self.coming)
-            .saturating_add(self.unknown)
-            .saturating_add(self.ambiguous)
-    }
-}
-
-/// What an entry of a list leads to.
-enum Entry {
-    User(UserIndex),
-    /// Declared suspended, and without an account.
-    Nobody,
-    Coming,
-    Unknown,
-    Ambiguous,
-}
-
-impl<'a, 'c> Crowd<'a, 'c> {
-    fn new(
-        snapshot: &'a Snapshot,
-        cases: &'c [UserCase<'a>],
-        keys: Vec<(Option<&RemoteId>, Box<str>)>,
-    ) -> Self {
-        let count = snapshot.users().len();
-        let mut crowd = Self {
-            snapshot,
-            cases,
-            owners: vec![None; count],
-            is_wanted_suspended: vec![false; count],
-            by_name: HashMap::with_capacity(keys.len()),
-        };
-        for ((number, case), (_, key)) in (0..).zip(cases).zip(keys) {
-            crowd
-                .by_name
-                .entry(key)
-                .and_modify(|entry| *entry = None)
-                .or_insert(Some(number));
-            let Some(index) = case.claim.index() else {
-                continue;
-            };
-            if case.wanted == State::Suspended
-                && let Some(is_wanted) = crowd.is_wanted_suspended.get_mut(index.place())
-            {
-                *is_wanted = true;
-            }
-            if matches!(case.claim, Claim::Known(_) | Claim::Named(_))
-                && let Some(owner) = crowd.owners.get_mut(index.place())
-            {
-                *owner = Some(number);
-            }
-        }
-        crowd
-    }
-
-    fn case(&self, number: u32) -> Option<&'c UserCase<'a>> {
-        self.cases.get(number as usize)
-    }
-
-    fn owner(&self, index: UserIndex) -> Option<&'c UserCase<'a>> {
-        self.owners
-            .get(index.place())
-            .copied()
-            .flatten()
-            .and_then(|number| self.case(number))
-    }
-
-    fn is_wanted_suspended(&self, index: UserIndex) -> bool {
-        self.is_wanted_suspended
-            .get(index.place())
-            .copied()
-            .unwrap_or_default()
-    }
-
-    fn joining(&self, index: UserIndex) -> Joining<'a> {
-        match self.snapshot.user(index) {
-            Some(user) if user.active == Activity::Active && !self.is_wanted_suspended(index) => {
-                Joining::Now(user)
-            }
-            Some(_) if self.owner(index).is_some_and(|case| case.is_coming) => Joining::Later,
-            Some(_) | None => Joining::Never,
-        }
-    }
-
-    fn leaving(&self, index: UserIndex) -> Leaving {
-        match self.owner(index) {
-            Some(case) if case.wish.paused => Leaving::No,
-            Some(case) if case.is_leaving => Leaving::Yes,
-            Some(case) if case.suspends => Leaving::IfReleased,
-            Some(_) | None => Leaving::No,
-        }
-    }
-
-    /// Finds whom an entry means: the object of this name counts more than an account of this name.
-    fn find(&self, key: &str) -> Entry {
-        let case = match self.by_name.get(key) {
-            Some(None) => return Entry::Ambiguous,
-            Some(Some(number)) => self.case(*number),
-            None => None,
-        };
-        let named = self.snapshot.user_named(key);
-        match (case.map(|case| (case, case.claim)), named) {
-            (Some((_, Claim::Known(index) | Claim::Named(index))), Found::One(other)) if index != other => {
-                Entry::Ambiguous
-            }
-            (Some((_, Claim::Known(index) | Claim::Named(index))), _) => Entry::User(index),
-            (Some((case, Claim::Nothing)), _) if case.wanted == State::Suspended => Entry::Nobody,
-            (Some((case, Claim::Nothing)), _) if case.is_coming => Entry::Coming,
-            (Some((_, Claim::Nothing | Claim::Absent | Claim::Gone)), _) => Entry::Unknown,
-            (Some((_, Claim::Ambiguous(_))), _) | (None, Found::Several) => Entry::Ambiguous,
-            (None, Found::One(index)) => Entry::User(index),
-            (None, Found::Nothing) => Entry::Unknown,
-        }
-    }
-
-    fn list(&self, wish: &GroupWish, now: Timestamp) -> List {
-        let mut list = List::default();
-        for member in &wish.members {
-            let is_current = member.is_current(now);
-            list.has_entries |= is_current;
-            match (self.find(&fold(member.user_name.as_str())), is_current) {
-                (Entry::User(index), true) if self.is_wanted_suspended(index) => list.suspended.push(index),
-                (Entry::User(index), true) => list.wanted.push(index),
-                (Entry::User(index), false) => list.expired.push(index),
-                (Entry::Nobody, _) | (Entry::Coming | Entry::Unknown, false) => {}
-                (Entry::Coming, true) => list.coming = list.coming.saturating_add(1),
-                (Entry::Unknown, true) => list.unknown = list.unknown.saturating_add(1),
-                // Whom the entry no longer means is as unclear as whom it means.
-                (Entry::Ambiguous, _) => list.ambiguous = list.ambiguous.saturating_add(1),
-            }
-        }
-        for users in [&mut list.wanted, &mut list.suspended, &mut list.expired] {
-            users.sort_unstable();
-            users.dedup();
-        }
-        list
-    }
-
-    fn totals(&self) -> Totals {
-        let mut totals = Totals {
-            users: self.snapshot.users().len(),
-            groups: self.snapshot.groups().len(),
-            ..Totals::default()
-        };
-        for (user, owner) in self.snapshot.users().iter().zip(&self.owners) {
-            if user.active == Activity::Suspended {
-                totals.suspended += 1;
-            }
-            if owner.is_some() {
-                totals.managed += 1;
-            } else if user.active == Activity::Active {
-                totals.unmanaged_active += 1;
-            }
-        }
-        totals
-    }
-}
-
-// === impl Change ===
-
-impl<'a> Change<'a> {
-    /// The kind, by which it is counted.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Suspend { .. } => Kind::Suspension,
-            Self::Remove { .. } => Kind::Removal,
-            Self::RenameUser { .. } | Self::RenameGroup { .. } => Kind::Rename,
-            Self::Reactivate { .. } | Self::CreateUser { .. } | Self::CreateGroup { .. } => Kind::Creation,
-            Self::Add { .. } => Kind::Addition,
-        }
-    }
-
-    /// Where it comes among those of its kind: memberships of suspended users first, users before groups, then by id or
-    /// name.
-    fn place(&self) -> (u8, &'a str, &'a str) {
-        match self {
-            Self::Suspend { user } | Self::Reactivate { user } | Self::RenameUser { user, .. } => {
-                (0, user.id.as_str(), "")
-            }
-            Self::Remove { group, user, cause } => {
-                let place = u8::from(*cause != RemovalCause::Suspended);
-                (place, group.id.as_str(), user.id.as_str())
-            }
-            Self::Add { group, user } => (0, group.id.as_str(), user.id.as_str()),
-            Self::CreateUser { wish } => (1, wish.user_name.as_str(), ""),
-            Self::RenameGroup { group, .. } => (2, group.id.as_str(), ""),
-            Self::CreateGroup { wish } => (2, wish.display_name.as_str(), ""),
-        }
-    }
-
-    /// Adds all that would be written.
-    fn digest(&self, digester: &mut Digester) {
-        match self {
-            Self::Suspend { user } => digest_all(digester, &["suspend", user.id.as_str()]),
-            Self::Remove {
-                group,
-                user,
-                cause: _,
-            } => {
-                digest_all(digester, &["remove", group.id.as_str(), user.id.as_str()]);
-            }
-            Self::RenameUser {
-                user,
-                user_name,
-                given_name,
-                family_name,
-            } => {
-                digest_all(digester, &["rename user", user.id.as_str()]);
-                for (field, name) in [
-                    ("userName", user_name.map(UserName::as_str)),
-                    ("givenName", given_name.map(PlainName::as_str)),
-                    ("familyName", family_name.map(PlainName::as_str)),
-                ] {
-                    if let Some(name) = name {
-                        digest_all(digester, &[field, name]);
-                    }
-                }
-            }
-            Self::RenameGroup { group, display_name } => {
-                digest_all(
-                    digester,
-                    &["rename group", group.id.as_str(), display_name.as_str()],
-                );
-            }
-            Self::Reactivate { user } => digest_all(digester, &["reactivate", user.id.as_str()]),
-            Self::CreateUser { wish } => digest_all(
-                digester,
-                &[
-                    "create user",
-                    wish.user_name.as_str(),
-                    wish.given_name.as_str(),
-                    wish.family_name.as_str(),
-                ],
-            ),
-            Self::CreateGroup { wish } => digest_all(digester, &["create group", wish.display_name.as_str()]),
-            Self::Add { group, user } => digest_all(digester, &["add", group.id.as_str(), user.id.as_str()]),
-        }
-    }
-}
-
-fn digest_all(digester: &mut Digester, texts: &[&str]) {
-    for text in texts {
-        digester.add(text);
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt::{self, Write};
 
 use super::{
+    act::{Act, Change, RemovalCause},
     names::{PlainName, UserName},
-    plan::{Act, Change, Pending, Plan, RemovalCause},
+    plan::{Pending, Plan},
     snapshot::{Group, User},
     walk::Incomplete,
 };

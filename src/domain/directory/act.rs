@@ -1,0 +1,178 @@
+//! What is written: one change of one thing at a time.
+//!
+//! No act deletes something, and none replaces a list. A bridge gets nothing else from the operator.
+
+use super::{
+    budget::{Digester, Kind},
+    names::{ObjectId, PlainName, UserName},
+    snapshot::{Group, User},
+    wish::{GroupWish, UserWish},
+};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Act<'a> {
+    /// The object that asks for it.
+    pub object: &'a ObjectId,
+    /// What is written.
+    pub change: Change<'a>,
+}
+
+/// What is written. There is no change that deletes something, and none that replaces a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// The user may no longer sign in.
+    Suspend {
+        /// Who.
+        user: &'a User,
+    },
+    /// The user leaves the group.
+    Remove {
+        /// From where.
+        group: &'a Group,
+        /// Who.
+        user: &'a User,
+        /// Why.
+        cause: RemovalCause,
+    },
+    /// The user gets the names that are given.
+    RenameUser {
+        /// Who.
+        user: &'a User,
+        /// The new `userName`, where it differs.
+        user_name: Option<&'a UserName>,
+        /// The new `name.givenName`, where it differs.
+        given_name: Option<&'a PlainName>,
+        /// The new `name.familyName`, where it differs.
+        family_name: Option<&'a PlainName>,
+    },
+    /// The group gets another name.
+    RenameGroup {
+        /// Which.
+        group: &'a Group,
+        /// The new name.
+        display_name: &'a PlainName,
+    },
+    /// The suspended user may sign in again.
+    Reactivate {
+        /// Who.
+        user: &'a User,
+    },
+    /// A new user.
+    CreateUser {
+        /// As declared.
+        wish: &'a UserWish,
+    },
+    /// A new group, without members.
+    CreateGroup {
+        /// As declared.
+        wish: &'a GroupWish,
+    },
+    /// The user joins the group.
+    Add {
+        /// To where.
+        group: &'a Group,
+        /// Who.
+        user: &'a User,
+    },
+}
+
+/// The value on which a removal rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RemovalCause {
+    /// The user is declared suspended, and the operator added the membership.
+    Suspended,
+    /// The entry's time has passed.
+    Expired,
+    /// The list is there and does not hold the user.
+    NotListed,
+}
+
+// === impl Change ===
+
+impl<'a> Change<'a> {
+    /// The kind, by which it is counted.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Suspend { .. } => Kind::Suspension,
+            Self::Remove { .. } => Kind::Removal,
+            Self::RenameUser { .. } | Self::RenameGroup { .. } => Kind::Rename,
+            Self::Reactivate { .. } | Self::CreateUser { .. } | Self::CreateGroup { .. } => Kind::Creation,
+            Self::Add { .. } => Kind::Addition,
+        }
+    }
+
+    /// Where it comes among those of its kind: memberships of suspended users first, users before groups, then by id or
+    /// name.
+    pub(super) fn place(&self) -> (u8, &'a str, &'a str) {
+        match self {
+            Self::Suspend { user } | Self::Reactivate { user } | Self::RenameUser { user, .. } => {
+                (0, user.id.as_str(), "")
+            }
+            Self::Remove { group, user, cause } => {
+                let place = u8::from(*cause != RemovalCause::Suspended);
+                (place, group.id.as_str(), user.id.as_str())
+            }
+            Self::Add { group, user } => (0, group.id.as_str(), user.id.as_str()),
+            Self::CreateUser { wish } => (1, wish.user_name.as_str(), ""),
+            Self::RenameGroup { group, .. } => (2, group.id.as_str(), ""),
+            Self::CreateGroup { wish } => (2, wish.display_name.as_str(), ""),
+        }
+    }
+
+    /// Adds all that would be written.
+    pub(super) fn digest(&self, digester: &mut Digester) {
+        match self {
+            Self::Suspend { user } => digest_all(digester, &["suspend", user.id.as_str()]),
+            Self::Remove {
+                group,
+                user,
+                cause: _,
+            } => {
+                digest_all(digester, &["remove", group.id.as_str(), user.id.as_str()]);
+            }
+            Self::RenameUser {
+                user,
+                user_name,
+                given_name,
+                family_name,
+            } => {
+                digest_all(digester, &["rename user", user.id.as_str()]);
+                for (field, name) in [
+                    ("userName", user_name.map(UserName::as_str)),
+                    ("givenName", given_name.map(PlainName::as_str)),
+                    ("familyName", family_name.map(PlainName::as_str)),
+                ] {
+                    if let Some(name) = name {
+                        digest_all(digester, &[field, name]);
+                    }
+                }
+            }
+            Self::RenameGroup { group, display_name } => {
+                digest_all(
+                    digester,
+                    &["rename group", group.id.as_str(), display_name.as_str()],
+                );
+            }
+            Self::Reactivate { user } => digest_all(digester, &["reactivate", user.id.as_str()]),
+            Self::CreateUser { wish } => digest_all(
+                digester,
+                &[
+                    "create user",
+                    wish.user_name.as_str(),
+                    wish.given_name.as_str(),
+                    wish.family_name.as_str(),
+                ],
+            ),
+            Self::CreateGroup { wish } => digest_all(digester, &["create group", wish.display_name.as_str()]),
+            Self::Add { group, user } => digest_all(digester, &["add", group.id.as_str(), user.id.as_str()]),
+        }
+    }
+}
+
+fn digest_all(digester: &mut Digester, texts: &[&str]) {
+    for text in texts {
+        digester.add(text);
+    }
+}

@@ -1,0 +1,242 @@
+//! The users of a directory as groups see them: whom an entry of a list means, who may join, and who leaves.
+
+use std::collections::HashMap;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    claim::Claim,
+    names::{RemoteId, fold},
+    plan::{Draft, Totals},
+    snapshot::{Activity, Found, Snapshot, User, UserIndex},
+    wish::{GroupWish, State, UserWish},
+};
+
+/// What is known of a user's object once its claim is settled.
+pub(super) struct UserCase<'a> {
+    pub(super) wish: &'a UserWish,
+    pub(super) claim: Claim<UserIndex>,
+    pub(super) wanted: State,
+    pub(super) course: Course,
+    pub(super) draft: Draft<'a>,
+}
+
+/// Where a user's account is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Nowhere, or nobody knows.
+    Still,
+    /// A read shows that the user is suspended as declared, or the suspension is sent now.
+    Leaving,
+    /// The suspension is planned, and it is not settled yet whether it is held.
+    Suspending,
+    /// The account will be made, or made active again.
+    Coming,
+}
+
+/// Whether a user may join a group.
+pub(super) enum Joining<'a> {
+    /// A read shows an active user, and nobody wants another state.
+    Now(&'a User),
+    /// Once the user is active again, which is planned.
+    Later,
+    /// The user is not active, and nothing is planned about it.
+    Never,
+}
+
+/// Whether a user's memberships are withdrawn because the user is declared suspended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    Yes,
+    /// The suspension is held, and so is what follows from it.
+    IfReleased,
+    No,
+}
+
+/// The users of the snapshot and their objects, as groups see them.
+pub(super) struct Crowd<'a, 'c> {
+    snapshot: &'a Snapshot,
+    cases: &'c [UserCase<'a>],
+    /// For each user of the snapshot the object that stands for it.
+    owners: Vec<Option<u32>>,
+    /// Whether an object wants the user suspended, a doubtful one among them.
+    unwanted: Vec<bool>,
+    /// The object for each user name; `None` where several have it.
+    by_name: HashMap<Box<str>, Option<u32>>,
+}
+
+/// The list of a group, resolved.
+#[derive(Default)]
+pub(super) struct List {
+    /// Users who should be members: in order, each once.
+    pub(super) wanted: Vec<UserIndex>,
+    /// Users who are listed, and declared suspended.
+    pub(super) suspended: Vec<UserIndex>,
+    /// Users whose entry has expired, without those that another entry holds.
+    pub(super) expired: Vec<UserIndex>,
+    /// Entries of users who will be created.
+    pub(super) coming: u32,
+    /// Entries that lead to nobody.
+    pub(super) unknown: u32,
+    /// Entries that lead to several.
+    pub(super) ambiguous: u32,
+    /// Whether any entry counts now.
+    pub(super) has_entries: bool,
+}
+
+impl List {
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.wanted.len())
+            .unwrap_or(u32::MAX)
+            .saturating_add(self.coming)
+            .saturating_add(self.unknown)
+            .saturating_add(self.ambiguous)
+    }
+}
+
+/// What an entry of a list leads to.
+enum Entry {
+    User(UserIndex),
+    /// Declared suspended, and without an account.
+    Nobody,
+    Coming,
+    Unknown,
+    Ambiguous,
+}
+
+impl<'a, 'c> Crowd<'a, 'c> {
+    pub(super) fn new(
+        snapshot: &'a Snapshot,
+        cases: &'c [UserCase<'a>],
+        keys: Vec<(Option<&RemoteId>, Box<str>)>,
+        unwanted: Vec<bool>,
+    ) -> Self {
+        let mut owners = vec![None; snapshot.users().len()];
+        let mut by_name = HashMap::with_capacity(keys.len());
+        for ((number, case), (_, key)) in (0..).zip(cases).zip(keys) {
+            by_name
+                .entry(key)
+                .and_modify(|entry| *entry = None)
+                .or_insert(Some(number));
+            if let Claim::Known(index) | Claim::Named(index) = case.claim
+                && let Some(owner) = owners.get_mut(index.place())
+            {
+                *owner = Some(number);
+            }
+        }
+        Self {
+            snapshot,
+            cases,
+            owners,
+            unwanted,
+            by_name,
+        }
+    }
+
+    fn case(&self, number: u32) -> Option<&'c UserCase<'a>> {
+        self.cases.get(number as usize)
+    }
+
+    fn owner(&self, index: UserIndex) -> Option<&'c UserCase<'a>> {
+        self.owners
+            .get(index.place())
+            .copied()
+            .flatten()
+            .and_then(|number| self.case(number))
+    }
+
+    fn is_unwanted(&self, index: UserIndex) -> bool {
+        self.unwanted.get(index.place()).copied().unwrap_or_default()
+    }
+
+    pub(super) fn joining(&self, index: UserIndex) -> Joining<'a> {
+        match self.snapshot.user(index) {
+            Some(user) if user.active == Activity::Active && !self.is_unwanted(index) => Joining::Now(user),
+            Some(_)
+                if self
+                    .owner(index)
+                    .is_some_and(|case| case.course == Course::Coming) =>
+            {
+                Joining::Later
+            }
+            Some(_) | None => Joining::Never,
+        }
+    }
+
+    pub(super) fn leaving(&self, index: UserIndex) -> Leaving {
+        match self.owner(index) {
+            Some(case) if case.course == Course::Leaving && !case.wish.paused => Leaving::Yes,
+            Some(case) if case.course == Course::Suspending => Leaving::IfReleased,
+            Some(_) | None => Leaving::No,
+        }
+    }
+
+    /// Finds whom an entry means: the object of this name counts more than an account of this name.
+    fn find(&self, key: &str) -> Entry {
+        let named = self.snapshot.user_named(key);
+        let case = match self.by_name.get(key) {
+            Some(None) => return Entry::Ambiguous,
+            Some(Some(number)) => self.case(*number),
+            None => None,
+        };
+        let Some(case) = case else {
+            return match named {
+                Found::One(index) => Entry::User(index),
+                Found::Nothing => Entry::Unknown,
+                Found::Several => Entry::Ambiguous,
+            };
+        };
+        match (case.claim, named) {
+            (Claim::Known(index) | Claim::Named(index), Found::One(other)) if index != other => {
+                Entry::Ambiguous
+            }
+            (Claim::Known(index) | Claim::Named(index), _) => Entry::User(index),
+            (Claim::Nothing, _) if case.wanted == State::Suspended => Entry::Nobody,
+            (Claim::Nothing, _) if case.course == Course::Coming => Entry::Coming,
+            (Claim::Nothing | Claim::Absent | Claim::Gone, _) => Entry::Unknown,
+            (Claim::Ambiguous(_), _) => Entry::Ambiguous,
+        }
+    }
+
+    pub(super) fn list(&self, wish: &GroupWish, now: Timestamp) -> List {
+        let mut list = List::default();
+        for member in &wish.members {
+            let is_current = member.is_current(now);
+            list.has_entries |= is_current;
+            match (self.find(&fold(member.user_name.as_str())), is_current) {
+                (Entry::User(index), true) if self.is_unwanted(index) => list.suspended.push(index),
+                (Entry::User(index), true) => list.wanted.push(index),
+                (Entry::User(index), false) => list.expired.push(index),
+                (Entry::Nobody, _) | (Entry::Coming | Entry::Unknown, false) => {}
+                (Entry::Coming, true) => list.coming = list.coming.saturating_add(1),
+                (Entry::Unknown, true) => list.unknown = list.unknown.saturating_add(1),
+                // Whom the entry no longer means is as unclear as whom it means.
+                (Entry::Ambiguous, _) => list.ambiguous = list.ambiguous.saturating_add(1),
+            }
+        }
+        for users in [&mut list.wanted, &mut list.suspended, &mut list.expired] {
+            users.sort_unstable();
+            users.dedup();
+        }
+        list
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            users: self.snapshot.users().len(),
+            groups: self.snapshot.groups().len(),
+            ..Totals::default()
+        };
+        for (user, owner) in self.snapshot.users().iter().zip(&self.owners) {
+            if user.active == Activity::Suspended {
+                totals.suspended += 1;
+            }
+            if owner.is_some() {
+                totals.managed += 1;
+            } else if user.active == Activity::Active {
+                totals.unmanaged_active += 1;
+            }
+        }
+        totals
+    }
+}
