@@ -64,7 +64,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const MUST_NOT_USE: &[(&[&str], &[&str])] = &[
     (&["bridge", "wire"], &["bridge", "probe"]),
     (&["bridge", "wire"], &["bridge", "lanes"]),
+    (&["bridge", "wire"], &["bridge", "scim"]),
     (&["bridge", "probe"], &["bridge", "lanes"]),
+    (&["bridge", "probe"], &["bridge", "scim"]),
 ];
 
 /// What `domain` must not mention: a verdict is a function of its arguments.

@@ -17,10 +17,10 @@ use crate::world::{Bridge, at, census_without, plan_for, policy, released, unlim
 
 const NOW: i64 = 100;
 
-fn users(bridge: &str, wished: &str) -> String {
+fn users(bridge: &str, objects: &str) -> String {
     let snapshot = Bridge::parse(bridge, "").snapshot();
     let census = census_without("G");
-    let wishes = wishes(wished, "");
+    let wishes = wishes(objects, "");
     whole(&plan_for(&wishes, &snapshot, &census, &policy(), at(NOW)))
 }
 
@@ -152,6 +152,7 @@ fn groups(bridge: &Bridge, users: &str, groups: &str) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn plans_for_groups() {
     const PEOPLE: &str = "A:ada K:kim S:sue.s O:owner X:out@example.org U:una.u";
     for (has, wished_users, wished, expected) in [

@@ -439,7 +439,8 @@ pub(crate) fn brief(act: &Act<'_>) -> String {
         } => {
             let mut text = format!("rename {}", user.id.as_str());
             if let Some(new) = user_name {
-                text += &format!(" {}", name(new.as_str()));
+                text.push(' ');
+                text += &name(new.as_str());
             }
             if given_name.is_some() {
                 text += " given";
@@ -469,7 +470,8 @@ pub(crate) fn whole(plan: &Plan<'_>) -> String {
         .collect();
     let mut text = acts(&plan.acts);
     if !plan.held.is_empty() {
-        text += &format!(" | {}", acts(&plan.held));
+        text += " | ";
+        text += &acts(&plan.held);
     }
     format!("{text} | {}", verdicts.join(" ")).trim().to_owned()
 }
