@@ -1,6 +1,6 @@
 //! Which object stands for which account or group.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{borrow::Cow, collections::HashMap};
 
 use super::{
     census::{Census, Presence},
@@ -41,6 +41,10 @@ pub(super) trait Things<I> {
     fn by_name(&self, folded: &str) -> Found<I>;
     /// Whether the thing's own name has this fold.
     fn has_name(&self, index: I, folded: &str) -> bool;
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// The place of one among them.
+    fn place(index: I) -> usize;
 }
 
 impl Things<UserIndex> for Snapshot {
@@ -55,6 +59,14 @@ impl Things<UserIndex> for Snapshot {
     fn has_name(&self, index: UserIndex, folded: &str) -> bool {
         let name = self.user(index).and_then(|user| user.user_name.as_deref());
         name.is_some_and(|name| *fold(name) == *folded)
+    }
+
+    fn count(&self) -> usize {
+        self.users().len()
+    }
+
+    fn place(index: UserIndex) -> usize {
+        index.place()
     }
 }
 
@@ -71,6 +83,14 @@ impl Things<GroupIndex> for Snapshot {
         let name = self.group(index).and_then(|group| group.display_name.as_deref());
         name.is_some_and(|name| *fold(name) == *folded)
     }
+
+    fn count(&self) -> usize {
+        self.groups().len()
+    }
+
+    fn place(index: GroupIndex) -> usize {
+        index.place()
+    }
 }
 
 /// A claim, and whether the name that the object wants is free for it.
@@ -84,13 +104,13 @@ pub(super) struct Claimed<I> {
 }
 
 /// Settles which object stands for what. An id counts more than a name; of two equal claims neither wins.
-pub(super) fn settle<I: Copy + Eq + Hash>(
-    things: &impl Things<I>,
+pub(super) fn settle<I: Copy, T: Things<I>>(
+    things: &T,
     census: &Census,
-    wishes: &[(Option<&RemoteId>, Box<str>)],
+    wishes: &[(Option<&RemoteId>, Cow<'_, str>)],
 ) -> Vec<Claimed<I>> {
-    let mut by_id: HashMap<I, u32> = HashMap::with_capacity(wishes.len());
-    let mut by_name: HashMap<I, u32> = HashMap::with_capacity(wishes.len());
+    let mut by_id = vec![0_u32; things.count()];
+    let mut by_name = vec![0_u32; things.count()];
     // Objects that want a name which nothing of theirs has yet.
     let mut wanted: HashMap<&str, u32> = HashMap::new();
     let mut claims = Vec::with_capacity(wishes.len());
@@ -109,11 +129,11 @@ pub(super) fn settle<I: Copy + Eq + Hash>(
         };
         let wants_name = match claim {
             Claim::Known(index) => {
-                *by_id.entry(index).or_default() += 1;
+                raise(&mut by_id, T::place(index));
                 !things.has_name(index, key)
             }
             Claim::Named(index) => {
-                *by_name.entry(index).or_default() += 1;
+                raise(&mut by_name, T::place(index));
                 false
             }
             Claim::Nothing | Claim::Absent | Claim::Gone => true,
@@ -124,7 +144,7 @@ pub(super) fn settle<I: Copy + Eq + Hash>(
         }
         claims.push((claim, wants_name));
     }
-    let count = |counts: &HashMap<I, u32>, index: I| counts.get(&index).copied().unwrap_or_default();
+    let count = |counts: &[u32], index: I| counts.get(T::place(index)).copied().unwrap_or_default();
     claims
         .into_iter()
         .zip(wishes)
@@ -151,4 +171,10 @@ pub(super) fn settle<I: Copy + Eq + Hash>(
             }
         })
         .collect()
+}
+
+fn raise(counts: &mut [u32], place: usize) {
+    if let Some(count) = counts.get_mut(place) {
+        *count += 1;
+    }
 }

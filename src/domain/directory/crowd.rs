@@ -1,6 +1,6 @@
 //! The users of a directory as groups see them: whom an entry of a list means, who may join, and who leaves.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -62,7 +62,7 @@ pub(super) struct Crowd<'a, 'c> {
     /// Whether an object wants the user suspended, a doubtful one among them.
     unwanted: Vec<bool>,
     /// The object for each user name; `None` where several have it.
-    by_name: HashMap<Box<str>, Option<u32>>,
+    by_name: HashMap<Cow<'a, str>, Option<u32>>,
 }
 
 /// The list of a group, resolved.
@@ -108,7 +108,7 @@ impl<'a, 'c> Crowd<'a, 'c> {
     pub(super) fn new(
         snapshot: &'a Snapshot,
         cases: &'c [UserCase<'a>],
-        keys: Vec<(Option<&RemoteId>, Box<str>)>,
+        keys: Vec<(Option<&RemoteId>, Cow<'a, str>)>,
         unwanted: Vec<bool>,
     ) -> Self {
         let mut owners = vec![None; snapshot.users().len()];

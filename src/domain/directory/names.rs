@@ -208,12 +208,22 @@ pub fn is_same_text(one: &str, other: &str) -> bool {
 /// The key under which a name is found: without regard to case (RFC 7643, section 4.1.1: userName is not case exact).
 /// Letters that only look alike stay apart, so nobody is taken for somebody else.
 #[must_use]
-pub fn fold(name: &str) -> Box<str> {
+pub fn fold(name: &str) -> Cow<'_, str> {
     if name.is_ascii() {
-        return name.to_ascii_lowercase().into();
+        return ascii_lower(name);
     }
     let lower: String = NFC.normalize(name).chars().flat_map(char::to_lowercase).collect();
-    NFC.normalize(&lower).into()
+    Cow::Owned(NFC.normalize(&lower).into_owned())
+}
+
+/// A name in lower case, as far as it is ASCII. Most names are in lower case already, and cost nothing.
+#[must_use]
+pub fn ascii_lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// What is left of a name when everything is taken away that some server may ignore: case, invisible characters, blanks,

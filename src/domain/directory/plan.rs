@@ -290,7 +290,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             .iter()
             .map(|wish| (wish.known.as_ref(), fold(wish.user_name.as_str())))
             .collect();
-        let claims = settle::<UserIndex>(self.directory.snapshot, self.directory.census, &keys);
+        let claims = settle::<UserIndex, _>(self.directory.snapshot, self.directory.census, &keys);
         for (wish, claimed) in self.wishes.users.iter().zip(&claims) {
             let index = claimed.claim.index().map(UserIndex::place);
             if wish.state_at(self.now) == State::Suspended
@@ -325,7 +325,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             .iter()
             .map(|wish| (wish.known.as_ref(), fold(wish.display_name.as_str())))
             .collect();
-        let claims = settle::<GroupIndex>(self.directory.snapshot, self.directory.census, &group_keys);
+        let claims = settle::<GroupIndex, _>(self.directory.snapshot, self.directory.census, &group_keys);
         let groups: Vec<Draft<'a>> = self
             .wishes
             .groups
@@ -437,23 +437,27 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft: Draft::new(object, subject, *paused),
         };
         let policy = self.policy;
-        let remote_name = user.and_then(|user| user.user_name.as_deref());
+        let shown_name = user.and_then(|user| user.user_name.as_deref());
+        // Most accounts have the very name that is wanted.
+        let other_name = shown_name.filter(|name| *name != user_name.as_str());
         let is_known = matches!(claimed.claim, Claim::Known(_));
         if !policy.scope.has_user(user_name.as_str())
-            || remote_name.is_some_and(|name| !policy.scope.has_user(name))
-            || (is_known && remote_name.is_none())
+            || other_name.is_some_and(|name| !policy.scope.has_user(name))
+            || (is_known && shown_name.is_none())
         {
             case.draft.refuse(Reason::OutOfScope);
             return case;
         }
-        let is_protected = policy.protected.has_user(user_name.as_str())
-            || remote_name.is_some_and(|name| policy.protected.has_user(name));
+        let is_protected = || {
+            policy.protected.has_user(user_name.as_str())
+                || other_name.is_some_and(|name| policy.protected.has_user(name))
+        };
         match (claimed.claim, user) {
             (Claim::Known(_) | Claim::Named(_), Some(user)) => {
                 self.existing_user(&mut case, user, claimed, is_protected);
             }
             (Claim::Nothing, _) if wanted == State::Suspended => case.draft.rest = Reason::Suspended,
-            (Claim::Nothing, _) if is_protected => case.draft.refuse(Reason::Protected),
+            (Claim::Nothing, _) if is_protected() => case.draft.refuse(Reason::Protected),
             (Claim::Nothing, _) => {
                 if !paused {
                     case.course = Course::Coming;
@@ -475,7 +479,7 @@ impl<'a, 'p> Planner<'a, 'p> {
         case: &mut UserCase<'a>,
         user: &'a User,
         claimed: Claimed<UserIndex>,
-        is_protected: bool,
+        is_protected: impl Fn() -> bool,
     ) {
         let wish = case.wish;
         let draft = &mut case.draft;
@@ -522,7 +526,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             };
             return;
         }
-        if is_protected {
+        if is_protected() {
             draft.refuse(Reason::Protected);
             return;
         }

@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, fmt};
 
-use super::names::{NameFault, fold, is_invisible, skeleton};
+use super::names::{NameFault, ascii_lower, fold, is_invisible, skeleton};
 
 /// The most patterns in one list.
 pub const MAX_PATTERNS: usize = 256;
@@ -170,7 +170,7 @@ impl Patterns {
             if text.bytes().all(|byte| byte == b'*') {
                 patterns.is_everything = true;
             }
-            for spelled in spelling.of(text) {
+            for spelled in spelling.of_pattern(text) {
                 if spelled.contains('*') {
                     patterns.globs.push(spelled);
                 } else {
@@ -184,20 +184,20 @@ impl Patterns {
     }
 
     fn matches(&self, name: &str) -> bool {
-        let Self {
-            exact,
-            globs,
-            is_everything,
-            star,
-            spelling,
-        } = self;
-        *is_everything
-            || spelling.of(name).iter().any(|spelled| {
-                exact.contains(spelled)
-                    || globs
-                        .iter()
-                        .any(|glob| is_match(glob.as_bytes(), spelled.as_bytes(), *star))
-            })
+        self.is_everything
+            || match self.spelling {
+                Spelling::Exact => self.has(&ascii_lower(name)),
+                Spelling::Any => self.has(&skeleton(name)) || (!name.is_ascii() && self.has(&fold(name))),
+            }
+    }
+
+    /// Whether a pattern matches this text as it is.
+    fn has(&self, text: &str) -> bool {
+        (!self.exact.is_empty() && self.exact.contains(text))
+            || self
+                .globs
+                .iter()
+                .any(|glob| is_match(glob.as_bytes(), text.as_bytes(), self.star))
     }
 }
 
@@ -210,12 +210,12 @@ impl fmt::Debug for Patterns {
 // === impl Spelling ===
 
 impl Spelling {
-    /// The texts to compare.
-    fn of(self, text: &str) -> Vec<Box<str>> {
+    /// The texts with which names are compared.
+    fn of_pattern(self, text: &str) -> Vec<Box<str>> {
         match self {
             Self::Exact => vec![text.to_ascii_lowercase().into()],
             Self::Any if text.is_ascii() => vec![skeleton(text).into()],
-            Self::Any => vec![skeleton(text).into(), fold(text)],
+            Self::Any => vec![skeleton(text).into(), fold(text).into()],
         }
     }
 }

@@ -368,7 +368,7 @@ fn by_name<'a, I: Copy>(names: impl Iterator<Item = (I, Option<&'a str>)>) -> Ha
     for (index, name) in names {
         if let Some(name) = name {
             found
-                .entry(fold(name))
+                .entry(fold(name).into())
                 .and_modify(|entry| *entry = None)
                 .or_insert(Some(index));
         }

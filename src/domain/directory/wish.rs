@@ -288,11 +288,11 @@ impl GroupWish {
         if members.len() > MAX_MEMBERS {
             return Err(InvalidWish::TooManyMembers);
         }
-        let mut names = HashSet::with_capacity(members.len());
+        let mut names: HashSet<Box<str>> = HashSet::with_capacity(members.len());
         let mut parsed = Vec::with_capacity(members.len());
         for (user_name, until) in members {
             let user_name = UserName::parse(user_name).map_err(InvalidWish::Member)?;
-            if !names.insert(fold(user_name.as_str())) {
+            if !names.insert(Box::from(fold(user_name.as_str()))) {
                 return Err(InvalidWish::MemberTwice);
             }
             parsed.push(MemberWish {
