@@ -35,7 +35,7 @@ test-hostile: tools ## Run the tests behind docs/security.md with full budgets: 
 	echo "make test-hostile HOSTILE_SEED=$(HOSTILE_SEED) repeats this run"; \
 	failed=0; \
 	cargo test $(CARGO_FLAGS) --no-fail-fast --lib --test security --test address --test tenancy --test hostile --test leaks \
-	  --test corpus --test model --test invariants --test bridge --test faults --test leadership --test storms || failed=1; \
+	  --test corpus --test model --test invariants --test directory --test bridge --test faults --test leadership --test storms || failed=1; \
 	cargo test $(CARGO_FLAGS) --test controller events::checks_without_a_change_tell_nothing || failed=1; \
 	exit $$failed
 

@@ -614,7 +614,9 @@ proptest! {
                 // One of two groups of a name would no longer be ambiguous: only complete lists are planned with.
                 let name = less.bridge.groups.remove(group).display_name.unwrap();
                 let is_name = |other: &GroupEntry| is_same(other.display_name.as_deref().unwrap(), &name);
-                prop_assume!(!less.bridge.groups.iter().any(is_name));
+                if less.bridge.groups.iter().any(is_name) {
+                    return Ok(());
+                }
             }
             2 if !less.wishes.users.is_empty() => {
                 less.wishes.users.remove(object.index(less.wishes.users.len()));
@@ -625,7 +627,9 @@ proptest! {
                     other.known == gone.known || is_same(other.display_name.as_str(), gone.display_name.as_str())
                 };
                 // With one of two objects gone, the other one's word counts.
-                prop_assume!(!less.wishes.groups.iter().any(is_rival));
+                if less.wishes.groups.iter().any(is_rival) {
+                    return Ok(());
+                }
                 let stands_for = |index: Option<&GroupEntry>| index.is_some();
                 let by_name = case.bridge.groups.iter().find(|group| {
                     is_same(group.display_name.as_deref().unwrap(), gone.display_name.as_str())
@@ -637,7 +641,9 @@ proptest! {
                             is_same(group.display_name.as_deref().unwrap(), wish.display_name.as_str())
                         })
                 });
-                prop_assume!(!stands_for(by_name) && !stands_for(by_id));
+                if stands_for(by_name) || stands_for(by_id) {
+                    return Ok(());
+                }
             }
             _ => {}
         }

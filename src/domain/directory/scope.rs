@@ -66,10 +66,21 @@ enum Spelling {
 #[derive(Clone, PartialEq, Eq)]
 struct Patterns {
     exact: HashSet<Box<str>>,
-    globs: Vec<Box<str>>,
+    globs: Vec<Glob>,
     is_everything: bool,
     star: Star,
     spelling: Spelling,
+}
+
+/// A pattern with a `*`. Nearly all have one, at one end.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Glob {
+    /// `*@example.com`
+    Ending(Box<str>),
+    /// `k8s-*`
+    Beginning(Box<str>),
+    /// Any other.
+    Other(Box<str>),
 }
 
 // === impl Scope ===
@@ -172,7 +183,7 @@ impl Patterns {
             }
             for spelled in spelling.of_pattern(text) {
                 if spelled.contains('*') {
-                    patterns.globs.push(spelled);
+                    patterns.globs.push(Glob::new(&spelled));
                 } else {
                     patterns.exact.insert(spelled);
                 }
@@ -194,16 +205,36 @@ impl Patterns {
     /// Whether a pattern matches this text as it is.
     fn has(&self, text: &str) -> bool {
         (!self.exact.is_empty() && self.exact.contains(text))
-            || self
-                .globs
-                .iter()
-                .any(|glob| is_match(glob.as_bytes(), text.as_bytes(), self.star))
+            || self.globs.iter().any(|glob| glob.matches(text, self.star))
     }
 }
 
 impl fmt::Debug for Patterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} patterns", self.exact.len() + self.globs.len())
+    }
+}
+
+// === impl Glob ===
+
+impl Glob {
+    fn new(pattern: &str) -> Self {
+        if let Some(ending) = pattern.strip_prefix('*').filter(|rest| !rest.contains('*')) {
+            Self::Ending(ending.into())
+        } else if let Some(beginning) = pattern.strip_suffix('*').filter(|rest| !rest.contains('*')) {
+            Self::Beginning(beginning.into())
+        } else {
+            Self::Other(pattern.into())
+        }
+    }
+
+    fn matches(&self, text: &str, star: Star) -> bool {
+        let rest = match self {
+            Self::Ending(ending) => text.strip_suffix(&**ending),
+            Self::Beginning(beginning) => text.strip_prefix(&**beginning),
+            Self::Other(pattern) => return is_match(pattern.as_bytes(), text.as_bytes(), star),
+        };
+        rest.is_some_and(|rest| star == Star::Anything || !rest.contains('@'))
     }
 }
 
@@ -365,6 +396,22 @@ mod tests {
     fn everybody_has_to_be_said() {
         assert!(Scope::parse(&["*"], &[]).unwrap().is_everybody());
         assert!(!Scope::parse(&["*@example.com"], &["*"]).unwrap().is_everybody());
+    }
+
+    #[test]
+    fn the_short_ways_to_match_are_the_long_way() {
+        let texts = ["", "a", "b", "@", "ab", "a@b", "a@a@b", "ba", "aab", "b@a"];
+        for pattern in ["*", "*a", "a*", "*@b", "a@*", "*b*", "a*b", "*ab"] {
+            for text in texts {
+                for star in [Star::WithinPart, Star::Anything] {
+                    assert_eq!(
+                        Glob::new(pattern).matches(text, star),
+                        is_match(pattern.as_bytes(), text.as_bytes(), star),
+                        "{pattern} {text} {star:?}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]
