@@ -39,6 +39,11 @@ fn plans_for_users() {
         ("A:ada.s", "ada.s=A", "| Suspended"),
         ("A:ada.s", "ada=A", "reactivate A | ChangePlanned"),
         ("A:ada.s", "ada=A ada.s", "| Ambiguous Ambiguous"),
+        (
+            "A:ada.s K:ADA@example.com",
+            "ada=A ada.s",
+            "| Ambiguous Ambiguous",
+        ),
         ("", "ada.s", "| Suspended"),
         ("A:ada", "", "|"),
         // Times: the edge itself is after it.
@@ -545,7 +550,7 @@ fn the_next_time_is_the_first_at_which_the_clock_changes_something() {
         ("ada=A<150 kim<120", "k8s-a[ada<110]", Some(110)),
         ("ada=A<150", "k8s-a[ada<100]", Some(150)),
         ("ada.s=A<150", "", None),
-        ("ada.p=A<150", "k8s-a.p[ada<110]", None),
+        ("ada.p=A<150", "k8s-a.p[ada<160]", Some(150)),
     ] {
         let wishes = wishes(users, groups);
         let plan = plan_for(&wishes, &snapshot, &census, &policy(), at(NOW));

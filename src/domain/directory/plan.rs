@@ -7,6 +7,8 @@
 //! - It writes nothing outside of the scope, and of a protected user nothing but a new membership.
 //! - It sends no act of a kind of which more are pending than the limit allows.
 
+use std::collections::HashSet;
+
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
@@ -121,17 +123,11 @@ pub fn plan<'a>(
     plan
 }
 
-/// When the clock changes what is wanted.
+/// When the clock changes what is wanted. Of a paused object, too: its verdict changes.
 fn next_change(wishes: &Wishes, now: Timestamp) -> Option<Timestamp> {
     let Wishes { users, groups } = wishes;
-    let of_users = users
-        .iter()
-        .filter(|wish| !wish.paused)
-        .filter_map(|wish| wish.next_change(now));
-    let of_groups = groups
-        .iter()
-        .filter(|wish| !wish.paused)
-        .filter_map(|wish| wish.next_change(now));
+    let of_users = users.iter().filter_map(|wish| wish.next_change(now));
+    let of_groups = groups.iter().filter_map(|wish| wish.next_change(now));
     of_users.chain(of_groups).min()
 }
 
@@ -291,14 +287,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             .map(|wish| (wish.known.as_ref(), fold(wish.user_name.as_str())))
             .collect();
         let claims = settle::<UserIndex, _>(self.directory.snapshot, self.directory.census, &keys);
-        for (wish, claimed) in self.wishes.users.iter().zip(&claims) {
-            let index = claimed.claim.index().map(UserIndex::place);
-            if wish.state_at(self.now) == State::Suspended
-                && let Some(unwanted) = index.and_then(|index| self.unwanted.get_mut(index))
-            {
-                *unwanted = true;
-            }
-        }
+        self.note_unwanted(&claims);
         let mut users: Vec<UserCase<'a>> = self
             .wishes
             .users
@@ -363,6 +352,36 @@ impl<'a, 'p> Planner<'a, 'p> {
             verdicts,
             next: None,
             totals: Ok(totals),
+        }
+    }
+
+    /// Notes which users somebody wants suspended. Where a name leads to several, each of them may be meant.
+    fn note_unwanted(&mut self, claims: &[Claimed<UserIndex>]) {
+        let mut names = HashSet::new();
+        for (wish, claimed) in self.wishes.users.iter().zip(claims) {
+            if wish.state_at(self.now) != State::Suspended {
+                continue;
+            }
+            match claimed.claim.index() {
+                Some(index) => {
+                    if let Some(unwanted) = self.unwanted.get_mut(index.place()) {
+                        *unwanted = true;
+                    }
+                }
+                None if wish.known.is_none() => {
+                    names.insert(fold(wish.user_name.as_str()));
+                }
+                None => {}
+            }
+        }
+        if names.is_empty() {
+            return;
+        }
+        for (user, unwanted) in self.directory.snapshot.users().iter().zip(&mut self.unwanted) {
+            *unwanted |= user
+                .user_name
+                .as_deref()
+                .is_some_and(|name| names.contains(&fold(name)));
         }
     }
 
