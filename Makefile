@@ -79,7 +79,7 @@ e2e: prerequisites ## Prove image and chart in the cluster of KUBECONFIG (IMAGE=
 	@CLUSTER=existing cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-e2e
 
 # Test programs that need neither a cluster nor the tools of `make tools`. A test compares this list with tests/.
-FAST = address announce architecture bridge corpus crd diagnosis documents english flags front hostile invariants leaks metrics model operator reasons \
+FAST = address announce architecture bridge corpus crd diagnosis directory documents english flags front hostile invariants leaks metrics model operator reasons \
 	registry resolver security
 # Modules of these that need one. The model's search through every state is here too, because it takes minutes.
 NOT_FAST = end_to_end exhaustive panics running

@@ -50,8 +50,8 @@ fn groups(users: &[UserEntry]) -> Vec<GroupEntry> {
         .collect()
 }
 
-/// The bound of the contract is 20 ms for the release build; this one is for a busy machine without optimisation, and
-/// would be missed by any step that is quadratic.
+/// The bound of the contract is 20 ms for the release build. This one is for a busy machine without optimisation. Any
+/// quadratic step would miss it.
 #[test]
 fn ten_thousand_wishes_are_planned_at_once() {
     let users = people();

@@ -306,10 +306,10 @@ fn plans_are_made_between_the_faults() {
     );
 }
 
-/// The order of the hosted service's lists differs from request to request: without patience nobody with more than a
+/// The order of the hosted service's lists differs from request to request. Without patience, nobody with more than a
 /// page of people would ever have a complete directory.
 #[test]
-fn a_list_in_any_order_is_read_in_full_for_the_most_part() {
+fn a_list_in_any_order_is_read_in_full() {
     let entries: Vec<UserEntry> = (0..500)
         .flat_map(|number| Bridge::parse(&format!("U{number:03}:u{number}"), "").users)
         .collect();

@@ -25,6 +25,7 @@ fn users(bridge: &str, objects: &str) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn plans_for_users() {
     for (bridge, wished, expected) in [
         // An account that is there.

@@ -1,9 +1,11 @@
 //! One page of `/scim/Users` or `/scim/Groups`, from bytes.
 //!
-//! Parsers of foreign bytes: they take anything and return a page, or why it is none. They are lenient where servers
-//! differ (1Password's and thirteen others were looked at): names of fields in any case (RFC 7643, section 2.1), numbers
-//! and truth values as text, keys that are missing or `null`, texts where objects should be. They are strict where
-//! leniency could lose somebody: every entry needs an id, and no field may come twice.
+//! Parsers of foreign bytes: they take anything and return a page, or why it is none.
+//!
+//! They are lenient where servers differ; 1Password's and thirteen others were looked at. Names of fields may be in any
+//! case (RFC 7643, section 2.1). Numbers and truth values may be text. Keys may be missing or `null`, and texts may stand
+//! where objects should be. They are strict where leniency could lose somebody: every entry needs an id, and no field may
+//! come twice.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -513,7 +515,7 @@ impl Scalar {
     }
 }
 
-/// The methods of a visitor for which a value is nothing: it is read to its end, so that the rest can be.
+/// The methods of a visitor for which a value is nothing. Each reads it to its end, so that the rest can be read.
 macro_rules! nothing {
     ($nothing:expr => $($what:ident)+) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

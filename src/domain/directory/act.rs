@@ -103,8 +103,8 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Where it comes among those of its kind: memberships of suspended users first, users before groups, then by id or
-    /// name.
+    /// Where it comes among those of its kind. Memberships of suspended users come first, and users before groups.
+    /// The rest is by id or name.
     pub(super) fn place(&self) -> (u8, &'a str, &'a str) {
         match self {
             Self::Suspend { user } | Self::Reactivate { user } | Self::RenameUser { user, .. } => {

@@ -1,8 +1,9 @@
 //! Two questions that one snapshot cannot answer: may it be believed, and is somebody gone?
 //!
-//! A bridge that lost its data, or another bridge behind the same name, answers with lists that are complete in
-//! themselves. So a directory in which everybody vanished is never believed, one in which many are missing only after
-//! three reads that agree, and one user is gone only after two complete reads an interval apart, or a 404 by id.
+//! A bridge that lost its data answers with lists that are complete. So does another bridge behind the same name. Hence:
+//! - A directory in which everybody vanished is never believed.
+//! - One in which many are missing is believed after three reads that agree.
+//! - A user or group is gone after two complete reads an interval apart, or a 404 by id.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! The users of a directory as groups see them: whom an entry of a list means, who may join, and who leaves.
+//! The users of a directory as groups see them. Whom does an entry of a list mean, who may join, and who leaves?
 
 use std::{borrow::Cow, collections::HashMap};
 

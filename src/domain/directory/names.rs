@@ -66,7 +66,7 @@ pub enum NameFault {
 
 impl RemoteId {
     /// Takes an id as a bridge sent it. It becomes part of a path and of a filter, so nothing is taken that could end
-    /// either: visible ASCII only, no quote, no backslash, and no segment that means another folder.
+    /// either. Only visible ASCII is taken, without quote and backslash, and no segment that means another folder.
     ///
     /// # Errors
     /// [`NameFault`] says what is wrong with it.
@@ -226,8 +226,8 @@ pub fn ascii_lower(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// What is left of a name when everything is taken away that some server may ignore: case, invisible characters, blanks,
-/// compatibility forms, the two spellings of an international domain, a dot at its end.
+/// A name without everything that some server may ignore. That is case, blanks, invisible characters and compatibility
+/// forms. It is also the second spelling of an international domain, and a dot at its end.
 #[must_use]
 pub fn skeleton(name: &str) -> Cow<'_, str> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase();

@@ -3,7 +3,7 @@
 //! It is pure, total and deterministic: the order of wishes and of lists changes nothing. What it never does:
 //! - It reads nothing into an absence. A suspension rests on `state: Suspended` or a time that has passed. A removal
 //!   rests on a list that is there and does not hold the user, or on such a suspension. A name in the list that leads
-//!   to nobody may be an account that was renamed, so nobody leaves a group until it is cleared up.
+//!   to nobody may be an account that was renamed. Until that is clear, nobody leaves for not being listed.
 //! - It writes nothing outside of the scope, and of a protected user nothing but a new membership.
 //! - It sends no act of a kind of which more are pending than the limit allows.
 

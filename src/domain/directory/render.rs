@@ -10,7 +10,7 @@ use super::{
     walk::Incomplete,
 };
 
-/// What a plan comes to, in numbers: nothing in it is about a person, so it may stand in a status, an event or a log.
+/// What a plan comes to, in numbers. Nothing in it is about a person, so status, events and logs may show it.
 #[derive(Clone, Copy, Debug)]
 pub struct Summary<'p, 'a>(pub &'p Plan<'a>);
 

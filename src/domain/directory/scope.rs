@@ -251,8 +251,8 @@ impl Spelling {
     }
 }
 
-/// Whether a glob matches all of a text. Each `*` takes as little as it can, and more only where the rest does not fit:
-/// at most pattern times text steps, whatever they are.
+/// Whether a glob matches all of a text. Each `*` takes as little as it can, and more only where the rest does not fit.
+/// That takes at most as many steps as pattern times text.
 fn is_match(pattern: &[u8], text: &[u8], star: Star) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut last: Option<(usize, usize)> = None;

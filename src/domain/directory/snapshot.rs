@@ -152,7 +152,7 @@ impl Entry for GroupEntry {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Puts complete lists together. `details` are groups that were read by themselves, and `proven` is a way to read
+    /// Puts complete lists together. `details` are groups that were read by themselves. `proven` is a way to read
     /// members that has shown some before. Without either, a list of groups in which nobody is a member proves none.
     #[must_use]
     pub fn new(

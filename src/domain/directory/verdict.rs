@@ -93,7 +93,7 @@ reasons! {
     MemberMissing: Action,
         "A user in spec.members has no active account on the bridge. Users who left the list stay until that is clear.",
         "Declare the user, correct the name, or remove the entry.";
-    /// The directory is not known in full, or does not show the account of a stored id for the first time.
+    /// The directory is not known in full, or the account of a stored id is missing for the first time.
     DirectoryIncomplete: Transient,
         "The operator could not read all users and groups of the bridge, or one is missing that was there before.",
         "Read the connection's condition DirectoryIncomplete.";

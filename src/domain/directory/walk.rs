@@ -1,9 +1,9 @@
 //! Reading a list to its end: which page to ask for next, and whether what came is all there is.
 //!
-//! Servers cut pages short, answer every index with the same page, give the size of a page as the total, or answer an
-//! index beyond the end with the last page again (`docs`: thirteen servers were measured). So a list is complete only
-//! where it proves itself: the total never changes, as many ids as that have come, and one more request brings no new
-//! one. Only such a list becomes a [`Listing`].
+//! Thirteen servers were measured. Some cut pages short, and some answer every index with the same page. Some give the
+//! size of a page as the total, or answer an index beyond the end with the last page again. So a list has to prove that
+//! it is complete: the total never changes, as many ids have come, and one more request brings no new one. Only such a
+//! list becomes a [`Listing`].
 
 use std::{collections::HashMap, fmt};
 
@@ -18,7 +18,7 @@ pub const MAX_ENTRIES: usize = 200_000;
 /// The most requests for one list, whatever the server answers.
 pub const MAX_REQUESTS: u32 = 20_000;
 
-/// How often a list is read whose order differs from request to request, as 1Password's hosted service has it: each
+/// How often a list is read whose order differs from request to request. 1Password's hosted service has such lists. Each
 /// round finds about two thirds of those that fell between the pages of the rounds before.
 pub const MAX_ROUNDS: u32 = 16;
 
