@@ -6,7 +6,7 @@ use scim_bridge_operator::{
         budget::{Kind, Spent},
         census::Census,
         plan::{Directory, plan},
-        render::{Named, Summary},
+        render::{Named, Summary, incomplete_message},
         snapshot::Activity,
         verdict::{Field, MemberCounts, Reason, Subject},
         walk::Incomplete,
@@ -462,6 +462,10 @@ fn a_directory_that_is_not_known_in_full_plans_nothing() {
         assert_eq!(
             Summary(&plan).to_string(),
             format!("nothing is planned: {reason}")
+        );
+        assert_eq!(
+            incomplete_message(reason),
+            format!("The operator does not know this directory in full: {reason}.")
         );
     }
 }
