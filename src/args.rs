@@ -52,8 +52,12 @@ pub enum Command {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
         reason: Option<String>,
     },
-    /// Print the CustomResourceDefinition as YAML.
-    Crd,
+    /// Print the CustomResourceDefinition of connections as YAML.
+    Crd {
+        /// Print those of users and groups instead.
+        #[arg(long)]
+        provisioning: bool,
+    },
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -262,6 +266,11 @@ pub struct Scope {
     /// Namespaces to watch, separated by commas. The default is all namespaces.
     #[arg(long, env = "NAMESPACES", value_parser = namespace, value_delimiter = ',', help_heading = "Scope")]
     pub namespaces: Vec<String>,
+
+    /// Also read the users and groups of each connection with spec.provisioning, and compare them with the declared ones.
+    /// It needs further CRDs and rights: deploy/provisioning has them.
+    #[arg(long, env = "PROVISIONING", help_heading = "Scope")]
+    pub provisioning: bool,
 
     /// Work only while holding the Lease, so that only one of several replicas works.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", help_heading = "Leader election")]

@@ -61,9 +61,15 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
             return Ok(check::exit_code(class).into());
         }
         Command::Explain { reason } => check::explain::explain(reason.as_deref(), &mut io::stdout())?,
-        Command::Crd => {
+        Command::Crd { provisioning: false } => {
             let yaml = serde_saphyr::to_string(&api::crd())?;
             io::stdout().write_all(yaml.as_bytes())?;
+        }
+        Command::Crd { provisioning: true } => {
+            for crd in [api::user_crd(), api::group_crd()] {
+                let yaml = serde_saphyr::to_string(&crd)?;
+                write!(io::stdout(), "---\n{yaml}")?;
+            }
         }
         Command::Completions { shell } => {
             let mut definition = Arguments::command();

@@ -183,6 +183,7 @@ fn target(interval: u64, threshold: u8) -> Target {
         allow_plaintext: false,
         tls: None,
         next_api_key_secret_ref: None,
+        provisioning: None,
     })
     .unwrap()
 }

@@ -144,6 +144,7 @@ fn connection(generation: i64, version: u32, judged: i64, credential: Option<&st
             allow_plaintext: false,
             tls: None,
             next_api_key_secret_ref: None,
+            provisioning: None,
         }),
         status: ScimBridgeConnectionStatus {
             observed_generation: judged,

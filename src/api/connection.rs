@@ -14,13 +14,17 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{address, duration::HumanDuration};
+use super::{
+    address,
+    directory::{ProvisioningSpec, ProvisioningStatus},
+    duration::HumanDuration,
+};
 
 /// Longest `spec.url`, in bytes.
 pub const MAX_URL_LENGTH: usize = 512;
 
 /// Names of Secrets and ConfigMaps: RFC 1123 subdomain, as Kubernetes requires.
-const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub(super) const OBJECT_NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// DNS names: their labels are limited too.
 const DNS_NAME: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
 /// Keys in the `data` of Secrets and ConfigMaps.
@@ -90,7 +94,8 @@ const DATA_KEY: &str = "^[-._a-zA-Z0-9]+$";
 #[x_kube(
     validation = Rule::new("!isURL(self.url) || url(self.url).getScheme() != 'http' || self.allowPlaintext").message("an http:// url sends the key unprotected: use https://, or set allowPlaintext: true for a bridge inside the cluster").field_path(".url"),
     validation = Rule::new("!has(self.tls) || !isURL(self.url) || url(self.url).getScheme() != 'http'").message("tls has no meaning for an http:// url: remove one of the two").field_path(".tls"),
-    validation = Rule::new("!self.interval.matches('^([0-9]{1,5}(h|m|s))+$') || !self.timeout.matches('^([0-9]{1,5}(h|m|s))+$') || duration(self.timeout) <= duration(self.interval)").message("timeout must not be longer than interval").field_path(".timeout")
+    validation = Rule::new("!self.interval.matches('^([0-9]{1,5}(h|m|s))+$') || !self.timeout.matches('^([0-9]{1,5}(h|m|s))+$') || duration(self.timeout) <= duration(self.interval)").message("timeout must not be longer than interval").field_path(".timeout"),
+    validation = Rule::new("!has(self.provisioning) || !has(self.identityProvider) || self.identityProvider != 'GoogleWorkspace'").message("with GoogleWorkspace the SCIM API is off, so there is no directory: remove provisioning").field_path(".provisioning")
 )]
 pub struct ScimBridgeConnectionSpec {
     /// The bridge's address: `https://`, a host, and optionally a port. The operator drops a trailing `/`, `/scim` or
@@ -155,6 +160,11 @@ pub struct ScimBridgeConnectionSpec {
     /// the bridge accepts it. It does not affect `Ready`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_api_key_secret_ref: Option<ApiKeySecretRef>,
+
+    /// How to keep the users and groups behind the bridge. Without this field the operator neither reads nor changes
+    /// them. It needs an operator that runs with `--provisioning`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<ProvisioningSpec>,
 }
 
 /// An entry of a Secret in the same namespace.
@@ -349,6 +359,10 @@ pub struct ScimBridgeConnectionStatus {
     /// only while `Connected` is True.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
+
+    /// What the operator knows about the bridge's users and groups. Present only with `spec.provisioning`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioning: Option<ProvisioningStatus>,
 }
 
 /// Whether the SCIM API is on or off.
@@ -467,7 +481,7 @@ fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ObjectV
     Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
-const fn never_observed() -> i64 {
+pub(super) const fn never_observed() -> i64 {
     -1
 }
 

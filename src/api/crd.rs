@@ -6,26 +6,41 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
-use super::connection::ScimBridgeConnection;
+use super::{connection::ScimBridgeConnection, group::ScimGroup, user::ScimUser};
 
-/// The definition that `scim-bridge-operator crd` prints and `deploy/crd.yaml` holds.
-///
-/// Added to the derived one:
-/// - A default status with `observedGeneration: -1`. Without it, kstatus (Flux, Helm) reports an object as healthy that
-///   no operator has seen. <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
-/// - The label by which servicebinding.io implementations find Provisioned Services.
-/// - Optional fields are absent, never null. Integer formats are ones that Kubernetes knows.
+/// The definition of `ScimBridgeConnection`: `scim-bridge-operator crd` prints it, and `deploy/crd.yaml` holds it.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
-    let mut crd = ScimBridgeConnection::crd();
-    crd.metadata.labels = Some(
-        [
-            ("app.kubernetes.io/name", "scim-bridge-operator"),
-            ("servicebinding.io/provisioned-service", "true"),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into(),
+    let mut crd = completed(ScimBridgeConnection::crd());
+    crd.metadata.labels.get_or_insert_default().insert(
+        "servicebinding.io/provisioned-service".to_owned(),
+        "true".to_owned(),
     );
+    crd
+}
+
+/// The definition of `ScimUser`.
+#[must_use]
+pub fn user_crd() -> CustomResourceDefinition {
+    completed(ScimUser::crd())
+}
+
+/// The definition of `ScimGroup`.
+#[must_use]
+pub fn group_crd() -> CustomResourceDefinition {
+    completed(ScimGroup::crd())
+}
+
+/// Adds what every definition has, and what kube cannot derive:
+/// - A default status with `observedGeneration: -1`. Without it, kstatus (Flux, Helm) reports an object as healthy that
+///   no operator has seen. <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
+/// - Optional fields are absent, never null. Integer formats are ones that Kubernetes knows.
+fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let name = (
+        "app.kubernetes.io/name".to_owned(),
+        "scim-bridge-operator".to_owned(),
+    );
+    crd.metadata.labels = Some([name].into());
     for version in &mut crd.spec.versions {
         let Some(root) = version
             .schema

@@ -4,7 +4,9 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt as _, core::ApiResource};
 
-use super::{GROUP, connection::ScimBridgeConnection, crd};
+use super::{
+    GROUP, connection::ScimBridgeConnection, crd, group::ScimGroup, group_crd, user::ScimUser, user_crd,
+};
 
 /// A kind that this program defines.
 #[derive(Clone, Copy, Debug)]
@@ -17,12 +19,26 @@ pub struct Kind {
     pub essential_fields: &'static [&'static str],
 }
 
-/// Every kind of this program.
-pub const KINDS: &[Kind] = &[Kind {
+/// The kind that the operator always needs.
+pub const CONNECTION: Kind = Kind {
     crd,
     resource: ScimBridgeConnection::api_resource,
     essential_fields: &["spec", "spec.url", "spec.apiKeySecretRef"],
-}];
+};
+
+/// The kinds that the operator needs with `--provisioning`.
+pub const PROVISIONING_KINDS: [Kind; 2] = [
+    Kind {
+        crd: user_crd,
+        resource: ScimUser::api_resource,
+        essential_fields: &["spec", "spec.connectionRef", "spec.userName"],
+    },
+    Kind {
+        crd: group_crd,
+        resource: ScimGroup::api_resource,
+        essential_fields: &["spec", "spec.connectionRef", "spec.displayName"],
+    },
+];
 
 /// A right of the operator's ServiceAccount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +90,27 @@ pub const RIGHTS: &[Right] = &[
         verbs: &["create", "patch"],
         why: &["To record events. Without this right there are no events, and all else works."],
         is_optional: true,
+    },
+];
+
+/// The further rights in each namespace that the operator watches with `--provisioning`.
+pub const PROVISIONING_RIGHTS: &[Right] = &[
+    Right {
+        group: GROUP,
+        resources: &["scimusers", "scimgroups"],
+        verbs: &["get", "list", "watch"],
+        why: &[
+            "list, watch: to see users and groups.",
+            "get: to read one again that changed while its status was written.",
+        ],
+        is_optional: false,
+    },
+    Right {
+        group: GROUP,
+        resources: &["scimusers/status", "scimgroups/status"],
+        verbs: &["patch"],
+        why: &["To write their conditions."],
+        is_optional: false,
     },
 ];
 

@@ -4,16 +4,19 @@
 //! verdict is in `domain`.
 
 pub mod connection;
+pub mod directory;
 pub mod duration;
+pub mod group;
 pub mod kinds;
 pub mod role;
 pub mod schema;
+pub mod user;
 pub mod vocabulary;
 
 mod address;
 mod crd;
 
-pub use crd::crd;
+pub use crd::{crd, group_crd, user_crd};
 
 /// The API group.
 pub const GROUP: &str = "scimbridge.dev";

@@ -32,11 +32,30 @@ pub enum ConditionType {
     Reconciling,
     /// Nothing will change until somebody acts (kstatus `Failed`).
     Stalled,
+    /// More changes of users and groups are pending than a limit of `spec.provisioning` allows.
+    ProvisioningHeld,
+    /// The operator does not know all users and groups of the bridge.
+    DirectoryIncomplete,
 }
 
 impl ConditionType {
     /// Every type, in the order in which a status lists them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::Ready,
+        Self::Connected,
+        Self::AuthFailed,
+        Self::ScimDisabled,
+        Self::Degraded,
+        Self::CertificateExpiring,
+        Self::NextApiKeyValid,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::ProvisioningHeld,
+        Self::DirectoryIncomplete,
+    ];
+
+    /// The types that a probe writes. Provisioning writes the others, with its own field manager.
+    pub const PROBED: [Self; 9] = [
         Self::Ready,
         Self::Connected,
         Self::AuthFailed,
@@ -64,6 +83,8 @@ impl ConditionType {
             Self::NextApiKeyValid => "NextApiKeyValid",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
+            Self::ProvisioningHeld => "ProvisioningHeld",
+            Self::DirectoryIncomplete => "DirectoryIncomplete",
         }
     }
 }

@@ -116,6 +116,7 @@ fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckErr
         allow_plaintext: arguments.allow_plaintext,
         tls,
         next_api_key_secret_ref: None,
+        provisioning: None,
     };
     let ca = arguments
         .ca_file

@@ -12,6 +12,7 @@ use crate::{
             ScimBridgeConnectionStatus,
         },
         role::PerRole,
+        vocabulary::ConditionType,
     },
     domain::connection::{
         schedule::pace_of,
@@ -110,7 +111,7 @@ impl Connection {
         Self {
             metadata: trimmed(metadata),
             spec,
-            status: status.unwrap_or_else(unobserved),
+            status: status.map_or_else(unobserved, probed),
         }
     }
 
@@ -232,6 +233,17 @@ fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
         }),
         ..ObjectMeta::default()
     }
+}
+
+/// The part of a status that probes write. Others may own the rest.
+fn probed(mut status: ScimBridgeConnectionStatus) -> ScimBridgeConnectionStatus {
+    status.provisioning = None;
+    status.conditions.retain(|condition| {
+        ConditionType::PROBED
+            .iter()
+            .any(|type_| condition.type_ == type_.as_str())
+    });
+    status
 }
 
 fn unobserved() -> ScimBridgeConnectionStatus {

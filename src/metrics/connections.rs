@@ -37,8 +37,8 @@ pub struct Row {
     declared: Option<IdentityProvider>,
     suspended: bool,
     reason: Option<Reason>,
-    /// In the order of [`ConditionType::ALL`].
-    conditions: [Truth; ConditionType::ALL.len()],
+    /// In the order of [`ConditionType::PROBED`].
+    conditions: [Truth; ConditionType::PROBED.len()],
     ready_since: Option<i64>,
     last_probe: Option<i64>,
     next_probe: Option<i64>,
@@ -100,7 +100,7 @@ impl Row {
             declared,
             suspended,
             reason: reason_of(conditions),
-            conditions: ConditionType::ALL.map(truth),
+            conditions: ConditionType::PROBED.map(truth),
             ready_since,
             last_probe: seconds(&status.last_probe_time),
             next_probe: seconds(&status.next_probe_time),
@@ -233,7 +233,7 @@ impl Families<'_> {
             "Conditions of a connection: 1 for True, 0 for False or absent, -1 for Unknown",
             None,
             |row, out| {
-                for (type_, truth) in ConditionType::ALL.iter().zip(row.conditions) {
+                for (type_, truth) in ConditionType::PROBED.iter().zip(row.conditions) {
                     let value = match truth {
                         Truth::True => 1,
                         Truth::False => 0,

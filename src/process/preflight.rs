@@ -42,7 +42,7 @@ pub async fn preflight(arguments: PreflightArguments, mut out: impl Write) -> Re
         }
         Ok::<(), std::io::Error>(())
     };
-    let findings = until(end, async || check_definitions(&client).await).await;
+    let findings = until(end, async || check_definitions(&client, &requirements).await).await;
     // Then the other questions have the same answer.
     let answers_nothing = findings.iter().any(Finding::concerns_every_request);
     report(

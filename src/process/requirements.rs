@@ -3,7 +3,7 @@
 //! Every ServiceAccount may make these checks, so they work without any cluster-wide permission. They read the API
 //! server's discovery and OpenAPI documents instead of the CRD, and create `SelfSubjectAccessReview`s.
 
-use std::{fmt, time::Duration};
+use std::{fmt, iter, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::{
@@ -17,7 +17,7 @@ use tracing::{error, info};
 
 use crate::{
     api::{
-        kinds::{KINDS, Kind, LEASE_RIGHTS, RIGHTS, Right},
+        kinds::{CONNECTION, Kind, LEASE_RIGHTS, PROVISIONING_KINDS, PROVISIONING_RIGHTS, RIGHTS, Right},
         schema,
     },
     args::Scope,
@@ -45,6 +45,8 @@ pub(super) struct Requirements {
     pub(super) scopes: Vec<Option<String>>,
     /// The Lease; `None` without leader election.
     pub(super) lease: Option<LeaseName>,
+    /// Whether it keeps users and groups too.
+    pub(super) provisioning: bool,
 }
 
 /// Namespace and name of the Lease.
@@ -125,6 +127,7 @@ impl Requirements {
             leader_elect,
             lease_name,
             lease_namespace,
+            provisioning,
         } = scope;
         let mut named: Vec<_> = namespaces.iter().cloned().map(Some).collect();
         // The same namespace may be given twice.
@@ -136,6 +139,7 @@ impl Requirements {
                 namespace: lease_namespace.clone().unwrap_or_else(|| home.to_owned()),
                 name: lease_name.clone(),
             }),
+            provisioning: *provisioning,
         }
     }
 }
@@ -201,7 +205,7 @@ pub(super) async fn watch_over(
 
 /// Checks all requirements once.
 async fn check(client: &Client, requirements: &Requirements) -> Vec<Finding> {
-    let mut found = check_definitions(client).await;
+    let mut found = check_definitions(client, requirements).await;
     // If the API server answers nothing, the other checks would only add the same finding.
     if !found.iter().any(Finding::concerns_every_request) {
         found.extend(check_access(client, requirements).await);
@@ -210,9 +214,10 @@ async fn check(client: &Client, requirements: &Requirements) -> Vec<Finding> {
 }
 
 /// Checks that the API server serves each kind, with the schema of this version.
-pub(super) async fn check_definitions(client: &Client) -> Vec<Finding> {
+pub(super) async fn check_definitions(client: &Client, requirements: &Requirements) -> Vec<Finding> {
+    let provisioning = PROVISIONING_KINDS.iter().filter(|_| requirements.provisioning);
     let mut found = Vec::new();
-    for kind in KINDS {
+    for kind in iter::once(&CONNECTION).chain(provisioning) {
         found.extend(check_definition(client, kind).await.err());
     }
     found
@@ -298,8 +303,15 @@ fn schema_in(crd: &CustomResourceDefinition) -> Value {
 
 /// Checks the permissions that the operator needs.
 pub(super) async fn check_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
-    let Requirements { scopes, lease } = requirements;
-    let mut wanted = in_each(scopes, false);
+    let Requirements {
+        scopes,
+        lease,
+        provisioning,
+    } = requirements;
+    let mut wanted = in_each(scopes, RIGHTS, false);
+    if *provisioning {
+        wanted.extend(in_each(scopes, PROVISIONING_RIGHTS, false));
+    }
     if let Some(LeaseName { namespace, name }) = lease {
         let [create, use_own] = LEASE_RIGHTS;
         for (right, name) in [(create, None), (use_own, Some(name.as_str()))] {
@@ -317,14 +329,18 @@ pub(super) async fn check_access(client: &Client, requirements: &Requirements) -
 
 /// Checks the permissions that the operator can do without.
 pub(super) async fn check_optional_access(client: &Client, requirements: &Requirements) -> Vec<Finding> {
-    check_all(client, in_each(&requirements.scopes, true)).await
+    check_all(client, in_each(&requirements.scopes, RIGHTS, true)).await
 }
 
 /// The optional or the needed permissions in each scope.
-fn in_each(scopes: &[Option<String>], optional: bool) -> Vec<Permission<'_>> {
+fn in_each<'a>(
+    scopes: &'a [Option<String>],
+    rights: &'static [Right],
+    optional: bool,
+) -> Vec<Permission<'a>> {
     let mut wanted = Vec::new();
     for scope in scopes {
-        for right in RIGHTS.iter().filter(|right| right.is_optional == optional) {
+        for right in rights.iter().filter(|right| right.is_optional == optional) {
             wanted.extend(Permission::of(right, scope.as_deref()));
         }
     }

@@ -112,7 +112,7 @@ fn groups() -> impl Strategy<Value = Vec<GroupEntry>> {
 }
 
 fn adopt() -> impl Strategy<Value = Adopt> {
-    select(Adopt::ALL)
+    select(&[Adopt::IfUnchanged, Adopt::Always, Adopt::Never][..])
 }
 
 fn user_wish() -> impl Strategy<Value = UserWish> {
@@ -120,7 +120,7 @@ fn user_wish() -> impl Strategy<Value = UserWish> {
         option::of(select(&USER_IDS[..])),
         select(&NAMES[..]),
         select(&GIVEN[..]),
-        select(State::ALL),
+        select(&[State::Active, State::Suspended][..]),
         option::weighted(0.3, NOW - 2..NOW + 3),
         adopt(),
         prop::bool::weighted(0.1),
@@ -146,7 +146,7 @@ fn group_wish() -> impl Strategy<Value = GroupWish> {
     (
         option::of(select(&GROUP_IDS[..])),
         select(&GROUPS[..]),
-        select(Membership::ALL),
+        select(&[Membership::Additive, Membership::Exact][..]),
         vec(member, 0..5),
         subsequence(&USER_IDS[..], 0..=4),
         adopt(),

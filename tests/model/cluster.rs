@@ -200,6 +200,7 @@ impl Cluster {
                 allow_plaintext: false,
                 tls: None,
                 next_api_key_secret_ref: None,
+                provisioning: None,
             },
             readable: true,
             requested: None,

@@ -393,6 +393,7 @@ fn judged(
             .map(|target| Binding {
                 name: target.api_key.name.clone(),
             }),
+        provisioning: None,
     }
 }
 
@@ -443,6 +444,7 @@ fn says_the_same(a: &ScimBridgeConnectionStatus, b: &ScimBridgeConnectionStatus,
         consecutive_failures,
         last_handled_reconcile_at,
         binding,
+        provisioning: _,
     } = a;
     *observed_generation == b.observed_generation
         && *conditions == b.conditions

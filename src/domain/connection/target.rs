@@ -224,6 +224,7 @@ impl Target {
             allow_plaintext,
             tls,
             next_api_key_secret_ref,
+            provisioning: _,
         } = spec;
         let origin = Origin::parse(url)?;
         if origin.scheme == Scheme::Http {

@@ -5,26 +5,13 @@ use std::{array, fmt, time::Duration};
 use aws_lc_rs::hmac;
 use k8s_openapi::jiff::Timestamp;
 
+pub use crate::api::directory::ChangeKind as Kind;
+
 /// The time over which acts are counted.
 pub const WINDOW: Duration = Duration::from_hours(1);
 
 /// Acts are noted by the minute, so that an hour of them fits into a status.
 const GRAIN: i64 = 60;
-
-/// The kinds of acts, in the order in which they are done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A user may no longer sign in.
-    Suspension,
-    /// A user leaves a group.
-    Removal,
-    /// A user or group gets another name, or a user another given or family name.
-    Rename,
-    /// A user or group comes into being, or a suspended user may sign in again.
-    Creation,
-    /// A user joins a group.
-    Addition,
-}
 
 /// One value for each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,49 +54,6 @@ pub struct Digest([u8; 16]);
 
 /// A digest that is being made.
 pub(super) struct Digester(hmac::Context);
-
-// === impl Kind ===
-
-impl Kind {
-    /// Every kind, in the order in which they are done.
-    pub const ALL: [Self; 5] = [
-        Self::Suspension,
-        Self::Removal,
-        Self::Rename,
-        Self::Creation,
-        Self::Addition,
-    ];
-
-    /// The name of several, as in `spec.provisioning.limits`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Suspension => "suspensions",
-            Self::Removal => "removals",
-            Self::Rename => "renames",
-            Self::Creation => "creations",
-            Self::Addition => "additions",
-        }
-    }
-
-    /// The name of one.
-    #[must_use]
-    pub const fn singular(self) -> &'static str {
-        match self {
-            Self::Suspension => "suspension",
-            Self::Removal => "removal",
-            Self::Rename => "rename",
-            Self::Creation => "creation",
-            Self::Addition => "addition",
-        }
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 // === impl PerKind ===
 

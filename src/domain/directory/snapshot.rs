@@ -6,6 +6,7 @@ use super::{
     names::{RemoteId, fold},
     walk::{Entry, Listing},
 };
+pub use crate::api::directory::MembersReadBy;
 
 /// Whether a user may sign in, as far as a read says. `Active` includes people who were only invited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,17 +54,6 @@ pub struct MemberEntry {
     pub value: Box<str>,
     /// Whether it is said to be a group.
     pub is_group: bool,
-}
-
-/// Where the members of groups can be read. A way is proven once it has shown a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MembersReadBy {
-    /// `members` in the list of groups.
-    GroupList,
-    /// `members` of each group that is read by itself.
-    Group,
-    /// `groups` in the list of users.
-    UserGroups,
 }
 
 /// A user of the bridge.

@@ -2,11 +2,15 @@
 //!
 //! The CRD's rules may be older than this program, so parsing stands on its own.
 
-use std::{collections::HashSet, fmt};
+use std::collections::HashSet;
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::names::{NameFault, ObjectId, PlainName, RemoteId, UserName, fold};
+pub use crate::api::{
+    group::Membership,
+    user::{Adopt, UserState as State},
+};
 
 /// The most members that one group may list. More would not fit into an object of the API server.
 pub const MAX_MEMBERS: usize = 10_000;
@@ -71,71 +75,6 @@ pub struct MemberWish {
     pub user_name: UserName,
     /// Until when. From then on, as if the entry were not there.
     pub until: Option<Timestamp>,
-}
-
-macro_rules! words {
-    ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $word:ident,)+ }) => {
-        $(#[doc = $about])+
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            $($(#[doc = $doc])+ $word,)+
-        }
-
-        impl $name {
-            /// Every word, in the order of the contract.
-            pub const ALL: &'static [Self] = &[$(Self::$word,)+];
-
-            /// The word in a specification.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$word => stringify!($word),)+ }
-            }
-
-            /// Reads the word of a specification.
-            #[must_use]
-            pub fn parse(text: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|word| word.as_str() == text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-words! {
-    /// `spec.state` of a user.
-    State {
-        /// The user has an account that may be used.
-        Active,
-        /// The user has no account, or one that is suspended.
-        Suspended,
-    }
-}
-
-words! {
-    /// `spec.adopt`: what to do with an account or group that was there before.
-    Adopt {
-        /// Take it over only where nothing would change.
-        IfUnchanged,
-        /// Take it over, and change it.
-        Always,
-        /// Leave it alone.
-        Never,
-    }
-}
-
-words! {
-    /// `spec.membership`: which members are the operator's business.
-    Membership {
-        /// Those that the operator added.
-        Additive,
-        /// All: who is not listed is removed.
-        Exact,
-    }
 }
 
 /// A user's fields as they are written. Times and words have their types already.
@@ -511,19 +450,5 @@ mod tests {
             .map(|member| member.is_current(at(100)))
             .collect();
         assert_eq!(current, [true, true, false]);
-    }
-
-    #[test]
-    fn words_are_read_as_they_are_written() {
-        for word in State::ALL {
-            assert_eq!(State::parse(&word.to_string()), Some(*word));
-        }
-        for word in Adopt::ALL {
-            assert_eq!(Adopt::parse(word.as_str()), Some(*word));
-        }
-        for word in Membership::ALL {
-            assert_eq!(Membership::parse(word.as_str()), Some(*word));
-        }
-        assert_eq!(State::parse("active"), None);
     }
 }
