@@ -18,12 +18,13 @@ use super::{
     claim::{Claim, Claimed, settle},
     crowd::{Course, Crowd, Joining, Leaving, UserCase},
     names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
-    scope::{Protected, Scope},
+    scope::{InvalidPatterns, Protected, Scope},
     snapshot::{Activity, Group, GroupIndex, Members, Snapshot, User, UserIndex},
     verdict::{Field, MemberCounts, Reason, Subject, Verdict},
     walk::Incomplete,
     wish::{Adopt, GroupWish, Membership, State, UserWish, Wishes},
 };
+use crate::api::directory::{ChangeLimits, ProvisioningMode, ProvisioningSpec};
 
 /// A directory that was read in full and is believed.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,52 @@ pub struct Policy {
     pub released: Option<Digest>,
     /// The key of digests.
     pub digest_key: DigestKey,
+}
+
+impl Policy {
+    /// Reads `spec.provisioning`. Renames and additions have no limit.
+    ///
+    /// # Errors
+    /// [`InvalidPolicy`] names the field that cannot be used.
+    pub fn parse(spec: &ProvisioningSpec, digest_key: DigestKey) -> Result<Self, InvalidPolicy> {
+        let ProvisioningSpec {
+            mode: ProvisioningMode::Plan,
+            scope,
+            protected,
+            limits:
+                ChangeLimits {
+                    suspensions,
+                    removals,
+                    creations,
+                },
+            requests_per_second: _,
+        } = spec;
+        Ok(Self {
+            scope: Scope::parse(&scope.user_names, &scope.groups).map_err(InvalidPolicy::Scope)?,
+            protected: Protected::parse(&protected.user_names, &protected.groups)
+                .map_err(InvalidPolicy::Protected)?,
+            limits: Limits {
+                suspensions: Some(*suspensions),
+                removals: Some(*removals),
+                creations: Some(*creations),
+                renames: None,
+                additions: None,
+            },
+            released: None,
+            digest_key,
+        })
+    }
+}
+
+/// Why `spec.provisioning` cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum InvalidPolicy {
+    /// `spec.provisioning.scope`
+    #[error("spec.provisioning.scope has {0}")]
+    Scope(InvalidPatterns),
+    /// `spec.provisioning.protected`
+    #[error("spec.provisioning.protected has {0}")]
+    Protected(InvalidPatterns),
 }
 
 /// What would be sent, and what to say about each object.

@@ -34,13 +34,13 @@ pub enum InvalidPatterns {
     #[error("more than 256 patterns")]
     TooMany,
     /// A pattern that no name can have.
-    #[error("a pattern {0}")]
+    #[error("a pattern that {0}")]
     Pattern(NameFault),
     /// A scope has to be said. Everything is `["*"]`.
-    #[error("the scope names nothing: write [\"*\"] for everything")]
+    #[error("no pattern: write [\"*\"] for everything")]
     NoScope,
     /// At least one user has to be protected.
-    #[error("no user is protected: name at least one owner of the account")]
+    #[error("no user name: name at least one owner of the account")]
     NobodyProtected,
 }
 

@@ -11,6 +11,10 @@ pub use crate::api::{
     group::Membership,
     user::{Adopt, UserState as State},
 };
+use crate::api::{
+    group::{GroupMember, ScimGroupSpec},
+    user::{PersonName, ScimUserSpec},
+};
 
 /// The most members that one group may list. More would not fit into an object of the API server.
 pub const MAX_MEMBERS: usize = 10_000;
@@ -142,6 +146,9 @@ pub enum InvalidWish {
     /// Two entries of `spec.members` name one user, perhaps in different case.
     #[error("spec.members lists a user twice")]
     MemberTwice,
+    /// `membership: Exact` without a list. An absent list must not empty a group.
+    #[error("spec.membership is Exact, and spec.members is absent")]
+    NoList,
     /// More members than a group may list.
     #[error("spec.members has more than 10000 entries")]
     TooManyMembers,
@@ -156,6 +163,36 @@ pub enum InvalidWish {
 // === impl UserWish ===
 
 impl UserWish {
+    /// Reads a `ScimUser` with this uid, and with the id that its status holds.
+    ///
+    /// # Errors
+    /// [`InvalidWish`] names the first field that cannot be used.
+    pub fn of(uid: &str, id: Option<&str>, spec: &ScimUserSpec) -> Result<Self, InvalidWish> {
+        let ScimUserSpec {
+            connection_ref: _,
+            user_name,
+            name: PersonName {
+                given_name,
+                family_name,
+            },
+            state,
+            active_until,
+            adopt,
+            paused,
+        } = spec;
+        Self::parse(&UserFields {
+            uid,
+            id,
+            user_name,
+            given_name,
+            family_name,
+            state: *state,
+            active_until: active_until.as_ref().map(|time| time.0),
+            adopt: *adopt,
+            paused: *paused,
+        })
+    }
+
     /// Parses a user.
     ///
     /// # Errors
@@ -206,6 +243,40 @@ impl UserWish {
 // === impl GroupWish ===
 
 impl GroupWish {
+    /// Reads a `ScimGroup` with this uid, and with the id that its status holds. Nothing has added a member yet: that
+    /// needs a mode that writes.
+    ///
+    /// # Errors
+    /// [`InvalidWish`] names the first field that cannot be used.
+    pub fn of(uid: &str, id: Option<&str>, spec: &ScimGroupSpec) -> Result<Self, InvalidWish> {
+        let ScimGroupSpec {
+            connection_ref: _,
+            display_name,
+            membership,
+            members,
+            adopt,
+            paused,
+        } = spec;
+        if members.is_none() && *membership == Membership::Exact {
+            return Err(InvalidWish::NoList);
+        }
+        let members: Vec<_> = members
+            .iter()
+            .flatten()
+            .map(|GroupMember { user_name, until }| (user_name.as_str(), until.as_ref().map(|time| time.0)))
+            .collect();
+        Self::parse(&GroupFields {
+            uid,
+            id,
+            display_name,
+            membership: *membership,
+            members: &members,
+            added: &[],
+            adopt: *adopt,
+            paused: *paused,
+        })
+    }
+
     /// Parses a group.
     ///
     /// # Errors
