@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The controller reconciles a connection only when [`domain::connection::schedule::due`] says so. Imports go one way:
-//! [`api`] ← [`domain`] ← [`bridge`] ← [`controller`] ← [`process`]. [`clock`], [`metrics`] and [`leadership`] stand
+//! [`api`] ← [`domain`] ← [`bridge`] ← [`resolve`] ← [`controller`] ← [`process`]. [`clock`], [`metrics`] and [`leadership`] stand
 //! beside these layers.
 
 pub mod api;
@@ -22,6 +22,7 @@ pub mod domain;
 pub mod leadership;
 pub mod metrics;
 pub mod process;
+pub mod resolve;
 pub mod settings;
 pub mod traces;
 

@@ -27,10 +27,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "report",
         &["api", "clock", "cluster", "leadership", "limiter", "metrics"],
     ),
+    ("resolve", &["api", "domain", "bridge", "cluster"]),
     (
         "controller",
         &[
-            "api", "domain", "bridge", "cluster", "report", "clock", "limiter", "metrics", "traces",
+            "api", "domain", "bridge", "cluster", "resolve", "report", "clock", "limiter", "metrics",
+            "traces",
         ],
     ),
     (
@@ -41,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "bridge",
             "cluster",
             "controller",
+            "resolve",
             "clock",
             "leadership",
             "metrics",

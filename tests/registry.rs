@@ -22,8 +22,9 @@ use scim_bridge_operator::{
         duration::HumanDuration,
         role::Role,
     },
+    cluster::key::Key,
     controller::{
-        connection::{Connection, Key, Reference, ReferenceKind},
+        connection::Connection,
         job::{Job, Outcome},
         registry::Registry,
     },
@@ -31,6 +32,7 @@ use scim_bridge_operator::{
         connection::schedule::{Cause, Due},
         watched::Seen,
     },
+    resolve::reference::{Reference, ReferenceKind},
 };
 
 const START: i64 = 1_772_546_816;

@@ -1,6 +1,7 @@
 //! Configures the client for the API server and explains the fault of a configuration.
 
 pub mod call;
+pub mod key;
 
 pub(crate) mod metadata;
 

@@ -3,17 +3,19 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Resource as _;
 
-use super::connection::{Connection, Key, Reference, ReferenceKind};
+use super::connection::Connection;
 use crate::{
     api::{
         connection::{ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus},
         role::Role,
     },
+    cluster::key::Key,
     domain::connection::{
         announce::{Announcement, announcements},
         status::versions,
     },
     report::events::{EventRecorder, Occurrence},
+    resolve::reference::{Reference, ReferenceKind},
 };
 
 /// Records an event for each difference between the status before and the written one.

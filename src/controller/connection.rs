@@ -8,8 +8,7 @@ use crate::{
     api::{
         REQUESTED_AT_ANNOTATION,
         connection::{
-            CaKind, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
-            ScimBridgeConnectionStatus,
+            IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
         },
         role::PerRole,
         vocabulary::ConditionType,
@@ -20,36 +19,8 @@ use crate::{
         target::Target,
     },
     metrics::Row,
+    resolve::reference::{Reference, ReferenceKind},
 };
-
-/// The name of a connection. Clones share the text.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// `metadata.namespace`
-    pub namespace: Arc<str>,
-    /// `metadata.name`
-    pub name: Arc<str>,
-}
-
-/// The kinds of objects that a connection may refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ReferenceKind {
-    /// `v1/Secret`
-    Secret,
-    /// `v1/ConfigMap`
-    ConfigMap,
-}
-
-/// An object that a connection refers to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reference {
-    /// The kind.
-    pub kind: ReferenceKind,
-    /// The namespace: always that of the connection.
-    pub namespace: Arc<str>,
-    /// `metadata.name`
-    pub name: Arc<str>,
-}
 
 /// A connection as read from the API server.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,39 +35,6 @@ pub struct Connection {
 
 /// The objects that a connection refers to.
 pub(super) type References = PerRole<Option<Reference>>;
-
-// === impl Key ===
-
-impl Key {
-    /// The key of the connection with this name.
-    #[must_use]
-    pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-
-    /// Its namespace and name.
-    #[must_use]
-    pub fn names(&self) -> (&str, &str) {
-        (&self.namespace, &self.name)
-    }
-}
-
-// === impl Reference ===
-
-impl Reference {
-    /// A reference to the object with this kind and name.
-    #[must_use]
-    pub fn new(kind: ReferenceKind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: namespace.into(),
-            name: name.into(),
-        }
-    }
-}
 
 // === impl Connection ===
 
@@ -206,15 +144,6 @@ impl From<ScimBridgeConnection> for Connection {
             status,
         } = object;
         Self::new(metadata, Some(spec), status)
-    }
-}
-
-impl From<CaKind> for ReferenceKind {
-    fn from(kind: CaKind) -> Self {
-        match kind {
-            CaKind::ConfigMap => Self::ConfigMap,
-            CaKind::Secret => Self::Secret,
-        }
     }
 }
 

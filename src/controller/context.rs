@@ -2,13 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::authorities::Authorities;
-use crate::{
-    bridge::{Lanes, wire::address::AddressPolicy},
-    clock::Clock,
-    cluster::call::ApiServer,
-    metrics::Metrics,
-};
+use crate::{bridge::Lanes, clock::Clock, cluster::call::ApiServer, metrics::Metrics, resolve::Resolver};
 
 /// What each reconcile uses. Made once, when the process starts.
 #[derive(Clone)]
@@ -17,10 +11,8 @@ pub struct Context {
     pub server: ApiServer,
     /// Probes bridges.
     pub lanes: Lanes,
-    /// Which hosts and addresses may be probed.
-    pub policy: Arc<AddressPolicy>,
-    /// A cache of certificate authorities.
-    pub authorities: Authorities,
+    /// Reads the objects that connections refer to.
+    pub resolver: Resolver,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The metrics.
@@ -40,8 +32,6 @@ pub struct Settings {
     pub concurrency: usize,
     /// How often to rewrite a status when only its timestamps have changed.
     pub heartbeat: Duration,
-    /// Whether a Secret must list the hosts that may receive its key.
-    pub require_consent: bool,
     /// How long to wait for running reconciles at shutdown.
     pub drain: Duration,
     /// The name of this replica in events.

@@ -1,19 +1,19 @@
-//! Decodes only the needed parts of the objects that the API server sends.
+//! Decodes only the needed parts of the connections that the API server sends.
 //!
 //! Most of an object is `metadata.managedFields`, which the operator does not need. serde skips it, the labels and the
 //! annotations of other programs. A specification that does not match the schema is read as none, so it does not stop
 //! the others. A status that does not match is read as none too, and written again.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, fmt};
 
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::connection::Connection;
 use crate::{
-    api::{ALLOWED_HOSTS_ANNOTATION, connection::ScimBridgeConnection},
+    api::connection::ScimBridgeConnection,
     cluster::metadata::{Trimmed, addressed_as},
 };
 
@@ -29,40 +29,12 @@ pub(super) struct RawConnection {
     status: Option<Box<RawValue>>,
 }
 
-/// A Secret with only the parts that a reconcile needs.
-#[derive(Clone)]
-pub(super) struct SecretData(pub(super) Secret);
-
 #[derive(Deserialize)]
 struct ConnectionParts {
     #[serde(default)]
     metadata: Trimmed,
     spec: Option<Box<RawValue>>,
     status: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct SecretParts {
-    #[serde(default)]
-    metadata: SecretMetadata,
-    data: Option<BTreeMap<String, ByteString>>,
-    #[serde(rename = "type")]
-    type_: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct SecretMetadata {
-    uid: Option<String>,
-    resource_version: Option<String>,
-    annotations: Option<SecretAnnotations>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct SecretAnnotations {
-    #[serde(rename = "scimbridge.dev/allowed-hosts")]
-    allowed_hosts: Option<String>,
 }
 
 impl From<RawConnection> for Connection {
@@ -102,39 +74,6 @@ impl fmt::Debug for RawConnection {
     }
 }
 
-impl<'de> Deserialize<'de> for SecretData {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let SecretParts {
-            metadata:
-                SecretMetadata {
-                    uid,
-                    resource_version,
-                    annotations,
-                },
-            data,
-            type_,
-        } = SecretParts::deserialize(deserializer)?;
-        let allowed_hosts = annotations.and_then(|annotations| annotations.allowed_hosts);
-        Ok(Self(Secret {
-            metadata: ObjectMeta {
-                uid,
-                resource_version,
-                annotations: allowed_hosts.map(|hosts| [(ALLOWED_HOSTS_ANNOTATION.to_owned(), hosts)].into()),
-                ..ObjectMeta::default()
-            },
-            data,
-            type_,
-            ..Secret::default()
-        }))
-    }
-}
-
-impl fmt::Debug for SecretData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretData(..)")
-    }
-}
-
 impl Resource for RawConnection {
     addressed_as!(ScimBridgeConnection);
 
@@ -144,18 +83,6 @@ impl Resource for RawConnection {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
-    }
-}
-
-impl Resource for SecretData {
-    addressed_as!(Secret);
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.0.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.0.metadata
     }
 }
 

@@ -23,7 +23,7 @@ use tokio_util::time::{DelayQueue, delay_queue};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    connection::{Connection, Key, Reference, ReferenceKind},
+    connection::Connection,
     context::Context,
     decode::RawConnection,
     error::ControllerError,
@@ -35,12 +35,14 @@ use super::{
 };
 use crate::{
     bridge::credential::object_version,
+    cluster::key::Key,
     domain::{
         connection::schedule::{Cause, Due},
         watched::Seen,
     },
     limiter::{Limit, RateLimiter},
     report::events::{EventRecorder, record_events},
+    resolve::reference::{Reference, ReferenceKind},
 };
 
 /// The state of the controller, for readiness and liveness.

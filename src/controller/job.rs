@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::connection::{Connection, Key};
+use super::connection::Connection;
 use crate::{
     api::{connection::ScimBridgeConnectionStatus, role::PerRole},
+    cluster::key::Key,
     domain::{connection::schedule::Cause, watched::Version},
 };
 

@@ -7,7 +7,6 @@
 //!
 //! A reconcile has four steps: resolve, probe, diagnose, report. Afterwards it announces changes as events.
 
-pub mod authorities;
 pub mod connection;
 pub mod context;
 pub mod job;
@@ -20,7 +19,6 @@ mod error;
 mod queue;
 mod reconcile;
 mod report;
-mod resolve;
 mod store;
 mod watch;
 

@@ -15,8 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::connection::Key;
-use crate::metrics::Load;
+use crate::{cluster::key::Key, metrics::Load};
 
 /// A reconcile that runs longer is slow and gives up its slot.
 const SLOW_AFTER: Duration = Duration::from_secs(2);

@@ -12,7 +12,6 @@ use super::{
     error::ControllerError,
     job::{Job, Outcome},
     report::{Reported, read, report},
-    resolve::{Resolved, resolve},
 };
 use crate::{
     api::{
@@ -27,6 +26,7 @@ use crate::{
         verdict::PendingCause,
     },
     report::events::EventRecorder,
+    resolve::Resolved,
     traces::{Trace, step},
 };
 
@@ -170,7 +170,9 @@ async fn observe(
 ) -> Result<Option<(Arc<Connection>, Resolved, Evidence)>, ControllerError> {
     let mut connection = Arc::clone(&job.connection);
     let mut observing = pin!(async {
-        let (resolved, request) = resolve(context, job).instrument(step!("resolve")).await?;
+        let spec = job.connection.spec.as_ref();
+        let resolving = context.resolver.resolve(&job.key.namespace, spec, &job.seen);
+        let (resolved, request) = resolving.instrument(step!("resolve")).await?;
         let evidence = match request {
             Err(blocker) => Evidence::Blocked(blocker),
             Ok(request) => {

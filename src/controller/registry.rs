@@ -12,7 +12,7 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 
 use super::{
-    connection::{Connection, Key, Reference, ReferenceKind, References},
+    connection::{Connection, References},
     job::{Job, Outcome},
     store::{Observed, StoredObject},
 };
@@ -21,6 +21,7 @@ use crate::{
         connection::ScimBridgeConnectionStatus,
         role::{PerRole, Role},
     },
+    cluster::key::Key,
     domain::{
         connection::{
             schedule::{Cause, Due, Situation, due, postponed},
@@ -28,6 +29,7 @@ use crate::{
         },
         watched::{Seen, Watched},
     },
+    resolve::reference::{Reference, ReferenceKind},
 };
 
 #[derive(Clone, Debug)]

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use kube::Api;
 
-use super::{
-    connection::{Connection, Key},
-    decode::RawConnection,
-    error::ControllerError,
-};
+use super::{connection::Connection, decode::RawConnection, error::ControllerError};
 use crate::{
     api::connection::{ScimBridgeConnection, ScimBridgeConnectionStatus},
     cluster::call::{ApiServer, Call, CallError, CallFailure},
+    cluster::key::Key,
     report::status::{Applied, apply_status},
 };
 

@@ -24,11 +24,12 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
-use super::{
-    connection::{Key, Reference, ReferenceKind},
-    decode::RawConnection,
+use super::decode::RawConnection;
+use crate::{
+    cluster::key::Key,
+    cluster::metadata::Metadata,
+    resolve::reference::{Reference, ReferenceKind},
 };
-use crate::cluster::metadata::Metadata;
 
 /// Objects per page of a list. Metadata may be large: anyone who may create an object may give it 256 KiB of
 /// annotations. A page of 500, kube's default, could take more memory than the operator has.

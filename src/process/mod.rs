@@ -21,7 +21,7 @@ mod requirements;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
-use kube::{Client, Config};
+use kube::Config;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -47,12 +47,12 @@ use crate::{
     cluster::{self, ClusterError, call::ApiServer},
     controller::{
         ControllerError, Readiness,
-        authorities::Authorities,
         context::{Context, Settings},
         drive,
     },
     leadership::Leadership,
     metrics::Metrics,
+    resolve::{Resolver, authorities::Authorities},
     settings::{AdminAddress, LabelSelector},
     traces::TraceLayer,
 };
@@ -180,20 +180,33 @@ async fn run_traced(arguments: RunArguments, traces: TraceSinks) -> Result<(), P
         label_selector: watch_label_selector.and_then(LabelSelector::narrowing),
         concurrency: usize::from(concurrency),
         heartbeat,
-        require_consent: require_secret_consent,
         drain: drain_timeout,
         instance: identity.clone(),
     };
     let metrics = Arc::new(Metrics::default());
-    let context = context(
-        client.clone(),
-        policy,
-        proxy,
-        leadership.clone(),
-        Arc::clone(&metrics),
-        traces.observer,
+    let server = ApiServer::new(client.clone(), leadership.clone(), Arc::clone(&metrics));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
+    let mut prober = prober
+        .through(proxy)
+        .during(leadership.clone())
+        .observed_by(Arc::<Metrics>::clone(&metrics));
+    if let Some(observer) = traces.observer {
+        prober = prober.observed_by(observer);
+    }
+    let context = Context {
+        server: server.clone(),
+        lanes: Lanes::new(prober),
+        resolver: Resolver {
+            server,
+            policy,
+            require_consent: require_secret_consent,
+            authorities: Authorities::default(),
+        },
+        clock,
+        metrics: Arc::clone(&metrics),
         settings,
-    );
+    };
 
     let listener = listen(admin_addr)?;
     let admin_addr = listener.local_addr()?;
@@ -274,35 +287,6 @@ async fn work(
     match election {
         Some(election) => election.lead(config, stop, controller).await,
         None => controller.await.map_err(ProcessError::from),
-    }
-}
-
-fn context(
-    client: Client,
-    policy: Arc<AddressPolicy>,
-    proxy: Option<BridgeProxy>,
-    leadership: Leadership,
-    metrics: Arc<Metrics>,
-    traces: Option<Arc<dyn Observer>>,
-    settings: Settings,
-) -> Context {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
-    let mut prober = prober
-        .through(proxy)
-        .during(leadership.clone())
-        .observed_by(Arc::<Metrics>::clone(&metrics));
-    if let Some(traces) = traces {
-        prober = prober.observed_by(traces);
-    }
-    Context {
-        server: ApiServer::new(client, leadership, Arc::clone(&metrics)),
-        lanes: Lanes::new(prober),
-        policy,
-        authorities: Authorities::default(),
-        clock,
-        metrics,
-        settings,
     }
 }
 

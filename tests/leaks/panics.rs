@@ -19,7 +19,6 @@ use scim_bridge_operator::{
     cluster::call::ApiServer,
     controller::{
         Readiness,
-        authorities::Authorities,
         context::{Context, Settings},
         drive,
     },
@@ -27,6 +26,7 @@ use scim_bridge_operator::{
     leadership::Leadership,
     metrics::Metrics,
     process::telemetry,
+    resolve::{Resolver, authorities::Authorities},
 };
 use serde_json::json;
 use testbed::{
@@ -123,14 +123,19 @@ async fn in_a_process_of_its_own() {
     };
     let metrics = Arc::new(Metrics::default());
     let client = kube::Client::try_default().await.unwrap();
+    let server = ApiServer::new(client, Leadership::unlimited(), Arc::clone(&metrics));
     let context = Context {
-        server: ApiServer::new(client, Leadership::unlimited(), Arc::clone(&metrics)),
+        server: server.clone(),
         lanes: Lanes::new(Panicking {
             said: env::var(CANARY).unwrap(),
             times: AtomicU32::new(0),
         }),
-        policy: Arc::new(policy),
-        authorities: Authorities::default(),
+        resolver: Resolver {
+            server,
+            policy: Arc::new(policy),
+            require_consent: false,
+            authorities: Authorities::default(),
+        },
         clock: Arc::new(SystemClock),
         metrics: Arc::clone(&metrics),
         settings: Settings {
@@ -138,7 +143,6 @@ async fn in_a_process_of_its_own() {
             label_selector: None,
             concurrency: 4,
             heartbeat: Duration::from_mins(5),
-            require_consent: false,
             drain: Duration::from_secs(1),
             instance: "panics".to_owned(),
         },

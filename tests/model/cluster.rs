@@ -14,8 +14,10 @@ use scim_bridge_operator::{
         },
         duration::HumanDuration,
     },
-    controller::connection::{Connection, Key, Reference, ReferenceKind},
+    cluster::key::Key,
+    controller::connection::Connection,
     domain::watched::Seen,
+    resolve::reference::{Reference, ReferenceKind},
 };
 
 /// Versions, generations and probes count from numbers of their own, so that each can be told in a text.

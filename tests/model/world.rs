@@ -17,7 +17,7 @@ use scim_bridge_operator::{
         vocabulary::{Class, ConditionType, Reason},
     },
     controller::{
-        connection::{Connection, ReferenceKind},
+        connection::Connection,
         job::{Job, Outcome},
         registry::Registry,
     },
@@ -31,6 +31,7 @@ use scim_bridge_operator::{
         },
         watched::Seen,
     },
+    resolve::reference::ReferenceKind,
 };
 
 use crate::{

@@ -13,10 +13,8 @@ use scim_bridge_operator::{
         connection::{ScimBridgeConnection, ScimBridgeConnectionSpec},
         duration::{HumanDuration, MAX_LENGTH},
     },
-    controller::{
-        connection::{Connection, Key},
-        registry::Registry,
-    },
+    cluster::key::Key,
+    controller::{connection::Connection, registry::Registry},
     domain::connection::{
         evidence::{Answer, Blocker, Evidence, Exchange, Reading, TransportFailure},
         schedule::{Cause, Due, REFUSED_KEY_INTERVAL, pace_of},

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::connection::Reference;
+use super::reference::Reference;
 use crate::{bridge::wire::trust::Bundle, domain::watched::Version};
 
 /// Maximum bytes of certificates. A namespace usually has one or two authorities. If they do not fit, the cache is
