@@ -267,7 +267,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => Class::$class,)+ }
             }
 
-            /// What is wrong (or right), in one sentence.
+            /// What the operator found, in one sentence.
             #[must_use]
             pub const fn message(self) -> &'static str {
                 match self { $(Self::$name => $message,)+ }
@@ -283,7 +283,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A read shows what is wanted.
+    /// A read shows the wanted state.
     Provisioned: Ok,
         "The bridge shows this object as it is declared.",
         "";
@@ -293,7 +293,7 @@ reasons! {
         "";
     /// Something differs, and nothing is sent: the mode is `Plan`, or the object is paused.
     ChangePlanned: Action,
-        "The bridge differs from what is declared. Nothing is sent in mode Plan, or while the object is paused.",
+        "The bridge differs from the declared state. Nothing is sent in mode Plan, or while the object is paused.",
         "Review the plan, then set the connection's spec.provisioning.mode to Manage.";
     /// The acts of one kind exceed the limit of an hour.
     Held: Action,

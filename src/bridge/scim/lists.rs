@@ -79,7 +79,7 @@ fn read<T: FromFields>(body: &[u8]) -> Result<Page<T>, PageFault> {
 
 /// What can be read from the fields of an object.
 trait FromFields: Sized {
-    /// What is kept of the fields while they come.
+    /// The fields that came so far.
     type Draft: Default;
 
     /// Takes one field, whose name is in lower case. All of its value has to be read.
@@ -119,7 +119,7 @@ enum Scalar {
     Nothing,
 }
 
-/// An array of objects. One object alone is an array of one, and what is neither is nothing.
+/// An array of objects. One object alone is an array of one. Any other value is nothing.
 enum Many<T> {
     Items(Vec<T>),
     /// More items than are taken.
@@ -914,7 +914,7 @@ mod tests {
                 r#""id":"A","userName":"ada@example.com","active":true"#.to_owned(),
                 "A ada@example.com Active - - -",
             ),
-            // Truth values as text, and what is none.
+            // Truth values as text, and values that are none.
             (r#""id":"A","active":"False""#.to_owned(), "A - Suspended - - -"),
             (r#""id":"A","active":"true""#.to_owned(), "A - Active - - -"),
             (r#""id":"A","active":"no""#.to_owned(), "A - Unsaid - - -"),
@@ -944,7 +944,7 @@ mod tests {
                 r#""id":"A","userName":"\u00f6zlem@example.com""#.to_owned(),
                 "A özlem@example.com Unsaid - - -",
             ),
-            // What is too long is not kept.
+            // Texts that are too long are not kept.
             (
                 format!(r#""id":"A","userName":"{huge}","name":{{"givenName":"{huge}"}}"#),
                 "A - Unsaid - - -",
@@ -1092,7 +1092,7 @@ mod tests {
             let _ = read_groups(body.as_bytes());
         }
 
-        /// Whatever is in an entry, it is never passed over: all or none of a page is taken.
+        /// No entry is passed over, with any content: all or none of a page is taken.
         #[test]
         fn no_entry_is_lost(entries in vec(anything(), 0..8), total in 0_u64..10) {
             let body = serde_json::json!({"totalResults": total, "Resources": entries}).to_string();

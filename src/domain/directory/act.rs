@@ -1,4 +1,4 @@
-//! What is written: one change of one thing at a time.
+//! The writes: one change of one thing at a time.
 //!
 //! No act deletes something, and none replaces a list. A bridge gets nothing else from the operator.
 
@@ -14,11 +14,11 @@ use super::{
 pub struct Act<'a> {
     /// The object that asks for it.
     pub object: &'a ObjectId,
-    /// What is written.
+    /// The change.
     pub change: Change<'a>,
 }
 
-/// What is written. There is no change that deletes something, and none that replaces a list.
+/// One change. None deletes something, and none replaces a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
     /// The user may no longer sign in.

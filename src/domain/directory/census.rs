@@ -147,7 +147,7 @@ impl Census {
         self.gone.insert(id.clone());
     }
 
-    /// What is known of an id that the last snapshot does not have.
+    /// The facts about an id that the last snapshot does not have.
     #[must_use]
     pub fn presence(&self, id: &RemoteId) -> Presence {
         if self.gone.contains(id) {
@@ -226,7 +226,7 @@ mod tests {
             ("ABC/x@0 AB/x@300 AB/x@600", "ok ok ok gone:C"),
             // After a restart the first read counts as any other.
             ("AB/x@300 AB/x@600", "ok ok gone:C"),
-            // There again: it begins anew.
+            // There again: the count begins again.
             ("AB/x@0 ABC/x@300 AB/x@600", "ok ok ok gone:"),
             ("AB/x@0 AB/x@300 ABC/x@600", "ok ok ok gone:"),
             // A clock that is set back.

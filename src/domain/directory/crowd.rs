@@ -12,7 +12,7 @@ use super::{
     wish::{GroupWish, State, UserWish},
 };
 
-/// What is known of a user's object once its claim is settled.
+/// The facts about a user's object once its claim is settled.
 pub(super) struct UserCase<'a> {
     pub(super) wish: &'a UserWish,
     pub(super) claim: Claim<UserIndex>,

@@ -69,7 +69,7 @@ impl RemoteId {
     /// either. Only visible ASCII is taken, without quote and backslash, and no segment that means another folder.
     ///
     /// # Errors
-    /// [`NameFault`] says what is wrong with it.
+    /// [`NameFault`] says why it cannot be used.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
         if text.is_empty() {
             return Err(NameFault::Empty);
@@ -125,7 +125,7 @@ impl UserName {
     /// Reads a user name of a specification. It has to be an address: the account's e-mail is made of it.
     ///
     /// # Errors
-    /// [`NameFault`] says what is wrong with it.
+    /// [`NameFault`] says why it cannot be used.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
         readable(text, MAX_USER_NAME)?;
         if text.contains(char::is_whitespace) {
@@ -162,7 +162,7 @@ impl PlainName {
     /// Reads a name of a specification.
     ///
     /// # Errors
-    /// [`NameFault`] says what is wrong with it.
+    /// [`NameFault`] says why it cannot be used.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
         readable(text, MAX_NAME)?;
         if text.trim() != text {

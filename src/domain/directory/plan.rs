@@ -29,7 +29,7 @@ use crate::api::directory::{ChangeLimits, ProvisioningMode, ProvisioningSpec};
 /// A directory that was read in full and is believed.
 #[derive(Clone, Copy, Debug)]
 pub struct Directory<'a> {
-    /// What is there.
+    /// The directory as it is.
     pub snapshot: &'a Snapshot,
     /// Who is gone.
     pub census: &'a Census,
@@ -156,7 +156,7 @@ pub fn plan<'a>(
         Ok(directory) => Planner::new(wishes, directory, policy, spent, now).run(),
         Err(reason) => unknown(wishes, reason),
     };
-    // The order of the objects is that of their uids, whatever the order of the wishes was.
+    // The objects are in the order of their uids, with the wishes in any order.
     plan.verdicts.sort_by(|a, b| {
         let place = |verdict: &Verdict<'_>| matches!(verdict.subject, Subject::Group(_));
         place(a).cmp(&place(b)).then_with(|| a.object.cmp(b.object))
@@ -170,7 +170,7 @@ pub fn plan<'a>(
     plan
 }
 
-/// When the clock changes what is wanted. Of a paused object, too: its verdict changes.
+/// When the clock changes the wanted state. Of a paused object, too: its verdict changes.
 fn next_change(wishes: &Wishes, now: Timestamp) -> Option<Timestamp> {
     let Wishes { users, groups } = wishes;
     let of_users = users.iter().filter_map(|wish| wish.next_change(now));

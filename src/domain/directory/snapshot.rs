@@ -90,7 +90,7 @@ pub struct UserIndex(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupIndex(u32);
 
-/// What is known of the members of a group.
+/// The known members of a group.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Members {
     /// Nothing: no way to read members is proven.

@@ -15,7 +15,7 @@ pub const PAGE: u32 = 100;
 /// The most entries of one list. 1Password's bridge is sized for some thousands of users.
 pub const MAX_ENTRIES: usize = 200_000;
 
-/// The most requests for one list, whatever the server answers.
+/// The most requests for one list, with any answers.
 pub const MAX_REQUESTS: u32 = 20_000;
 
 /// How often a list is read whose order differs from request to request. 1Password's hosted service has such lists. Each
@@ -43,7 +43,7 @@ pub enum PageFault {
     /// No answer came, or one with another status than 200.
     #[error("a request for a page failed")]
     Failed,
-    /// The body is larger than what is read.
+    /// The body is larger than the bound.
     #[error("a page is too large")]
     TooLarge,
     /// The body is not the JSON of a list.
@@ -142,7 +142,7 @@ pub enum Progress<T> {
     More(Walk<T>),
     /// All is there.
     Complete(Listing<T>),
-    /// It cannot be known what is there.
+    /// Nobody can know the whole list.
     Incomplete(Incomplete),
 }
 

@@ -223,7 +223,7 @@ impl UserWish {
         })
     }
 
-    /// What is wanted at this time: from `activeUntil` on as if `Suspended` were written.
+    /// The wanted state at this time: from `activeUntil` on as if `Suspended` were written.
     #[must_use]
     pub fn state_at(&self, now: Timestamp) -> State {
         match self.active_until {
@@ -232,7 +232,7 @@ impl UserWish {
         }
     }
 
-    /// When the clock alone changes what is wanted.
+    /// When the clock alone changes the wanted state.
     #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.active_until
@@ -329,7 +329,7 @@ impl GroupWish {
         })
     }
 
-    /// When the clock alone changes what is wanted.
+    /// When the clock alone changes the wanted state.
     #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.members
