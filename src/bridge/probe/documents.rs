@@ -3,7 +3,7 @@
 //! They take any bytes and return `None` if they do not understand them. They return text only if its shape leaves no
 //! room for a message.
 
-use std::{collections::BTreeMap, fmt, marker::PhantomData, time::Duration};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
 use k8s_openapi::jiff::Timestamp;
 use serde::{
@@ -119,29 +119,6 @@ pub fn read_list(body: &[u8]) -> Option<u64> {
         (_, _) => None,
     };
     count.filter(|count| *count <= MAX_COUNT)
-}
-
-/// Whether the body begins like a JSON object or array. For bodies that are not parsed.
-#[must_use]
-pub fn looks_like_json(body: &[u8]) -> bool {
-    body.iter()
-        .find(|b| !b.is_ascii_whitespace())
-        .is_some_and(|b| matches!(b, b'{' | b'['))
-}
-
-/// Reads a Retry-After header: seconds, or a date (RFC 9110, section 10.2.3). `None` for any other text, and
-/// for a date in the past.
-#[must_use]
-pub fn read_retry_after(text: &str, now: Timestamp) -> Option<Duration> {
-    let text = text.trim();
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // Too large a number becomes the largest one. The caller decides how long it really waits.
-        return Some(Duration::from_secs(
-            text.parse::<u32>().unwrap_or(u32::MAX).into(),
-        ));
-    }
-    let date = Timestamp::try_from(httpdate::parse_http_date(text).ok()?).ok()?;
-    Duration::try_from(date.duration_since(now)).ok()
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -290,30 +267,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn retry_after() {
-        for (text, expected) in [
-            ("120", Some(120)),
-            (" 5 ", Some(5)),
-            ("Tue, 03 Mar 2026 14:07:56 GMT", Some(60)),
-            ("Tuesday, 03-Mar-26 14:07:56 GMT", Some(60)),
-            ("Tue Mar  3 14:07:56 2026", Some(60)),
-            ("Tue, 03 Mar 2020 14:07:56 GMT", None),
-            ("Tue, 03 Mar 2026 14:07:56 +0000", None),
-            ("-1", None),
-            ("+1", None),
-            ("99999999999999999999", Some(u32::MAX.into())),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(
-                read_retry_after(text, now()).map(|d| d.as_secs()),
-                expected,
-                "{text}"
-            );
-        }
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig {
             failure_persistence: None,
@@ -325,7 +278,6 @@ mod tests {
         fn parsers_survive_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
             let _ = read_health(&bytes, now());
             let _ = read_list(&bytes);
-            let _ = read_retry_after(&String::from_utf8_lossy(&bytes), now());
         }
 
         #[test]

@@ -2,7 +2,6 @@
 //! [`Exchange`](crate::domain::connection::evidence::Exchange).
 
 pub mod documents;
-pub mod front;
 
 mod prober;
 

@@ -1,7 +1,9 @@
 //! One request on the wire: address, name, connection, TLS, response, and the error if one of them fails.
 
 pub mod address;
+pub mod answer;
 pub mod certificate;
+pub mod front;
 pub mod proxy;
 pub mod stages;
 pub mod trust;
@@ -11,6 +13,7 @@ pub(crate) mod classify;
 pub(crate) mod client;
 pub(crate) mod race;
 pub(crate) mod resolver;
+pub(crate) mod session;
 
 mod refusal;
 mod verify;

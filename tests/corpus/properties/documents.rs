@@ -9,8 +9,11 @@ use k8s_openapi::{
 use scim_bridge_operator::{
     api::connection::ComponentState,
     bridge::{
-        probe::documents::{looks_like_json, read_health, read_list, read_retry_after},
-        wire::certificate::read_certificate,
+        probe::documents::{read_health, read_list},
+        wire::{
+            answer::{looks_like_json, read_retry_after},
+            certificate::read_certificate,
+        },
     },
     domain::connection::{
         evidence::{Component, HealthReport},
