@@ -13,6 +13,9 @@
 //!    verdict. It reconciles again soon, and reads its key again. So a bridge that hangs collects neither waiting
 //!    reconciles nor old keys.
 //! 4. **A probe that a user requests begins after the request.** It shares no probe that began earlier.
+//!
+//! Other requests take turns in the same lanes, one request for each turn. So a probe waits for one of them at most, and
+//! never for all pages of a list.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,7 +37,11 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
-use super::{ProbeRequest, Prober, key::untried, route::Endpoint};
+use super::{
+    ProbeRequest, Prober,
+    key::untried,
+    route::{Endpoint, Route},
+};
 use crate::domain::connection::evidence::{Exchange, Reading};
 
 /// A request waits this much longer than its budget. The probe before it may use up an equal budget, and then ends
@@ -53,15 +60,23 @@ pub struct Lanes {
 #[error("the bridge was busy with probes of other connections for the whole timeout")]
 pub struct Postponed;
 
-/// The probes of one host and port, in the order of their turns. Only the first one has its turn.
-type Lane = VecDeque<SharedProbe>;
+/// Who waits for one host and port, in the order of their turns. Only the first one has its turn.
+type Lane = VecDeque<Place>;
+
+/// A place in a lane: of a probe, or of another request.
+struct Place {
+    turn: Arc<SetOnce<Turn>>,
+    probe: Option<SharedProbe>,
+}
 
 /// A probe that runs, or waits for its turn.
 struct SharedProbe {
     request: ProbeRequest,
-    turn: Arc<SetOnce<Turn>>,
     exchange: WeakShared<ExchangeFuture>,
 }
+
+/// The turn of one request that is no probe. The next in the lane goes on when it is dropped.
+pub(crate) struct HeldTurn(#[expect(dead_code, reason = "only its end matters")] LaneGuard);
 
 /// `None` if the probe panicked.
 type ExchangeFuture = BoxFuture<'static, Option<Exchange>>;
@@ -81,7 +96,7 @@ struct FinishedProbe<'a> {
     took: Duration,
 }
 
-/// Removes a probe from its lane, and gives the turn to the next. `Drop` does it, so that it also happens if the probe
+/// Removes a place from its lane, and gives the turn to the next. `Drop` does it, so that it also happens if the probe
 /// panics or is cancelled.
 struct LaneGuard {
     lanes: Arc<Mutex<HashMap<Endpoint, Lane>>>,
@@ -125,14 +140,41 @@ impl Lanes {
         }
     }
 
+    /// Waits until the lane is free for one request that is no probe.
+    ///
+    /// # Errors
+    /// [`Postponed`] if the lane was not free by the deadline.
+    pub(crate) async fn turn(&self, route: &Route, deadline: Instant) -> Result<HeldTurn, Postponed> {
+        let endpoint = route.endpoint();
+        let turn = Arc::new(SetOnce::new());
+        let guard = LaneGuard {
+            lanes: Arc::clone(&self.lanes),
+            endpoint: endpoint.clone(),
+            turn: Arc::clone(&turn),
+        };
+        {
+            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            let lane = lanes.entry(endpoint).or_default();
+            lane.push_back(Place {
+                turn: Arc::clone(&turn),
+                probe: None,
+            });
+            begin_first(lane);
+        }
+        timeout_at(deadline, turn.wait()).await.map_err(|_| Postponed)?;
+        Ok(HeldTurn(guard))
+    }
+
     /// Joins the probe of an equal request, or the end of the lane.
     fn join(&self, request: &ProbeRequest) -> (Arc<SetOnce<Turn>>, Shared<ExchangeFuture>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(request.route.endpoint()).or_default();
         let equal = lane
             .iter()
-            .filter(|probe| probe.request == *request && !(request.requested && probe.turn.initialized()))
-            .find_map(|probe| Some((Arc::clone(&probe.turn), probe.exchange.upgrade()?)));
+            .filter(|place| !(request.requested && place.turn.initialized()))
+            .filter_map(|place| Some((&place.turn, place.probe.as_ref()?)))
+            .filter(|(_, probe)| probe.request == *request)
+            .find_map(|(turn, probe)| Some((Arc::clone(turn), probe.exchange.upgrade()?)));
         if let Some(equal) = equal {
             return equal;
         }
@@ -148,10 +190,12 @@ impl Lanes {
             tokio::spawn(run_probe(Arc::clone(&self.prober), request.clone(), guard).in_current_span());
         let exchange = AbortOnDropHandle::new(task).map(Result::ok).boxed().shared();
         if let Some(weak) = exchange.downgrade() {
-            lane.push_back(SharedProbe {
-                request: request.clone(),
+            lane.push_back(Place {
                 turn: Arc::clone(&turn),
-                exchange: weak,
+                probe: Some(SharedProbe {
+                    request: request.clone(),
+                    exchange: weak,
+                }),
             });
         }
         begin_first(lane);
@@ -240,10 +284,10 @@ impl LaneGuard {
     fn answer_waiting(&self, finished: &FinishedProbe<'_>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lane) = lanes.get_mut(&self.endpoint) {
-            lane.retain(|probe| {
-                let waits = !probe.turn.initialized();
-                let result = waits.then(|| finished.result_for(&probe.request)).flatten();
-                result.is_none_or(|exchange| probe.turn.set(Turn::Answered(exchange)).is_err())
+            lane.retain(|place| {
+                let waiting = place.probe.as_ref().filter(|_| !place.turn.initialized());
+                let result = waiting.and_then(|probe| finished.result_for(&probe.request));
+                result.is_none_or(|exchange| place.turn.set(Turn::Answered(exchange)).is_err())
             });
         }
     }
@@ -255,7 +299,7 @@ impl Drop for LaneGuard {
         let Some(lane) = lanes.get_mut(&self.endpoint) else {
             return;
         };
-        lane.retain(|probe| !Arc::ptr_eq(&probe.turn, &self.turn));
+        lane.retain(|place| !Arc::ptr_eq(&place.turn, &self.turn));
         if lane.is_empty() {
             lanes.remove(&self.endpoint);
         } else {

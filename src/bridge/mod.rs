@@ -6,7 +6,7 @@
 //! - The [`wire::address::AddressPolicy`] checks literal addresses and every resolved one before a packet is sent.
 //! - Bodies and headers are bounded. The whole probe has one time budget.
 //! - No text of a response leaves this module. It returns numbers, closed enums, and a version and an issuer whose
-//!   shape was checked.
+//!   shape was checked. Only [`scim`] returns more: the entries of a directory, whose `Debug` shows no name.
 
 pub mod credential;
 pub mod key;
@@ -17,7 +17,7 @@ pub mod wire;
 
 mod lanes;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -48,4 +48,10 @@ pub struct ProbeRequest {
 pub trait Prober: Send + Sync + 'static {
     /// Probes the bridge within the budget of the request. Never fails: every error is evidence.
     fn probe(&self, request: ProbeRequest) -> BoxFuture<'_, Exchange>;
+}
+
+impl<P: Prober> Prober for Arc<P> {
+    fn probe(&self, request: ProbeRequest) -> BoxFuture<'_, Exchange> {
+        P::probe(self, request)
+    }
 }

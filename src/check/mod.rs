@@ -417,7 +417,7 @@ impl Observer for Reporter {
     fn passed(&self, stage: Stage<'_>, _took: Duration) {
         let progress = match stage {
             Stage::Resolved(addresses) => Progress::Resolved(addresses.to_vec()),
-            Stage::Connected | Stage::Secured => Progress::Passed(stage.layer()),
+            Stage::Connected | Stage::Secured | Stage::Listed(..) => Progress::Passed(stage.layer()),
             Stage::Asked(layer, exchange) => Progress::Asked(layer, Box::new(exchange.clone())),
         };
         // It fails only if the receiver is gone: then nobody needs the progress.

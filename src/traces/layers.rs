@@ -13,7 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::{
     api::vocabulary::Layer,
     bridge::wire::stages::{Observer, Stage},
-    domain::connection::evidence::{Answer, Exchange, KeyTrial, Reading},
+    domain::connection::evidence::{Answer, Exchange, KeyTrial, Reading, TransportFailure},
 };
 
 /// Makes a span of each layer, below the current span.
@@ -33,6 +33,8 @@ impl Observer for Layers {
         let (kind, outcome) = match stage {
             Stage::Resolved(_) | Stage::Connected | Stage::Secured => (SpanKind::Internal, SpanEnd::Passed),
             Stage::Asked(layer, exchange) => (SpanKind::Client, SpanEnd::of(layer, exchange)),
+            Stage::Listed(_, Ok(answer)) => (SpanKind::Client, SpanEnd::of_answer(answer)),
+            Stage::Listed(_, Err(failure)) => (SpanKind::Client, SpanEnd::of_failure(failure)),
         };
         let ended = SystemTime::now();
         let parent: Context = Span::current().context();
@@ -89,24 +91,32 @@ impl SpanEnd {
     fn of_reading<T>(reading: &Reading<T>) -> Self {
         match reading {
             Reading::NotSent => Self::Passed,
-            Reading::Failed(failure) => Self::Failed(format!("{failure:?}")),
-            Reading::Answered(answer) => match answer {
-                Answer::Document(_) => Self::Answered(200),
-                Answer::Unauthorized => Self::Answered(401),
-                Answer::Forbidden => Self::Answered(403),
-                Answer::NotFound => Self::Answered(404),
-                Answer::RateLimited => Self::Answered(429),
-                Answer::Blocked(status)
-                | Answer::Redirect(status)
-                | Answer::Unavailable(status)
-                | Answer::ServerError(status)
-                | Answer::Unexpected(status) => Self::Answered(*status),
-                Answer::Foreign => Self::Failed("Foreign".to_owned()),
-                Answer::Page => Self::Failed("Page".to_owned()),
-                Answer::TooLarge => Self::Failed("TooLarge".to_owned()),
-                Answer::Broken => Self::Failed("Broken".to_owned()),
-                Answer::Encoded => Self::Failed("Encoded".to_owned()),
-            },
+            Reading::Failed(failure) => Self::of_failure(*failure),
+            Reading::Answered(answer) => Self::of_answer(answer),
+        }
+    }
+
+    fn of_failure(failure: TransportFailure) -> Self {
+        Self::Failed(format!("{failure:?}"))
+    }
+
+    fn of_answer<T>(answer: &Answer<T>) -> Self {
+        match answer {
+            Answer::Document(_) => Self::Answered(200),
+            Answer::Unauthorized => Self::Answered(401),
+            Answer::Forbidden => Self::Answered(403),
+            Answer::NotFound => Self::Answered(404),
+            Answer::RateLimited => Self::Answered(429),
+            Answer::Blocked(status)
+            | Answer::Redirect(status)
+            | Answer::Unavailable(status)
+            | Answer::ServerError(status)
+            | Answer::Unexpected(status) => Self::Answered(*status),
+            Answer::Foreign => Self::Failed("Foreign".to_owned()),
+            Answer::Page => Self::Failed("Page".to_owned()),
+            Answer::TooLarge => Self::Failed("TooLarge".to_owned()),
+            Answer::Broken => Self::Failed("Broken".to_owned()),
+            Answer::Encoded => Self::Failed("Encoded".to_owned()),
         }
     }
 }

@@ -15,6 +15,7 @@ mod answers;
 mod certificates;
 mod chains;
 mod connections;
+mod directory;
 mod fronts;
 mod lanes;
 mod peer;

@@ -16,7 +16,7 @@ use rustls::{
 };
 use testbed::read_head;
 
-/// Gives each request, by its path, the bytes that answer it; an empty answer ends the connection.
+/// Gives each request, by its target, the bytes that answer it; an empty answer ends the connection.
 type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 /// A running peer. Its threads end with the process, and their connections with those of the client.
@@ -33,9 +33,14 @@ struct Tls {
 }
 
 impl Peer {
+    /// Speaks plain HTTP. The script gets path and query.
+    pub(crate) fn start_asked(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::start_with(None, Arc::new(script))
+    }
+
     /// Speaks plain HTTP.
     pub(crate) fn start(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
-        Self::start_with(None, Arc::new(script))
+        Self::start_with(None, by_path(script))
     }
 
     /// Speaks TLS as `name`, with a certificate that ends at the beginning of 2099, by an authority of this name.
@@ -44,7 +49,7 @@ impl Peer {
         authority: &str,
         script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with(Some(Tls::new(name, authority)), Arc::new(script))
+        Self::start_with(Some(Tls::new(name, authority)), by_path(script))
     }
 
     /// Speaks TLS with this chain, whatever is in it, and its key.
@@ -65,7 +70,7 @@ impl Peer {
             config: Arc::new(config),
             ca_pem: String::new(),
         };
-        Self::start_with(Some(tls), Arc::new(script))
+        Self::start_with(Some(tls), by_path(script))
     }
 
     /// The same in plain HTTP or TLS, but the connection ends after an answer to `path`: over TLS without a `close_notify`.
@@ -73,7 +78,7 @@ impl Peer {
         path: &'static str,
         script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with_end(None, Arc::new(script), Some(path))
+        Self::start_with_end(None, by_path(script), Some(path))
     }
 
     pub(crate) fn start_tls_cut(
@@ -82,7 +87,7 @@ impl Peer {
         path: &'static str,
         script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        Self::start_with_end(Some(Tls::new(name, authority)), Arc::new(script), Some(path))
+        Self::start_with_end(Some(Tls::new(name, authority)), by_path(script), Some(path))
     }
 
     fn start_with(tls: Option<Tls>, script: Script) -> Self {
@@ -166,6 +171,14 @@ impl Tls {
     }
 }
 
+fn by_path(script: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Script {
+    Arc::new(move |target| script(path_of(target)))
+}
+
+fn path_of(target: &str) -> &str {
+    target.split('?').next().unwrap_or_default()
+}
+
 fn converse(
     mut stream: impl Read + Write,
     script: &Script,
@@ -175,16 +188,16 @@ fn converse(
 ) {
     let asked = asked.unwrap_or_default();
     while let Some(head) = read_head(&mut stream) {
-        let path = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
+        let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
         heard
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(format!("{asked}\r\n{head}"));
-        let answer = script(&path);
+        let answer = script(&target);
         // A client that has gone shows at the next read.
         if answer.is_empty()
             || stream.write_all(&answer).and_then(|()| stream.flush()).is_err()
-            || last == Some(path.as_str())
+            || last == Some(path_of(&target))
         {
             return;
         }

@@ -277,6 +277,7 @@ impl FromFields for UserEntry {
         let groups = members(groups)?.map(|groups| {
             let mut groups: Vec<Box<str>> = groups.into_iter().map(|group| group.value).collect();
             groups.dedup();
+            groups.shrink_to_fit();
             groups
         });
         Ok(Self {
@@ -424,6 +425,8 @@ fn members(entries: Once<Many<MemberEntry>>) -> Result<Option<Vec<MemberEntry>>,
     };
     members.sort();
     members.dedup();
+    // A list of the same member many times would keep its room otherwise.
+    members.shrink_to_fit();
     Ok(Some(members))
 }
 

@@ -2,4 +2,5 @@
 //!
 //! Apart from the probe, which has to stay unable to do more than ask whether a bridge works.
 
+pub mod directory;
 pub mod lists;

@@ -1,8 +1,8 @@
 //! Builds the HTTP clients: no other module does.
 //!
-//! Each probe has its own client, with a pool for one connection. Both end with the probe, so the next probe resolves
-//! the name, connects and verifies the certificate again. Only TLS configurations are kept, because they are expensive
-//! to build.
+//! Each probe, and each page of a directory, has its own client, with a pool for one connection. Both end with the probe,
+//! so the next one resolves the name, connects and verifies the certificate again. Only TLS configurations are kept,
+//! because they are expensive to build.
 
 use std::{
     collections::HashMap,

@@ -21,7 +21,7 @@ use tokio::{task_local, time::Instant};
 use super::race::Attempt;
 use crate::{
     api::vocabulary::Layer,
-    domain::connection::evidence::{Certificate, Exchange},
+    domain::connection::evidence::{Answer, Certificate, Exchange, TransportFailure},
 };
 
 /// A completed stage of a probe, with its result.
@@ -35,6 +35,8 @@ pub enum Stage<'a> {
     Secured,
     /// A request got its response, or failed. The exchange holds all results so far.
     Asked(Layer, &'a Exchange),
+    /// A page of a directory, or one group of it, got its answer or failed.
+    Listed(Layer, Result<&'a Answer<()>, TransportFailure>),
 }
 
 /// Receives the stages of probes. It is called while a probe runs, so it must not block.
@@ -42,7 +44,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A probe has completed this stage, which took `took`.
     fn passed(&self, stage: Stage<'_>, took: Duration);
 
-    /// A probe has ended. All of it took `took`.
+    /// A probe, or the request for a page, has ended. All of it took `took`.
     fn ended(&self, took: Duration);
 }
 
@@ -149,7 +151,7 @@ impl Stage<'_> {
             Self::Resolved(_) => Layer::Name,
             Self::Connected => Layer::Address,
             Self::Secured => Layer::Tls,
-            Self::Asked(layer, _) => *layer,
+            Self::Asked(layer, _) | Self::Listed(layer, _) => *layer,
         }
     }
 }

@@ -131,12 +131,52 @@ impl Entry for UserEntry {
     fn id(&self) -> &RemoteId {
         &self.id
     }
+
+    fn bytes(&self) -> usize {
+        let Self {
+            id,
+            user_name,
+            active: _,
+            given_name,
+            family_name,
+            groups,
+        } = self;
+        let names = [user_name, given_name, family_name];
+        ENTRY
+            + 2 * id.as_str().len()
+            + names.into_iter().flatten().map(|name| text(name)).sum::<usize>()
+            + groups.iter().flatten().map(|group| text(group)).sum::<usize>()
+    }
 }
 
 impl Entry for GroupEntry {
     fn id(&self) -> &RemoteId {
         &self.id
     }
+
+    fn bytes(&self) -> usize {
+        let Self {
+            id,
+            display_name,
+            members,
+        } = self;
+        ENTRY
+            + 2 * id.as_str().len()
+            + display_name.as_deref().map_or(0, text)
+            + members
+                .iter()
+                .flatten()
+                .map(|member| text(&member.value))
+                .sum::<usize>()
+    }
+}
+
+/// An entry without its texts, and its place in a map by id.
+const ENTRY: usize = 256;
+
+/// A text, its pointer, and what the allocator adds.
+const fn text(text: &str) -> usize {
+    40 + text.len()
 }
 
 // === impl Snapshot ===

@@ -15,6 +15,9 @@ pub const PAGE: u32 = 100;
 /// The most entries of one list. 1Password's bridge is sized for some thousands of users.
 pub const MAX_ENTRIES: usize = 200_000;
 
+/// The most memory that the entries of one list may take, in bytes. Ten thousand users with twenty groups each take 12 MiB.
+pub const MAX_BYTES: usize = 24 * 1024 * 1024;
+
 /// The most requests for one list, with any answers.
 pub const MAX_REQUESTS: u32 = 20_000;
 
@@ -26,6 +29,9 @@ pub const MAX_ROUNDS: u32 = 16;
 pub trait Entry: PartialEq {
     /// Its id.
     fn id(&self) -> &RemoteId;
+
+    /// The memory that it takes, in bytes. It need not be exact, but no text may be left out.
+    fn bytes(&self) -> usize;
 }
 
 /// One page: a `ListResponse` (RFC 7644, section 3.4.2) that came with 200.
@@ -96,6 +102,9 @@ pub enum Incomplete {
     /// There are more entries than can be kept.
     #[error("the list has too many entries")]
     TooManyEntries,
+    /// The entries take more memory than can be kept.
+    #[error("the list is too large")]
+    TooLarge,
     /// The list did not end within the bound of requests.
     #[error("the list does not end")]
     Endless,
@@ -124,6 +133,8 @@ pub struct Walk<T> {
     entries: Vec<T>,
     places: HashMap<RemoteId, usize>,
     total: Option<u64>,
+    /// The memory that the entries take.
+    bytes: usize,
     /// Entries that came in this round, known or new: the server's own count of its pages may be wrong.
     received: u64,
     count: u32,
@@ -173,6 +184,7 @@ impl Incomplete {
             Self::FewerThanTotal => "fewer_than_total",
             Self::PageRepeats => "page_repeats",
             Self::TooManyEntries => "too_many_entries",
+            Self::TooLarge => "too_large",
             Self::Endless => "endless",
             Self::UsersVanished => "users_vanished",
             Self::GroupsVanished => "groups_vanished",
@@ -191,6 +203,7 @@ impl<T: Entry> Walk<T> {
             entries: Vec::new(),
             places: HashMap::new(),
             total: None,
+            bytes: 0,
             received: 0,
             count: PAGE,
             requests: 0,
@@ -282,6 +295,10 @@ impl<T: Entry> Walk<T> {
                 Some(_) | None => Err(Incomplete::Conflict),
             },
             None => {
+                self.bytes += entry.bytes();
+                if self.bytes > MAX_BYTES {
+                    return Err(Incomplete::TooLarge);
+                }
                 self.places.insert(entry.id().clone(), place);
                 self.entries.push(entry);
                 Ok(())
@@ -318,6 +335,12 @@ impl<T: Entry> Listing<T> {
 
     /// The entries, in the order of their ids.
     #[must_use]
+    pub fn entries(&self) -> &[T] {
+        &self.0
+    }
+
+    /// The entries, in the order of their ids.
+    #[must_use]
     pub fn into_entries(self) -> Vec<T> {
         self.0
     }
@@ -333,6 +356,11 @@ mod tests {
     impl Entry for Thing {
         fn id(&self) -> &RemoteId {
             &self.0
+        }
+
+        /// A capital letter is a large thing.
+        fn bytes(&self) -> usize {
+            usize::from(self.1) * MAX_BYTES / 2
         }
     }
 
@@ -412,6 +440,10 @@ mod tests {
             ("3:ab !", "page_failed", &[1, 3]),
             ("2:ab !", "page_failed", &[1, 3]),
             ("200001:a", "too_many_entries", &[1]),
+            ("3:AB 3:c 3:", "abc", &[1, 3, 4]),
+            ("4:AB 4:Cd", "too_large", &[1, 3]),
+            // Known entries take nothing.
+            ("2:AB", "ab", &[1, 3]),
             // A page in halves.
             ("L 2:a 2:b 2:", "ab", &[1, 1, 2, 3]),
             ("L", "page_too_large", &[1; 7]),
