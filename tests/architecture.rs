@@ -28,10 +28,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["api", "clock", "cluster", "leadership", "limiter", "metrics"],
     ),
     ("resolve", &["api", "domain", "bridge", "cluster"]),
+    ("feed", &["api", "cluster"]),
+    (
+        "provision",
+        &[
+            "api", "domain", "bridge", "cluster", "resolve", "report", "feed", "clock", "metrics",
+        ],
+    ),
     (
         "controller",
         &[
-            "api", "domain", "bridge", "cluster", "resolve", "report", "clock", "limiter", "metrics",
+            "api", "domain", "bridge", "cluster", "resolve", "report", "feed", "clock", "limiter", "metrics",
             "traces",
         ],
     ),
@@ -44,6 +51,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cluster",
             "controller",
             "resolve",
+            "provision",
+            "feed",
             "clock",
             "leadership",
             "metrics",

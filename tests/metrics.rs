@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
         connection::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
+        directory::{ChangeKind, Reason as ObjectReason},
         vocabulary::{ConditionType, Layer, Reason},
     },
     bridge::wire::stages::{Observer as _, Stage},
@@ -27,7 +28,8 @@ use scim_bridge_operator::{
         status::Change,
         verdict::{Verdict, diagnose},
     },
-    metrics::{EventOutcome, Metrics, RequestOutcome, Row},
+    domain::directory::{budget::PerKind, walk::Incomplete},
+    metrics::{DirectoryRow, EventOutcome, Metrics, RequestOutcome, Row},
 };
 use testbed::bed::first_status;
 
@@ -35,6 +37,9 @@ const NOW: i64 = 1_772_546_816;
 
 /// The most series that one connection has.
 const SERIES: usize = 28;
+
+/// The most series that one directory has.
+const SERIES_OF_A_DIRECTORY: usize = 34;
 
 /// Everything that a bridge can tell at once.
 fn exchange() -> Exchange {
@@ -78,12 +83,42 @@ fn text(metrics: &Metrics) -> String {
     text
 }
 
+/// A directory in which each reason occurs.
+fn directory() -> DirectoryRow {
+    DirectoryRow {
+        users: 128,
+        suspended: 12,
+        managed: 100,
+        unmanaged_active: 16,
+        groups: 9,
+        snapshot_time: Some(Timestamp::from_second(NOW).unwrap()),
+        complete: true,
+        pending: PerKind {
+            suspensions: 7,
+            renames: 1,
+            ..PerKind::default()
+        },
+        held: PerKind {
+            suspensions: true,
+            ..PerKind::default()
+        },
+        objects: ObjectReason::ALL.iter().copied().zip(1..).collect(),
+    }
+}
+
 /// The samples of connections, without the prefix that all of them have.
 fn samples(metrics: &Metrics) -> BTreeMap<String, String> {
+    samples_of(metrics, "scim_bridge_connection_")
+}
+
+/// The samples of directories, without the prefix that all of them have.
+fn samples_of_directories(metrics: &Metrics) -> BTreeMap<String, String> {
+    samples_of(metrics, "scim_bridge_directory_")
+}
+
+fn samples_of(metrics: &Metrics, prefix: &str) -> BTreeMap<String, String> {
     let text = text(metrics);
-    let samples = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("scim_bridge_connection_"));
+    let samples = text.lines().filter_map(|line| line.strip_prefix(prefix));
     let split = samples.map(|line| line.rsplit_once(' ').unwrap());
     split
         .map(|(series, value)| (series.to_owned(), value.to_owned()))
@@ -236,8 +271,130 @@ fn a_verdict_about_a_connection_that_is_gone_brings_no_series_back() {
 }
 
 #[test]
+fn a_directory_is_shown_as_it_is() {
+    let metrics = Metrics::default();
+    metrics.directory_read("identity", "corp", directory());
+    let samples = samples_of_directories(&metrics);
+    let of = r#"namespace="identity",name="corp""#;
+    for (series, value) in [
+        (format!("users{{{of}}}"), "128"),
+        (format!("suspended_users{{{of}}}"), "12"),
+        (format!("managed_users{{{of}}}"), "100"),
+        (format!("unmanaged_active_users{{{of}}}"), "16"),
+        (format!("groups{{{of}}}"), "9"),
+        (format!("complete{{{of}}}"), "1"),
+        (format!("snapshot_timestamp_seconds{{{of}}}"), "1772546816"),
+        (format!(r#"pending_changes{{{of},kind="suspensions"}}"#), "7"),
+        (format!(r#"pending_changes{{{of},kind="removals"}}"#), "0"),
+        (format!(r#"pending_changes{{{of},kind="renames"}}"#), "1"),
+        (format!(r#"held{{{of},kind="suspensions"}}"#), "1"),
+        (format!(r#"held{{{of},kind="renames"}}"#), "0"),
+        (format!(r#"objects{{{of},reason="Provisioned"}}"#), "1"),
+        (format!(r#"objects{{{of},reason="Suspended"}}"#), "2"),
+    ] {
+        assert_eq!(
+            samples.get(&series).map(String::as_str),
+            Some(value),
+            "{series} in {samples:#?}"
+        );
+    }
+    assert_eq!(
+        samples.len(),
+        SERIES_OF_A_DIRECTORY,
+        "say the new number in SERIES_OF_A_DIRECTORY"
+    );
+    for page in ["docs/reference/metrics.md", "docs/monitoring.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        assert!(
+            text.contains(&format!("{SERIES_OF_A_DIRECTORY} series")),
+            "{page} says another number"
+        );
+    }
+}
+
+/// A reason that no object has any more, and a time that is not known any more, are not shown.
+#[test]
+fn a_directory_shows_the_last_read_alone() {
+    let metrics = Metrics::default();
+    metrics.directory_read("a", "1", directory());
+    metrics.directory_read("a", "1", DirectoryRow::default());
+    let samples = samples_of_directories(&metrics);
+    let of = r#"namespace="a",name="1""#;
+    assert_eq!(samples[&format!("users{{{of}}}")], "0");
+    assert_eq!(samples[&format!("complete{{{of}}}")], "0");
+    assert_eq!(
+        samples[&format!(r#"pending_changes{{{of},kind="suspensions"}}"#)],
+        "0"
+    );
+    let stays = |series: &&String| series.starts_with("objects") || series.starts_with("snapshot");
+    assert_eq!(samples.keys().find(stays), None);
+}
+
+/// Who does not use provisioning finds nothing of it, not even the names of its metrics.
+#[test]
+fn without_a_directory_there_is_no_series_of_one() {
+    let metrics = Metrics::default();
+    metrics.read(&"a".into(), &"1".into(), row(&Evidence::Probed(exchange())));
+    let bare = text(&metrics);
+    let words = ["scim_bridge_directory", "operator_directory", "plan_duration"];
+    let of_directories = |line: &&str| words.iter().any(|word| line.contains(word));
+    let series = |text: &str| {
+        let lines = text.lines().filter(of_directories);
+        lines.filter(|line| !line.starts_with('#')).count()
+    };
+    assert!(!bare.contains("scim_bridge_directory"), "{bare}");
+    assert_eq!(series(&bare), 0, "{bare}");
+
+    metrics.directory_read("a", "1", directory());
+    metrics.directory_read("a", "2", directory());
+    metrics.directory_pages(3);
+    metrics.directory_read_ended("complete");
+    metrics.plan_took(Duration::from_millis(3));
+    assert!(series(&text(&metrics)) > 2 * SERIES_OF_A_DIRECTORY);
+    metrics.directory_forget("a", "1");
+    metrics.directory_forget("a", "no such name");
+    metrics.directory_forget("no such namespace", "1");
+    let left = samples_of_directories(&metrics);
+    assert_eq!(left.len(), SERIES_OF_A_DIRECTORY, "{left:#?}");
+    assert!(left.keys().all(|series| series.contains(r#"name="2""#)));
+    metrics.directory_forget("a", "2");
+    assert!(!text(&metrics).contains("scim_bridge_directory"));
+}
+
+#[test]
+fn reads_of_directories_are_counted() {
+    let metrics = Metrics::default();
+    metrics.directory_pages(102);
+    metrics.directory_pages(3);
+    metrics.directory_read_ended("complete");
+    metrics.directory_read_ended("complete");
+    metrics.directory_read_ended(Incomplete::TotalChanged.as_str());
+    metrics.plan_took(Duration::from_millis(12));
+    let samples = samples_of(&metrics, "scim_bridge_operator_");
+    for (series, value) in [
+        ("directory_pages_total{}", "105"),
+        (r#"directory_reads_total{outcome="complete"}"#, "2"),
+        (r#"directory_reads_total{outcome="total_changed"}"#, "1"),
+        (r#"plan_duration_seconds_bucket{le="0.005"}"#, "0"),
+        (r#"plan_duration_seconds_bucket{le="0.02"}"#, "1"),
+        ("plan_duration_seconds_count{}", "1"),
+    ] {
+        assert_eq!(
+            samples.get(series).map(String::as_str),
+            Some(value),
+            "{series} in {samples:#?}"
+        );
+    }
+}
+
+#[test]
 fn labels_are_from_closed_sets() {
     let metrics = Metrics::default();
+    metrics.directory_read("a", "1", directory());
+    for cause in Incomplete::all() {
+        metrics.directory_read_ended(cause.as_str());
+    }
+    metrics.directory_read_ended("complete");
     for reason in Reason::ALL {
         let row = row(&Evidence::Probed(exchange()));
         metrics.read(&"a".into(), &"1".into(), row);
@@ -271,11 +428,17 @@ fn labels_are_from_closed_sets() {
             values.entry(name).or_default().insert(value.trim_matches('"'));
         }
     }
+    // Connections and objects share some.
+    let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
+    let reasons: BTreeSet<&str> = reasons
+        .chain(ObjectReason::ALL.iter().map(|reason| reason.as_str()))
+        .collect();
     let known: BTreeMap<&str, usize> = BTreeMap::from([
         ("namespace", 1),
         ("name", 1),
-        ("type", ConditionType::ALL.len()),
-        ("reason", Reason::ALL.len()),
+        ("type", ConditionType::PROBED.len()),
+        ("reason", reasons.len()),
+        ("kind", ChangeKind::ALL.len()),
         ("component", Component::ALL.len()),
         ("identity_provider", 1),
         // And `none`, of verdicts.
@@ -283,7 +446,8 @@ fn labels_are_from_closed_sets() {
         ("le", 10),
         ("change", 1),
         ("request", 1),
-        ("outcome", 1),
+        // Of requests, and of reads: `complete`, or the cause.
+        ("outcome", 1 + 1 + Incomplete::all().count()),
         ("version", 1),
     ]);
     let counted: BTreeMap<&str, usize> = values
@@ -315,18 +479,33 @@ fn the_page_has_each_value_of_a_closed_label() {
     for outcome in [EventOutcome::Sent, EventOutcome::Failed, EventOutcome::Dropped] {
         metrics.event(outcome);
     }
+    metrics.directory_read("a", "1", directory());
+    metrics.directory_read_ended("complete");
+    for cause in Incomplete::all() {
+        metrics.directory_read_ended(cause.as_str());
+    }
     let text = text(&metrics);
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
     for (title, metric, label) in [
-        ("| `change` | ", "verdicts_total", "change"),
+        ("| `change` | ", "operator_verdicts_total", "change"),
         (
             "| `outcome` of `api_requests_total` | ",
-            "api_requests_total",
+            "operator_api_requests_total",
             "outcome",
         ),
-        ("| `outcome` of `events_total` | ", "events_total", "outcome"),
+        (
+            "| `outcome` of `events_total` | ",
+            "operator_events_total",
+            "outcome",
+        ),
+        (
+            "| `outcome` of `directory_reads_total` | ",
+            "operator_directory_reads_total",
+            "outcome",
+        ),
+        ("| `kind` | ", "directory_held", "kind"),
     ] {
-        let series = format!("scim_bridge_operator_{metric}{{");
+        let series = format!("scim_bridge_{metric}{{");
         let written: BTreeSet<&str> = text
             .lines()
             .filter(|line| line.starts_with(&series))

@@ -25,6 +25,9 @@ pub const GROUP: &str = "scimbridge.dev";
 /// leaves out.
 pub const FIELD_MANAGER: &str = "scim-bridge-operator";
 
+/// Field manager of what a connection says about its directory. Its part of the status is apart from that of probes.
+pub const PROVISIONING_FIELD_MANAGER: &str = "scim-bridge-operator-provisioning";
+
 /// Annotation that asks for a probe now. Each change of its value is one request.
 /// Flux's `flux reconcile` and `kubectl annotate` both set it.
 /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#triggering-a-reconcile>

@@ -5,7 +5,10 @@ use std::fmt;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString, zeroize::Zeroize as _};
 
-use crate::domain::connection::evidence::{Blocker, KeyFault, KeyTrial};
+use crate::domain::{
+    connection::evidence::{Blocker, KeyFault, KeyTrial},
+    directory::budget::DigestKey,
+};
 
 /// Longest accepted key, in bytes.
 pub const MAX_LENGTH: usize = 8 * 1024;
@@ -54,6 +57,13 @@ impl ApiKey {
         let mut value = value.map_err(|_| Blocker::ApiKeyMalformed(KeyFault::Character))?;
         value.set_sensitive(true);
         Ok(value)
+    }
+
+    /// The key of digests for the directory behind this API key. It is as secret as the API key, and the same after a
+    /// restart and in every program that has the API key.
+    #[must_use]
+    pub fn digest_key(&self) -> DigestKey {
+        DigestKey::new(self.0.expose_secret().as_bytes())
     }
 }
 

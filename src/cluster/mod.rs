@@ -4,6 +4,8 @@ pub mod call;
 pub mod key;
 
 pub(crate) mod metadata;
+pub(crate) mod object;
+pub(crate) mod watch;
 
 use std::error::Error as _;
 

@@ -115,21 +115,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_announced_if_the_status_before_is_unknown() {
-        let (recorder, mut queue) = EventRecorder::new(3, Arc::new(SystemClock), Arc::default(), "one");
-        let written = Connection {
-            metadata: ObjectMeta::default(),
-            spec: None,
-            status: status("False", "AuthFailed"),
-        };
-        let key = Key::new("a", "corp");
-        announce(&recorder, &key, &ScimBridgeConnectionStatus::default(), &written);
-        assert!(queue.try_recv().is_err(), "the status before is unknown");
-        announce(&recorder, &key, &status("True", "Connected"), &written);
-        assert!(queue.try_recv().is_ok(), "the status before is known");
-    }
-
-    #[test]
     fn an_event_names_the_connection_and_the_secret() {
         let (recorder, mut queue) = EventRecorder::new(3, Arc::new(SystemClock), Arc::default(), "one");
         let spec = json!({"url": "https://scim.example.com", "apiKeySecretRef": {"name": "key"}});

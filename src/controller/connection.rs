@@ -11,13 +11,15 @@ use crate::{
             IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
         },
         role::PerRole,
-        vocabulary::ConditionType,
+        vocabulary::{ConditionType, Truth},
     },
     domain::connection::{
+        conditions::find,
         schedule::pace_of,
         status::{interval_of, is_superseded},
         target::Target,
     },
+    feed::{FeedConnection, Proof},
     metrics::Row,
     resolve::reference::{Reference, ReferenceKind},
 };
@@ -111,6 +113,32 @@ impl Connection {
     pub fn row(&self, status: &ScimBridgeConnectionStatus) -> Row {
         let is_suspended = self.spec.as_ref().is_some_and(|spec| spec.suspend);
         Row::of(self.declared(), is_suspended, status)
+    }
+
+    /// What provisioning needs of this connection.
+    pub(super) fn fed(&self, has_directory_status: bool) -> FeedConnection {
+        let generation = self.metadata.generation.unwrap_or_default();
+        let is_about_this = self.status.observed_generation == generation && !self.is_dormant();
+        let is_connected = find(&self.status.conditions, ConditionType::Connected)
+            .is_some_and(|connected| connected.status == Truth::True.as_str());
+        let valid_until = self.status.valid_until.as_ref().map(|until| until.0);
+        FeedConnection {
+            uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
+            generation,
+            spec: self
+                .spec
+                .as_ref()
+                .filter(|spec| spec.provisioning.is_some())
+                .map(|spec| Arc::new(spec.clone())),
+            proof: valid_until
+                .filter(|_| is_about_this && is_connected)
+                .map(|valid_until| Proof {
+                    valid_until,
+                    credential: self.status.credential.clone(),
+                    ca: self.status.ca.clone(),
+                }),
+            has_directory_status,
+        }
     }
 
     pub(super) fn is_dormant(&self) -> bool {

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{bridge::Lanes, clock::Clock, cluster::call::ApiServer, metrics::Metrics, resolve::Resolver};
+use crate::{
+    bridge::Lanes, clock::Clock, cluster::call::ApiServer, feed::Feed, metrics::Metrics, resolve::Resolver,
+};
 
 /// What each reconcile uses. Made once, when the process starts.
 #[derive(Clone)]
@@ -19,6 +21,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The settings.
     pub settings: Settings,
+    /// Hands connections to provisioning.
+    pub feed: Feed,
 }
 
 /// Settings of the controller.

@@ -1,93 +1,40 @@
-//! Decodes only the needed parts of the connections that the API server sends.
-//!
-//! Most of an object is `metadata.managedFields`, which the operator does not need. serde skips it, the labels and the
-//! annotations of other programs. A specification that does not match the schema is read as none, so it does not stop
-//! the others. A status that does not match is read as none too, and written again.
-
-use std::{borrow::Cow, fmt};
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, core::NamespaceResourceScope};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::value::RawValue;
+//! Connections, as the API server sends them.
 
 use super::connection::Connection;
 use crate::{
-    api::connection::ScimBridgeConnection,
-    cluster::metadata::{Trimmed, addressed_as},
+    api::{
+        connection::{ScimBridgeConnection, ScimBridgeConnectionStatus},
+        vocabulary::ConditionType,
+    },
+    cluster::object::RawObject,
 };
 
-/// A connection whose `spec` and `status` are not decoded yet. Usually only the version is needed: most watch events
-/// are echoes of this process's own writes.
-///
-/// In a watch event, this works only because the type comes before the object. The order comes from the fields of the
-/// API server's `metav1.WatchEvent`.
-#[derive(Clone)]
-pub(super) struct RawConnection {
-    pub(super) metadata: ObjectMeta,
-    spec: Option<Box<RawValue>>,
-    status: Option<Box<RawValue>>,
-}
+/// A connection that is not decoded yet.
+pub(super) type RawConnection = RawObject<ScimBridgeConnection>;
 
-#[derive(Deserialize)]
-struct ConnectionParts {
-    #[serde(default)]
-    metadata: Trimmed,
-    spec: Option<Box<RawValue>>,
-    status: Option<Box<RawValue>>,
+/// Whether the status says something about a directory. Only provisioning writes that part.
+pub(super) fn has_directory_status(raw: &RawConnection) -> bool {
+    raw.status::<ScimBridgeConnectionStatus>().is_some_and(|status| {
+        status.provisioning.is_some()
+            || status.conditions.iter().any(|condition| {
+                !ConditionType::PROBED
+                    .iter()
+                    .any(|type_| condition.type_ == type_.as_str())
+            })
+    })
 }
 
 impl From<RawConnection> for Connection {
     fn from(raw: RawConnection) -> Self {
-        let RawConnection {
-            metadata,
-            spec,
-            status,
-        } = raw;
-        Self::new(metadata, decoded(spec.as_deref()), decoded(status.as_deref()))
-    }
-}
-
-/// `None` if it is absent, null, or does not match the schema.
-fn decoded<T: DeserializeOwned>(raw: Option<&RawValue>) -> Option<T> {
-    serde_json::from_str(raw?.get()).ok()
-}
-
-impl<'de> Deserialize<'de> for RawConnection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let ConnectionParts {
-            metadata,
-            spec,
-            status,
-        } = ConnectionParts::deserialize(deserializer)?;
-        Ok(Self {
-            metadata: metadata.into(),
-            spec,
-            status,
-        })
-    }
-}
-
-impl fmt::Debug for RawConnection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RawConnection(..)")
-    }
-}
-
-impl Resource for RawConnection {
-    addressed_as!(ScimBridgeConnection);
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        let (spec, status) = (raw.spec(), raw.status());
+        Self::new(raw.metadata, spec, status)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
     use crate::api::REQUESTED_AT_ANNOTATION;
 

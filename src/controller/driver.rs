@@ -25,7 +25,7 @@ use tracing::{debug, error, info, warn};
 use super::{
     connection::Connection,
     context::Context,
-    decode::RawConnection,
+    decode::{RawConnection, has_directory_status},
     error::ControllerError,
     job::Outcome,
     queue::FairQueue,
@@ -40,6 +40,7 @@ use crate::{
         connection::schedule::{Cause, Due},
         watched::Seen,
     },
+    feed::FeedEvent,
     limiter::{Limit, RateLimiter},
     report::events::{EventRecorder, record_events},
     resolve::reference::{Reference, ReferenceKind},
@@ -196,7 +197,9 @@ impl Driver {
             }
             Event::InitDone => {
                 let listed = self.listed.remove(&scope).unwrap_or_default();
-                self.registry.retain(scope.as_deref(), &listed);
+                for key in self.registry.retain(scope.as_deref(), &listed) {
+                    self.context.feed.send(|| FeedEvent::Gone(key));
+                }
                 self.context
                     .metrics
                     .retain(|namespace, name| self.registry.contains(namespace, name));
@@ -209,6 +212,7 @@ impl Driver {
                 self.registry.delete(&key);
                 self.stop_timer(&key);
                 self.context.metrics.forget(&key.namespace, &key.name);
+                self.context.feed.send(|| FeedEvent::Gone(key));
             }
         }
         self.context.metrics.known(self.registry.len());
@@ -218,12 +222,16 @@ impl Driver {
         if let Some(known) = self.registry.has_version(key, &raw.metadata) {
             return known;
         }
+        let has_directory_status = self.context.feed.is_wanted() && has_directory_status(&raw);
         let connection = Connection::from(raw);
         let row = connection.row(&connection.status);
         let key = self
             .registry
             .apply(key, &connection, self.context.clock.now(), Instant::now());
         self.context.metrics.read(&key.namespace, &key.name, row);
+        self.context
+            .feed
+            .send(|| FeedEvent::Known(key.clone(), connection.fed(has_directory_status)));
         self.schedule(&key);
         key
     }
@@ -403,6 +411,13 @@ impl Driver {
         };
         if let Some(key) = self.queue.finish(id) {
             self.registry.finish(&key, outcome, Instant::now());
+            if self.context.feed.is_wanted()
+                && let Some(connection) = self.registry.connection(&key)
+            {
+                self.context
+                    .feed
+                    .send(|| FeedEvent::Known(key.clone(), connection.fed(false)));
+            }
             self.schedule(&key);
         }
     }

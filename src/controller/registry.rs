@@ -191,7 +191,7 @@ impl Registry {
     }
 
     /// Forgets the connections that a complete list does not contain. `namespace` is that of the list, `None` for all.
-    pub fn retain(&mut self, namespace: Option<&str>, listed: &HashSet<Key>) {
+    pub fn retain(&mut self, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
         let gone: Vec<Key> = self
             .connections
             .keys()
@@ -200,9 +200,16 @@ impl Registry {
             })
             .cloned()
             .collect();
-        for key in gone {
-            self.delete(&key);
+        for key in &gone {
+            self.delete(key);
         }
+        gone
+    }
+
+    /// The connection, as it is known now.
+    #[must_use]
+    pub fn connection(&self, key: &Key) -> Option<Connection> {
+        self.connections.get(key).map(|entry| entry.connection.load())
     }
 
     /// Notes what a watch has seen of an object. Returns the connections that refer to it.

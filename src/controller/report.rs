@@ -6,9 +6,14 @@ use kube::Api;
 
 use super::{connection::Connection, decode::RawConnection, error::ControllerError};
 use crate::{
-    api::connection::{ScimBridgeConnection, ScimBridgeConnectionStatus},
-    cluster::call::{ApiServer, Call, CallError, CallFailure},
-    cluster::key::Key,
+    api::{
+        FIELD_MANAGER,
+        connection::{ScimBridgeConnection, ScimBridgeConnectionStatus},
+    },
+    cluster::{
+        call::{ApiServer, Call, CallError, CallFailure},
+        key::Key,
+    },
     report::status::{Applied, apply_status},
 };
 
@@ -39,7 +44,9 @@ pub(super) async fn report(
     let mut resource_version = connection.metadata.resource_version.clone();
     for _ in 0..ATTEMPTS {
         let version = resource_version.as_deref();
-        match apply_status::<ScimBridgeConnection>(server, key.names(), version, status).await? {
+        match apply_status::<ScimBridgeConnection>(server, FIELD_MANAGER, key.names(), version, status)
+            .await?
+        {
             // The answer holds only metadata. The write has not changed the specification.
             Applied::Written(metadata) => {
                 return Ok(Reported::Written(Arc::new(Connection {

@@ -1,22 +1,19 @@
 //! The series of each connection.
-//!
-//! A [`Row`] holds the values of one connection in little memory; their text is made at each scrape. When a connection
-//! is deleted, its row is removed, and its series end.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet},
+    encoding::{DescriptorEncoder, NoLabelSet},
     metrics::MetricType,
     registry::Unit,
 };
 
+use super::{
+    rows::{Families, Rows},
+    saturated,
+};
 use crate::{
     api::{
         connection::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
@@ -52,21 +49,9 @@ pub struct Row {
     unlocks: u64,
 }
 
-/// The rows of all connections, by namespace and name.
+/// The rows of all connections.
 #[derive(Debug, Default)]
-pub(super) struct Connections {
-    rows: Mutex<HashMap<Arc<str>, RowsByName>>,
-}
-
-/// The rows of a namespace, by name.
-type RowsByName = HashMap<Arc<str>, Arc<Row>>;
-
-/// A snapshot of a row with its labels: a slow scrape holds no lock and sees no later change.
-struct Exported {
-    namespace: Arc<str>,
-    name: Arc<str>,
-    row: Arc<Row>,
-}
+pub(super) struct Connections(Rows<Row>);
 
 // === impl Row ===
 
@@ -134,6 +119,18 @@ impl Row {
             ..row
         };
     }
+
+    /// As [`Self::update`], but keeps what the specification says: it may have changed during the probe.
+    fn judge(&mut self, row: Self) {
+        let Self {
+            declared, suspended, ..
+        } = *self;
+        self.update(Self {
+            declared,
+            suspended,
+            ..row
+        });
+    }
 }
 
 // === impl Connections ===
@@ -141,92 +138,41 @@ impl Row {
 impl Connections {
     /// Adds or updates the row of a connection that was read.
     pub(super) fn read(&self, namespace: &Arc<str>, name: &Arc<str>, row: Row) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = rows.entry(Arc::clone(namespace)).or_default();
-        match rows.get_mut(name) {
-            None => {
-                rows.insert(Arc::clone(name), Arc::new(row));
-            }
-            Some(present) => Arc::make_mut(present).update(row),
-        }
+        self.0.put(namespace, name, row, Row::update);
     }
 
     /// Updates the row of a connection after a probe. It adds no row: a connection that was deleted or moved to another
     /// shard during its probe would keep its series for ever.
     pub(super) fn judged(&self, namespace: &str, name: &str, row: Row) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(present) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
-            // The specification may have changed during the probe.
-            let (declared, suspended) = (present.declared, present.suspended);
-            Arc::make_mut(present).update(Row {
-                declared,
-                suspended,
-                ..row
-            });
-        }
+        self.0.change(namespace, name, |present| present.judge(row));
     }
 
     /// Counts a probe that unlocked the bridge of a connection.
     pub(super) fn unlocked(&self, namespace: &str, name: &str) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(row) = rows.get_mut(namespace).and_then(|rows| rows.get_mut(name)) {
-            Arc::make_mut(row).unlocks += 1;
-        }
+        self.0.change(namespace, name, |row| row.unlocks += 1);
     }
 
     /// Removes the row of a connection.
     pub(super) fn forget(&self, namespace: &str, name: &str) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(by_name) = rows.get_mut(namespace) {
-            by_name.remove(name);
-            if by_name.is_empty() {
-                rows.remove(namespace);
-            }
-        }
+        self.0.forget(namespace, name);
     }
 
     /// Removes the rows of connections for which `is_known` is false.
     pub(super) fn retain(&self, is_known: impl Fn(&str, &str) -> bool) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.retain(|namespace, by_name| {
-            by_name.retain(|name, _| is_known(namespace, name));
-            !by_name.is_empty()
-        });
-    }
-
-    fn export(&self) -> Vec<Exported> {
-        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut exported = Vec::with_capacity(rows.values().map(HashMap::len).sum());
-        for (namespace, by_name) in &*rows {
-            exported.extend(by_name.iter().map(|(name, row)| Exported {
-                namespace: Arc::clone(namespace),
-                name: Arc::clone(name),
-                row: Arc::clone(row),
-            }));
-        }
-        exported
+        self.0.retain(is_known);
     }
 }
 
 impl Collector for Connections {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut families = Families {
-            encoder,
-            connections: self.export(),
-        };
+        let mut families = self.0.families(encoder);
         families.verdicts()?;
         families.times()?;
         families.facts()
     }
 }
 
-/// Writes the metric families, one after another.
-struct Families<'a> {
-    encoder: DescriptorEncoder<'a>,
-    connections: Vec<Exported>,
-}
-
-impl Families<'_> {
+impl Families<'_, Row> {
     fn verdicts(&mut self) -> fmt::Result {
         self.each(
             "condition",
@@ -321,85 +267,30 @@ impl Families<'_> {
             None,
             |row, out| out.optional(Some(i64::from(row.failures))),
         )?;
-        let count = |count: Option<u64>| count.map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         self.each(
             "directory_users",
             "Users that the bridge lists",
             None,
-            |row, out| out.optional(count(row.users)),
+            |row, out| out.optional(row.users.map(saturated)),
         )?;
         self.each(
             "directory_groups",
             "Groups that the bridge lists",
             None,
-            |row, out| out.optional(count(row.groups)),
+            |row, out| out.optional(row.groups.map(saturated)),
         )?;
-        let Self { encoder, connections } = self;
+        let Self { encoder, rows } = self;
         let mut family = encoder.encode_descriptor(
             "unlocks",
             "Probes that unlocked the bridge after it had restarted",
             None,
             MetricType::Counter,
         )?;
-        for connection in connections {
+        for connection in rows {
             family
                 .encode_family(&connection.labels())?
                 .encode_counter::<NoLabelSet, _, u64>(&connection.row.unlocks, None)?;
         }
         Ok(())
-    }
-
-    /// Writes a family of gauges.
-    fn each(
-        &mut self,
-        name: &str,
-        help: &str,
-        unit: Option<&Unit>,
-        write: impl Fn(&Row, &mut Series<'_, '_>) -> fmt::Result,
-    ) -> fmt::Result {
-        let mut family = self
-            .encoder
-            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        for connection in &self.connections {
-            write(
-                &connection.row,
-                &mut Series {
-                    family: &mut family,
-                    connection,
-                },
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes the series of one connection in one family.
-struct Series<'a, 'b> {
-    family: &'a mut MetricEncoder<'b>,
-    connection: &'a Exported,
-}
-
-impl Series<'_, '_> {
-    fn gauge(&mut self, label: [(&str, &str); 1], value: i64) -> fmt::Result {
-        let labels = (self.connection.labels(), label);
-        self.encode(&labels, value)
-    }
-
-    /// Writes a series without another label, if there is a value.
-    fn optional(&mut self, value: Option<i64>) -> fmt::Result {
-        match value {
-            Some(value) => self.encode(&self.connection.labels(), value),
-            None => Ok(()),
-        }
-    }
-
-    fn encode(&mut self, labels: &impl EncodeLabelSet, value: i64) -> fmt::Result {
-        self.family.encode_family(labels)?.encode_gauge(&value)
-    }
-}
-
-impl Exported {
-    fn labels(&self) -> [(&str, &str); 2] {
-        [("namespace", &self.namespace), ("name", &self.name)]
     }
 }

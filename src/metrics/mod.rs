@@ -3,7 +3,9 @@
 //! <https://prometheus.io/docs/practices/naming/>
 
 mod connections;
+mod directories;
 mod process;
+mod rows;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -19,8 +21,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::connections::Row;
-use self::{connections::Connections, process::Process};
+use self::{connections::Connections, directories::Directories, process::Process};
+pub use self::{connections::Row, directories::DirectoryRow};
 use crate::{
     api::vocabulary::{Layer, Reason},
     bridge::wire::stages::{Observer, Stage},
@@ -34,11 +36,15 @@ const PREFIX: &str = "scim_bridge_operator";
 /// longest `spec.timeout`.
 const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0];
 
+/// Bounds of the buckets for plans, in seconds: a plan of 10,000 objects takes at most 20 ms.
+const PLAN_SECONDS: [f64; 7] = [0.0001, 0.0005, 0.002, 0.005, 0.02, 0.1, 0.5];
+
 /// All metrics of one process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     connections: Arc<Connections>,
+    directories: Arc<Directories>,
     probes: Family<VerdictLabels, Counter>,
     verdicts: Family<ChangeLabel, Counter>,
     requests: Family<RequestLabels, Counter>,
@@ -52,6 +58,10 @@ pub struct Metrics {
     queue: Gauge,
     oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
     running: Gauge,
+    // Families: they have no series before the first directory is read.
+    directory_pages: Family<NoLabels, Counter>,
+    directory_reads: Family<ReadLabel, Counter>,
+    plan_duration: Family<NoLabels, Histogram, PlanBuckets>,
 }
 
 /// How a request to the API server ended.
@@ -114,8 +124,26 @@ struct EventLabel {
     outcome: Label<EventOutcome>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabel {
+    outcome: &'static str,
+}
+
+/// The labels of a metric that has none.
+type NoLabels = [(&'static str, &'static str); 0];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Label<T>(T);
+
+/// Creates the histogram of plans.
+#[derive(Clone, Copy, Debug)]
+struct PlanBuckets;
+
+impl MetricConstructor<Histogram> for PlanBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(PLAN_SECONDS)
+    }
+}
 
 /// Creates the histograms of a family.
 #[derive(Clone, Copy, Debug)]
@@ -177,6 +205,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             connections: Arc::default(),
+            directories: Arc::default(),
             probes: Family::default(),
             verdicts: Family::default(),
             requests: Family::default(),
@@ -190,6 +219,9 @@ impl Default for Metrics {
             queue: Gauge::default(),
             oldest: Gauge::default(),
             running: Gauge::default(),
+            directory_pages: Family::default(),
+            directory_reads: Family::default(),
+            plan_duration: Family::new_with_constructor(PlanBuckets),
         };
         metrics.register();
         metrics
@@ -202,6 +234,7 @@ impl Metrics {
         let Self {
             registry,
             connections,
+            directories,
             probes,
             verdicts,
             requests,
@@ -215,11 +248,17 @@ impl Metrics {
             queue,
             oldest,
             running,
+            directory_pages,
+            directory_reads,
+            plan_duration,
         } = self;
         registry.register_collector(Box::new(Process));
         registry
             .sub_registry_with_prefix(connections::PREFIX)
             .register_collector(Box::new(Arc::clone(connections)));
+        registry
+            .sub_registry_with_prefix(directories::PREFIX)
+            .register_collector(Box::new(Arc::clone(directories)));
         let registry = registry.sub_registry_with_prefix(PREFIX);
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Version of the operator", version);
@@ -267,6 +306,22 @@ impl Metrics {
             oldest.clone(),
         );
         registry.register("reconciles_running", "Running reconciles", running.clone());
+        registry.register(
+            "directory_pages",
+            "Pages of users and groups that were read from bridges",
+            directory_pages.clone(),
+        );
+        registry.register(
+            "directory_reads",
+            "Reads of directories by outcome",
+            directory_reads.clone(),
+        );
+        registry.register_with_unit(
+            "plan_duration",
+            "Duration of planning the changes of one directory",
+            Unit::Seconds,
+            plan_duration.clone(),
+        );
     }
 
     /// Counts a verdict about a connection; `row` is what the connection's series show now.
@@ -309,6 +364,32 @@ impl Metrics {
     /// Removes the series of connections for which `is_known` is false.
     pub fn retain(&self, is_known: impl Fn(&str, &str) -> bool) {
         self.connections.retain(is_known);
+    }
+
+    /// Shows a directory, in place of what its series showed before.
+    pub fn directory_read(&self, namespace: &str, name: &str, row: DirectoryRow) {
+        self.directories.read(namespace, name, row);
+    }
+
+    /// Removes the series of a directory.
+    pub fn directory_forget(&self, namespace: &str, name: &str) {
+        self.directories.forget(namespace, name);
+    }
+
+    /// Counts pages of users and groups that were read.
+    pub fn directory_pages(&self, pages: u32) {
+        self.directory_pages.get_or_create(&[]).inc_by(u64::from(pages));
+    }
+
+    /// Counts a read of a directory; `outcome` is `complete`, or the name of the
+    /// [`Incomplete`](crate::domain::directory::walk::Incomplete) that ended it.
+    pub fn directory_read_ended(&self, outcome: &'static str) {
+        self.directory_reads.get_or_create(&ReadLabel { outcome }).inc();
+    }
+
+    /// Notes how long the plan of one directory took.
+    pub fn plan_took(&self, took: Duration) {
+        self.plan_duration.get_or_create(&[]).observe(took.as_secs_f64());
     }
 
     /// Counts a request to the API server; `request` must come from a closed set.
@@ -380,6 +461,6 @@ impl Observer for Metrics {
     }
 }
 
-fn saturated(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
+fn saturated(count: impl TryInto<i64>) -> i64 {
+    count.try_into().unwrap_or(i64::MAX)
 }

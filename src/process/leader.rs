@@ -20,7 +20,7 @@ use tower::{Layer, Service};
 use tracing::warn;
 
 use super::ProcessError;
-use crate::{cluster::unusable, controller::ControllerError, leadership::Leadership};
+use crate::{cluster::unusable, leadership::Leadership};
 
 /// After this time without a renewal, another replica may take the Lease over: client-go's default.
 const DURATION: Duration = Duration::from_secs(15);
@@ -49,7 +49,7 @@ impl Election {
         self,
         config: Config,
         stop: CancellationToken,
-        work: impl Future<Output = Result<(), ControllerError>>,
+        work: impl Future<Output = Result<(), ProcessError>>,
     ) -> Result<(), ProcessError> {
         let client = self.observed_client(config)?;
         let election = LeaderElection::new(client, &self.namespace, &self.name, &self.identity)
@@ -84,7 +84,7 @@ impl Election {
         });
         tokio::select! {
             result = led => match result {
-                Some(result) => result.map_err(ProcessError::from),
+                Some(result) => result,
                 None => Err(ProcessError::LeaseLost),
             },
             // If the API server does not answer, do not wait for it: neither before the work starts nor after it ends.

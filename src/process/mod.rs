@@ -21,11 +21,11 @@ mod requirements;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
-use kube::Config;
+use kube::{Client, Config};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc::UnboundedReceiver, watch},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -41,6 +41,7 @@ use crate::{
     args::{Addresses, RunArguments},
     bridge::{
         HttpProber, Lanes,
+        scim::directory::DirectoryReader,
         wire::{address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots},
     },
     clock::{Clock, SystemClock},
@@ -50,8 +51,10 @@ use crate::{
         context::{Context, Settings},
         drive,
     },
+    feed::{Feed, FeedEvent},
     leadership::Leadership,
     metrics::Metrics,
+    provision::{self, ProvisionError, provide},
     resolve::{Resolver, authorities::Authorities},
     settings::{AdminAddress, LabelSelector},
     traces::TraceLayer,
@@ -86,6 +89,9 @@ pub enum ProcessError {
     /// The controller ended with an error.
     #[error("the controller ended")]
     Controller(#[from] ControllerError),
+    /// Provisioning ended with an error.
+    #[error("provisioning ended")]
+    Provisioning(#[from] ProvisionError),
     /// The Lease was lost.
     #[error("the Lease was lost; another replica may lead now")]
     LeaseLost,
@@ -158,16 +164,20 @@ async fn run_traced(arguments: RunArguments, traces: TraceSinks) -> Result<(), P
     } = arguments;
     let log_level = telemetry::install(log_format, &log_level, traces.layer);
     let config = cluster::config().await?;
-    let policy = Arc::new(AddressPolicy {
-        denied: deny_cidrs,
-        allowed: allow_cidrs,
-        allowed_hosts,
-        api_server: api_server_addresses(&config).await,
-    });
-    let proxy = bridge_proxy.map(|url| BridgeProxy {
-        url,
-        exceptions: bridge_no_proxy,
-    });
+    let bridges = Bridges {
+        policy: Arc::new(AddressPolicy {
+            denied: deny_cidrs,
+            allowed: allow_cidrs,
+            allowed_hosts,
+            api_server: api_server_addresses(&config).await,
+        }),
+        proxy: bridge_proxy.map(|url| BridgeProxy {
+            url,
+            exceptions: bridge_no_proxy,
+        }),
+        require_consent: require_secret_consent,
+        observer: traces.observer,
+    };
     let requirements = Requirements::new(&scope, &config.default_namespace);
     let client = cluster::client(config.clone())?;
     let leadership = match requirements.lease {
@@ -184,29 +194,14 @@ async fn run_traced(arguments: RunArguments, traces: TraceSinks) -> Result<(), P
         instance: identity.clone(),
     };
     let metrics = Arc::new(Metrics::default());
-    let server = ApiServer::new(client.clone(), leadership.clone(), Arc::clone(&metrics));
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
-    let mut prober = prober
-        .through(proxy)
-        .during(leadership.clone())
-        .observed_by(Arc::<Metrics>::clone(&metrics));
-    if let Some(observer) = traces.observer {
-        prober = prober.observed_by(observer);
-    }
-    let context = Context {
-        server: server.clone(),
-        lanes: Lanes::new(prober),
-        resolver: Resolver {
-            server,
-            policy,
-            require_consent: require_secret_consent,
-            authorities: Authorities::default(),
-        },
-        clock,
-        metrics: Arc::clone(&metrics),
+    let tasks = Tasks::new(
+        client.clone(),
+        bridges,
+        leadership.clone(),
+        Arc::clone(&metrics),
         settings,
-    };
+        requirements.provisioning,
+    );
 
     let listener = listen(admin_addr)?;
     let admin_addr = listener.local_addr()?;
@@ -219,9 +214,9 @@ async fn run_traced(arguments: RunArguments, traces: TraceSinks) -> Result<(), P
         standby: stands_by,
     };
     let stop = CancellationToken::new();
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
 
-    let controller = Box::pin(control(context, standby, readiness, stop.clone()));
+    let controller = Box::pin(tasks.run(standby, readiness, stop.clone()));
     let election = requirements
         .lease
         .clone()
@@ -233,19 +228,12 @@ async fn run_traced(arguments: RunArguments, traces: TraceSinks) -> Result<(), P
         });
     let work = work(config, found, election, stop.clone(), controller);
     info!(version = env!("CARGO_PKG_VERSION"), %admin_addr, "started");
-    let aborted = async {
-        let name = signals.next().await;
-        info!(signal = name, "stopping: waiting for running reconciles");
-        stop.cancel();
-        let name = signals.next().await;
-        warn!(signal = name, "aborting: a second signal arrived");
-    };
     tokio::select! {
         result = work => result,
         () = watch_over(client, requirements, findings) => Ok(()),
         never = memory::trim_forever() => match never {},
         result = admin::serve(listener, state, metrics, log_level) => result.map_err(ProcessError::System),
-        () = aborted => Err(ProcessError::Aborted),
+        () = signals.obey(stop) => Err(ProcessError::Aborted),
     }
 }
 
@@ -253,16 +241,111 @@ fn listen(address: AdminAddress) -> Result<TcpListener, ProcessError> {
     admin::listen(address).map_err(|source| ProcessError::Listen { address, source })
 }
 
-/// Runs the controller as the leader.
-async fn control(
-    context: Context,
-    standby: watch::Sender<bool>,
-    readiness: watch::Sender<Readiness>,
-    stop: CancellationToken,
-) -> Result<(), ControllerError> {
-    standby.send_replace(false);
-    context.metrics.leads(true);
-    drive(context, readiness, stop.cancelled_owned()).await
+/// How bridges may be reached.
+struct Bridges {
+    policy: Arc<AddressPolicy>,
+    proxy: Option<BridgeProxy>,
+    require_consent: bool,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+/// The work of the leader.
+struct Tasks {
+    connections: Context,
+    directories: Option<(provision::Context, UnboundedReceiver<FeedEvent>)>,
+}
+
+impl Tasks {
+    fn new(
+        client: Client,
+        bridges: Bridges,
+        leadership: Leadership,
+        metrics: Arc<Metrics>,
+        settings: Settings,
+        provisioning: bool,
+    ) -> Self {
+        let Bridges {
+            policy,
+            proxy,
+            require_consent,
+            observer,
+        } = bridges;
+        let server = ApiServer::new(client, leadership.clone(), Arc::clone(&metrics));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let prober = HttpProber::new(Arc::clone(&policy), Arc::new(system_roots()), Arc::clone(&clock));
+        let mut prober = prober
+            .through(proxy)
+            .during(leadership)
+            .observed_by(Arc::<Metrics>::clone(&metrics));
+        if let Some(observer) = observer {
+            prober = prober.observed_by(observer);
+        }
+        let prober = Arc::new(prober);
+        let lanes = Lanes::new(Arc::clone(&prober));
+        let resolver = Resolver {
+            server: server.clone(),
+            policy,
+            require_consent,
+            authorities: Authorities::default(),
+        };
+        let (feed, directories) = if provisioning {
+            let (feed, events) = Feed::channel();
+            let context = provision::Context {
+                server: server.clone(),
+                reader: DirectoryReader::new(prober, lanes.clone()),
+                resolver: resolver.clone(),
+                clock: Arc::clone(&clock),
+                metrics: Arc::clone(&metrics),
+                settings: provision::Settings {
+                    scopes: settings.scopes.clone(),
+                    heartbeat: settings.heartbeat,
+                    instance: settings.instance.clone(),
+                },
+            };
+            (feed, Some((context, events)))
+        } else {
+            (Feed::default(), None)
+        };
+        Self {
+            connections: Context {
+                server,
+                lanes,
+                resolver,
+                clock,
+                metrics,
+                settings,
+                feed,
+            },
+            directories,
+        }
+    }
+
+    /// Runs the controller of connections and, if asked for, provisioning.
+    async fn run(
+        self,
+        standby: watch::Sender<bool>,
+        readiness: watch::Sender<Readiness>,
+        stop: CancellationToken,
+    ) -> Result<(), ProcessError> {
+        let Self {
+            connections,
+            directories,
+        } = self;
+        standby.send_replace(false);
+        connections.metrics.leads(true);
+        let connections = drive(connections, readiness, stop.clone().cancelled_owned());
+        let directories = async {
+            match directories {
+                Some((context, feed)) => provide(context, feed, stop.cancelled_owned()).await,
+                None => Ok(()),
+            }
+        };
+        tokio::try_join!(
+            async { connections.await.map_err(ProcessError::Controller) },
+            async { directories.await.map_err(ProcessError::Provisioning) },
+        )?;
+        Ok(())
+    }
 }
 
 /// Waits for the requirements without which nothing works and, with an election, for the Lease. Then runs the
@@ -272,7 +355,7 @@ async fn work(
     mut findings: watch::Receiver<Option<Vec<Finding>>>,
     election: Option<Election>,
     stop: CancellationToken,
-    controller: impl Future<Output = Result<(), ControllerError>>,
+    controller: impl Future<Output = Result<(), ProcessError>>,
 ) -> Result<(), ProcessError> {
     let possible = findings.wait_for(|found| {
         found
@@ -286,7 +369,7 @@ async fn work(
     }
     match election {
         Some(election) => election.lead(config, stop, controller).await,
-        None => controller.await.map_err(ProcessError::from),
+        None => controller.await,
     }
 }
 
@@ -302,6 +385,15 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Stops at the first signal, and ends at the second.
+    async fn obey(mut self, stop: CancellationToken) {
+        let name = self.next().await;
+        info!(signal = name, "stopping: waiting for running reconciles");
+        stop.cancel();
+        let name = self.next().await;
+        warn!(signal = name, "aborting: a second signal arrived");
     }
 
     async fn next(&mut self) -> &'static str {

@@ -9,12 +9,9 @@ use kube::{
 };
 use serde::Serialize;
 
-use crate::{
-    api::FIELD_MANAGER,
-    cluster::{
-        call::{ApiServer, Call, CallError, CallFailure},
-        metadata::Metadata,
-    },
+use crate::cluster::{
+    call::{ApiServer, Call, CallError, CallFailure},
+    metadata::Metadata,
 };
 
 /// The result of a write that the API server answered.
@@ -40,13 +37,14 @@ struct StatusApply<'a, S> {
 /// Applies a status to the object with this name and version.
 ///
 /// The apply carries the `resourceVersion`: the API server answers 409 to an old one. A `uid` would not help: the API
-/// server ignores a wrong `uid` in an apply to the status of a custom resource. One field manager owns the whole
-/// status, so the API server removes each field that the apply omits.
+/// server ignores a wrong `uid` in an apply to the status of a custom resource. The field manager
+/// owns its part of the status, so the API server removes each field of it that the apply omits.
 ///
 /// # Errors
 /// The API server refused or did not answer.
 pub(crate) async fn apply_status<K>(
     server: &ApiServer,
+    manager: &str,
     (namespace, name): (&str, &str),
     resource_version: Option<&str>,
     status: &(impl Debug + Serialize),
@@ -66,7 +64,7 @@ where
         status,
     };
     let api = Api::<Metadata<K>>::namespaced(server.client().clone(), namespace);
-    let (parameters, patch) = (PatchParams::apply(FIELD_MANAGER).force(), Patch::Apply(&apply));
+    let (parameters, patch) = (PatchParams::apply(manager).force(), Patch::Apply(&apply));
     let request = api.patch_status(name, &parameters, &patch);
     match server.call(Call::ApplyStatus, request).await {
         Ok(Some(Metadata { metadata, .. })) => Ok(Applied::Written(Box::new(metadata))),

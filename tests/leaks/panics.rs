@@ -23,6 +23,7 @@ use scim_bridge_operator::{
         drive,
     },
     domain::connection::evidence::Exchange,
+    feed::Feed,
     leadership::Leadership,
     metrics::Metrics,
     process::telemetry,
@@ -146,6 +147,7 @@ async fn in_a_process_of_its_own() {
             drain: Duration::from_secs(1),
             instance: "panics".to_owned(),
         },
+        feed: Feed::default(),
     };
     let (readiness, _synced) = watch::channel(Readiness::Starting);
     let enough = async {

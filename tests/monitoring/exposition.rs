@@ -6,6 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
         connection::{ComponentState, IdentityProvider},
+        directory::Reason,
         vocabulary::Layer,
     },
     bridge::wire::stages::{Observer as _, Stage},
@@ -14,7 +15,8 @@ use scim_bridge_operator::{
         status::Change,
         verdict::diagnose,
     },
-    metrics::{EventOutcome, Load, Metrics, RequestOutcome, Row},
+    domain::directory::budget::PerKind,
+    metrics::{DirectoryRow, EventOutcome, Load, Metrics, RequestOutcome, Row},
 };
 use testbed::bed::first_status;
 
@@ -38,6 +40,10 @@ pub(crate) fn exposition() -> String {
     metrics.known(1);
     metrics.leads(true);
     metrics.loaded(Load::default());
+    metrics.directory_read("identity", "corp", directory());
+    metrics.directory_pages(4);
+    metrics.directory_read_ended("complete");
+    metrics.plan_took(Duration::from_millis(1));
     let mut text = String::new();
     metrics.encode(&mut text).unwrap();
     text
@@ -52,6 +58,27 @@ pub(crate) fn kind(family: &str) -> &'static str {
         Some("info") => "info",
         Some("histogram") => "histogram",
         _ => "gauge",
+    }
+}
+
+fn directory() -> DirectoryRow {
+    DirectoryRow {
+        users: 128,
+        suspended: 12,
+        managed: 100,
+        unmanaged_active: 16,
+        groups: 9,
+        snapshot_time: Some(Timestamp::from_second(NOW).unwrap()),
+        complete: true,
+        pending: PerKind {
+            suspensions: 7,
+            ..PerKind::default()
+        },
+        held: PerKind {
+            suspensions: true,
+            ..PerKind::default()
+        },
+        objects: [(Reason::Provisioned, 93), (Reason::Held, 7)].into(),
     }
 }
 

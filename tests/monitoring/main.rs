@@ -265,7 +265,7 @@ fn labels(text: &str, family: &str) -> BTreeSet<String> {
     });
     let names = labelled.flat_map(|labels| labels.split("\",").filter_map(|label| label.split('=').next()));
     names
-        .filter(|name| !["namespace", "name", "le"].contains(name))
+        .filter(|name| !["", "namespace", "name", "le"].contains(name))
         .map(str::to_owned)
         .collect()
 }

@@ -30,11 +30,11 @@ pub const CERTIFICATE_WARNING: Duration = Duration::from_hours(21 * 24);
 
 /// A condition without its generation and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Draft {
-    type_: ConditionType,
-    status: Truth,
-    reason: &'static str,
-    message: String,
+pub(in crate::domain) struct Draft {
+    pub(in crate::domain) type_: ConditionType,
+    pub(in crate::domain) status: Truth,
+    pub(in crate::domain) reason: &'static str,
+    pub(in crate::domain) message: String,
 }
 
 /// Everything beside the verdict that the conditions depend on.
@@ -262,7 +262,13 @@ fn rehearsed(trial: KeyTrial) -> Draft {
 // === impl Draft ===
 
 impl Draft {
-    fn into_condition(self, previous: &[Condition], generation: i64, now: Timestamp) -> Condition {
+    /// The condition. Its `lastTransitionTime` is that of `previous` unless its status changes.
+    pub(in crate::domain) fn into_condition(
+        self,
+        previous: &[Condition],
+        generation: i64,
+        now: Timestamp,
+    ) -> Condition {
         let Self {
             type_,
             status,

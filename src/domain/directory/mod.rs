@@ -22,6 +22,7 @@ pub mod plan;
 pub mod render;
 pub mod scope;
 pub mod snapshot;
+pub mod status;
 pub mod verdict;
 pub mod walk;
 pub mod wish;

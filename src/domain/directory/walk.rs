@@ -161,9 +161,46 @@ pub enum Progress<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T>(Vec<T>);
 
+// === impl PageFault ===
+
+impl PageFault {
+    /// Every fault.
+    pub const ALL: [Self; 8] = [
+        Self::Failed,
+        Self::TooLarge,
+        Self::NotAList,
+        Self::NoTotal,
+        Self::TooManyEntries,
+        Self::NoId,
+        Self::FieldTwice,
+        Self::TooManyMembers,
+    ];
+}
+
 // === impl Incomplete ===
 
 impl Incomplete {
+    /// Every cause.
+    pub fn all() -> impl Iterator<Item = Self> {
+        const OTHERS: [Incomplete; 11] = [
+            Incomplete::IdTwice,
+            Incomplete::Conflict,
+            Incomplete::TotalChanged,
+            Incomplete::MoreThanTotal,
+            Incomplete::FewerThanTotal,
+            Incomplete::PageRepeats,
+            Incomplete::TooManyEntries,
+            Incomplete::Endless,
+            Incomplete::UsersVanished,
+            Incomplete::GroupsVanished,
+            Incomplete::ManyMissing,
+        ];
+        [Self::NotRead]
+            .into_iter()
+            .chain(PageFault::ALL.map(Self::Page))
+            .chain(OTHERS)
+    }
+
     /// A name for logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -189,6 +226,34 @@ impl Incomplete {
             Self::UsersVanished => "users_vanished",
             Self::GroupsVanished => "groups_vanished",
             Self::ManyMissing => "many_missing",
+        }
+    }
+
+    /// The reason of condition `DirectoryIncomplete`.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotRead => "NotRead",
+            Self::Page(PageFault::Failed) => "RequestFailed",
+            Self::Page(PageFault::TooLarge) => "PageTooLarge",
+            Self::Page(PageFault::NotAList) => "NotAList",
+            Self::Page(PageFault::NoTotal) => "NoTotal",
+            Self::Page(PageFault::TooManyEntries) => "PageTooLong",
+            Self::Page(PageFault::NoId) => "EntryWithoutId",
+            Self::Page(PageFault::FieldTwice) => "FieldTwice",
+            Self::Page(PageFault::TooManyMembers) => "TooManyMembers",
+            Self::IdTwice => "IdTwice",
+            Self::Conflict => "EntriesDiffer",
+            Self::TotalChanged => "TotalChanged",
+            Self::MoreThanTotal => "MoreThanTotal",
+            Self::FewerThanTotal => "FewerThanTotal",
+            Self::PageRepeats => "PageRepeats",
+            Self::TooManyEntries => "ListTooLong",
+            Self::TooLarge => "ListTooLarge",
+            Self::Endless => "EndlessList",
+            Self::UsersVanished => "UsersVanished",
+            Self::GroupsVanished => "GroupsVanished",
+            Self::ManyMissing => "ManyMissing",
         }
     }
 }

@@ -128,6 +128,9 @@ pub struct GroupFields<'a> {
 /// Why a user or group cannot be used as it is declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum InvalidWish {
+    /// The specification does not have the form of the CRD.
+    #[error("spec does not have the form of the CRD")]
+    Form,
     /// `spec.userName`
     #[error("spec.userName {0}")]
     UserName(NameFault),

@@ -1,0 +1,320 @@
+//! From verdicts to the status of users and groups, and to what a connection says about its directory.
+//!
+//! The conventions of conditions are those of connections. A status holds counts, ids and closed words, never a name.
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+
+use super::{
+    budget::{Kind, PerKind},
+    plan::{Pending, Totals},
+    render::incomplete_message,
+    snapshot::{Activity, MembersReadBy},
+    verdict::{Field, MemberCounts, Reason, Subject, Verdict},
+    walk::Incomplete,
+};
+use crate::{
+    api::{
+        directory::{Origin, PendingChanges, PlannedChange, ProvisioningStatus},
+        group::{MemberCount, ScimGroupStatus},
+        user::{RemoteState, ScimUserStatus},
+        vocabulary::{Class, ConditionType, Truth},
+    },
+    domain::connection::conditions::{Draft, readiness, whole_seconds},
+};
+
+/// What is known about one object.
+#[derive(Clone, Debug)]
+pub enum Judgement<'a> {
+    /// The verdict of a plan.
+    Planned(&'a Verdict<'a>),
+    /// No plan has looked at the object. The text says more about the reason; it holds no name.
+    Unplanned(Reason, Option<String>),
+}
+
+/// Everything that a connection says about its directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryReport {
+    /// The generation of the connection.
+    pub generation: i64,
+    /// The counts of the last complete read; `None` before the first.
+    pub totals: Option<Totals>,
+    /// Where that read found the members of groups.
+    pub members_read_by: Option<MembersReadBy>,
+    /// When that read ended.
+    pub snapshot_time: Option<Timestamp>,
+    /// What would be sent.
+    pub pending: Vec<Pending>,
+    /// Why the operator does not know the directory, as a reason and a sentence.
+    pub incomplete: Option<(&'static str, String)>,
+}
+
+// === impl Judgement ===
+
+impl Judgement<'_> {
+    /// Why `Ready` is as it is.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Planned(verdict) => verdict.reason,
+            Self::Unplanned(reason, _) => *reason,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::Planned(verdict) if verdict.differs.is_empty() => None,
+            Self::Planned(verdict) => {
+                let fields: Vec<&str> = verdict.differs.iter().copied().map(Field::as_str).collect();
+                Some(format!("Fields that differ: {}.", fields.join(", ")))
+            }
+            Self::Unplanned(_, detail) => detail.clone(),
+        }
+    }
+
+    /// `Ready`, and `Stalled` or `Reconciling`, as for connections.
+    fn conditions(&self, previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+        let reason = self.reason();
+        let detail = self.detail();
+        let sentences = [
+            reason.message(),
+            detail.as_deref().unwrap_or_default(),
+            reason.action(),
+        ];
+        let message: Vec<&str> = sentences
+            .into_iter()
+            .filter(|sentence| !sentence.is_empty())
+            .collect();
+        let ready = Draft {
+            type_: ConditionType::Ready,
+            status: readiness(reason.class()),
+            reason: reason.as_str(),
+            message: message.join(" "),
+        };
+        let progress = |type_, reason_of_it| Draft {
+            type_,
+            status: Truth::True,
+            reason: reason_of_it,
+            message: reason.message().to_owned(),
+        };
+        let progress = match reason.class() {
+            Class::Ok => None,
+            Class::Action => Some(progress(ConditionType::Stalled, reason.as_str())),
+            Class::Transient => Some(progress(ConditionType::Reconciling, "ProgressingWithRetry")),
+            Class::Pending => Some(progress(ConditionType::Reconciling, "Progressing")),
+        };
+        [Some(ready), progress]
+            .into_iter()
+            .flatten()
+            .map(|draft| draft.into_condition(previous, generation, now))
+            .collect()
+    }
+
+    /// The id that the object stands for from now on. An object that takes over an account or group as it is needs no
+    /// write for that, so it does so in mode `Plan` too.
+    fn id(&self, previous: Option<&String>, origin: Option<Origin>) -> (Option<String>, Option<Origin>) {
+        match (previous, self) {
+            (None, Self::Planned(verdict))
+                if verdict.adopts
+                    && verdict.reason.class() == Class::Ok
+                    && verdict.planned == PerKind::default() =>
+            {
+                let id = verdict.id.map(|id| id.as_str().to_owned());
+                let origin = id.is_some().then_some(Origin::Adopted);
+                (id, origin)
+            }
+            (previous, _) => (previous.cloned(), origin),
+        }
+    }
+
+    fn plan(&self) -> Vec<PlannedChange> {
+        let Self::Planned(verdict) = self else {
+            return Vec::new();
+        };
+        let change = |kind: Kind| PlannedChange {
+            kind,
+            count: *verdict.planned.get(kind),
+        };
+        Kind::ALL
+            .into_iter()
+            .map(change)
+            .filter(|change| change.count > 0)
+            .collect()
+    }
+}
+
+/// The status of a user after a plan.
+#[must_use]
+pub fn user_status(
+    previous: &ScimUserStatus,
+    generation: i64,
+    judgement: &Judgement<'_>,
+    now: Timestamp,
+) -> ScimUserStatus {
+    let (id, origin) = judgement.id(previous.id.as_ref(), previous.origin);
+    ScimUserStatus {
+        observed_generation: generation,
+        conditions: judgement.conditions(&previous.conditions, generation, now),
+        id,
+        origin,
+        remote_state: match judgement {
+            Judgement::Planned(verdict) => remote_state(verdict),
+            Judgement::Unplanned(..) => previous.remote_state,
+        },
+        plan: judgement.plan(),
+    }
+}
+
+/// The status of a group after a plan.
+#[must_use]
+pub fn group_status(
+    previous: &ScimGroupStatus,
+    generation: i64,
+    judgement: &Judgement<'_>,
+    now: Timestamp,
+) -> ScimGroupStatus {
+    let (id, origin) = judgement.id(previous.id.as_ref(), previous.origin);
+    ScimGroupStatus {
+        observed_generation: generation,
+        conditions: judgement.conditions(&previous.conditions, generation, now),
+        id,
+        origin,
+        members: match judgement {
+            Judgement::Planned(verdict) => match verdict.subject {
+                Subject::Group(counts) => counts.map(member_count),
+                Subject::User(_) => None,
+            },
+            Judgement::Unplanned(..) => previous.members,
+        },
+        plan: judgement.plan(),
+    }
+}
+
+/// What the read showed about the account. `None` if the verdict does not say which account it is.
+fn remote_state(verdict: &Verdict<'_>) -> Option<RemoteState> {
+    match verdict.subject {
+        Subject::User(Some(Activity::Active)) => Some(RemoteState::Active),
+        Subject::User(Some(Activity::Suspended)) => Some(RemoteState::Suspended),
+        Subject::User(Some(Activity::Unsaid)) => Some(RemoteState::Unknown),
+        Subject::User(None) if matches!(verdict.reason, Reason::Ambiguous | Reason::DirectoryIncomplete) => {
+            None
+        }
+        Subject::User(None) => Some(RemoteState::Absent),
+        Subject::Group(_) => None,
+    }
+}
+
+const fn member_count(counts: MemberCounts) -> MemberCount {
+    let MemberCounts {
+        wanted,
+        present,
+        missing,
+        extra,
+    } = counts;
+    MemberCount {
+        wanted,
+        present,
+        missing,
+        extra,
+    }
+}
+
+// === impl DirectoryReport ===
+
+impl DirectoryReport {
+    /// The report that a directory whose last read failed, or was not made, adds to what is known.
+    #[must_use]
+    pub fn incomplete(reason: Incomplete) -> (&'static str, String) {
+        (reason.reason(), incomplete_message(reason))
+    }
+
+    /// Whether both say the same, except about the time of the read.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let timeless = |report: &Self| Self {
+            snapshot_time: None,
+            ..report.clone()
+        };
+        timeless(self) == timeless(other)
+    }
+
+    /// `status.provisioning`. Before the first complete read it stays as it was.
+    #[must_use]
+    pub fn status(
+        &self,
+        previous: Option<&ProvisioningStatus>,
+        now: Timestamp,
+    ) -> Option<ProvisioningStatus> {
+        let Some(Totals {
+            users,
+            suspended,
+            managed,
+            unmanaged_active,
+            groups,
+        }) = self.totals
+        else {
+            return previous.cloned();
+        };
+        let since = |kind: Kind, digest: &str| {
+            previous
+                .into_iter()
+                .flat_map(|previous| &previous.pending)
+                .find(|known| known.kind == kind && known.digest == digest)
+                .map_or_else(|| whole_seconds(now), |known| known.since.clone())
+        };
+        Some(ProvisioningStatus {
+            observed_generation: self.generation,
+            users: users as u64,
+            suspended: suspended as u64,
+            managed: managed as u64,
+            unmanaged_active: unmanaged_active as u64,
+            groups: groups as u64,
+            members_read_by: self.members_read_by,
+            snapshot_time: self.snapshot_time.map(whole_seconds),
+            pending: self
+                .pending
+                .iter()
+                .map(|pending| {
+                    let digest = pending.digest.to_string();
+                    PendingChanges {
+                        kind: pending.kind,
+                        count: pending.count,
+                        since: since(pending.kind, &digest),
+                        digest,
+                        held: pending.held,
+                    }
+                })
+                .collect(),
+        })
+    }
+
+    /// The conditions that provisioning adds to the connection. Both are present only while true.
+    #[must_use]
+    pub fn conditions(&self, previous: &[Condition], now: Timestamp) -> Vec<Condition> {
+        let held: Vec<String> = self
+            .pending
+            .iter()
+            .filter(|pending| pending.held)
+            .map(ToString::to_string)
+            .collect();
+        let held = (!held.is_empty()).then(|| Draft {
+            type_: ConditionType::ProvisioningHeld,
+            status: Truth::True,
+            reason: "LimitExceeded",
+            message: format!(
+                "More changes are pending than the limits of an hour allow: {}.",
+                held.join(", ")
+            ),
+        });
+        let incomplete = self.incomplete.as_ref().map(|(reason, message)| Draft {
+            type_: ConditionType::DirectoryIncomplete,
+            status: Truth::True,
+            reason,
+            message: message.clone(),
+        });
+        [held, incomplete]
+            .into_iter()
+            .flatten()
+            .map(|draft| draft.into_condition(previous, self.generation, now))
+            .collect()
+    }
+}

@@ -1,0 +1,159 @@
+//! The series of each directory: of each connection with `spec.provisioning`. None is about a person.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use k8s_openapi::jiff::Timestamp;
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Unit};
+
+use super::{
+    rows::{Families, Rows},
+    saturated,
+};
+use crate::{
+    api::directory::{ChangeKind, Reason},
+    domain::directory::budget::PerKind,
+};
+
+/// The prefix of these series.
+pub(super) const PREFIX: &str = "scim_bridge_directory";
+
+/// The exported values of one directory. The counts are those of the last complete read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryRow {
+    /// Users on the bridge, suspended ones included.
+    pub users: u64,
+    /// Suspended users on the bridge.
+    pub suspended: u64,
+    /// Users on the bridge that a `ScimUser` stands for.
+    pub managed: u64,
+    /// Active users on the bridge that no `ScimUser` stands for.
+    pub unmanaged_active: u64,
+    /// Groups on the bridge.
+    pub groups: u64,
+    /// When the directory was last read in full. `None` before the first complete read.
+    pub snapshot_time: Option<Timestamp>,
+    /// Whether the last read was complete.
+    pub complete: bool,
+    /// Planned changes, held ones included.
+    pub pending: PerKind<u32>,
+    /// Whether more changes are pending than the limit allows.
+    pub held: PerKind<bool>,
+    /// The declared users and groups, by the reason of their condition `Ready`.
+    pub objects: BTreeMap<Reason, u32>,
+}
+
+/// The rows of all directories.
+#[derive(Debug, Default)]
+pub(super) struct Directories(Rows<DirectoryRow>);
+
+// === impl Directories ===
+
+impl Directories {
+    /// Adds or replaces the row of a directory.
+    pub(super) fn read(&self, namespace: &str, name: &str, row: DirectoryRow) {
+        self.0
+            .put(&Arc::from(namespace), &Arc::from(name), row, |present, row| {
+                *present = row;
+            });
+    }
+
+    /// Removes the row of a directory.
+    pub(super) fn forget(&self, namespace: &str, name: &str) {
+        self.0.forget(namespace, name);
+    }
+}
+
+impl Collector for Directories {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = self.0.families(encoder);
+        // Without provisioning, the page says nothing of directories, not even their help.
+        if families.rows.is_empty() {
+            return Ok(());
+        }
+        families.counts()?;
+        families.reads()?;
+        families.plans()
+    }
+}
+
+impl Families<'_, DirectoryRow> {
+    fn counts(&mut self) -> fmt::Result {
+        type Count = fn(&DirectoryRow) -> u64;
+        let counts: [(&str, &str, Count); 5] = [
+            ("users", "Users on the bridge, suspended ones included", |row| {
+                row.users
+            }),
+            ("suspended_users", "Suspended users on the bridge", |row| {
+                row.suspended
+            }),
+            (
+                "managed_users",
+                "Users on the bridge that a ScimUser stands for",
+                |row| row.managed,
+            ),
+            (
+                "unmanaged_active_users",
+                "Active users on the bridge that no ScimUser stands for",
+                |row| row.unmanaged_active,
+            ),
+            ("groups", "Groups on the bridge", |row| row.groups),
+        ];
+        for (name, help, count) in counts {
+            self.each(name, help, None, |row, out| {
+                out.optional(Some(saturated(count(row))))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn reads(&mut self) -> fmt::Result {
+        self.each(
+            "complete",
+            "Whether the last read of the directory was complete",
+            None,
+            |row, out| out.optional(Some(i64::from(row.complete))),
+        )?;
+        self.each(
+            "snapshot_timestamp",
+            "When the directory was last read in full",
+            Some(&Unit::Seconds),
+            |row, out| out.optional(row.snapshot_time.map(Timestamp::as_second)),
+        )
+    }
+
+    fn plans(&mut self) -> fmt::Result {
+        self.each(
+            "pending_changes",
+            "Changes that the operator would send, held ones included",
+            None,
+            |row, out| {
+                for kind in ChangeKind::ALL {
+                    out.gauge([("kind", kind.as_str())], i64::from(*row.pending.get(kind)))?;
+                }
+                Ok(())
+            },
+        )?;
+        self.each(
+            "held",
+            "Whether more changes of a kind are pending than the limit of an hour allows",
+            None,
+            |row, out| {
+                for kind in ChangeKind::ALL {
+                    out.gauge([("kind", kind.as_str())], i64::from(*row.held.get(kind)))?;
+                }
+                Ok(())
+            },
+        )?;
+        self.each(
+            "objects",
+            "Declared users and groups by the reason of condition Ready",
+            None,
+            |row, out| {
+                for (reason, count) in &row.objects {
+                    out.gauge([("reason", reason.as_str())], i64::from(*count))?;
+                }
+                Ok(())
+            },
+        )
+    }
+}

@@ -1,0 +1,278 @@
+//! The users and groups of a directory, as the API server has them.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use kube::{Resource, core::NamespaceResourceScope};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    api::{
+        group::{ScimGroup, ScimGroupSpec, ScimGroupStatus},
+        user::{ConnectionRef, ScimUser, ScimUserSpec, ScimUserStatus},
+    },
+    cluster::object::RawObject,
+    domain::{
+        directory::{
+            names::RemoteId,
+            status::{Judgement, group_status, user_status},
+            wish::{GroupWish, InvalidWish, UserWish},
+        },
+        watched::is_older,
+    },
+};
+
+/// A kind of objects in a directory.
+pub(super) trait DirectoryKind:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Sized + 'static
+{
+    /// The plural name in logs.
+    const PLURAL: &'static str;
+    type Spec: DeserializeOwned;
+    type Status: DeserializeOwned + Serialize + Clone + Debug + PartialEq + Default + Send + Sync;
+    type Wish: Clone + Debug + Send + Sync;
+
+    /// Parses a specification.
+    fn wish(uid: &str, id: Option<&str>, spec: &Self::Spec) -> Result<Self::Wish, InvalidWish>;
+    /// Notes the id that the status holds now.
+    fn set_known(wish: &mut Self::Wish, id: Option<RemoteId>);
+    /// The status after a plan.
+    fn next_status(
+        previous: &Self::Status,
+        generation: i64,
+        judgement: &Judgement<'_>,
+        now: Timestamp,
+    ) -> Self::Status;
+    /// The parts of a status that every kind has: generation, conditions and id.
+    fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>);
+}
+
+/// A user or group that is declared.
+#[derive(Clone, Debug)]
+pub(super) struct Declared<K: DirectoryKind> {
+    /// `metadata.uid`
+    pub(super) uid: Box<str>,
+    /// `metadata.resourceVersion`
+    pub(super) resource_version: Box<str>,
+    /// `metadata.generation`
+    pub(super) generation: i64,
+    /// What the specification asks for.
+    pub(super) wish: Result<K::Wish, InvalidWish>,
+    /// The status.
+    pub(super) status: K::Status,
+}
+
+/// The declared objects of one kind in a directory, by name.
+#[derive(Debug)]
+pub(super) struct Store<K: DirectoryKind>(HashMap<Arc<str>, Declared<K>>);
+
+/// The part of a specification that says which directory it is about.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Reference {
+    connection_ref: ConnectionRef,
+}
+
+/// The connection that a user or group names. `None` if the specification names none.
+pub(super) fn connection_of<K>(raw: &RawObject<K>) -> Option<String> {
+    raw.spec::<Reference>()
+        .map(|reference| reference.connection_ref.name)
+}
+
+// === impl Declared ===
+
+impl<K: DirectoryKind> From<RawObject<K>> for Declared<K> {
+    fn from(raw: RawObject<K>) -> Self {
+        let metadata = &raw.metadata;
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let status: K::Status = raw.status().unwrap_or_default();
+        let (_, _, id) = K::parts(&status);
+        let wish = raw
+            .spec::<K::Spec>()
+            .ok_or(InvalidWish::Form)
+            .and_then(|spec| K::wish(uid, id, &spec));
+        Self {
+            uid: uid.into(),
+            resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
+            generation: metadata.generation.unwrap_or_default(),
+            wish,
+            status,
+        }
+    }
+}
+
+impl<K: DirectoryKind> Declared<K> {
+    /// Whether a verdict about this generation stands in the status.
+    pub(super) fn is_judged(&self) -> bool {
+        let (generation, conditions, _) = K::parts(&self.status);
+        generation == self.generation && !conditions.is_empty()
+    }
+
+    /// Notes a status that was written.
+    fn written(&mut self, status: K::Status, resource_version: Box<str>) {
+        let (_, _, id) = K::parts(&status);
+        let id = id.and_then(|id| RemoteId::parse(id).ok());
+        if let Ok(wish) = &mut self.wish {
+            K::set_known(wish, id);
+        }
+        self.status = status;
+        self.resource_version = resource_version;
+    }
+}
+
+// === impl Store ===
+
+impl<K: DirectoryKind> Default for Store<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: DirectoryKind> Store<K> {
+    /// Takes in what a watch reports. Returns whether a plan could differ now: echoes of own writes change nothing.
+    pub(super) fn take(&mut self, name: Arc<str>, object: Option<Declared<K>>) -> bool {
+        let Some(object) = object else {
+            return self.0.remove(&name).is_some();
+        };
+        match self.0.get_mut(&name) {
+            Some(known)
+                if known.uid == object.uid && is_older(&object.resource_version, &known.resource_version) =>
+            {
+                false
+            }
+            Some(known)
+                if known.uid == object.uid
+                    && known.generation == object.generation
+                    && known.status == object.status =>
+            {
+                known.resource_version = object.resource_version;
+                false
+            }
+            Some(_) | None => {
+                self.0.insert(name, object);
+                true
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All names.
+    pub(super) fn names(&self) -> Vec<Arc<str>> {
+        self.0.keys().cloned().collect()
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Declared<K>> {
+        self.0.get(name)
+    }
+
+    /// Notes a status that was written to this object.
+    pub(super) fn written(&mut self, name: &str, uid: &str, status: K::Status, resource_version: Box<str>) {
+        if let Some(known) = self.0.get_mut(name).filter(|known| *known.uid == *uid) {
+            known.written(status, resource_version);
+        }
+    }
+
+    /// The wishes that can be used.
+    pub(super) fn wishes(&self) -> Vec<K::Wish> {
+        self.0
+            .values()
+            .filter_map(|declared| declared.wish.as_ref().ok().cloned())
+            .collect()
+    }
+
+    /// The ids that the statuses hold.
+    pub(super) fn ids(&self) -> HashSet<RemoteId> {
+        self.0
+            .values()
+            .filter_map(|declared| K::parts(&declared.status).2)
+            .filter_map(|id| RemoteId::parse(id).ok())
+            .collect()
+    }
+
+    /// The reasons of `Ready`, as the statuses say.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.0.values().filter_map(|declared| {
+            let (_, conditions, _) = K::parts(&declared.status);
+            ready_reason(conditions)
+        })
+    }
+}
+
+/// The reason of `Ready`.
+pub(super) fn ready_reason(conditions: &[Condition]) -> Option<&str> {
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == "Ready")
+        .map(|ready| ready.reason.as_str())
+}
+
+impl DirectoryKind for ScimUser {
+    const PLURAL: &'static str = "users";
+    type Spec = ScimUserSpec;
+    type Status = ScimUserStatus;
+    type Wish = UserWish;
+
+    fn wish(uid: &str, id: Option<&str>, spec: &Self::Spec) -> Result<Self::Wish, InvalidWish> {
+        UserWish::of(uid, id, spec)
+    }
+
+    fn set_known(wish: &mut Self::Wish, id: Option<RemoteId>) {
+        wish.known = id;
+    }
+
+    fn next_status(
+        previous: &Self::Status,
+        generation: i64,
+        judgement: &Judgement<'_>,
+        now: Timestamp,
+    ) -> Self::Status {
+        user_status(previous, generation, judgement, now)
+    }
+
+    fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>) {
+        (
+            status.observed_generation,
+            &status.conditions,
+            status.id.as_deref(),
+        )
+    }
+}
+
+impl DirectoryKind for ScimGroup {
+    const PLURAL: &'static str = "groups";
+    type Spec = ScimGroupSpec;
+    type Status = ScimGroupStatus;
+    type Wish = GroupWish;
+
+    fn wish(uid: &str, id: Option<&str>, spec: &Self::Spec) -> Result<Self::Wish, InvalidWish> {
+        GroupWish::of(uid, id, spec)
+    }
+
+    fn set_known(wish: &mut Self::Wish, id: Option<RemoteId>) {
+        wish.known = id;
+    }
+
+    fn next_status(
+        previous: &Self::Status,
+        generation: i64,
+        judgement: &Judgement<'_>,
+        now: Timestamp,
+    ) -> Self::Status {
+        group_status(previous, generation, judgement, now)
+    }
+
+    fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>) {
+        (
+            status.observed_generation,
+            &status.conditions,
+            status.id.as_deref(),
+        )
+    }
+}

@@ -1,0 +1,480 @@
+//! The task of one directory.
+
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt as _;
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{error, warn};
+
+use super::{
+    announce::announce_directory,
+    declared::Store,
+    inbox::{Inbox, News, Service},
+    observe::{Sight, Subject},
+    report::Writer,
+};
+use crate::{
+    api::{directory::Reason, group::ScimGroup, user::ScimUser},
+    cluster::{call::CallError, key::Key},
+    domain::{
+        connection::conditions::MISSING_GRACE,
+        directory::{
+            budget::{DigestKey, Spent},
+            plan::{self, InvalidPolicy, Policy, Totals},
+            render::Summary,
+            status::{DirectoryReport, Judgement},
+            verdict::Verdict,
+            wish::Wishes,
+        },
+    },
+    feed::FeedConnection,
+    metrics::DirectoryRow,
+};
+
+/// News are collected for this long: one apply changes many objects.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Pause after a call to the API server that failed, or a panic.
+const RETRY: Duration = Duration::from_secs(5);
+/// How often a connection that this process does not serve is looked for.
+const LOOK_AGAIN: Duration = Duration::from_mins(5);
+/// Longest sleep. News end it.
+const IDLE: Duration = Duration::from_hours(1);
+/// The least time for which a verdict stands although the directory cannot be read.
+const MIN_HOLD: Duration = Duration::from_mins(5);
+
+/// Users and groups of one connection, and what is known of its bridge.
+pub(super) struct Directory {
+    writer: Arc<Writer>,
+    key: Key,
+    inbox: Arc<Inbox>,
+    users: Store<ScimUser>,
+    groups: Store<ScimGroup>,
+    connection: Option<FeedConnection>,
+    /// Whether all objects and connections that existed at the start are known.
+    is_synced: bool,
+    missing_since: Option<Instant>,
+    sight: Sight,
+    /// Until then verdicts stand although the directory cannot be read.
+    held_until: Option<Instant>,
+    /// What the connection says about the directory, and until when that is fresh.
+    published: Option<(DirectoryReport, Instant)>,
+    /// The connection whose earlier report was read.
+    resumed: Option<Box<str>>,
+    wake: Instant,
+}
+
+/// What a round came to.
+enum Round {
+    /// Look again then, or when news arrive.
+    Until(Instant),
+    /// Nothing is left of this directory.
+    Over,
+}
+
+impl Directory {
+    pub(super) fn new(writer: Arc<Writer>, key: Key, inbox: Arc<Inbox>) -> Self {
+        Self {
+            writer,
+            key,
+            inbox,
+            users: Store::default(),
+            groups: Store::default(),
+            connection: None,
+            is_synced: false,
+            missing_since: None,
+            sight: Sight::new(),
+            held_until: None,
+            published: None,
+            resumed: None,
+            wake: Instant::now(),
+        }
+    }
+
+    /// Runs until nothing is left of the directory.
+    pub(super) async fn run(mut self) {
+        loop {
+            // A panic ends one round of one directory, and no other.
+            let round = AssertUnwindSafe(self.round()).catch_unwind().await;
+            match round {
+                Ok(Round::Until(wake)) => self.wake = wake,
+                Ok(Round::Over) => {
+                    let (namespace, name) = self.key.names();
+                    self.writer.context.metrics.directory_forget(namespace, name);
+                    return;
+                }
+                Err(_) => {
+                    // The panic message is not logged: it may quote a name.
+                    let (namespace, name) = self.key.names();
+                    error!(namespace, name, "planning panicked; will retry this directory");
+                    self.writer.context.metrics.panicked();
+                    self.wake = Instant::now() + RETRY;
+                }
+            }
+            tokio::select! {
+                () = self.inbox.arrived() => sleep(DEBOUNCE).await,
+                () = sleep_until(self.wake) => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) -> Round {
+        // A change before this round is no reason to end its read.
+        let _ = self.inbox.connection_changed().now_or_never();
+        let is_news = self.take_news();
+        if !self.is_synced {
+            return Round::Until(Instant::now() + IDLE);
+        }
+        if !is_news && Instant::now() < self.wake {
+            return Round::Until(self.wake);
+        }
+        let Some(connection) = self.connection.clone() else {
+            return self.without_connection().await;
+        };
+        self.missing_since = None;
+        let Some((spec, provisioning)) = connection
+            .spec
+            .as_deref()
+            .and_then(|spec| Some((spec, spec.provisioning.as_ref()?)))
+        else {
+            return self.switched_off(&connection).await;
+        };
+        if self.resumed.as_ref() != Some(&connection.uid) {
+            match self.resume(&connection).await {
+                Ok(()) => {}
+                Err(error) => return self.later(error),
+            }
+        }
+        let policy = match Policy::parse(provisioning, DigestKey::new(&[])) {
+            Ok(policy) => policy,
+            Err(fault) => return self.unusable(&connection, fault).await,
+        };
+        self.sight.follow(&connection);
+        let now = self.writer.context.clock.now();
+        let proof = connection.proof.as_ref().filter(|proof| now < proof.valid_until);
+        if let Some(proof) = proof
+            && self.sight.next_read() <= Instant::now()
+        {
+            let (users, groups) = (self.users.ids(), self.groups.ids());
+            let subject = Subject {
+                key: &self.key,
+                spec,
+                provisioning,
+                proof,
+            };
+            let reading = self
+                .sight
+                .read(&self.writer.context, subject, users.iter().chain(&groups));
+            tokio::select! {
+                () = reading => {}
+                () = self.inbox.connection_changed() => return Round::Until(Instant::now()),
+            }
+            self.take_news();
+        }
+        self.judge(&connection, policy, spec.interval.0).await
+    }
+
+    /// Takes in the news. Returns whether a plan could differ now.
+    fn take_news(&mut self) -> bool {
+        let News {
+            users,
+            groups,
+            connection,
+            is_synced,
+        } = self.inbox.take();
+        let mut is_news = is_synced && !self.is_synced;
+        self.is_synced |= is_synced;
+        for (name, user) in users {
+            is_news |= self.users.take(name, user);
+        }
+        for (name, group) in groups {
+            is_news |= self.groups.take(name, group);
+        }
+        if let Some(service) = connection {
+            let connection = match service {
+                Service::Served(connection) => Some(connection),
+                Service::NotServed => None,
+            };
+            is_news |= self.connection != connection;
+            self.connection = connection;
+        }
+        is_news
+    }
+
+    fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.groups.is_empty()
+    }
+
+    fn later(&self, error: CallError) -> Round {
+        let (namespace, name) = self.key.names();
+        warn!(namespace, name, %error, "cannot report on a directory; will retry");
+        Round::Until(Instant::now() + RETRY)
+    }
+
+    /// Reads what was known before a restart.
+    async fn resume(&mut self, connection: &FeedConnection) -> Result<(), CallError> {
+        let published = self.writer.published(&self.key).await?;
+        let published = published.filter(|published| published.uid == connection.uid);
+        let before = published
+            .as_ref()
+            .and_then(|published| published.status.provisioning.as_ref());
+        self.sight.resume(before);
+        self.published = None;
+        self.resumed = Some(connection.uid.clone());
+        Ok(())
+    }
+
+    /// No connection of this name is known. It may belong to another shard, or come a moment later.
+    async fn without_connection(&mut self) -> Round {
+        if self.is_empty() {
+            return Round::Over;
+        }
+        (self.sight, self.published, self.resumed) = (Sight::new(), None, None);
+        let since = *self.missing_since.get_or_insert_with(Instant::now);
+        let grace_end = since + MISSING_GRACE;
+        if Instant::now() < grace_end {
+            return Round::Until(grace_end);
+        }
+        match self.writer.published(&self.key).await {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let judge = || Judgement::Unplanned(Reason::ConnectionNotFound, None);
+                if !self.report_all(|_| Some(judge())).await {
+                    return Round::Until(Instant::now() + RETRY);
+                }
+            }
+            Err(error) => return self.later(error),
+        }
+        Round::Until(Instant::now() + LOOK_AGAIN)
+    }
+
+    /// The connection asks for no provisioning.
+    async fn switched_off(&mut self, connection: &FeedConnection) -> Round {
+        if connection.has_directory_status || self.published.is_some() {
+            if let Err(error) = self.withdraw(connection).await {
+                return self.later(error);
+            }
+            self.published = None;
+        }
+        if self.is_empty() {
+            return Round::Over;
+        }
+        (self.sight, self.resumed) = (Sight::new(), None);
+        let judge = || Judgement::Unplanned(Reason::ProvisioningOff, None);
+        if self.report_all(|_| Some(judge())).await {
+            Round::Until(Instant::now() + IDLE)
+        } else {
+            Round::Until(Instant::now() + RETRY)
+        }
+    }
+
+    /// Removes what the connection says about its directory.
+    async fn withdraw(&self, connection: &FeedConnection) -> Result<(), CallError> {
+        if let Some(published) = self.writer.published(&self.key).await?
+            && published.uid == connection.uid
+        {
+            self.writer.publish(&self.key, &published, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Plans, and reports on the objects and on the connection.
+    async fn judge(&mut self, connection: &FeedConnection, policy: Policy, interval: Duration) -> Round {
+        let hold = (interval * 3).max(MIN_HOLD);
+        let now = self.writer.context.clock.now();
+        let proof = connection.proof.as_ref().filter(|proof| now < proof.valid_until);
+        let held_until = *self.held_until.get_or_insert_with(|| Instant::now() + hold);
+        let mut report = DirectoryReport {
+            generation: connection.generation,
+            totals: None,
+            members_read_by: None,
+            snapshot_time: None,
+            pending: Vec::new(),
+            incomplete: self
+                .sight
+                .failure()
+                .filter(|_| proof.is_some())
+                .map(DirectoryReport::incomplete),
+        };
+        let mut wakes = Vec::new();
+        if let Some(proof) = proof {
+            wakes.push(self.sight.next_read());
+            wakes.push(Instant::now() + until(now, proof.valid_until));
+        }
+        let (summary, is_reported);
+        if let Some(known) = self.sight.known(hold) {
+            let policy = Policy {
+                digest_key: known.digest_key.clone(),
+                ..policy
+            };
+            let wishes = Wishes {
+                users: self.users.wishes(),
+                groups: self.groups.wishes(),
+            };
+            let directory = plan::Directory {
+                snapshot: &known.snapshot,
+                census: self.sight.census(),
+            };
+            let begun = Instant::now();
+            let plan = plan::plan(&wishes, Ok(directory), &policy, &Spent::default(), now);
+            self.writer.context.metrics.plan_took(begun.elapsed());
+            report.totals = plan.totals.ok();
+            report.members_read_by = known.snapshot.members_read_by();
+            report.snapshot_time = Some(known.time);
+            report.pending.clone_from(&plan.pending);
+            summary = Summary(&plan).to_string();
+            wakes.extend(plan.next.map(|next| Instant::now() + until(now, next)));
+            wakes.push(known.taken + hold);
+            self.held_until = Some(known.taken + hold);
+            let verdicts: HashMap<&str, &Verdict<'_>> = plan
+                .verdicts
+                .iter()
+                .map(|verdict| (verdict.object.as_str(), verdict))
+                .collect();
+            let judge = |uid: &str| verdicts.get(uid).map(|verdict| Judgement::Planned(verdict));
+            let namespace = &self.key.namespace;
+            let users = self
+                .writer
+                .report(namespace, &mut self.users, |user| judge(&user.uid));
+            let groups = self
+                .writer
+                .report(namespace, &mut self.groups, |group| judge(&group.uid));
+            is_reported = users.await & groups.await;
+        } else {
+            let reason = if proof.is_some() {
+                Reason::DirectoryIncomplete
+            } else {
+                Reason::ConnectionNotReady
+            };
+            summary = String::new();
+            let is_held = Instant::now() < held_until;
+            if is_held {
+                wakes.push(held_until);
+            }
+            is_reported = self
+                .report_all(|is_judged| {
+                    (!is_judged || !is_held).then_some(Judgement::Unplanned(reason, None))
+                })
+                .await;
+        }
+        let is_published = self.publish(connection, report, &summary).await;
+        if !is_reported || !is_published {
+            wakes.push(Instant::now() + RETRY);
+        }
+        wakes.push(Instant::now() + self.writer.context.settings.heartbeat);
+        Round::Until(wakes.into_iter().min().unwrap_or_else(Instant::now))
+    }
+
+    /// The operator cannot use `spec.provisioning`.
+    async fn unusable(&mut self, connection: &FeedConnection, fault: InvalidPolicy) -> Round {
+        let report = DirectoryReport {
+            generation: connection.generation,
+            totals: None,
+            members_read_by: None,
+            snapshot_time: None,
+            pending: Vec::new(),
+            incomplete: Some((
+                "InvalidProvisioning",
+                format!("The operator cannot use the connection's specification: {fault}."),
+            )),
+        };
+        let judge = || Judgement::Unplanned(Reason::ProvisioningOff, Some(format!("The fault: {fault}.")));
+        let is_reported = self.report_all(|_| Some(judge())).await;
+        if self.publish(connection, report, "").await && is_reported {
+            Round::Until(Instant::now() + IDLE)
+        } else {
+            Round::Until(Instant::now() + RETRY)
+        }
+    }
+
+    /// Reports on each object without a plan. `judge` gets whether a verdict about its generation stands, and returns
+    /// `None` if that is to stay. Returns whether every write succeeded.
+    async fn report_all(&mut self, judge: impl Fn(bool) -> Option<Judgement<'static>>) -> bool {
+        let namespace = &self.key.namespace;
+        let users = self
+            .writer
+            .report(namespace, &mut self.users, |user| judge(user.is_judged()));
+        let groups = self
+            .writer
+            .report(namespace, &mut self.groups, |group| judge(group.is_judged()));
+        users.await & groups.await
+    }
+
+    /// Writes what the connection says about its directory if that differs, or is older than the heartbeat. Returns
+    /// whether it is written.
+    async fn publish(&mut self, connection: &FeedConnection, report: DirectoryReport, summary: &str) -> bool {
+        self.measure(&report);
+        let before = self.published.as_ref();
+        if before.is_some_and(|(before, until)| before.says_the_same(&report) && Instant::now() < *until) {
+            return true;
+        }
+        let written = async {
+            match self.writer.published(&self.key).await? {
+                Some(published) if published.uid == connection.uid => {
+                    self.writer.publish(&self.key, &published, Some(&report)).await
+                }
+                // The feed says soon that it is gone or replaced.
+                Some(_) | None => Ok(true),
+            }
+        };
+        match written.await {
+            Ok(true) => {
+                announce_directory(
+                    &self.writer.recorder,
+                    &self.key,
+                    &connection.uid,
+                    before.map(|(before, _)| before),
+                    &report,
+                    summary,
+                );
+                let until = Instant::now() + self.writer.context.settings.heartbeat;
+                self.published = Some((report, until));
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                let (namespace, name) = self.key.names();
+                warn!(namespace, name, %error, "cannot report on a directory; will retry");
+                false
+            }
+        }
+    }
+
+    fn measure(&self, report: &DirectoryReport) {
+        let mut row = DirectoryRow {
+            complete: report.incomplete.is_none() && report.totals.is_some(),
+            snapshot_time: report.snapshot_time,
+            ..DirectoryRow::default()
+        };
+        if let Some(Totals {
+            users,
+            suspended,
+            managed,
+            unmanaged_active,
+            groups,
+        }) = report.totals
+        {
+            row.users = users as u64;
+            row.suspended = suspended as u64;
+            row.managed = managed as u64;
+            row.unmanaged_active = unmanaged_active as u64;
+            row.groups = groups as u64;
+        }
+        for pending in &report.pending {
+            *row.pending.get_mut(pending.kind) = pending.count;
+            *row.held.get_mut(pending.kind) = pending.held;
+        }
+        for reason in self.users.reasons().chain(self.groups.reasons()) {
+            if let Some(reason) = Reason::parse(reason) {
+                *row.objects.entry(reason).or_default() += 1;
+            }
+        }
+        let (namespace, name) = self.key.names();
+        self.writer.context.metrics.directory_read(namespace, name, row);
+    }
+}
+
+/// The time from now to a later one; zero if it has passed.
+fn until(now: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(now)).unwrap_or_default()
+}

@@ -1,0 +1,353 @@
+//! Sorts news of users, groups and connections by directory, and runs a task for each directory.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    future::Future,
+    pin::pin,
+    sync::Arc,
+};
+
+use futures::{
+    FutureExt as _, StreamExt as _,
+    stream::{BoxStream, SelectAll},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    task::{JoinError, JoinSet},
+};
+use tracing::{error, info};
+
+use super::{
+    context::Context,
+    declared::{Declared, DirectoryKind, connection_of},
+    directory::Directory,
+    inbox::{Inbox, News, Service},
+    report::Writer,
+};
+use crate::{
+    api::{group::ScimGroup, user::ScimUser},
+    cluster::{
+        key::Key,
+        object::RawObject,
+        watch::{api, events},
+    },
+    feed::{FeedConnection, FeedEvent},
+    report::events::record_events,
+};
+
+/// Why provisioning ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProvisionError {
+    /// The watches ended, which they never should.
+    #[error("the watches of users and groups ended")]
+    WatchEnded,
+}
+
+/// An event of a watch, with the namespace of the watch.
+type ScopedEvent = (Option<String>, WatchEvent);
+
+enum WatchEvent {
+    User(Event<RawObject<ScimUser>>),
+    Group(Event<RawObject<ScimGroup>>),
+}
+
+/// The kinds of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ObjectKind {
+    User,
+    Group,
+}
+
+/// A list that has to be complete before anything is planned.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Listing {
+    Connections(Option<String>),
+    Objects(ObjectKind, Option<String>),
+}
+
+/// The objects of a kind that a process knows: the directory of each.
+type Placed = HashMap<Key, Key>;
+
+struct Driver {
+    writer: Arc<Writer>,
+    connections: HashMap<Key, FeedConnection>,
+    placed: HashMap<ObjectKind, Placed>,
+    /// The objects so far of the lists that are being read.
+    listed: HashMap<(ObjectKind, Option<String>), HashSet<Key>>,
+    unlisted: HashSet<Listing>,
+    inboxes: HashMap<Key, Arc<Inbox>>,
+    tasks: JoinSet<Key>,
+}
+
+/// Keeps the directories of all connections that ask for it until `stop` completes.
+///
+/// # Errors
+/// [`ProvisionError::WatchEnded`] if the watches end by themselves, which they never should.
+pub async fn provide(
+    context: Context,
+    mut feed: UnboundedReceiver<FeedEvent>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ProvisionError> {
+    let mut stop = pin!(stop.fuse());
+    let scopes = context.settings.scopes.clone();
+    let mut watches = SelectAll::new();
+    for scope in &scopes {
+        watches.push(watch::<ScimUser>(&context, scope.as_deref(), WatchEvent::User));
+        watches.push(watch::<ScimGroup>(&context, scope.as_deref(), WatchEvent::Group));
+    }
+    let (recorder, publisher) = record_events(
+        context.server.clone(),
+        Arc::clone(&context.clock),
+        Arc::clone(&context.metrics),
+        &context.settings.instance,
+    );
+    let mut driver = Driver::new(Arc::new(Writer::new(context, recorder)), &scopes);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(ended) = driver.tasks.join_next() => driver.ended(ended),
+            Some(event) = feed.recv() => driver.fed(event),
+            event = watches.next() => match event {
+                Some((scope, WatchEvent::User(event))) => {
+                    driver.watched(ObjectKind::User, scope, event, |news, name, object| {
+                        news.users.insert(name, object);
+                    });
+                }
+                Some((scope, WatchEvent::Group(event))) => {
+                    driver.watched(ObjectKind::Group, scope, event, |news, name, object| {
+                        news.groups.insert(name, object);
+                    });
+                }
+                None => return Err(ProvisionError::WatchEnded),
+            },
+        }
+        tokio::task::yield_now().await;
+    }
+    // A read may end anywhere, and a status is one request: nothing has to come to its end.
+    driver.tasks.shutdown().await;
+    drop(driver);
+    publisher.drain().await;
+    Ok(())
+}
+
+fn watch<K>(
+    context: &Context,
+    namespace: Option<&str>,
+    convert: fn(Event<RawObject<K>>) -> WatchEvent,
+) -> BoxStream<'static, ScopedEvent>
+where
+    K: DirectoryKind + Send,
+{
+    let api = api::<RawObject<K>>(context.server.client(), namespace);
+    events(api, watcher::Config::default(), K::PLURAL, namespace)
+        .map(move |(scope, event)| (scope, convert(event)))
+        .boxed()
+}
+
+fn key(metadata: &ObjectMeta) -> Key {
+    Key::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+impl Driver {
+    fn new(writer: Arc<Writer>, scopes: &[Option<String>]) -> Self {
+        let unlisted = scopes.iter().flat_map(|scope| {
+            [
+                Listing::Connections(scope.clone()),
+                Listing::Objects(ObjectKind::User, scope.clone()),
+                Listing::Objects(ObjectKind::Group, scope.clone()),
+            ]
+        });
+        Self {
+            writer,
+            connections: HashMap::new(),
+            placed: HashMap::new(),
+            listed: HashMap::new(),
+            unlisted: unlisted.collect(),
+            inboxes: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    fn fed(&mut self, event: FeedEvent) {
+        match event {
+            FeedEvent::Known(key, mut connection) => {
+                let known = self.connections.get(&key);
+                // Own writes do not say it.
+                connection.has_directory_status |=
+                    known.is_some_and(|known| known.uid == connection.uid && known.has_directory_status);
+                if known == Some(&connection) {
+                    return;
+                }
+                let interrupts = known.is_none_or(|known| !is_about_the_same(known, &connection));
+                self.connections.insert(key.clone(), connection.clone());
+                let concerns = connection.spec.is_some() || connection.has_directory_status;
+                if concerns || self.inboxes.contains_key(&key) {
+                    self.inbox(&key)
+                        .put_connection(Service::Served(connection), interrupts);
+                }
+            }
+            FeedEvent::Gone(key) => {
+                self.connections.remove(&key);
+                if let Some(inbox) = self.inboxes.get(&key) {
+                    inbox.put_connection(Service::NotServed, true);
+                }
+            }
+            FeedEvent::Listed(scope) => self.listed(&Listing::Connections(scope)),
+        }
+    }
+
+    fn watched<K: DirectoryKind>(
+        &mut self,
+        kind: ObjectKind,
+        scope: Option<String>,
+        event: Event<RawObject<K>>,
+        put: impl Fn(&mut News, Arc<str>, Option<Declared<K>>),
+    ) {
+        match event {
+            Event::Init => {
+                self.listed.insert((kind, scope), HashSet::new());
+            }
+            Event::InitApply(raw) => {
+                let key = self.apply(kind, raw, &put);
+                self.listed.entry((kind, scope)).or_default().insert(key);
+            }
+            Event::InitDone => {
+                let listed = self.listed.remove(&(kind, scope.clone())).unwrap_or_default();
+                let is_gone = |key: &Key| {
+                    scope.as_deref().is_none_or(|scope| *key.namespace == *scope) && !listed.contains(key)
+                };
+                let placed = self.placed.entry(kind).or_default();
+                let gone: Vec<Key> = placed.keys().filter(|key| is_gone(key)).cloned().collect();
+                for key in gone {
+                    self.remove(kind, &key, &put);
+                }
+                self.listed(&Listing::Objects(kind, scope));
+            }
+            Event::Apply(raw) => {
+                self.apply(kind, raw, &put);
+            }
+            Event::Delete(raw) => self.remove(kind, &key(&raw.metadata), &put),
+        }
+    }
+
+    fn apply<K: DirectoryKind>(
+        &mut self,
+        kind: ObjectKind,
+        raw: RawObject<K>,
+        put: &impl Fn(&mut News, Arc<str>, Option<Declared<K>>),
+    ) -> Key {
+        let key = key(&raw.metadata);
+        // The CRD requires the name of a connection. Without it the object belongs to no directory.
+        let directory = connection_of(&raw).map(|name| Key {
+            namespace: Arc::clone(&key.namespace),
+            name: name.into(),
+        });
+        let is_deleting = raw.metadata.deletion_timestamp.is_some();
+        let before = self.placed.entry(kind).or_default().get(&key);
+        if before.is_some_and(|before| is_deleting || Some(before) != directory.as_ref()) {
+            // Deleted and created again for another connection: the API server refuses to change it.
+            self.remove(kind, &key, put);
+        }
+        if let Some(directory) = directory.filter(|_| !is_deleting) {
+            let inbox = self.inbox(&directory);
+            inbox.put(|news| put(news, Arc::clone(&key.name), Some(raw.into())));
+            self.placed
+                .entry(kind)
+                .or_default()
+                .insert(key.clone(), directory);
+        }
+        key
+    }
+
+    fn remove<K: DirectoryKind>(
+        &mut self,
+        kind: ObjectKind,
+        key: &Key,
+        put: &impl Fn(&mut News, Arc<str>, Option<Declared<K>>),
+    ) {
+        let directory = self.placed.get_mut(&kind).and_then(|placed| placed.remove(key));
+        if let Some(inbox) = directory.and_then(|directory| self.inboxes.get(&directory)) {
+            inbox.put(|news| put(news, Arc::clone(&key.name), None));
+        }
+    }
+
+    /// Notes that a list is complete. Nothing is planned before: a user that is not listed yet would count as unmanaged.
+    fn listed(&mut self, listing: &Listing) {
+        if self.unlisted.remove(listing) && self.unlisted.is_empty() {
+            info!(
+                directories = self.inboxes.len(),
+                "all users and groups are listed"
+            );
+            for inbox in self.inboxes.values() {
+                inbox.put(|news| news.is_synced = true);
+            }
+        }
+    }
+
+    /// The inbox of a directory. If it has none, its task starts.
+    fn inbox(&mut self, key: &Key) -> &Arc<Inbox> {
+        match self.inboxes.entry(key.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let inbox = Arc::new(Inbox::default());
+                let is_synced = self.unlisted.is_empty();
+                inbox.put(|news| {
+                    news.is_synced = is_synced;
+                    news.connection = self.connections.get(key).cloned().map(Service::Served);
+                });
+                let directory = Directory::new(Arc::clone(&self.writer), key.clone(), Arc::clone(&inbox));
+                let key = key.clone();
+                self.tasks.spawn(async move {
+                    Box::pin(directory.run()).await;
+                    key
+                });
+                vacant.insert(inbox)
+            }
+        }
+    }
+
+    /// A task ended, because nothing was left of its directory.
+    fn ended(&mut self, ended: Result<Key, JoinError>) {
+        let Ok(key) = ended else {
+            // Each round of a task catches its panics, so this cannot happen. Without the key, the directory stays.
+            error!("the task of a directory ended with a panic");
+            return;
+        };
+        let Some(inbox) = self.inboxes.remove(&key) else {
+            return;
+        };
+        if !inbox.is_empty() {
+            // News came while it ended.
+            let News {
+                users,
+                groups,
+                connection,
+                is_synced: _,
+            } = inbox.take();
+            self.inbox(&key).put(|news| {
+                news.users = users;
+                news.groups = groups;
+                if connection.is_some() {
+                    news.connection = connection;
+                }
+            });
+        }
+    }
+}
+
+/// Whether a read for one state of the connection is right for the other too.
+fn is_about_the_same(known: &FeedConnection, other: &FeedConnection) -> bool {
+    let inputs = |connection: &FeedConnection| {
+        connection
+            .proof
+            .as_ref()
+            .map(|proof| (proof.credential.clone(), proof.ca.clone()))
+    };
+    known.uid == other.uid && known.generation == other.generation && inputs(known) == inputs(other)
+}

@@ -1,0 +1,243 @@
+//! Report: writes the statuses of users and groups, and what a connection says about its directory.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::{
+    announce::announce_object,
+    context::Context,
+    declared::{Declared, DirectoryKind, Store},
+};
+use crate::{
+    api::{
+        FIELD_MANAGER, PROVISIONING_FIELD_MANAGER,
+        connection::{ScimBridgeConnection, ScimBridgeConnectionStatus},
+        directory::{ProvisioningStatus, Reason},
+        vocabulary::ConditionType,
+    },
+    cluster::{
+        call::{Call, CallError},
+        key::Key,
+        object::RawObject,
+    },
+    domain::directory::status::{DirectoryReport, Judgement},
+    report::{
+        events::EventRecorder,
+        status::{Applied, apply_status},
+    },
+};
+
+/// The most writes of all directories at one time. A directory of thousands must leave calls for the verdicts of
+/// connections.
+const MAX_WRITES: usize = 4;
+/// How many statuses are made before they are written.
+const CHUNK: usize = 64;
+
+/// Writes statuses.
+pub(super) struct Writer {
+    pub(super) context: Context,
+    pub(super) recorder: EventRecorder,
+    slots: Semaphore,
+}
+
+/// The part of a connection's status that provisioning owns.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DirectoryStatus {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) provisioning: Option<ProvisioningStatus>,
+}
+
+/// What a connection says about its directory now.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) uid: Box<str>,
+    resource_version: Option<String>,
+    pub(super) status: DirectoryStatus,
+}
+
+/// A status to write.
+struct Job<K: DirectoryKind> {
+    name: Arc<str>,
+    uid: Box<str>,
+    resource_version: Box<str>,
+    status: K::Status,
+}
+
+impl Writer {
+    pub(super) fn new(context: Context, recorder: EventRecorder) -> Self {
+        Self {
+            context,
+            recorder,
+            slots: Semaphore::new(MAX_WRITES),
+        }
+    }
+
+    /// Writes the status of each object for which it differs. `judge` returns `None` for an object whose status is to
+    /// stay. Returns whether every write succeeded.
+    pub(super) async fn report<'v, K: DirectoryKind>(
+        &self,
+        namespace: &str,
+        store: &mut Store<K>,
+        judge: impl Fn(&Declared<K>) -> Option<Judgement<'v>>,
+    ) -> bool {
+        let mut succeeded = true;
+        for chunk in store.names().chunks(CHUNK) {
+            let now = self.context.clock.now();
+            let jobs: Vec<Job<K>> = chunk
+                .iter()
+                .filter_map(|name| {
+                    let declared = store.get(name)?;
+                    let judgement = match &declared.wish {
+                        Ok(_) => judge(declared)?,
+                        Err(fault) => {
+                            Judgement::Unplanned(Reason::InvalidSpec, Some(format!("The fault: {fault}.")))
+                        }
+                    };
+                    let status = K::next_status(&declared.status, declared.generation, &judgement, now);
+                    (status != declared.status).then(|| Job {
+                        name: Arc::clone(name),
+                        uid: declared.uid.clone(),
+                        resource_version: declared.resource_version.clone(),
+                        status,
+                    })
+                })
+                .collect();
+            let mut writes = stream::iter(jobs)
+                .map(|job| self.write(namespace, job))
+                .buffer_unordered(MAX_WRITES);
+            while let Some((job, applied)) = writes.next().await {
+                let Job {
+                    name, uid, status, ..
+                } = job;
+                match applied {
+                    Ok(Applied::Written(metadata)) => {
+                        if let Some(before) = store.get(&name) {
+                            announce_object::<K>(
+                                &self.recorder,
+                                namespace,
+                                &name,
+                                &uid,
+                                &before.status,
+                                &status,
+                            );
+                        }
+                        let version = metadata.resource_version.unwrap_or_default();
+                        store.written(&name, &uid, status, version.into());
+                    }
+                    // The watch reports the change or the deletion soon, and then there is another plan.
+                    Ok(Applied::Conflict | Applied::Gone) => {}
+                    Err(error) => {
+                        if succeeded {
+                            warn!(namespace, kind = K::PLURAL, %error, "status write failed; will retry");
+                        } else {
+                            debug!(namespace, kind = K::PLURAL, %error, "status write failed");
+                        }
+                        succeeded = false;
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        succeeded
+    }
+
+    async fn write<K: DirectoryKind>(
+        &self,
+        namespace: &str,
+        job: Job<K>,
+    ) -> (Job<K>, Result<Applied, CallError>) {
+        // The semaphore is never closed.
+        let _slot = self.slots.acquire().await;
+        let names = (namespace, &*job.name);
+        let applied = apply_status::<K>(
+            &self.context.server,
+            FIELD_MANAGER,
+            names,
+            Some(&job.resource_version),
+            &job.status,
+        );
+        let applied = applied.await;
+        (job, applied)
+    }
+
+    /// Reads what a connection says about its directory. `None` if the connection does not exist.
+    ///
+    /// # Errors
+    /// The API server refused or did not answer.
+    pub(super) async fn published(&self, key: &Key) -> Result<Option<Published>, CallError> {
+        let client = self.context.server.client().clone();
+        let api = Api::<RawObject<ScimBridgeConnection>>::namespaced(client, &key.namespace);
+        let read = self
+            .context
+            .server
+            .call(Call::ReadConnection, api.get(&key.name))
+            .await?;
+        Ok(read.map(|raw| {
+            let ScimBridgeConnectionStatus {
+                conditions,
+                provisioning,
+                ..
+            } = raw.status().unwrap_or_default();
+            Published {
+                uid: raw.metadata.uid.unwrap_or_default().into(),
+                resource_version: raw.metadata.resource_version,
+                status: DirectoryStatus {
+                    conditions: conditions
+                        .into_iter()
+                        .filter(|condition| is_ours(&condition.type_))
+                        .collect(),
+                    provisioning,
+                },
+            }
+        }))
+    }
+
+    /// Writes what the connection says about its directory, if it differs. `None` removes everything. Returns whether it
+    /// is written: not if the connection changed meanwhile.
+    ///
+    /// # Errors
+    /// The API server refused or did not answer.
+    pub(super) async fn publish(
+        &self,
+        key: &Key,
+        published: &Published,
+        report: Option<&DirectoryReport>,
+    ) -> Result<bool, CallError> {
+        let now = self.context.clock.now();
+        let before = &published.status;
+        let status = report.map_or_else(DirectoryStatus::default, |report| DirectoryStatus {
+            conditions: report.conditions(&before.conditions, now),
+            provisioning: report.status(before.provisioning.as_ref(), now),
+        });
+        if status == *before {
+            return Ok(true);
+        }
+        let applied = apply_status::<ScimBridgeConnection>(
+            &self.context.server,
+            PROVISIONING_FIELD_MANAGER,
+            key.names(),
+            published.resource_version.as_deref(),
+            &status,
+        );
+        Ok(!matches!(applied.await?, Applied::Conflict))
+    }
+}
+
+/// Whether provisioning writes conditions of this type.
+fn is_ours(type_: &str) -> bool {
+    [
+        ConditionType::ProvisioningHeld,
+        ConditionType::DirectoryIncomplete,
+    ]
+    .iter()
+    .any(|ours| ours.as_str() == type_)
+}
