@@ -32,12 +32,13 @@ Examples:
     curl -X PATCH 127.0.0.1:8444/state -d '{\"faults\": null, \"mode\": \"google-workspace\"}'
     curl 127.0.0.1:8444/requests
 
-Faults, by path prefix (\"/\" is every path):
+Faults, by prefix of path and query (\"/\" is every path), a method before it if wanted (\"POST /scim\"):
   status {status, body: json|html|empty, retryAfter}   redirect {location}
   html   unauthorized   forbidden-html   forbidden-json
   broken-json   not-a-list   invalid-utf8   deep-json {depth}   false-gzip
   oversized {bytes}   declared-length {bytes}   truncated   drip {intervalMs}
   many-headers {count}   delay {ms}   silent   close   reset
+  done {then: FAULT}: after the request was carried out   times {left, fault: FAULT}: so often
 
 The key is read from --key-file or from the variable BRIDGE_FRONT_KEY, never from an argument.";
 

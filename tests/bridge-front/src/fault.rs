@@ -5,7 +5,7 @@
 //! kind keeps the genuine status, headers and JSON, so that a client that looks at too little of what it got
 //! believes it.
 
-use std::{convert::Infallible, fmt, io, time::Duration};
+use std::{convert::Infallible, fmt, io, num::NonZeroU32, time::Duration};
 
 use axum::{
     body::{self, Body, Bytes},
@@ -109,6 +109,20 @@ pub enum Fault {
     Close,
     /// The connection is reset without an answer.
     Reset,
+    /// The bridge does what was asked. Then this fault takes the place of its answer.
+    ///
+    /// A client that sees a failure here must not assume that nothing was written.
+    Done {
+        /// What goes wrong afterwards.
+        then: Box<Fault>,
+    },
+    /// This fault, for so many requests. Then it removes itself.
+    Times {
+        /// How many requests are left.
+        left: NonZeroU32,
+        /// What goes wrong with each of them.
+        fault: Box<Fault>,
+    },
 }
 
 /// What comes with a status.
@@ -178,7 +192,42 @@ impl Fault {
         }
     }
 
-    /// The answer under this fault. `genuine` is what a bridge would answer, and happens only if it is
+    /// This fault, after the bridge has done what was asked.
+    #[must_use]
+    pub fn after_the_write(self) -> Self {
+        Self::Done { then: Box::new(self) }
+    }
+
+    /// This fault, for the next so many requests.
+    #[must_use]
+    pub fn times(self, left: NonZeroU32) -> Self {
+        Self::Times {
+            left,
+            fault: Box::new(self),
+        }
+    }
+
+    /// This fault, for the next request.
+    #[must_use]
+    pub fn once(self) -> Self {
+        self.times(NonZeroU32::MIN)
+    }
+
+    /// The fault below its wrappers, and whether the bridge does what was asked first.
+    pub(crate) fn unwrapped(&self) -> (&Self, bool) {
+        let (mut fault, mut done) = (self, false);
+        loop {
+            if let Self::Times { fault: inner, .. } = fault {
+                fault = inner;
+            } else if let Self::Done { then } = fault {
+                (fault, done) = (then, true);
+            } else {
+                return (fault, done);
+            }
+        }
+    }
+
+    /// The answer under this fault, which has no wrappers. `genuine` is what a bridge would answer, and happens only if it is
     /// awaited.
     pub(crate) async fn apply(
         &self,
@@ -267,6 +316,8 @@ impl Fault {
                 genuine.await
             }
             Self::Silent => match std::future::pending::<Infallible>().await {},
+            // Wrappers are taken off before.
+            Self::Done { .. } | Self::Times { .. } => genuine.await,
             Self::Close => return Err(Hangup::Close),
             Self::Reset => return Err(Hangup::Reset),
         })

@@ -1,7 +1,7 @@
 //! What was asked of the front: a record of requests and connections that a test can wait on.
 //!
-//! Guarantees: a request is recorded before it is answered, in the order of arrival, without the key; waiting
-//! is by notification; a request counts as in flight until its answer has been handed over whole or given up.
+//! Guarantees: a request is recorded before it is answered, in the order of arrival, with its whole body and
+//! without the key; a request with a body is recorded when the body has arrived; waiting is by notification; a request counts as in flight until its answer has been handed over whole or given up.
 
 use std::{
     collections::VecDeque,
@@ -18,10 +18,13 @@ use axum::{
 };
 use hyper::body::{Frame, SizeHint};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use tokio::{sync::watch, time};
 
 /// A demo may run for days; the oldest records give way.
 const KEPT: usize = 10_000;
+/// The same for the bodies of these records, in bytes.
+const KEPT_BODIES: usize = 64 * 1024 * 1024;
 
 /// One request, as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,6 +45,9 @@ pub struct RequestRecord {
     pub authorization: bool,
     /// Its User-Agent.
     pub user_agent: Option<String>,
+    /// Its body, byte for byte; in JSON, as the document that it is, else as text.
+    #[serde(serialize_with = "document_or_text", skip_serializing_if = "Bytes::is_empty")]
+    pub body: Bytes,
 }
 
 impl RequestRecord {
@@ -52,6 +58,24 @@ impl RequestRecord {
             .split_once('?')
             .map_or(self.target.as_str(), |(path, _)| path)
     }
+
+    /// The query of the target, as it was sent; empty without one.
+    #[must_use]
+    pub fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The body as a JSON document, if it is one.
+    #[must_use]
+    pub fn json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+}
+
+fn document_or_text<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::from_slice(body)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+        .serialize(serializer)
 }
 
 fn millis_ago<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Error> {
@@ -62,14 +86,31 @@ fn millis_ago<S: Serializer>(at: &Instant, serializer: S) -> Result<S::Ok, S::Er
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Traffic {
-    /// The requests, oldest first; the latest ten thousand.
+    /// The requests, oldest first; the latest ten thousand, or fewer if their bodies exceed 64 MiB.
     pub requests: VecDeque<RequestRecord>,
+    /// How long the bodies of these requests are.
+    #[serde(skip)]
+    body_bytes: usize,
     /// How many connections were accepted, whether or not a request came by them.
     pub connections: u64,
     /// How many requests are being answered now.
     pub in_flight: usize,
     /// The most requests that were being answered at once.
     pub max_in_flight: usize,
+}
+
+impl Traffic {
+    /// Adds a record. The oldest ones give way to it.
+    fn keep(&mut self, record: RequestRecord) {
+        self.body_bytes += record.body.len();
+        self.requests.push_back(record);
+        while self.requests.len() > KEPT || self.body_bytes > KEPT_BODIES {
+            let Some(oldest) = self.requests.pop_front() else {
+                break;
+            };
+            self.body_bytes -= oldest.body.len();
+        }
+    }
 }
 
 /// A wait that ended without what was waited for.
@@ -143,7 +184,7 @@ impl Ledger {
     }
 
     /// Notes a request; it is in flight for as long as what is returned lives.
-    pub(crate) fn asked<B>(self: &Arc<Self>, connection: u64, request: &Request<B>) -> InFlight {
+    pub(crate) fn asked(self: &Arc<Self>, connection: u64, request: &Request<Bytes>) -> InFlight {
         let header = |name| request.headers().get(name);
         let target = request
             .uri()
@@ -158,6 +199,7 @@ impl Ledger {
             target: target.to_owned(),
             authorization: header(header::AUTHORIZATION).is_some(),
             user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            body: request.body().clone(),
         };
         self.traffic.send_modify(|traffic| {
             // Numbered in here, where only one request is at a time: the order of the record is that of its
@@ -165,10 +207,7 @@ impl Ledger {
             let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
             record.sequence = numbers.requests;
             numbers.requests += 1;
-            if traffic.requests.len() == KEPT {
-                traffic.requests.pop_front();
-            }
-            traffic.requests.push_back(record);
+            traffic.keep(record);
             traffic.in_flight += 1;
             traffic.max_in_flight = traffic.max_in_flight.max(traffic.in_flight);
         });

@@ -1,10 +1,12 @@
 //! Which path leads where, and what a bridge in the given state answers there.
 
+use std::future;
+
 use axum::{
+    body::Bytes,
     http::{HeaderValue, Request, StatusCode, header},
     response::Response,
 };
-use hyper::body::Incoming;
 
 use crate::{
     answer::{self, html, redirect, scim_error, text, unauthorized},
@@ -80,8 +82,15 @@ fn is_or_below(path: &str, root: &str) -> bool {
 }
 
 /// The answer to a request, or the end of its connection.
-pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response, Hangup> {
-    let state = shared.state();
+pub(crate) async fn answer(shared: &Shared, request: Request<Bytes>) -> Result<Response, Hangup> {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("", |target| target.as_str());
+    let (state, fault) = shared.set(|state| {
+        let fault = state.take_fault(request.method().as_str(), target);
+        (state.clone(), fault)
+    });
     let path = request.uri().path().to_owned();
     let json_type = if is_or_below(&path, "/health") {
         answer::JSON
@@ -89,14 +98,20 @@ pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Resul
         answer::SCIM_JSON
     };
     let genuine = genuine(shared, &state, &path, request);
-    match state.fault_of(&path) {
-        Some(fault) => fault.apply(json_type, genuine).await,
-        None => Ok(genuine.await),
+    let Some(fault) = fault else {
+        return Ok(genuine.await);
+    };
+    let (fault, done) = fault.unwrapped();
+    if done {
+        let answered = genuine.await;
+        fault.apply(json_type, future::ready(answered)).await
+    } else {
+        fault.apply(json_type, genuine).await
     }
 }
 
 /// What a bridge would answer.
-async fn genuine(shared: &Shared, state: &State, path: &str, request: Request<Incoming>) -> Response {
+async fn genuine(shared: &Shared, state: &State, path: &str, request: Request<Bytes>) -> Response {
     let route = Route::of(state.flavour, path);
     let authorization = request.headers().get(header::AUTHORIZATION);
     let accepted = authorization
@@ -127,7 +142,7 @@ async fn provision(
     state: &State,
     resource: &str,
     accepted: bool,
-    request: Request<Incoming>,
+    request: Request<Bytes>,
 ) -> Response {
     match &shared.upstream {
         _ if state.provisioning_off && accepted => {

@@ -10,7 +10,11 @@ use std::{
     time::Duration,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
+use axum::{
+    body::{self, Body},
+    http::Request,
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{
@@ -33,6 +37,8 @@ use crate::{
 
 /// After a failed accept, which out of file descriptors would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The body of a request is held in memory: it is recorded. A peer that sends more is hung up on.
+const BODY_LIMIT: usize = 64 * 1024 * 1024;
 /// What Go's server, and so the bridge, says to plain HTTP on its TLS port.
 const PLAIN_ON_TLS: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
@@ -146,11 +152,18 @@ impl Transport for TlsStream<TcpStream> {
 }
 
 async fn speak_http(shared: Arc<Shared>, number: u64, stream: impl Transport) {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         // Pinned because hyper is polled by reference below.
         Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body::to_bytes(Body::new(body), BODY_LIMIT).await;
+            let complete = body.is_ok();
+            let request = Request::from_parts(parts, body.unwrap_or_default());
             let in_flight = shared.ledger.asked(number, &request);
+            if !complete {
+                return Err(Hangup::Close);
+            }
             let response = routes::answer(&shared, request).await?;
             Ok::<_, Hangup>(response.map(|body| in_flight.until_sent(body)))
         })

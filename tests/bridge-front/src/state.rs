@@ -3,7 +3,7 @@
 //! Nothing here has behaviour: `routes` reads a copy of the state for each request, so a change never tears
 //! an answer that is under way. The keys are accepted as input and never given out again.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,8 +43,9 @@ pub struct State {
     pub groups: u32,
     /// The built-in SCIM list gives everything, whatever `count` asks for.
     pub ignores_count: bool,
-    /// What goes wrong, by prefix of the path as it was asked for; the longest that fits decides, and `/`
-    /// fits all.
+    /// What goes wrong, by prefix of path and query as they were asked for, such as `/scim/Users?startIndex=101`.
+    /// A method before it restricts it: `PATCH /scim/Users`. The longest prefix that fits decides, and `/` fits
+    /// all. Of two that are equally long, the one with a method decides.
     pub faults: BTreeMap<String, Fault>,
     /// What goes wrong before there is a request.
     pub connection_fault: Option<ConnectionFault>,
@@ -87,7 +88,7 @@ impl Default for State {
 }
 
 impl State {
-    /// Sets the fault of a path prefix.
+    /// Sets the fault of a prefix: a path, a path with its query, or a method and either.
     pub fn fault(&mut self, prefix: impl Into<String>, fault: Fault) {
         self.faults.insert(prefix.into(), fault);
     }
@@ -133,14 +134,32 @@ impl State {
                 .any(|key| key.0 == token)
     }
 
-    /// The fault for a path: that of the longest prefix.
-    pub(crate) fn fault_of(&self, path: &str) -> Option<&Fault> {
-        let fits = self
-            .faults
-            .iter()
-            .filter(|(prefix, _)| path.starts_with(prefix.as_str()));
-        fits.max_by_key(|(prefix, _)| prefix.len())
-            .map(|(_, fault)| fault)
+    /// The fault for one request. One that is counted is one less after it.
+    pub(crate) fn take_fault(&mut self, method: &str, target: &str) -> Option<Fault> {
+        let prefix = self.prefix_of(method, target)?.to_owned();
+        let fault = self.faults.get_mut(&prefix)?;
+        if let Fault::Times { left, fault } = fault {
+            let fault = Fault::clone(fault);
+            match NonZeroU32::new(left.get() - 1) {
+                Some(rest) => *left = rest,
+                None => drop(self.faults.remove(&prefix)),
+            }
+            return Some(fault);
+        }
+        Some(fault.clone())
+    }
+
+    /// The prefix that decides about a request.
+    fn prefix_of(&self, method: &str, target: &str) -> Option<&str> {
+        let fits = self.faults.keys().filter_map(|prefix| {
+            let (wanted, path) = match prefix.split_once(' ') {
+                Some((wanted, path)) => (Some(wanted), path),
+                None => (None, prefix.as_str()),
+            };
+            let fits = wanted.is_none_or(|wanted| wanted == method) && target.starts_with(path);
+            fits.then_some((path.len(), wanted.is_some(), prefix.as_str()))
+        });
+        fits.max().map(|(_, _, prefix)| prefix)
     }
 }
 
@@ -216,10 +235,34 @@ mod tests {
         let mut state = State::default();
         state.fault("/", Fault::Silent);
         state.fault("/scim/Users", Fault::Unauthorized);
-        assert_eq!(state.fault_of("/ping"), Some(&Fault::Silent));
-        assert_eq!(state.fault_of("/scim/Users"), Some(&Fault::Unauthorized));
+        assert_eq!(state.take_fault("GET", "/ping"), Some(Fault::Silent));
+        assert_eq!(state.take_fault("GET", "/scim/Users"), Some(Fault::Unauthorized));
         state.faults.remove("/");
-        assert_eq!(state.fault_of("/ping"), None);
+        assert_eq!(state.take_fault("GET", "/ping"), None);
+    }
+
+    #[test]
+    fn a_fault_is_of_one_method_of_one_page_and_of_so_many_requests() {
+        let mut state = State::default();
+        state.fault("PATCH /scim/Users", Fault::Silent);
+        state.fault("/scim/Users", Fault::Html);
+        state.fault("/scim/Users?startIndex=101", Fault::Close);
+        state.fault("POST /", Fault::Reset.times(2.try_into().unwrap()));
+        let cases = [
+            ("PATCH", "/scim/Users/7", Some(Fault::Silent)),
+            ("GET", "/scim/Users?startIndex=1", Some(Fault::Html)),
+            ("GET", "/scim/Users?startIndex=101&count=100", Some(Fault::Close)),
+            ("GET", "/ping", None),
+            ("POST", "/scim/Groups", Some(Fault::Reset)),
+            ("POST", "/scim/Groups", Some(Fault::Reset)),
+            ("POST", "/scim/Groups", None),
+        ];
+        for (method, target, fault) in cases {
+            assert_eq!(state.take_fault(method, target), fault, "{method} {target}");
+        }
+        let nested = Fault::Close.after_the_write().once();
+        assert_eq!(nested.unwrapped(), (&Fault::Close, true));
+        assert_eq!(Fault::Close.once().unwrapped(), (&Fault::Close, false));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::{str::FromStr, time::Duration};
 
 use axum::{
-    body::{self, Body},
+    body::{self, Body, Bytes},
     http::{
         HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, Version,
         header::{self, InvalidHeaderValue},
@@ -15,7 +15,7 @@ use axum::{
     },
     response::Response,
 };
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet, time};
 
@@ -93,7 +93,7 @@ enum ExchangeError {
 
 impl Upstream {
     /// Has a request answered by the upstream; `resource` is its path below the SCIM base.
-    pub(crate) async fn forward(&self, request: Request<Incoming>, resource: &str) -> Response {
+    pub(crate) async fn forward(&self, request: Request<Bytes>, resource: &str) -> Response {
         match time::timeout(LIMIT, self.exchange(request, resource)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => text(
@@ -107,7 +107,7 @@ impl Upstream {
         }
     }
 
-    async fn exchange(&self, request: Request<Incoming>, resource: &str) -> Result<Response, ExchangeError> {
+    async fn exchange(&self, request: Request<Bytes>, resource: &str) -> Result<Response, ExchangeError> {
         let (host, port) = &self.address;
         let socket = TcpStream::connect((host.as_str(), *port)).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
@@ -127,7 +127,9 @@ impl Upstream {
             .headers
             .insert(header::HOST, HeaderValue::from_str(&self.authority)?);
 
-        let answer = sender.send_request(Request::from_parts(parts, body)).await?;
+        let answer = sender
+            .send_request(Request::from_parts(parts, Body::from(body)))
+            .await?;
         let (mut parts, body) = answer.into_parts();
         keep_end_to_end(&mut parts.headers);
         // What the client sees is a bridge, whatever answers it.

@@ -212,6 +212,35 @@ async fn requests_are_recorded_without_the_key() {
 }
 
 #[tokio::test]
+async fn bodies_are_recorded_whole() {
+    let front = front().await;
+    let visitor = Visitor::of(&front);
+    let long = json!({"displayName": "x".repeat(200_000)}).to_string();
+    for body in [long.as_str(), "not JSON", ""] {
+        let request = visitor.client.post(format!("{}/scim/Groups?a=b", front.url()));
+        request.body(body.to_owned()).send().await.unwrap();
+    }
+    let requests = front.requests();
+    let bodies: Vec<_> = requests.iter().map(|request| &request.body[..]).collect();
+    assert_eq!(bodies, [long.as_bytes(), b"not JSON", b""]);
+    assert_eq!(requests[0].query(), "a=b");
+    assert_eq!(requests[0].json().unwrap().to_string(), long);
+    assert_eq!(serde_json::to_value(&requests[1]).unwrap()["body"], "not JSON");
+    assert_eq!(serde_json::to_value(&requests[2]).unwrap().get("body"), None);
+
+    // A body that never comes whole is no reason to lose the request.
+    front.clear_requests();
+    front.set(|state| state.connection_fault = Some(ConnectionFault::Plaintext));
+    let mut socket = TcpStream::connect(front.addr()).await.unwrap();
+    socket
+        .write_all(b"POST /scim/Users HTTP/1.1\r\nhost: front\r\ncontent-length: 9\r\n\r\n{}")
+        .await
+        .unwrap();
+    socket.shutdown().await.unwrap();
+    assert_eq!(front.wait_for_requests(1, LIMIT).await.unwrap()[0].method, "POST");
+}
+
+#[tokio::test]
 async fn requests_at_once_are_counted() {
     let front = front().await;
     front.set(|state| state.fault("/", Fault::Silent));
