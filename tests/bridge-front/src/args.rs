@@ -8,7 +8,8 @@ use std::{
 };
 
 use bridge_front::{
-    Authority, Builder, ConnectionFault, Fault, Flavour, Front, Identity, Key, Mode, Profile, Upstream,
+    Authority, Builder, ConnectionFault, Fault, Flavour, Front, Habits, Identity, Key, Mode, Profile, Seed,
+    Upstream,
 };
 use clap::{ArgGroup, Args, Parser, ValueEnum};
 
@@ -31,6 +32,11 @@ Examples:
     curl -X PATCH 127.0.0.1:8444/state -d '{\"faults\": {\"/ping\": {\"kind\": \"html\"}}}'
     curl -X PATCH 127.0.0.1:8444/state -d '{\"faults\": null, \"mode\": \"google-workspace\"}'
     curl 127.0.0.1:8444/requests
+
+  A directory of its own, with a habit, and what clients have written:
+    bridge-front --key-file key --ca-dir demo --directory seed.json --control 127.0.0.1:8444
+    curl -X PATCH 127.0.0.1:8444/state -d '{\"habits\": {\"lists\": {\"pageLimit\": 50}}}'
+    curl 127.0.0.1:8444/directory/changes
 
 Faults, by prefix of path and query (\"/\" is every path), a method before it if wanted (\"POST /scim\"):
   status {status, body: json|html|empty, retryAfter}   redirect {location}
@@ -71,7 +77,8 @@ struct Listening {
     )]
     listen: SocketAddr,
 
-    /// Open a control port on this loopback address: GET and PATCH /state, GET and DELETE /requests
+    /// Open a control port on this loopback address: GET and PATCH /state, GET and DELETE /requests, GET and PUT
+    /// /directory, GET and DELETE /directory/changes
     #[arg(long, value_name = "ADDR", env = "BRIDGE_FRONT_CONTROL")]
     control: Option<SocketAddr>,
 }
@@ -166,6 +173,20 @@ struct Scim {
     #[arg(long, value_name = "URL", env = "BRIDGE_FRONT_UPSTREAM")]
     upstream: Option<Upstream>,
 
+    /// Answer SCIM from an own directory that can be written, filled from this file: {"users": [...],
+    /// "groups": [...]}
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "BRIDGE_FRONT_DIRECTORY",
+        conflicts_with = "upstream"
+    )]
+    directory: Option<PathBuf>,
+
+    /// The same, filled with as many made-up users and groups as --users and --groups say
+    #[arg(long, env = "BRIDGE_FRONT_OWN_DIRECTORY", conflicts_with_all = ["upstream", "directory"])]
+    own_directory: bool,
+
     /// How many users the built-in list has
     #[arg(long, value_name = "N", env = "BRIDGE_FRONT_USERS", default_value_t = 3)]
     users: u32,
@@ -235,6 +256,10 @@ struct Part {
     #[arg(long, value_name = "JSON", env = "BRIDGE_FRONT_FAULTS", value_parser = faults)]
     faults: Option<Faults>,
 
+    /// How the own directory differs from the standard, such as '{"lists": {"pageLimit": 50}}'
+    #[arg(long, value_name = "JSON", env = "BRIDGE_FRONT_HABITS", value_parser = habits)]
+    habits: Option<Habits>,
+
     /// What goes wrong with every connection from the start
     #[arg(long, value_name = "KIND", env = "BRIDGE_FRONT_CONNECTION_FAULT")]
     connection_fault: Option<ConnectionFaultName>,
@@ -276,6 +301,10 @@ fn faults(text: &str) -> Result<Faults, serde_json::Error> {
     serde_json::from_str(text)
 }
 
+fn habits(text: &str) -> Result<Habits, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
 fn component(text: &str) -> Result<(String, String), &'static str> {
     let (source, state) = text.split_once('=').ok_or("a component is SOURCE=STATE")?;
     Ok((source.to_owned(), state.to_owned()))
@@ -294,6 +323,9 @@ impl Arguments {
             .transport
             .apply(Front::builder().listen(self.listening.listen))?
             .key(key);
+        if let Some(seed) = self.scim.seed()? {
+            front = front.directory(seed);
+        }
         if let Some(upstream) = self.scim.upstream {
             front = front.upstream(upstream);
         }
@@ -306,6 +338,20 @@ impl Arguments {
 }
 
 impl Scim {
+    /// What the own directory is filled with, if one is wanted.
+    fn seed(&self) -> io::Result<Option<Seed>> {
+        if self.own_directory {
+            return Ok(Some(Seed::of(self.users, self.groups)));
+        }
+        let Some(path) = &self.directory else {
+            return Ok(None);
+        };
+        serde_json::from_str(&read(path)?).map(Some).map_err(|error| {
+            let reason = format!("{}: {error}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, reason)
+        })
+    }
+
     fn key(&self) -> io::Result<Key> {
         let (key, place) = match &self.key_file {
             Some(path) => (read(path)?, path.display().to_string()),
@@ -366,6 +412,7 @@ impl Part {
         state.components.extend(self.components);
         state.report_age_secs = self.report_age;
         state.faults = self.faults.unwrap_or_default();
+        state.habits = self.habits.unwrap_or_default();
         state.connection_fault = self.connection_fault.map(|fault| match fault {
             ConnectionFaultName::Silent => ConnectionFault::Silent,
             ConnectionFaultName::Close => ConnectionFault::Close,

@@ -5,18 +5,36 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Bytes, extract::State, http::StatusCode, response::Response, routing::get};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     answer::{self, text},
+    directory::Seed,
     front::Front,
     serve::Shared,
+    state::Source,
 };
 
-/// A control port: `GET /state`, `PATCH /state` (JSON merge patch), `GET /requests` and `DELETE /requests`.
+const SEED_LIMIT: usize = 64 * 1024 * 1024;
+
+/// A control port.
+///
+/// | Path | Methods |
+/// |---|---|
+/// | `/state` | GET; PATCH with a JSON merge patch |
+/// | `/requests` | GET; DELETE |
+/// | `/directory` | GET; PUT with a [`Seed`], after which the directory answers SCIM |
+/// | `/directory/changes` | GET; DELETE |
 ///
 /// It closes when it is dropped.
 #[derive(Debug)]
@@ -41,6 +59,10 @@ impl Control {
         let router = Router::new()
             .route("/state", get(read_state).patch(change_state))
             .route("/requests", get(read_requests).delete(clear_requests))
+            .route("/directory", get(read_directory).put(fill_directory))
+            .route("/directory/changes", get(read_changes).delete(clear_changes))
+            // A seed of many people is long.
+            .layer(DefaultBodyLimit::max(SEED_LIMIT))
             .with_state(front.shared());
         let serving = tokio::spawn(async move {
             // It goes on for as long as there is a listener, whatever becomes of its connections.
@@ -81,6 +103,32 @@ async fn read_requests(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn clear_requests(State(shared): State<Arc<Shared>>) -> StatusCode {
     shared.ledger.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn read_directory(State(shared): State<Arc<Shared>>) -> Response {
+    document(&shared.directory.content())
+}
+
+async fn fill_directory(State(shared): State<Arc<Shared>>, seed: Bytes) -> Response {
+    let filled = serde_json::from_slice::<Seed>(&seed)
+        .map_err(|error| error.to_string())
+        .and_then(|seed| shared.directory.seed(seed).map_err(|error| error.to_string()));
+    match filled {
+        Ok(()) => {
+            shared.set(|state| state.source = Source::Directory);
+            document(&shared.directory.content())
+        }
+        Err(error) => text(StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")),
+    }
+}
+
+async fn read_changes(State(shared): State<Arc<Shared>>) -> Response {
+    document(&shared.directory.changes())
+}
+
+async fn clear_changes(State(shared): State<Arc<Shared>>) -> StatusCode {
+    shared.directory.clear_changes();
     StatusCode::NO_CONTENT
 }
 

@@ -11,9 +11,10 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
     authority::{Authority, Identity, Profile},
+    directory::{Directory, Seed},
     requests::{RequestRecord, Traffic, Unmet},
     serve::{Shared, acceptor, serve},
-    state::{Key, State},
+    state::{Key, Source, State},
     upstream::Upstream,
 };
 
@@ -70,6 +71,12 @@ impl Front {
     #[must_use]
     pub fn ca_pem(&self) -> Option<&str> {
         self.authority().map(Authority::ca_pem)
+    }
+
+    /// Its own users and groups, which answer SCIM if the state says so.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.shared.directory
     }
 
     /// A copy of what it plays.
@@ -170,6 +177,7 @@ pub struct Builder {
     profile: Profile,
     names: Vec<String>,
     upstream: Option<Upstream>,
+    seed: Option<Seed>,
     state: State,
 }
 
@@ -191,6 +199,7 @@ impl Default for Builder {
             profile: Profile::default(),
             names: Vec::new(),
             upstream: None,
+            seed: None,
             state: State::default(),
         }
     }
@@ -239,6 +248,13 @@ impl Builder {
         self
     }
 
+    /// Has SCIM answered by the front's own directory, filled with this seed.
+    pub fn directory(mut self, seed: Seed) -> Self {
+        self.state.source = Source::Directory;
+        self.seed = Some(seed);
+        self
+    }
+
     /// The key that is accepted.
     pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.state.key = key.into();
@@ -260,7 +276,7 @@ impl Builder {
     /// Starts it: when this returns, connections are accepted.
     ///
     /// # Errors
-    /// The address cannot be listened on, or there is no usable certificate.
+    /// The address cannot be listened on, there is no usable certificate, or the seed cannot be a directory.
     pub async fn start(self) -> io::Result<Front> {
         let mut authority = None;
         let tls = match self.encryption {
@@ -279,6 +295,10 @@ impl Builder {
         let listener = TcpListener::bind(self.listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(self.state, self.upstream, tls));
+        if let Some(seed) = self.seed {
+            let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+            shared.directory.seed(seed).map_err(invalid)?;
+        }
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared), stopped));
         Ok(Front {

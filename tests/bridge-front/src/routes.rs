@@ -14,7 +14,7 @@ use crate::{
     health::health,
     scim,
     serve::Shared,
-    state::{Flavour, Mode, State},
+    state::{Flavour, Mode, Source, State},
 };
 
 /// What a path means.
@@ -148,6 +148,12 @@ async fn provision(
         _ if state.provisioning_off && accepted => {
             scim_error(StatusCode::INTERNAL_SERVER_ERROR, "internal server error")
         }
+        _ if state.source == Source::Directory && accepted => {
+            let query = request.uri().query().unwrap_or_default();
+            let (method, body) = (request.method(), request.body());
+            shared.directory.answer(state, method, resource, query, body)
+        }
+        _ if state.source == Source::Directory => unauthorized(),
         Some(upstream) if !state.provisioning_off => upstream.forward(request, resource).await,
         None if accepted => scim::answer(state, request.method(), resource, request.uri()),
         Some(_) | None => unauthorized(),

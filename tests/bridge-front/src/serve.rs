@@ -28,6 +28,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
     authority::Identity,
+    directory::Directory,
     fault::{ConnectionFault, Hangup},
     requests::Ledger,
     routes,
@@ -47,6 +48,7 @@ const PLAIN_ON_TLS: &[u8] =
 pub(crate) struct Shared {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) upstream: Option<Upstream>,
+    pub(crate) directory: Directory,
     state: Mutex<State>,
     /// Without it the front speaks plain HTTP.
     tls: Mutex<Option<TlsAcceptor>>,
@@ -57,6 +59,7 @@ impl Shared {
         Self {
             ledger: Arc::default(),
             upstream,
+            directory: Directory::default(),
             state: Mutex::new(state),
             tls: Mutex::new(tls),
         }

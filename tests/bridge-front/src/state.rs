@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::fault::{ConnectionFault, Fault};
+use crate::{
+    directory::Habits,
+    fault::{ConnectionFault, Fault},
+};
 
 /// The reports that a bridge lacks after a restart, until somebody presents the key.
 pub(crate) const WATCHERS: [&str; 2] = [CONFIRMATION_WATCHER, "StartProvisionWatcher"];
@@ -37,11 +40,15 @@ pub struct State {
     pub components: BTreeMap<String, String>,
     /// How old the reports are. A report expires after ten minutes, so more than 600 makes them stale.
     pub report_age_secs: u32,
+    /// Who answers SCIM.
+    pub source: Source,
+    /// How the directory differs from the standard.
+    pub habits: Habits,
     /// How many users the built-in SCIM list has.
     pub users: u32,
     /// How many groups the built-in SCIM list has.
     pub groups: u32,
-    /// The built-in SCIM list gives everything, whatever `count` asks for.
+    /// The built-in SCIM list and the directory give everything, whatever `count` asks for.
     pub ignores_count: bool,
     /// What goes wrong, by prefix of path and query as they were asked for, such as `/scim/Users?startIndex=101`.
     /// A method before it restricts it: `PATCH /scim/Users`. The longest prefix that fits decides, and `/` fits
@@ -76,6 +83,8 @@ impl Default for State {
                 .map(|source| (source.to_owned(), "healthy".to_owned()))
                 .into(),
             report_age_secs: 0,
+            source: Source::default(),
+            habits: Habits::default(),
             users: 3,
             groups: 1,
             ignores_count: false,
@@ -187,6 +196,17 @@ pub enum Flavour {
     SelfHosted,
     /// 1Password's hosted provisioning: `/scim/...` and `/scim/v2/...`, and nothing else.
     Hosted,
+}
+
+/// Who answers SCIM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The upstream; without one, the built-in list, which can only be read.
+    #[default]
+    Upstream,
+    /// The front's own directory, even if there is an upstream.
+    Directory,
 }
 
 /// Who moves the data.
