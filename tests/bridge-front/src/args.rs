@@ -33,7 +33,7 @@ Examples:
     curl -X PATCH 127.0.0.1:8444/state -d '{\"faults\": null, \"mode\": \"google-workspace\"}'
     curl 127.0.0.1:8444/requests
 
-  A directory of its own, with a habit, and what clients have written:
+  An own directory, with a habit, and the writes of clients:
     bridge-front --key-file key --ca-dir demo --directory seed.json --control 127.0.0.1:8444
     curl -X PATCH 127.0.0.1:8444/state -d '{\"habits\": {\"lists\": {\"pageLimit\": 50}}}'
     curl 127.0.0.1:8444/directory/changes

@@ -114,14 +114,14 @@ pub enum Fault {
     /// A client that sees a failure here must not assume that nothing was written.
     Done {
         /// What goes wrong afterwards.
-        then: Box<Fault>,
+        then: Box<Self>,
     },
     /// This fault, for so many requests. Then it removes itself.
     Times {
         /// How many requests are left.
         left: NonZeroU32,
         /// What goes wrong with each of them.
-        fault: Box<Fault>,
+        fault: Box<Self>,
     },
 }
 

@@ -4,7 +4,7 @@
 //! see of it is small and known, so this crate plays that part: `/ping`, `/health`, `/metrics`, the SCIM
 //! paths, the modes in which they answer differently, and, on demand, everything that goes wrong between a
 //! client and a server. The SCIM answers come from a real SCIM server when one is given, else from a minimal
-//! built-in list. A front can also have a whole [`Directory`](directory) of its own, to read and to write.
+//! built-in list. A front can also answer from its own [`Directory`](directory), which can be read and written.
 //!
 //! Guarantees:
 //!

@@ -48,7 +48,7 @@ pub struct State {
     pub users: u32,
     /// How many groups the built-in SCIM list has.
     pub groups: u32,
-    /// The built-in SCIM list and the directory give everything, whatever `count` asks for.
+    /// The built-in SCIM list and the directory ignore `count` and give everything.
     pub ignores_count: bool,
     /// What goes wrong, by prefix of path and query as they were asked for, such as `/scim/Users?startIndex=101`.
     /// A method before it restricts it: `PATCH /scim/Users`. The longest prefix that fits decides, and `/` fits

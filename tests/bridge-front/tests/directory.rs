@@ -1,12 +1,16 @@
 //! The front's own directory as a client finds it: what it reads, what becomes of its writes, and each habit.
 
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test that finds something else has failed"
 )]
 
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use bridge_front::{
     Act, Change, Content, Control, Fault, Flavour, Front, Group, Habits, Seed, Source, User,
@@ -101,7 +105,7 @@ impl Bridge {
 
     /// A PATCH of these operations.
     async fn patch(&self, path: &str, operations: Value) -> (u16, Value) {
-        self.ask("PATCH", path, Some(patch_of(operations))).await
+        self.ask("PATCH", path, Some(patch_of(&operations))).await
     }
 
     fn members(&self, group: &str) -> String {
@@ -111,7 +115,7 @@ impl Bridge {
     }
 }
 
-fn patch_of(operations: Value) -> Value {
+fn patch_of(operations: &Value) -> Value {
     let schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"];
     json!({"schemas": schemas, "Operations": operations})
 }
@@ -318,83 +322,56 @@ async fn a_user_is_created_as_1password_does_it() {
     assert_eq!(bridge.front.directory().users().len(), 4);
 }
 
+/// One operation on Ada | what a read shows afterwards.
+const CHANGES: &str = r#"
+{"op": "replace", "path": "active", "value": false}                      | /active false
+{"op": "Replace", "path": "active", "value": "False"}                    | /active false
+{"op": "replace", "value": {"active": false}}                            | /active false
+{"op": "replace", "path": "userName", "value": "ada@example.org"}        | /userName "ada@example.org"
+{"op": "replace", "path": "userName", "value": "ADA@example.com"}        | /userName "ADA@example.com"
+{"op": "replace", "path": "userName", "value": "ada@example.org"}        | /emails/0/value "Ada@example.com"
+{"op": "replace", "path": "name.familyName", "value": "Z"}               | /displayName "Ada Z"
+{"op": "replace", "path": "name", "value": {"givenName": "X"}}           | /name/formatted "X A"
+{"op": "replace", "value": {"name.givenName": "X"}}                      | /displayName "X A"
+{"op": "replace", "value": {"name": {"givenName": "X"}}}                 | /name/familyName "A"
+{"op": "add", "path": "displayName", "value": "Countess Ada A"}          | /name/givenName "Countess"
+{"op": "add", "path": "displayName", "value": "Countess Ada A"}          | /name/familyName "Ada A"
+{"op": "replace", "path": "emails[type eq \"work\"].value", "value": "a"} | /emails/0/value "a"
+{"op": "replace", "path": "externalId", "value": "x"}                    | /externalId ""
+{"op": "replace", "path": "urn:ietf:params:scim:schemas:core:2.0:User:active", "value": false} | /active false
+"#;
+
+/// Operations on Ada that are refused | status | error type.
+const WRONG_CHANGES: &str = r#"
+[{"op": "replace", "path": "userName", "value": "BOB@example.com"}] | 409 | uniqueness
+[{"op": "replace", "path": "active", "value": "perhaps"}]           | 400 | invalidValue
+[{"op": "replace", "path": "roles", "value": []}]                   | 400 | invalidPath
+[{"op": "replace", "path": "id", "value": "1"}]                     | 400 | mutability
+[{"op": "remove", "path": "userName"}]                              | 400 | mutability
+[{"op": "move", "path": "userName", "value": "a"}]                  | 400 | invalidSyntax
+[]                                                                  | 400 | invalidSyntax
+[{"op": "remove"}]                                                  | 400 | noTarget
+[{"op": "replace", "path": "active", "value": false}, {"op": "add", "path": "roles", "value": 1}] | 400 | invalidPath
+"#;
+
 #[tokio::test]
 async fn a_user_is_changed_by_each_form_that_is_sent() {
-    let op = |op: &str, path: &str, value: Value| json!([{"op": op, "path": path, "value": value}]);
-    let whole = |value: Value| json!([{"op": "replace", "value": value}]);
-    let cases = [
-        (op("replace", "active", json!(false)), "active", json!(false)),
-        (op("Replace", "active", json!("False")), "active", json!(false)),
-        (whole(json!({"active": false})), "active", json!(false)),
-        (
-            op("replace", "userName", json!("ada@example.org")),
-            "userName",
-            json!("ada@example.org"),
-        ),
-        (
-            op("replace", "userName", json!("ADA@example.com")),
-            "userName",
-            json!("ADA@example.com"),
-        ),
-        (
-            op("replace", "name.familyName", json!("Z")),
-            "displayName",
-            json!("Ada Z"),
-        ),
-        (
-            op("replace", "name", json!({"givenName": "X"})),
-            "name",
-            json!({"givenName": "X", "familyName": "A", "formatted": "X A",
-                "honorificPrefix": "", "honorificSuffix": "", "middleName": ""}),
-        ),
-        (whole(json!({"name.givenName": "X"})), "displayName", json!("X A")),
-        (
-            op("add", "displayName", json!("Countess Ada A")),
-            "name",
-            json!({"givenName": "Countess", "familyName": "Ada A", "formatted": "Countess Ada A",
-                "honorificPrefix": "", "honorificSuffix": "", "middleName": ""}),
-        ),
-        (
-            op("replace", "emails[type eq \"work\"].value", json!("a@b")),
-            "emails",
-            json!([{"value": "a@b", "primary": true, "type": ""}]),
-        ),
-        (op("replace", "externalId", json!("x")), "externalId", json!("")),
-    ];
-    for (operations, attribute, expected) in cases {
+    for [operation, shown] in rows(CHANGES) {
         let bridge = Bridge::small().await;
-        let (status, user) = bridge.patch("/Users/ADA", operations.clone()).await;
-        assert_eq!((status, &user[attribute]), (200, &expected), "{operations}");
-        assert_eq!(bridge.get("/Users/ADA").await, user, "{operations}");
-    }
-
-    let bridge = Bridge::small().await;
-    let wrong = [
-        (
-            op("replace", "userName", json!("BOB@example.com")),
-            409,
-            "uniqueness",
-        ),
-        (op("replace", "active", json!("perhaps")), 400, "invalidValue"),
-        (op("replace", "roles", json!([])), 400, "invalidPath"),
-        (op("replace", "id", json!("1")), 400, "mutability"),
-        (op("remove", "userName", Value::Null), 400, "mutability"),
-        (op("move", "userName", json!("a")), 400, "invalidSyntax"),
-        (json!([]), 400, "invalidSyntax"),
-        (json!([{"op": "remove"}]), 400, "noTarget"),
-        (
-            json!([{"op": "replace", "path": "active", "value": false}, {"op": "add", "path": "roles", "value": 1}]),
-            400,
-            "invalidPath",
-        ),
-    ];
-    for (operations, status, scim_type) in wrong {
-        let (found, error) = bridge.patch("/Users/ADA", operations.clone()).await;
+        let (status, user) = bridge.patch("/Users/ADA", json!([parsed(operation)])).await;
+        let (pointer, value) = shown.split_once(' ').unwrap();
         assert_eq!(
-            (found, error["scimType"].as_str()),
-            (status, Some(scim_type)),
-            "{operations}"
+            (status, user.pointer(pointer)),
+            (200, Some(&parsed(value))),
+            "{operation}"
         );
+        assert_eq!(bridge.get("/Users/ADA").await, user, "{operation}");
+    }
+    let bridge = Bridge::small().await;
+    for [operations, status, scim_type] in rows(WRONG_CHANGES) {
+        let (found, error) = bridge.patch("/Users/ADA", parsed(operations)).await;
+        let found = (found.to_string(), error["scimType"].as_str().unwrap());
+        assert_eq!(found, (status.to_owned(), scim_type), "{operations}");
     }
     assert_eq!(
         bridge.front.directory().users(),
@@ -403,7 +380,7 @@ async fn a_user_is_changed_by_each_form_that_is_sent() {
     );
     assert_eq!(
         bridge
-            .patch("/Users/nobody", op("replace", "active", json!(true)))
+            .patch("/Users/nobody", json!([parsed(r#"{"op": "add", "value": {}}"#)]))
             .await
             .0,
         404
@@ -431,7 +408,7 @@ async fn deletion_suspends_a_user_and_ends_a_group() {
     assert_eq!(
         (status, &bob["displayName"]),
         (200, &json!("bob")),
-        "what is left out is lost"
+        "a PUT loses the attributes that it omits"
     );
     let put = json!({"schemas": [GROUP], "displayName": "Empty", "members": [{"value": "EVE"}]});
     assert_eq!(bridge.ask("PUT", "/Groups/empty", Some(put)).await.0, 200);
@@ -488,7 +465,7 @@ async fn a_group_is_created_with_and_without_members() {
 }
 
 fn add(ids: &[&str]) -> Value {
-    let members: Vec<_> = ids.iter().map(|id| json!({"value": id})).collect();
+    let members: Vec<_> = ids.iter().map(|id| json!({ "value": id })).collect();
     json!({"op": "add", "path": "members", "value": members})
 }
 
@@ -496,164 +473,80 @@ fn remove(id: &str) -> Value {
     json!({"op": "remove", "path": format!("members[value eq \"{id}\"]")})
 }
 
-fn remove_by_value(id: &str) -> Value {
-    json!({"op": "remove", "path": "members", "value": [{"value": id}]})
+/// The cells of the lines of a table. The last one may be empty.
+fn rows<const N: usize>(table: &str) -> impl Iterator<Item = [&str; N]> {
+    let lines = table.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        cells
+            .try_into()
+            .unwrap_or_else(|_| panic!("not {N} cells: {line}"))
+    })
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Staff has Ada and Bob. Habits of writes | operations | status | members afterwards.
+const MEMBERS: &str = r#"
+{} | add EVE                                | 200 | ADA BOB EVE
+{} | add ADA EVE EVE                        | 200 | ADA BOB EVE
+{} | remove ADA                             | 200 | BOB
+{} | remove EVE                             | 200 | ADA BOB
+{} | remove-value ADA                       | 200 |
+{} | add EVE; remove ADA                    | 200 | BOB EVE
+{} | add nobody                             | 400 | ADA BOB
+{} | remove ADA; add nobody                 | 400 | ADA BOB
+{} | {"op": "Add", "path": "members", "value": {"value": "EVE"}}      | 200 | ADA BOB EVE
+{} | {"op": "add", "value": {"members": [{"value": "EVE"}]}}          | 200 | ADA BOB EVE
+{} | {"op": "remove", "path": "members"}                              | 200 |
+{} | {"op": "replace", "path": "members", "value": []}                | 200 |
+{} | {"op": "replace", "path": "members", "value": [{"value": "EVE"}]}| 200 | EVE
+{} | {"op": "remove", "path": "members[display eq \"Ada\"]"}          | 400 | ADA BOB
+{} | {"op": "add", "path": "owners", "value": []}                     | 400 | ADA BOB
+{"removeByFilter": {"kind": "everybody"}}               | remove ADA          | 200 |
+{"removeByFilter": {"kind": "refused", "status": 501}}  | remove ADA          | 501 | ADA BOB
+{"removeByValue": {"kind": "members"}}                  | remove-value ADA    | 200 | BOB
+{"removeByValue": {"kind": "refused", "status": 400}}   | remove-value ADA    | 400 | ADA BOB
+{"ignored": ["remove-member"]}                          | remove ADA          | 200 | BOB ADA
+{"ignored": ["add-member"]}                             | add EVE; remove ADA | 200 | BOB
+{"refused": {"remove-member": {"status": 403}}}         | remove ADA          | 403 | ADA BOB
+{"refused": {"remove-member": {"status": 403}}}         | add EVE             | 200 | ADA BOB EVE
+{"add": "doubles-members"}                              | add ADA             | 200 | ADA BOB ADA
+{"add": "lists-twice"}                                  | add EVE             | 200 | ADA BOB EVE EVE
+{"add": "replaces-all"}                                 | add EVE             | 200 | EVE
+{"addKeeps": 2}                                         | add EVE             | 200 | ADA BOB
+{"unknownMembers": "accepted"}                          | add nobody          | 200 | ADA BOB nobody
+{"mixedOperations": "refused"}                          | add EVE; remove ADA | 400 | ADA BOB
+{"mixedOperations": "refused"}                          | add EVE             | 200 | ADA BOB EVE
+{"changeLimit": {"changes": 1, "status": 413}}          | add EVE ADA         | 413 | ADA BOB
+{"changeLimit": {"changes": 1, "status": 413}}          | add EVE             | 200 | ADA BOB EVE
+{"atomicity": "by-operation"}                           | remove ADA; add nobody | 400 | BOB
+"#;
+
+fn operation(text: &str) -> Value {
+    let words: Vec<_> = text.split_whitespace().collect();
+    match words.as_slice() {
+        ["add", ids @ ..] => add(ids),
+        ["remove", id] => remove(id),
+        ["remove-value", id] => json!({"op": "remove", "path": "members", "value": [{"value": id}]}),
+        _ => parsed(text),
+    }
 }
 
 #[tokio::test]
 async fn members_follow_each_operation_under_each_habit() {
-    let writes = |writes: Value| json!({ "writes": writes });
-    let none = || json!({});
-    let cases = [
-        (none(), json!([add(&["EVE"])]), 200, "ADA BOB EVE"),
-        (none(), json!([add(&["ADA", "EVE", "EVE"])]), 200, "ADA BOB EVE"),
-        (
-            none(),
-            json!([{"op": "Add", "path": "members", "value": {"value": "EVE"}}]),
-            200,
-            "ADA BOB EVE",
-        ),
-        (
-            none(),
-            json!([{"op": "add", "value": {"members": [{"value": "EVE"}]}}]),
-            200,
-            "ADA BOB EVE",
-        ),
-        (none(), json!([remove("ADA")]), 200, "BOB"),
-        (none(), json!([remove("EVE")]), 200, "ADA BOB"),
-        (none(), json!([remove_by_value("ADA")]), 200, ""),
-        (none(), json!([{"op": "remove", "path": "members"}]), 200, ""),
-        (
-            none(),
-            json!([{"op": "replace", "path": "members", "value": []}]),
-            200,
-            "",
-        ),
-        (none(), json!([add(&["EVE"]), remove("ADA")]), 200, "BOB EVE"),
-        (none(), json!([add(&["nobody"])]), 400, "ADA BOB"),
-        (none(), json!([remove("ADA"), add(&["nobody"])]), 400, "ADA BOB"),
-        (
-            none(),
-            json!([{"op": "remove", "path": "members[display eq \"Ada\"]"}]),
-            400,
-            "ADA BOB",
-        ),
-        (
-            none(),
-            json!([{"op": "add", "path": "owners", "value": []}]),
-            400,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"removeByFilter": {"kind": "everybody"}})),
-            json!([remove("ADA")]),
-            200,
-            "",
-        ),
-        (
-            writes(json!({"removeByFilter": {"kind": "refused", "status": 501}})),
-            json!([remove("ADA")]),
-            501,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"removeByValue": {"kind": "members"}})),
-            json!([remove_by_value("ADA")]),
-            200,
-            "BOB",
-        ),
-        (
-            writes(json!({"removeByValue": {"kind": "refused", "status": 400}})),
-            json!([remove_by_value("ADA")]),
-            400,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"ignored": ["remove-member"]})),
-            json!([remove("ADA")]),
-            200,
-            "BOB ADA",
-        ),
-        (
-            writes(json!({"ignored": ["add-member"]})),
-            json!([add(&["EVE"]), remove("ADA")]),
-            200,
-            "BOB",
-        ),
-        (
-            writes(json!({"refused": {"remove-member": {"status": 403}}})),
-            json!([remove("ADA")]),
-            403,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"add": "doubles-members"})),
-            json!([add(&["ADA"])]),
-            200,
-            "ADA BOB ADA",
-        ),
-        (
-            writes(json!({"add": "lists-twice"})),
-            json!([add(&["EVE"])]),
-            200,
-            "ADA BOB EVE EVE",
-        ),
-        (
-            writes(json!({"add": "replaces-all"})),
-            json!([add(&["EVE"])]),
-            200,
-            "EVE",
-        ),
-        (
-            writes(json!({"addKeeps": 2})),
-            json!([add(&["EVE"])]),
-            200,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"unknownMembers": "accepted"})),
-            json!([add(&["nobody"])]),
-            200,
-            "ADA BOB nobody",
-        ),
-        (
-            writes(json!({"mixedOperations": "refused"})),
-            json!([add(&["EVE"]), remove("ADA")]),
-            400,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"mixedOperations": "refused"})),
-            json!([add(&["EVE"])]),
-            200,
-            "ADA BOB EVE",
-        ),
-        (
-            writes(json!({"changeLimit": {"changes": 1, "status": 413}})),
-            json!([add(&["EVE", "ADA"])]),
-            413,
-            "ADA BOB",
-        ),
-        (
-            writes(json!({"changeLimit": {"changes": 1, "status": 413}})),
-            json!([add(&["EVE"])]),
-            200,
-            "ADA BOB EVE",
-        ),
-        (
-            writes(json!({"atomicity": "by-operation"})),
-            json!([remove("ADA"), add(&["nobody"])]),
-            400,
-            "BOB",
-        ),
-    ];
-    for (habits, operations, status, members) in cases {
-        let bridge = Bridge::with(&habits).await;
-        let (found, _) = bridge.patch("/Groups/staff", operations.clone()).await;
+    for [writes, operations, status, members] in rows(MEMBERS) {
+        let bridge = Bridge::with(&json!({ "writes": parsed(writes) })).await;
+        let (found, _) = bridge
+            .patch("/Groups/staff", operations.split(';').map(operation).collect())
+            .await;
+        let found = (found.to_string(), bridge.members("staff"));
         assert_eq!(
-            (found, bridge.members("staff").as_str()),
-            (status, members),
-            "{habits} {operations}"
+            found,
+            (status.to_owned(), members.to_owned()),
+            "{writes} {operations}"
         );
     }
 }
@@ -673,205 +566,59 @@ async fn suspended_members_are_refused_and_withdrawn_on_demand() {
     assert_eq!(changes, [change(Act::Suspend, "ADA", &[])]);
 }
 
+/// Habits of writes | request | body | status | what a read of Ada shows afterwards.
+///
+/// The body is the name of a new user or group, or one replacement in Ada.
+const WRITES: &str = r#"
+{"ignored": ["suspend"]}                 | PATCH /Users/ADA | active false             | 200 | /active true
+{"ignored": ["rename-user"]}             | PATCH /Users/ADA | userName "z"             | 200 | /userName "Ada@example.com"
+{"ignored": ["change-name"]}             | PATCH /Users/ADA | displayName "X Y"        | 200 | /displayName "Ada A"
+{"refused": {"suspend": {"status": 403}}}| PATCH /Users/ADA | active false             | 403 | /active true
+{"textBooleans": "refused"}              | PATCH /Users/ADA | active "False"           | 400 | /active true
+{"textBooleans": "always-true"}          | PATCH /Users/ADA | active "False"           | 200 | /active true
+{"displayName": "stands-alone"}          | PATCH /Users/ADA | displayName "X Y"        | 200 | /name/givenName "Ada"
+{"externalIds": "kept"}                  | PATCH /Users/ADA | externalId "x"           | 200 | /externalId "x"
+{"echo": "nothing"}                      | PATCH /Users/ADA | active false             | 204 | /active false
+{"otherAddress": "refused"}              | PATCH /Users/ADA | userName "z"             | 400 | /userName "Ada@example.com"
+{"takenUserName": "accepted"}            | PATCH /Users/ADA | userName "bob@example.com" | 200 | /userName "bob@example.com"
+{"takenUserName": "server-error"}        | POST /Users      | ada@example.com          | 500 | /active true
+{"takenUserName": "conflict-without-type"} | POST /Users    | ada@example.com          | 409 | /active true
+{"nameCase": "exact"}                    | POST /Users      | ada@example.com          | 200 | /active true
+{"nameCase": "exact"}                    | POST /Users      | Ada@example.com          | 409 | /active true
+{"seats": 3}                             | POST /Users      | new                      | 403 | /active true
+{"seats": 4}                             | POST /Users      | new                      | 200 | /active true
+{"refused": {"create-user": {"status": 409}}} | POST /Users | new                      | 409 | /active true
+{"created": "with-location"}             | POST /Users      | new                      | 201 | /active true
+{"takenGroupName": "accepted"}           | POST /Groups     | STAFF                    | 200 | /active true
+{"takenGroupName": "server-error"}       | POST /Groups     | STAFF                    | 500 | /active true
+{"deleteUser": "deletes"}                | DELETE /Users/ADA |                         | 204 | /status "404"
+{"ignored": ["suspend"]}                 | DELETE /Users/ADA |                         | 204 | /active true
+"#;
+
 #[tokio::test]
 async fn writes_go_wrong_in_the_way_that_was_asked_for() {
-    let user = |name: &str| json!({"schemas": [USER], "userName": name});
-    let suspend = || patch_of(json!([{"op": "replace", "path": "active", "value": false}]));
-    let text = || patch_of(json!([{"op": "replace", "path": "active", "value": "False"}]));
-    let rename = |name: &str| patch_of(json!([{"op": "replace", "path": "userName", "value": name}]));
-    let display = || patch_of(json!([{"op": "replace", "path": "displayName", "value": "X Y"}]));
-    let external = || patch_of(json!([{"op": "replace", "path": "externalId", "value": "x"}]));
-    let taken = || json!({"schemas": [GROUP], "displayName": "STAFF"});
-    let (post, patch) = ("POST", "PATCH");
-    // Habit, request, status of the answer, and what Ada is afterwards: one attribute of a read.
-    let cases = [
-        (
-            json!({"ignored": ["suspend"]}),
-            patch,
-            "/Users/ADA",
-            suspend(),
-            200,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"ignored": ["rename-user"]}),
-            patch,
-            "/Users/ADA",
-            rename("z"),
-            200,
-            "/userName",
-            json!("Ada@example.com"),
-        ),
-        (
-            json!({"ignored": ["change-name"]}),
-            patch,
-            "/Users/ADA",
-            display(),
-            200,
-            "/displayName",
-            json!("Ada A"),
-        ),
-        (
-            json!({"refused": {"suspend": {"status": 403}}}),
-            patch,
-            "/Users/ADA",
-            suspend(),
-            403,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"textBooleans": "refused"}),
-            patch,
-            "/Users/ADA",
-            text(),
-            400,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"textBooleans": "always-true"}),
-            patch,
-            "/Users/ADA",
-            text(),
-            200,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"displayName": "stands-alone"}),
-            patch,
-            "/Users/ADA",
-            display(),
-            200,
-            "/name/givenName",
-            json!("Ada"),
-        ),
-        (
-            json!({"externalIds": "kept"}),
-            patch,
-            "/Users/ADA",
-            external(),
-            200,
-            "/externalId",
-            json!("x"),
-        ),
-        (
-            json!({"echo": "nothing"}),
-            patch,
-            "/Users/ADA",
-            suspend(),
-            204,
-            "/active",
-            json!(false),
-        ),
-        (
-            json!({"takenUserName": "accepted"}),
-            patch,
-            "/Users/ADA",
-            rename("bob@example.com"),
-            200,
-            "/userName",
-            json!("bob@example.com"),
-        ),
-        (
-            json!({"takenUserName": "server-error"}),
-            post,
-            "/Users",
-            user("ada@example.com"),
-            500,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"takenUserName": "conflict-without-type"}),
-            post,
-            "/Users",
-            user("ada@example.com"),
-            409,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"nameCase": "exact"}),
-            post,
-            "/Users",
-            user("ada@example.com"),
-            200,
-            "/userName",
-            json!("Ada@example.com"),
-        ),
-        (
-            json!({"nameCase": "exact"}),
-            post,
-            "/Users",
-            user("Ada@example.com"),
-            409,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"seats": 3}),
-            post,
-            "/Users",
-            user("new"),
-            403,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"seats": 4}),
-            post,
-            "/Users",
-            user("new"),
-            200,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"otherAddress": "refused"}),
-            patch,
-            "/Users/ADA",
-            rename("z"),
-            400,
-            "/userName",
-            json!("Ada@example.com"),
-        ),
-        (
-            json!({"takenGroupName": "accepted"}),
-            post,
-            "/Groups",
-            taken(),
-            200,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"created": "with-location"}),
-            post,
-            "/Users",
-            user("new"),
-            201,
-            "/active",
-            json!(true),
-        ),
-        (
-            json!({"deleteUser": "deletes"}),
-            "DELETE",
-            "/Users/ADA",
-            Value::Null,
-            204,
-            "/status",
-            json!("404"),
-        ),
-    ];
-    for (writes, method, path, body, status, attribute, expected) in cases {
-        let bridge = Bridge::with(&json!({ "writes": writes })).await;
-        let (found, answer) = bridge.ask(method, path, Some(body)).await;
-        assert_eq!(found, status, "{writes}: {answer}");
+    for [writes, request, body, status, shown] in rows(WRITES) {
+        let bridge = Bridge::with(&json!({ "writes": parsed(writes) })).await;
+        let (method, path) = request.split_once(' ').unwrap();
+        let body = match (method, path) {
+            ("POST", "/Users") => Some(json!({"schemas": [USER], "userName": body})),
+            ("POST", _) => Some(json!({"schemas": [GROUP], "displayName": body})),
+            ("PATCH", _) => {
+                let (path, value) = body.split_once(' ').unwrap();
+                let operation = json!({"op": "replace", "path": path, "value": parsed(value)});
+                Some(patch_of(&json!([operation])))
+            }
+            _ => None,
+        };
+        let (found, answer) = bridge.ask(method, path, body).await;
+        assert_eq!(found.to_string(), status, "{writes} {request}: {answer}");
         let ada = bridge.get("/Users/ADA").await;
-        assert_eq!(ada.pointer(attribute), Some(&expected), "{writes}: {ada}");
+        let (pointer, value) = shown.split_once(' ').unwrap();
+        assert_eq!(
+            ada.pointer(pointer),
+            Some(&parsed(value)),
+            "{writes} {request}: {ada}"
+        );
     }
 }
 
@@ -895,82 +642,31 @@ async fn an_echo_lies_and_a_creation_vanishes() {
     assert!(bridge.front.directory().changes().is_empty());
 }
 
+/// Habits of what servers show | path | pointer into the answer | the value there; empty for none.
+const SHOWN: &str = r#"
+{"active": "text"}                                       | /Users/ADA    | /active              | "true"
+{"active": "absent"}                                     | /Users/ADA    | /active              |
+{"names": "lower-case"}                                  | /Users/ADA    | /userName            | "ada@example.com"
+{"names": "upper-case"}                                  | /Groups/staff | /displayName         | "STAFF"
+{"userGroups": "as-flavour"}                             | /Users/ADA    | /groups/0/value      | "staff"
+{"userGroups": "absent"}                                 | /Users/ADA    | /groups              |
+{"members": "always"}                                    | /Groups/empty | /members             | []
+{"members": "or-null"}                                   | /Groups/empty | /members             | null
+{"members": "by-id-only"}                                | /Groups       | /Resources/0/members |
+{"members": "by-id-only"}                                | /Groups/empty | /members             | []
+{"members": "never"}                                     | /Groups/staff | /members             |
+{"members": "always-empty"}                              | /Groups/staff | /members             | []
+{"memberValue": "user-name"}                             | /Groups/staff | /members/0/value     | "Ada@example.com"
+{"membersMissing": {"kind": "beyond", "count": 1}}       | /Groups/staff | /members/1           |
+{"membersMissing": {"kind": "random", "percent": 100}}   | /Groups/staff | /members             |
+"#;
+
 #[tokio::test]
 async fn what_is_shown_is_not_what_is_stored() {
-    let cases = [
-        (
-            json!({"active": "text"}),
-            "/Users/ADA",
-            "/active",
-            Some(json!("true")),
-        ),
-        (json!({"active": "absent"}), "/Users/ADA", "/active", None),
-        (
-            json!({"names": "lower-case"}),
-            "/Users/ADA",
-            "/userName",
-            Some(json!("ada@example.com")),
-        ),
-        (
-            json!({"names": "upper-case"}),
-            "/Groups/staff",
-            "/displayName",
-            Some(json!("STAFF")),
-        ),
-        (json!({"userGroups": "absent"}), "/Users/ADA", "/groups", None),
-        (
-            json!({"members": "always"}),
-            "/Groups/empty",
-            "/members",
-            Some(json!([])),
-        ),
-        (
-            json!({"members": "or-null"}),
-            "/Groups/empty",
-            "/members",
-            Some(Value::Null),
-        ),
-        (
-            json!({"members": "by-id-only"}),
-            "/Groups",
-            "/Resources/0/members",
-            None,
-        ),
-        (
-            json!({"members": "by-id-only"}),
-            "/Groups/empty",
-            "/members",
-            Some(json!([])),
-        ),
-        (json!({"members": "never"}), "/Groups/staff", "/members", None),
-        (
-            json!({"members": "always-empty"}),
-            "/Groups/staff",
-            "/members",
-            Some(json!([])),
-        ),
-        (
-            json!({"memberValue": "user-name"}),
-            "/Groups/staff",
-            "/members/0/value",
-            Some(json!("Ada@example.com")),
-        ),
-        (
-            json!({"membersMissing": {"kind": "beyond", "count": 1}}),
-            "/Groups/staff",
-            "/members/1",
-            None,
-        ),
-        (
-            json!({"membersMissing": {"kind": "random", "percent": 100}}),
-            "/Groups/staff",
-            "/members",
-            None,
-        ),
-    ];
-    for (shown, path, pointer, expected) in cases {
-        let bridge = Bridge::with(&json!({ "shown": shown })).await;
+    for [shown, path, pointer, expected] in rows(SHOWN) {
+        let bridge = Bridge::with(&json!({ "shown": parsed(shown) })).await;
         let document = bridge.get(path).await;
+        let expected = (!expected.is_empty()).then(|| parsed(expected));
         assert_eq!(
             document.pointer(pointer),
             expected.as_ref(),
@@ -982,127 +678,66 @@ async fn what_is_shown_is_not_what_is_stored() {
     assert_ne!(name().await, name().await);
 }
 
+/// Habits of lists | query | ids | what else the answer says.
+const LISTS: &str = r#"
+{"pageLimit": 1, "itemsPerPage": "asked"}        | count=2              | ADA             | {"totalResults": 3, "itemsPerPage": 2}
+{"missing": {"kind": "last", "count": 1}}        |                      | ADA BOB         | {"totalResults": 3, "itemsPerPage": 2}
+{"doubled": 1}                                   |                      | ADA BOB EVE ADA | {"totalResults": 3}
+{"overlap": 1}                                   | startIndex=3         | BOB EVE         | {"startIndex": 3}
+{"index": "from-zero"}                           | startIndex=1         | BOB EVE         | {}
+{"index": "ignored"}                             | startIndex=3&count=2 | ADA BOB         | {"startIndex": 3}
+{"beyondEnd": "last-page"}                       | startIndex=9&count=2 | BOB EVE         | {}
+{"endsAt": 2}                                    |                      | ADA BOB         | {"totalResults": 2}
+{"endsAt": 2, "total": {"kind": "everything"}}   |                      | ADA BOB         | {"totalResults": 3}
+{"endsAt": 0}                                    |                      |                 | {"totalResults": 0, "Resources": []}
+{"endsAt": 0, "empty": "null"}                   |                      |                 | {"Resources": null}
+{"total": {"kind": "page-size"}}                 | count=2              | ADA BOB         | {"totalResults": 2}
+{"total": {"kind": "off-by", "by": 5}}           | count=2              | ADA BOB         | {"totalResults": 8}
+{"filter": "ignored"}                            | filter=id+eq+%22x%22 | ADA BOB EVE     | {}
+{"filter": "refused"}                            | filter=id+eq+%22x%22 |                 | {"scimType": "invalidFilter"}
+{}                                               | sortBy=id&attributes=id | ADA BOB EVE  | {}
+{}                                               | startIndex=two       |                 | {"status": "400"}
+"#;
+
 #[tokio::test]
 async fn lists_lie_in_the_way_that_was_asked_for() {
-    let cases = [
-        (
-            json!({"pageLimit": 1, "itemsPerPage": "asked"}),
-            "count=2",
-            "ADA",
-            json!({"totalResults": 3, "itemsPerPage": 2}),
-        ),
-        (
-            json!({"missing": {"kind": "last", "count": 1}}),
-            "",
-            "ADA BOB",
-            json!({"totalResults": 3, "itemsPerPage": 2}),
-        ),
-        (
-            json!({"doubled": 1}),
-            "",
-            "ADA BOB EVE ADA",
-            json!({"totalResults": 3}),
-        ),
-        (
-            json!({"overlap": 1}),
-            "startIndex=3",
-            "BOB EVE",
-            json!({"startIndex": 3}),
-        ),
-        (
-            json!({"index": "from-zero"}),
-            "startIndex=1",
-            "BOB EVE",
-            json!({}),
-        ),
-        (
-            json!({"index": "ignored"}),
-            "startIndex=3&count=2",
-            "ADA BOB",
-            json!({"startIndex": 3}),
-        ),
-        (
-            json!({"beyondEnd": "last-page"}),
-            "startIndex=9&count=2",
-            "BOB EVE",
-            json!({}),
-        ),
-        (json!({"endsAt": 2}), "", "ADA BOB", json!({"totalResults": 2})),
-        (
-            json!({"endsAt": 2, "total": {"kind": "everything"}}),
-            "",
-            "ADA BOB",
-            json!({"totalResults": 3}),
-        ),
-        (
-            json!({"endsAt": 0}),
-            "",
-            "",
-            json!({"totalResults": 0, "Resources": []}),
-        ),
-        (
-            json!({"endsAt": 0, "empty": "null"}),
-            "",
-            "",
-            json!({"Resources": null}),
-        ),
-        (
-            json!({"total": {"kind": "page-size"}}),
-            "count=2",
-            "ADA BOB",
-            json!({"totalResults": 2}),
-        ),
-        (
-            json!({"total": {"kind": "off-by", "by": 5}}),
-            "count=2",
-            "ADA BOB",
-            json!({"totalResults": 8}),
-        ),
-        (
-            json!({"filter": "ignored"}),
-            "filter=userName+eq+%22x%22",
-            "ADA BOB EVE",
-            json!({}),
-        ),
-        (
-            json!({"filter": "refused"}),
-            "filter=userName+eq+%22x%22",
-            "",
-            json!({"scimType": "invalidFilter"}),
-        ),
-        (
-            json!({}),
-            "sortBy=meta.lastModified&attributes=id",
-            "ADA BOB EVE",
-            json!({}),
-        ),
-        (json!({}), "startIndex=two", "", json!({"status": "400"})),
-    ];
-    for (lists, query, expected, says) in cases {
-        let bridge = Bridge::with(&json!({ "lists": lists })).await;
+    for [lists, query, expected, says] in rows(LISTS) {
+        let bridge = Bridge::with(&json!({ "lists": parsed(lists) })).await;
         let list = bridge.get(&format!("/Users?{query}")).await;
         assert_eq!(ids(&list), expected, "{lists} {query}");
-        for (name, value) in says.as_object().unwrap() {
+        for (name, value) in parsed(says).as_object().unwrap() {
             assert_eq!(&list[name], value, "{lists} {query} {name}");
         }
     }
-
     let bridge = Bridge::with(&json!({"lists": {"empty": "absent", "endsAt": 0}})).await;
     assert_eq!(bridge.get("/Groups").await.get("Resources"), None);
-
-    let bridge = Bridge::with(&json!({"lists": {"endless": true}})).await;
-    for collection in ["Users", "Groups"] {
-        let list = bridge
-            .get(&format!("/{collection}?startIndex=1001&count=100"))
-            .await;
-        let resources = list["Resources"].as_array().unwrap();
-        assert_eq!((resources.len(), &list["totalResults"]), (100, &json!(1200)));
-        assert_ne!(resources[0]["id"], resources[1]["id"]);
-    }
-
+    let bridge = Bridge::with(&json!({"groupLists": {"endsAt": 0}})).await;
+    let totals = (bridge.get("/Users").await, bridge.get("/Groups").await);
+    assert_eq!(
+        (&totals.0["totalResults"], &totals.1["totalResults"]),
+        (&json!(3), &json!(0))
+    );
     let bridge = Bridge::with(&json!({"lists": {"total": {"kind": "changing"}}})).await;
     let total = async || bridge.get("/Users").await["totalResults"].clone();
     assert_ne!(total().await, total().await);
+    bridge.front.set(|state| state.ignores_count = true);
+    assert_eq!(ids(&bridge.get("/Users?count=1").await), "ADA BOB EVE");
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_has_new_people_on_every_page() {
+    let bridge = Bridge::with(&json!({"lists": {"endless": true}})).await;
+    for collection in ["Users", "Groups"] {
+        let mut seen = std::collections::HashSet::new();
+        for start in [1, 101, 201] {
+            let list = bridge
+                .get(&format!("/{collection}?startIndex={start}&count=100"))
+                .await;
+            seen.extend(ids(&list).split(' ').map(str::to_owned));
+            assert_eq!(list["totalResults"], start + 199);
+        }
+        assert_eq!(seen.len(), 300);
+    }
 }
 
 #[tokio::test]
@@ -1183,7 +818,7 @@ async fn a_write_is_done_although_its_answer_says_otherwise() {
         bridge
             .front
             .set(|state| state.fault("PATCH /scim/Groups", fault.clone().once()));
-        let body = patch_of(json!([add(&["EVE"])]));
+        let body = patch_of(&json!([add(&["EVE"])]));
         let answer = bridge.send("PATCH", "/Groups/empty", Some(&body)).await;
         let answer = answer.ok().map(|response| response.status().as_u16());
         assert_eq!(
@@ -1297,6 +932,59 @@ async fn the_control_port_fills_the_directory_and_shows_its_changes() {
         (cleared.status(), changes().await),
         (StatusCode::NO_CONTENT, json!([]))
     );
+}
+
+#[tokio::test]
+async fn the_program_takes_a_seed_and_habits() {
+    let file = std::env::temp_dir().join(format!("bridge-front-seed-{}.json", std::process::id()));
+    let program = |flags: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_bridge-front"));
+        program
+            .env_clear()
+            .env("BRIDGE_FRONT_KEY", KEY)
+            .args(["--plaintext", "--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, r#"{"users": [{"name": {}}]}"#).unwrap();
+    let refused = program(&["--directory", path]).wait_with_output().unwrap();
+    let reason = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && reason.contains("userName") && reason.contains(path),
+        "{reason}"
+    );
+
+    std::fs::write(&file, serde_json::to_string(&small()).unwrap()).unwrap();
+    let habits = r#"{"lists": {"pageLimit": 2, "order": "stable"}}"#;
+    let own = ["--own-directory", "--users", "7", "--groups", "2"];
+    let seeded = ["--directory", path, "--habits", habits];
+    for (flags, total, length) in [(&own[..], 7, 7), (&seeded, 3, 2)] {
+        let mut program = Program(program(flags));
+        let mut line = String::new();
+        let mut out = BufReader::new(program.0.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap();
+        let client = Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("{url}/scim/Users")).bearer_auth(KEY);
+        let list = document(request.send().await.unwrap()).await;
+        let found = (&list["totalResults"], list["Resources"].as_array().unwrap().len());
+        assert_eq!(found, (&json!(total), length), "{flags:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// The program, ended when a test ends.
+struct Program(std::process::Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

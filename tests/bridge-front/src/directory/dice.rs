@@ -31,7 +31,7 @@ impl Dice {
         }
     }
 
-    /// Takes away what is missing on demand.
+    /// Takes some entries away, as the habit has it.
     pub(super) fn lose<T>(&mut self, entries: &mut Vec<T>, missing: Missing) {
         match missing {
             Missing::None => {}

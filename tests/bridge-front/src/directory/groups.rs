@@ -54,7 +54,7 @@ pub(super) fn answer(
 
 fn list(store: &mut Store, context: &Context<'_>, query: &str) -> Result<Response, Refusal> {
     let query = Query::parse(query)?;
-    let filter = query.filter(context.habits.lists.filter)?;
+    let filter = query.filter(context.lists.filter)?;
     let filter = filter.map(conditions).transpose()?.unwrap_or_default();
     if filter
         .iter()
@@ -247,7 +247,7 @@ fn attribute(verb: Verb, name: &str, value: &Value) -> Result<Option<Step>, Refu
 fn members(value: &Value) -> Result<Vec<Member>, Refusal> {
     let entries = value
         .as_array()
-        .map_or(std::slice::from_ref(value), Vec::as_slice);
+        .map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
     entries.iter().map(member).collect()
 }
 

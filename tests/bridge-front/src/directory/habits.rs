@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Habits {
     /// Habits of lists.
     pub lists: Lists,
+    /// Habits of lists of groups, if they are not those of lists of users.
+    pub group_lists: Option<Lists>,
     /// Habits of every answer with a user or a group.
     pub shown: Shown,
     /// Habits of writes.
@@ -30,7 +32,7 @@ pub struct Lists {
     pub total: Total,
     /// What `itemsPerPage` says.
     pub items_per_page: ItemsPerPage,
-    /// The most entries of one page, whatever `count` says.
+    /// The most entries of one page, even if `count` is larger.
     pub page_limit: Option<u32>,
     /// Entries that a page lacks.
     pub missing: Missing,
@@ -254,7 +256,7 @@ pub enum MembersKey {
     ByIdOnly,
     /// Never.
     Never,
-    /// Always `[]`, whoever is a member.
+    /// Always `[]`, even for a group with members.
     AlwaysEmpty,
 }
 
@@ -384,7 +386,7 @@ pub enum Echo {
     /// The resource as it is now.
     #[default]
     Stored,
-    /// The resource as the client wished it, whatever was stored.
+    /// The resource as the client wished it, even if something else was stored.
     AsSent,
     /// 204 for a PATCH and a PUT. A creation still gives the resource, or its id would be lost.
     Nothing,
@@ -420,7 +422,7 @@ pub enum NameCase {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DisplayName {
-    /// It splits the name anew at the first blank (recorded).
+    /// It splits the name at the first blank (recorded).
     #[default]
     SplitsName,
     /// It leaves the name as it is.

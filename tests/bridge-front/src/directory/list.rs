@@ -70,7 +70,7 @@ pub(super) fn decoded(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What is on a page, and what the page says about itself.
+/// The entries of a page, and its numbers.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) entries: Vec<T>,
@@ -89,7 +89,7 @@ pub(super) fn page<T: Clone>(
     answers: u64,
     dice: &mut Dice,
 ) -> Page<T> {
-    let lists = &context.habits.lists;
+    let lists = context.lists;
     let exist = all.len();
     all.truncate(lists.ends_at.map_or(exist, |end| end as usize));
     if lists.order == Order::AcrossPages {
@@ -152,7 +152,7 @@ pub(super) fn page<T: Clone>(
 impl<T> Page<T> {
     /// The answer with these resources.
     pub(super) fn response(&self, resources: Vec<Value>, context: &Context<'_>) -> Response {
-        let lists = &context.habits.lists;
+        let lists = context.lists;
         let per_page = match lists.items_per_page {
             ItemsPerPage::Actual => resources.len(),
             ItemsPerPage::Asked => self.count,
@@ -177,12 +177,14 @@ impl<T> Page<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::{Query, decoded, page};
     use crate::{
         directory::{
             Context,
             dice::Dice,
-            habits::{BeyondEnd, Habits, Index, Lists, Missing, Order, Total},
+            habits::{Habits, Lists, Order},
         },
         state::Flavour,
     };
@@ -201,139 +203,49 @@ mod tests {
 
     #[test]
     fn pages_are_cut_as_the_standard_counts_or_as_a_habit_has_it() {
-        let stable = || Lists {
-            order: Order::Stable,
-            ..Lists::default()
-        };
         let cases = [
-            (stable(), "", "12345", 5),
-            (stable(), "startIndex=2&count=2", "23", 5),
-            (stable(), "startIndex=-7&count=2", "12", 5),
-            (stable(), "startIndex=6&count=2", "", 5),
-            (stable(), "count=0", "", 5),
-            (stable(), "count=-1", "", 5),
+            (json!({}), "", "12345", 5),
+            (json!({}), "startIndex=2&count=2", "23", 5),
+            (json!({}), "startIndex=-7&count=2", "12", 5),
+            (json!({}), "startIndex=6&count=2", "", 5),
+            (json!({}), "startIndex=9223372036854775807&count=2", "", 5),
+            (json!({}), "count=0", "", 5),
+            (json!({}), "count=-1", "", 5),
+            (json!({"pageLimit": 2}), "count=4", "12", 5),
             (
-                Lists {
-                    page_limit: Some(2),
-                    ..stable()
-                },
-                "count=4",
-                "12",
-                5,
-            ),
-            (
-                Lists {
-                    missing: Missing::Last { count: 1 },
-                    ..stable()
-                },
+                json!({"missing": {"kind": "last", "count": 1}}),
                 "count=3",
                 "12",
                 5,
             ),
             (
-                Lists {
-                    doubled: 2,
-                    ..stable()
-                },
+                json!({"missing": {"kind": "random", "percent": 100}}),
                 "count=3",
-                "12312",
-                5,
-            ),
-            (
-                Lists {
-                    overlap: 1,
-                    ..stable()
-                },
-                "startIndex=3&count=2",
-                "23",
-                5,
-            ),
-            (
-                Lists {
-                    index: Index::FromZero,
-                    ..stable()
-                },
-                "startIndex=1&count=2",
-                "23",
-                5,
-            ),
-            (
-                Lists {
-                    index: Index::Ignored,
-                    ..stable()
-                },
-                "startIndex=4&count=2",
-                "12",
-                5,
-            ),
-            (
-                Lists {
-                    beyond_end: BeyondEnd::LastPage,
-                    ..stable()
-                },
-                "startIndex=6&count=2",
-                "45",
-                5,
-            ),
-            (
-                Lists {
-                    ends_at: Some(3),
-                    ..stable()
-                },
                 "",
-                "123",
-                3,
+                5,
             ),
+            (json!({"doubled": 2}), "count=3", "12312", 5),
+            (json!({"overlap": 1}), "startIndex=3&count=2", "23", 5),
+            (json!({"index": "from-zero"}), "startIndex=1&count=2", "23", 5),
+            (json!({"index": "ignored"}), "startIndex=4&count=2", "12", 5),
+            (json!({"beyondEnd": "last-page"}), "startIndex=6&count=2", "45", 5),
+            (json!({"endsAt": 3}), "", "123", 3),
             (
-                Lists {
-                    ends_at: Some(3),
-                    total: Total::Everything,
-                    ..stable()
-                },
+                json!({"endsAt": 3, "total": {"kind": "everything"}}),
                 "",
                 "123",
                 5,
             ),
-            (
-                Lists {
-                    ends_at: Some(0),
-                    ..stable()
-                },
-                "",
-                "",
-                0,
-            ),
-            (
-                Lists {
-                    total: Total::PageSize,
-                    ..stable()
-                },
-                "count=2",
-                "12",
-                2,
-            ),
-            (
-                Lists {
-                    total: Total::OffBy { by: -1 },
-                    ..stable()
-                },
-                "count=2",
-                "12",
-                4,
-            ),
-            (
-                Lists {
-                    total: Total::Changing,
-                    ..stable()
-                },
-                "count=2",
-                "12",
-                6,
-            ),
+            (json!({"endsAt": 0}), "", "", 0),
+            (json!({"total": {"kind": "page-size"}}), "count=2", "12", 2),
+            (json!({"total": {"kind": "off-by", "by": -1}}), "count=2", "12", 4),
+            (json!({"total": {"kind": "changing"}}), "count=2", "12", 6),
         ];
-        for (lists, query, entries, total) in cases {
+        for (habits, query, entries, total) in cases {
+            let mut lists: Lists = serde_json::from_value(habits.clone()).unwrap();
+            lists.order = Order::Stable;
             let expected = (entries.to_owned(), total);
-            assert_eq!(cut(lists.clone(), query), expected, "{query} {lists:?}");
+            assert_eq!(cut(lists, query), expected, "{query} {habits}");
         }
     }
 

@@ -25,12 +25,12 @@
 //! | Removing one member removed all of them, sent as a filter | `writes.remove_by_filter` `Everybody` |
 //! | Removal by filter is refused, or by list | `writes.remove_by_filter`, `writes.remove_by_value` `Refused` |
 //! | A removal is answered 200 and does nothing | `writes.ignored` `RemoveMember` |
-//! | The list was empty although people exist | `lists.ends_at` 0; `lists.total` `Everything` tells the true total beside it |
+//! | The list was empty although people exist | `lists.ends_at` 0, with the true total if `lists.total` is `Everything` |
 //! | An empty list has no `Resources`, or `null` | `lists.empty` |
 //! | 503 for single users, or 404 for users that exist | fault `GET /scim/Users/ID` with `Status` |
 //! | 503 for one page of a list | fault `/scim/Users?startIndex=101` with `Status` |
 //! | Random people or members were missing, and back on the next read | `lists.missing` `Random`, `shown.members_missing` `Random` |
-//! | Pages are short, whatever `count` says | `lists.page_limit`, with `lists.items_per_page` `Asked`; `lists.missing` `Last` |
+//! | Pages are shorter than `count` | `lists.page_limit`, with `lists.items_per_page` `Asked`; `lists.missing` `Last` |
 //! | Pages overlap or have an entry twice | `lists.overlap`, `lists.doubled` |
 //! | The index begins at 0 | `lists.index` `FromZero` |
 //! | Every index gives the first page | `lists.index` `Ignored`; `count` is ignored, too, with `State::ignores_count` |
@@ -55,7 +55,7 @@
 //! | `"False"` as a text is refused, or taken as true | `writes.text_booleans` |
 //! | A new address waits for the person's confirmation | `writes.ignored` `RenameUser`; later [`Directory::edit_user`] |
 //! | User name and address have to agree | `writes.other_address` `Refused` |
-//! | A write of `displayName` splits the name anew | `writes.display_name` `SplitsName`, the default |
+//! | A write of `displayName` changes the name | `writes.display_name` `SplitsName`, the default |
 //! | `externalId` is lost | `writes.external_ids` `Lost`, the default |
 //! | An addition to a long group dropped members | `writes.add_keeps` |
 //! | An addition replaces the whole list, or lists people twice | `writes.add` |
@@ -79,6 +79,7 @@
 //! | No discovery documents | fault `/scim/ServiceProviderConfig` with `Status` 404 |
 //! | Errors without `scimType`, as text, without body | `writes.errors` |
 //! | Filters are refused or ignored | `lists.filter` |
+//! | Only the lists of groups are wrong | `group_lists` |
 
 mod dice;
 mod discovery;
@@ -119,6 +120,8 @@ use crate::state::{Flavour, State};
 struct Context<'state> {
     flavour: Flavour,
     habits: &'state Habits,
+    /// The habits of the lists of this collection.
+    lists: &'state Lists,
     ignores_count: bool,
     /// How names are spelt in this answer.
     spelling: Spelling,
@@ -129,6 +132,7 @@ impl<'state> Context<'state> {
         Self {
             flavour,
             habits,
+            lists: &habits.lists,
             ignores_count,
             spelling: habits.shown.names,
         }
@@ -143,7 +147,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Fills the directory anew. What was in it is gone, and so are the changes.
+    /// Replaces everything in the directory, and forgets the changes.
     ///
     /// # Errors
     /// The seed has an id twice or something without a name. Nothing has changed then.
@@ -313,7 +317,10 @@ impl Directory {
             let id = id.as_deref();
             let answer = match collection {
                 "Users" => users::answer(store, &context, method, id, query, body),
-                "Groups" => groups::answer(store, &context, method, id, query, body),
+                "Groups" => {
+                    context.lists = state.habits.group_lists.as_ref().unwrap_or(context.lists);
+                    groups::answer(store, &context, method, id, query, body)
+                }
                 other if id.is_none() => discovery::answer(method, other),
                 _ => Err(Refusal::not_found()),
             };

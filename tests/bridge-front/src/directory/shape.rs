@@ -123,9 +123,8 @@ impl Context<'_> {
             .collect();
         let members = match self.habits.shown.members {
             MembersKey::WhenAny => (!members.is_empty()).then_some(Value::Array(members)),
-            MembersKey::Always => Some(Value::Array(members)),
             MembersKey::OrNull if members.is_empty() => Some(Value::Null),
-            MembersKey::OrNull => Some(Value::Array(members)),
+            MembersKey::Always | MembersKey::OrNull => Some(Value::Array(members)),
             MembersKey::ByIdOnly => (!in_list).then_some(Value::Array(members)),
             MembersKey::Never => None,
             MembersKey::AlwaysEmpty => Some(Value::Array(Vec::new())),

@@ -102,7 +102,7 @@ impl<T: Resource> Table<T> {
         ids.filter_map(|id| self.get(id))
     }
 
-    /// Counts a request that reads. The views below show what is visible to it.
+    /// Counts a request that reads. The views below are those of this request.
     pub(super) fn begin_read(&mut self) {
         self.reads += 1;
     }

@@ -61,7 +61,7 @@ pub(super) fn answer(
 
 fn list(store: &mut Store, context: &Context<'_>, query: &str) -> Result<Response, Refusal> {
     let query = Query::parse(query)?;
-    let filter = query.filter(context.habits.lists.filter)?;
+    let filter = query.filter(context.lists.filter)?;
     let filter = filter.map(conditions).transpose()?.unwrap_or_default();
     if filter
         .iter()
@@ -177,17 +177,13 @@ fn described(mut user: User, body: &[u8], context: &Context<'_>) -> Result<User,
     for (name, value) in patch::resource(body, USER)? {
         if name.eq_ignore_ascii_case("displayName") {
             // Beside a name it stands alone; without one the name follows from it.
-            user.display_name = text(&value)?.to_owned();
-        } else {
-            let assigned = Path::parse(&name).and_then(|path| {
-                let display_name = std::mem::take(&mut user.display_name);
-                let outcome = assign(&mut user, &path, &value, &context.habits.writes);
-                user.display_name = display_name;
-                outcome
-            })?;
-            // What a server does not know in a whole resource it does not store (RFC 7644, section 3.3).
-            drop(assigned);
+            text(&value)?.clone_into(&mut user.display_name);
+            continue;
         }
+        let display_name = user.display_name.clone();
+        // What a server does not know in a whole resource it does not store (RFC 7644, section 3.3).
+        assign(&mut user, &Path::parse(&name)?, &value, &context.habits.writes)?;
+        user.display_name = display_name;
     }
     if user.user_name.is_empty() {
         return Err(Refusal::bad("invalidValue", "a user has a userName"));
@@ -255,7 +251,7 @@ fn assign(user: &mut User, path: &Path, value: &Value, writes: &Writes) -> Resul
             let emails = value.as_array().ok_or_else(wrong_value)?;
             user.emails = emails.iter().map(email).collect::<Result<_, _>>()?;
         }
-        // The one address that 1Password has, whichever type it is asked for by.
+        // 1Password has one address. Every filter leads to it.
         ("emails", Some("value")) => {
             user.emails = vec![Email {
                 value: text(value)?.to_owned(),
