@@ -149,9 +149,7 @@ async fn provision(
             scim_error(StatusCode::INTERNAL_SERVER_ERROR, "internal server error")
         }
         _ if state.source == Source::Directory && accepted => {
-            let query = request.uri().query().unwrap_or_default();
-            let (method, body) = (request.method(), request.body());
-            shared.directory.answer(state, method, resource, query, body)
+            shared.directory.answer(state, resource, &request)
         }
         _ if state.source == Source::Directory => unauthorized(),
         Some(upstream) if !state.provisioning_off => upstream.forward(request, resource).await,

@@ -373,6 +373,11 @@ async fn a_user_is_changed_by_each_form_that_is_sent() {
         let found = (found.to_string(), error["scimType"].as_str().unwrap());
         assert_eq!(found, (status.to_owned(), scim_type), "{operations}");
     }
+    let half =
+        json!([parsed(r#"{"op": "add", "path": "active", "value": false}"#), {"op": "add", "path": "x"}]);
+    let careless = Bridge::with(&json!({"writes": {"atomicity": "by-operation"}})).await;
+    assert_eq!(careless.patch("/Users/ADA", half).await.0, 400);
+    assert_eq!(careless.get("/Users/ADA").await["active"], false);
     assert_eq!(
         bridge.front.directory().users(),
         small().users,
@@ -579,6 +584,9 @@ const WRITES: &str = r#"
 {"displayName": "stands-alone"}          | PATCH /Users/ADA | displayName "X Y"        | 200 | /name/givenName "Ada"
 {"externalIds": "kept"}                  | PATCH /Users/ADA | externalId "x"           | 200 | /externalId "x"
 {"echo": "nothing"}                      | PATCH /Users/ADA | active false             | 204 | /active false
+{"echo": "nothing-if-unchanged"}         | PATCH /Users/ADA | active true              | 204 | /active true
+{"echo": "nothing-if-unchanged"}         | PATCH /Users/ADA | active false             | 200 | /active false
+{"mediaTypes": "scim-only"}              | PATCH /Users/ADA | active false             | 415 | /active true
 {"otherAddress": "refused"}              | PATCH /Users/ADA | userName "z"             | 400 | /userName "Ada@example.com"
 {"takenUserName": "accepted"}            | PATCH /Users/ADA | userName "bob@example.com" | 200 | /userName "bob@example.com"
 {"takenUserName": "server-error"}        | POST /Users      | ada@example.com          | 500 | /active true
@@ -622,6 +630,55 @@ async fn writes_go_wrong_in_the_way_that_was_asked_for() {
     }
 }
 
+/// One request for each act. Eve is suspended, and DELETE deletes.
+const ACTS: &str = r#"
+create-user    | POST /Users           | {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "new"}
+create-group   | POST /Groups          | {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "New"}
+suspend        | PATCH /Users/ADA      | {"op": "replace", "path": "active", "value": false}
+reactivate     | PATCH /Users/EVE      | {"op": "replace", "path": "active", "value": true}
+rename-user    | PATCH /Users/ADA      | {"op": "replace", "path": "userName", "value": "z"}
+change-name    | PATCH /Users/ADA      | {"op": "replace", "path": "name.givenName", "value": "Z"}
+change-contact | PATCH /Users/ADA      | {"op": "replace", "path": "emails", "value": [{"value": "z", "primary": true}]}
+delete-user    | DELETE /Users/ADA     | null
+rename-group   | PATCH /Groups/staff   | {"op": "replace", "path": "displayName", "value": "Z"}
+add-member     | PATCH /Groups/staff   | {"op": "add", "path": "members", "value": [{"value": "EVE"}]}
+remove-member  | PATCH /Groups/staff   | {"op": "remove", "path": "members[value eq \"BOB\"]"}
+delete-group   | DELETE /Groups/staff  | null
+"#;
+
+#[tokio::test]
+async fn each_act_is_done_refused_or_ignored() {
+    for [act, request, body] in rows(ACTS) {
+        let act: Act = serde_json::from_value(json!(act)).unwrap();
+        let (method, path) = request.split_once(' ').unwrap();
+        let body = match parsed(body) {
+            operation if method == "PATCH" => patch_of(&json!([operation])),
+            body => body,
+        };
+        let refusal = || json!({"refused": {act_name(act): {"status": 418, "scimType": "mutability"}}});
+        let habits = [json!({}), refusal(), json!({ "ignored": [act] })];
+        let mut statuses = Vec::new();
+        for (number, mut writes) in habits.into_iter().enumerate() {
+            writes["deleteUser"] = json!("deletes");
+            let bridge = Bridge::with(&json!({ "writes": writes })).await;
+            let directory = bridge.front.directory();
+            directory.edit_user("EVE", |user| user.active = false);
+            let before = directory.content();
+            let (status, answer) = bridge.ask(method, path, Some(body.clone())).await;
+            let acts: Vec<_> = directory.changes().iter().map(|change| change.act).collect();
+            let done = number == 0;
+            assert_eq!(acts, if done { vec![act] } else { vec![] }, "{writes}: {answer}");
+            assert_eq!(directory.content() != before, done, "{writes}");
+            statuses.push(status);
+        }
+        assert_eq!((statuses[0], statuses[1]), (statuses[2], 418), "{act:?}");
+    }
+}
+
+fn act_name(act: Act) -> String {
+    serde_json::to_value(act).unwrap().as_str().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn an_echo_lies_and_a_creation_vanishes() {
     let bridge = Bridge::small().await;
@@ -646,6 +703,8 @@ async fn an_echo_lies_and_a_creation_vanishes() {
 const SHOWN: &str = r#"
 {"active": "text"}                                       | /Users/ADA    | /active              | "true"
 {"active": "absent"}                                     | /Users/ADA    | /active              |
+{"keys": "lower-case"}                                   | /Users/ADA    | /username            | "Ada@example.com"
+{"keys": "lower-case"}                                   | /Groups       | /resources/0/displayname | "Staff"
 {"names": "lower-case"}                                  | /Users/ADA    | /userName            | "ada@example.com"
 {"names": "upper-case"}                                  | /Groups/staff | /displayName         | "STAFF"
 {"userGroups": "as-flavour"}                             | /Users/ADA    | /groups/0/value      | "staff"
@@ -737,6 +796,22 @@ async fn a_list_without_an_end_has_new_people_on_every_page() {
             assert_eq!(list["totalResults"], start + 199);
         }
         assert_eq!(seen.len(), 300);
+    }
+}
+
+#[tokio::test]
+async fn a_body_has_the_content_type_that_is_wanted() {
+    let bridge = Bridge::with(&json!({"writes": {"mediaTypes": "scim-only"}})).await;
+    let url = format!("{}/scim/Groups/staff", bridge.front.url());
+    let body = patch_of(&json!([add(&["EVE"])])).to_string();
+    for (content_type, status) in [
+        ("application/json", 415),
+        ("application/scim+json", 200),
+        ("application/scim+json; charset=utf-8", 200),
+    ] {
+        let request = bridge.client.patch(&url).bearer_auth(KEY).body(body.clone());
+        let answer = request.header("content-type", content_type).send().await;
+        assert_eq!(answer.unwrap().status().as_u16(), status, "{content_type}");
     }
 }
 

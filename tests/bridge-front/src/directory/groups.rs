@@ -43,7 +43,7 @@ pub(super) fn answer(
             } = store;
             let (group, entry) = groups.seen(id).ok_or_else(Refusal::not_found)?;
             let document = context.group(group, Some(entry), users, false, dice);
-            Ok(answer::json(SCIM_JSON, &document))
+            Ok(answer::json(SCIM_JSON, &context.sent(document)))
         }
         (&Method::PATCH, Some(id)) => change(store, context, id, body),
         (&Method::PUT, Some(id)) => replace(store, context, id, body),
@@ -426,11 +426,7 @@ fn write(
     mut stored: Group,
 ) -> Result<Outcome<Group>, Refusal> {
     let writes = &context.habits.writes;
-    let kind = if old.is_none() {
-        Kind::Created
-    } else {
-        Kind::Changed
-    };
+    let kind = Kind::of(old, &sent);
     let wanted: Vec<Act> = changes(old, &sent).iter().map(|change| change.act).collect();
     writes.permit(wanted.iter().copied())?;
     if old.is_none_or(|old| old.display_name != sent.display_name) {

@@ -188,6 +188,8 @@ pub enum FilterUse {
 pub struct Shown {
     /// How `active` is written.
     pub active: ActiveForm,
+    /// How the names of attributes are spelt. They have no case (RFC 7643, section 2.1).
+    pub keys: Keys,
     /// How user names and group names are spelt.
     pub names: Spelling,
     /// Whether users have `groups`.
@@ -211,6 +213,17 @@ pub enum ActiveForm {
     Text,
     /// Not at all.
     Absent,
+}
+
+/// How the names of attributes are spelt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keys {
+    /// As RFC 7643 has them.
+    #[default]
+    AsDefined,
+    /// In lower case.
+    LowerCase,
 }
 
 /// How names are spelt.
@@ -321,6 +334,8 @@ pub struct Writes {
     pub seats: Option<u32>,
     /// What remains of a request of which one operation is wrong.
     pub atomicity: Atomicity,
+    /// The content types that a body may have.
+    pub media_types: MediaTypes,
     /// The bodies of errors.
     pub errors: ErrorForm,
     /// So many reads of the same kind do not show a write yet.
@@ -388,6 +403,8 @@ pub enum Echo {
     Stored,
     /// The resource as the client wished it, even if something else was stored.
     AsSent,
+    /// 204 for a PATCH or PUT that changes nothing; otherwise the resource as it is now.
+    NothingIfUnchanged,
     /// 204 for a PATCH and a PUT. A creation still gives the resource, or its id would be lost.
     Nothing,
 }
@@ -573,6 +590,17 @@ pub enum Atomicity {
     Whole,
     /// The operations before the wrong one.
     ByOperation,
+}
+
+/// The content types that a body may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaTypes {
+    /// Any, and none.
+    #[default]
+    Any,
+    /// Only `application/scim+json`; others are refused by 415.
+    ScimOnly,
 }
 
 /// The bodies of errors. Those of 1Password are not known.

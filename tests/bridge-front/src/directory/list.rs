@@ -171,7 +171,7 @@ impl<T> Page<T> {
         if let (Some(document), Some(resources)) = (document.as_object_mut(), resources) {
             document.insert("Resources".to_owned(), resources);
         }
-        answer::json(SCIM_JSON, &document)
+        answer::json(SCIM_JSON, &context.sent(document))
     }
 }
 

@@ -71,7 +71,10 @@
 //! | Owners and special groups cannot be touched | fault `PATCH /scim/Users/ID` with `Status` 403 |
 //! | A read right after a write misses it | `writes.visible_after` |
 //! | The answer to a write lies | `writes.echo` `AsSent`, with `writes.ignored` or `shown.names` |
-//! | A write is answered by 204, or a creation by 201 | `writes.echo` `Nothing`, `writes.created` `WithLocation` |
+//! | A write is answered by 204, or one that changes nothing | `writes.echo` `Nothing`, `NothingIfUnchanged` |
+//! | A creation is answered by 201 | `writes.created` `WithLocation` |
+//! | Bodies have to be `application/scim+json` | `writes.media_types` `ScimOnly` |
+//! | Attributes come back in other case | `shown.keys` |
 //! | The write was done, and 5xx came back | fault `PATCH /scim` with `F.after_the_write()` |
 //! | The write was done, and the connection was cut | the same with `Close`, `Reset` or `Silent` |
 //! | 429, with `Retry-After` | fault with `Status`; `F.once()` or `F.times(n)` ends it |
@@ -100,20 +103,27 @@ use std::{
     time::Duration,
 };
 
-use axum::{http::Method, response::Response};
+use axum::{
+    body::Bytes,
+    http::{Request, header},
+    response::Response,
+};
 use tokio::{sync::watch, time};
 
 pub use habits::{
     Acceptance, Act, ActiveForm, Addition, Atomicity, BeyondEnd, ChangeLimit, Created, DeleteUser,
-    DisplayName, Echo, EmptyList, ErrorForm, ExternalIds, FilterUse, Habits, Index, ItemsPerPage, Lists,
-    MemberValue, MembersKey, Memberships, Missing, NameCase, Order, Refused, Removal, RemovalByValue, Shown,
-    Spelling, Taken, TextBooleans, Total, UnknownMembers, UserGroups, Writes,
+    DisplayName, Echo, EmptyList, ErrorForm, ExternalIds, FilterUse, Habits, Index, ItemsPerPage, Keys,
+    Lists, MediaTypes, MemberValue, MembersKey, Memberships, Missing, NameCase, Order, Refused, Removal,
+    RemovalByValue, Shown, Spelling, Taken, TextBooleans, Total, UnknownMembers, UserGroups, Writes,
 };
 pub use people::{Email, Group, Member, MemberKind, Name, Seed, User};
 pub use store::{Change, InvalidSeed};
 
 use self::{refusal::Refusal, store::Store};
-use crate::state::{Flavour, State};
+use crate::{
+    answer::SCIM_JSON,
+    state::{Flavour, State},
+};
 
 /// What a request is answered under.
 #[derive(Clone, Copy)]
@@ -290,14 +300,9 @@ impl Directory {
     }
 
     /// Answers a request with a key, given by its path below the SCIM base.
-    pub(crate) fn answer(
-        &self,
-        state: &State,
-        method: &Method,
-        resource: &str,
-        query: &str,
-        body: &[u8],
-    ) -> Response {
+    pub(crate) fn answer(&self, state: &State, resource: &str, request: &Request<Bytes>) -> Response {
+        let (method, body) = (request.method(), request.body());
+        let query = request.uri().query().unwrap_or_default();
         let mut context = Context::new(state.flavour, &state.habits, state.ignores_count);
         self.with(|store| {
             store.answers += 1;
@@ -316,6 +321,9 @@ impl Directory {
             };
             let id = id.as_deref();
             let answer = match collection {
+                _ if !accepts(&state.habits.writes, request) => {
+                    Err(Refusal::of(415, None, "the body is not application/scim+json"))
+                }
                 "Users" => users::answer(store, &context, method, id, query, body),
                 "Groups" => {
                     context.lists = state.habits.group_lists.as_ref().unwrap_or(context.lists);
@@ -337,5 +345,15 @@ impl Directory {
                 .send_modify(|changes| changes.append(&mut store.fresh));
         }
         result
+    }
+}
+
+/// Whether the directory reads a body of this content type.
+fn accepts(writes: &Writes, request: &Request<Bytes>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let essence = content_type.and_then(|value| value.to_str().ok()?.split(';').next());
+    match writes.media_types {
+        MediaTypes::Any => true,
+        MediaTypes::ScimOnly => request.body().is_empty() || essence == Some(SCIM_JSON),
     }
 }

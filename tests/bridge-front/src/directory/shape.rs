@@ -6,7 +6,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{
     Context,
     dice::Dice,
-    habits::{ActiveForm, MemberValue, MembersKey, Spelling, UserGroups},
+    habits::{ActiveForm, Keys, MemberValue, MembersKey, Spelling, UserGroups},
     people::{Group, MemberKind, User},
     store::{Entry, Table},
 };
@@ -87,6 +87,14 @@ impl Context<'_> {
         document
     }
 
+    /// A document as it is sent: its attributes spelt as the habit has it.
+    pub(super) fn sent(&self, document: Value) -> Value {
+        match self.habits.shown.keys {
+            Keys::AsDefined => document,
+            Keys::LowerCase => in_lower_case(document),
+        }
+    }
+
     /// A group in SCIM. `entry` is where its times are.
     pub(super) fn group(
         &self,
@@ -159,6 +167,19 @@ impl Context<'_> {
             );
         }
         document
+    }
+}
+
+fn in_lower_case(document: Value) -> Value {
+    match document {
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            fields
+                .map(|(name, value)| (name.to_lowercase(), in_lower_case(value)))
+                .collect()
+        }
+        Value::Array(entries) => entries.into_iter().map(in_lower_case).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => document,
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn answer(
             let groups = memberships.and_then(|memberships| memberships.get(id).cloned());
             let (user, _) = store.users.seen(id).ok_or_else(Refusal::not_found)?;
             let document = context.user(user, &groups.unwrap_or_default());
-            Ok(answer::json(SCIM_JSON, &document))
+            Ok(answer::json(SCIM_JSON, &context.sent(document)))
         }
         (&Method::PATCH, Some(id)) => change(store, context, id, body),
         (&Method::PUT, Some(id)) => replace(store, context, id, body),
@@ -397,12 +397,7 @@ fn write(
     if done.contains(&Act::Suspend) && writes.suspended_memberships == Memberships::Withdrawn {
         store.withdraw(&sent.id);
     }
-    let kind = if old.is_none() {
-        Kind::Created
-    } else {
-        Kind::Changed
-    };
-    Ok(Outcome::new(kind, sent))
+    Ok(Outcome::new(Kind::of(old, &sent), sent))
 }
 
 /// Whether the directory can have this user.

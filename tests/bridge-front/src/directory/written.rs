@@ -21,6 +21,19 @@ use crate::answer::{SCIM_JSON, answer, text};
 pub(super) enum Kind {
     Created,
     Changed,
+    /// The client asked for what was there already.
+    Unchanged,
+}
+
+impl Kind {
+    /// What a write asks for.
+    pub(super) fn of<T: PartialEq>(old: Option<&T>, sent: &T) -> Self {
+        match old {
+            None => Self::Created,
+            Some(old) if old == sent => Self::Unchanged,
+            Some(_) => Self::Changed,
+        }
+    }
 }
 
 /// A write that was not refused. What was stored may differ from what was sent.
@@ -53,24 +66,24 @@ impl<T: Written> Outcome<T> {
         status: StatusCode,
     ) -> Result<Response, Refusal> {
         let writes = &context.habits.writes;
+        let nothing = Ok(text(StatusCode::NO_CONTENT, ""));
         let (status, location) = match (self.kind, writes.created) {
             (Kind::Created, Created::Ok) => (StatusCode::OK, false),
             (Kind::Created, Created::WithLocation) => (status, true),
-            (Kind::Changed, _) if writes.echo == Echo::Nothing => {
-                return Ok(text(StatusCode::NO_CONTENT, ""));
-            }
-            (Kind::Changed, _) => (status, false),
+            (Kind::Changed | Kind::Unchanged, _) if writes.echo == Echo::Nothing => return nothing,
+            (Kind::Unchanged, _) if writes.echo == Echo::NothingIfUnchanged => return nothing,
+            (Kind::Changed | Kind::Unchanged, _) => (status, false),
         };
         let as_sent = Context {
             spelling: Spelling::AsWritten,
             ..*context
         };
         let document = match writes.echo {
-            Echo::Stored | Echo::Nothing => self.sent.stored(store, context),
+            Echo::Stored | Echo::Nothing | Echo::NothingIfUnchanged => self.sent.stored(store, context),
             Echo::AsSent => None,
         };
         let document = document.unwrap_or_else(|| self.sent.wished(store, &as_sent));
-        let mut response = answer(status, SCIM_JSON, document.to_string());
+        let mut response = answer(status, SCIM_JSON, context.sent(document).to_string());
         if location {
             let place = format!("{BASE}/scim/{}/{}", T::COLLECTION, self.sent.id());
             let place = HeaderValue::from_str(&place);
