@@ -760,8 +760,8 @@ async fn each_page_is_a_step_of_a_trace() {
         _ => answer("401 Unauthorized", "application/json", "{}"),
     });
     let (of_probes, of_pages) = (Arc::<Stages>::default(), Arc::<Stages>::default());
-    let (reader, _) = reader(prober().observed_by(of_probes.clone()));
-    let reader = reader.observed_by(of_pages.clone());
+    let (reader, _) = reader(prober().observed_by(Arc::<Stages>::clone(&of_probes)));
+    let reader = reader.observed_by(Arc::<Stages>::clone(&of_pages));
     let seen = outcome(ends("a read", reader.read(&order_of(&peer), TERMS, &mut quick())).await);
     assert_eq!(seen, "Groups: Answered(Unauthorized)");
     assert_eq!(
