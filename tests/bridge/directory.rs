@@ -329,7 +329,7 @@ async fn hostile_lists() {
             1,
         ),
         (
-            "20 MB of entries, and more to come",
+            "27 MB of entries, and more to come",
             with_users(move |start, _| {
                 let name = long(1000);
                 let entries: Vec<_> = (start..start + 2000)
@@ -339,7 +339,22 @@ async fn hostile_lists() {
             }),
             TERMS,
             "Users: Incomplete(TooLarge)",
-            4,
+            5,
+        ),
+        (
+            "users and groups that are too large together",
+            Box::new(|target| {
+                // Each takes 6.5 MB: three users and two groups fit.
+                let values: Vec<_> = (0..12_000).map(|value| json!({"value": format!("{value:0500}")})).collect();
+                match asked(target) {
+                    ("Users", start @ 1..=3, _) => page(3, &[json!({"id": start, "groups": values})]),
+                    ("Users", ..) => page(3, &[]),
+                    (_, start, _) => page(9, &[group_with(start, &Value::Array(values))]),
+                }
+            }),
+            TERMS,
+            "Groups: Incomplete(TooLarge)",
+            7,
         ),
         (
             "each page is too large",

@@ -4,10 +4,11 @@
 //! same key, the same classification. It has its own connection, so no idle connection occupies the bridge while a probe
 //! has its turn. The price is one handshake for each page.
 //!
-//! - **Turns.** A page takes a turn in the lane of the bridge. A probe waits for one page at most.
+//! - **Turns.** A page takes a turn in the lane of the bridge. A probe waits for one page at most of each directory that is
+//!   read from there.
 //! - **Time.** A page has the time of a probe, and all pages together have the time of [`Terms`].
 //! - **Pace.** Between the beginnings of two requests at least the interval of the [`Rate`] passes.
-//! - **Memory.** Of a page only its entries are kept. [`Walk`] bounds them.
+//! - **Memory.** Of a page only its entries are kept. All entries together have the bound [`MAX_BYTES`].
 //! - **Ends.** The first answer that is no page ends the read. It repeats nothing, and waits for no `Retry-After`.
 //!
 //! A read sends no `/ping`. Read only a directory whose bridge a probe has proven.
@@ -110,19 +111,14 @@ pub enum Cause {
     Incomplete(Incomplete),
 }
 
-/// Groups that were read by themselves, and the memory that they take.
-#[derive(Default)]
-struct Details {
-    groups: Vec<GroupEntry>,
-    bytes: usize,
-}
-
 /// One read that goes on.
 struct Read<'a> {
     reader: &'a DirectoryReader,
     request: &'a ProbeRequest,
     rate: &'a mut Rate,
     deadline: Instant,
+    /// The memory that further entries may take.
+    room: usize,
 }
 
 // === impl Unread ===
@@ -235,6 +231,7 @@ impl DirectoryReader {
             request,
             rate,
             deadline: Instant::now() + within,
+            room: MAX_BYTES,
         };
         let users = read.list(Layer::Users, lists::read_users).await?;
         let groups = read.list(Layer::Groups, lists::read_groups).await?;
@@ -257,13 +254,17 @@ impl Read<'_> {
         parse: fn(&[u8]) -> Result<Page<T>, PageFault>,
     ) -> Result<Listing<T>, Unread> {
         let path = self.path(layer);
-        let mut walk = Walk::new();
+        let mut walk = Walk::within(self.room);
         loop {
             let Ask { start_index, count } = walk.ask();
             let page = format!("{path}?startIndex={start_index}&count={count}");
             match walk.feed(self.ask(layer, &page, parse).await?) {
                 Progress::More(more) => walk = more,
-                Progress::Complete(list) => return Ok(list),
+                Progress::Complete(list) => {
+                    let taken: usize = list.entries().iter().map(Entry::bytes).sum();
+                    self.room = self.room.saturating_sub(taken);
+                    return Ok(list);
+                }
                 Progress::Incomplete(reason) => return Err(unread(layer, Cause::Incomplete(reason))),
             }
         }
@@ -284,7 +285,7 @@ impl Read<'_> {
                     .entries()
                     .iter()
                     .any(|user| user.groups.as_ref().is_some_and(|groups| !groups.is_empty())));
-        let mut details = Details::default();
+        let mut details = Vec::new();
         let is_the_way = match proven {
             _ if is_shown => false,
             Some(MembersReadBy::Group) => true,
@@ -292,20 +293,18 @@ impl Read<'_> {
             None => self.try_groups(groups, round, &mut details).await?,
         };
         if is_the_way {
-            let tried = details.groups.len();
+            let tried = details.len();
             for group in groups {
                 if details
-                    .groups
                     .iter()
                     .take(tried)
-                    .all(|known| known.id != group.id)
+                    .all(|known: &GroupEntry| known.id != group.id)
                 {
-                    let found = self.group(&group.id).await?;
-                    details.add(found)?;
+                    details.push(self.group(&group.id).await?);
                 }
             }
         }
-        Ok(details.groups)
+        Ok(details)
     }
 
     /// Whether one of a few groups shows a member when it is read by itself. A server that does not serve single groups
@@ -314,7 +313,7 @@ impl Read<'_> {
         &mut self,
         groups: &[GroupEntry],
         round: u32,
-        details: &mut Details,
+        details: &mut Vec<GroupEntry>,
     ) -> Result<bool, Unread> {
         let first = (round as usize)
             .wrapping_mul(TRIALS as usize)
@@ -329,7 +328,7 @@ impl Read<'_> {
             match self.group(&group.id).await {
                 Ok(found) => {
                     let is_the_way = shows_members(&found);
-                    details.add(found)?;
+                    details.push(found);
                     if is_the_way {
                         return Ok(true);
                     }
@@ -356,6 +355,8 @@ impl Read<'_> {
             .ask(Layer::Groups, &path, lists::read_group)
             .await?
             .map_err(|fault| unread(Layer::Groups, Cause::Incomplete(Incomplete::Page(fault))))?;
+        let room = self.room.checked_sub(group.bytes());
+        self.room = room.ok_or_else(|| unread(Layer::Groups, Cause::Incomplete(Incomplete::TooLarge)))?;
         if group.id == *id {
             Ok(group)
         } else {
@@ -446,19 +447,6 @@ impl Read<'_> {
             cause,
             retry_after,
         })
-    }
-}
-
-// === impl Details ===
-
-impl Details {
-    fn add(&mut self, group: GroupEntry) -> Result<(), Unread> {
-        self.bytes += group.bytes();
-        if self.bytes > MAX_BYTES {
-            return Err(unread(Layer::Groups, Cause::Incomplete(Incomplete::TooLarge)));
-        }
-        self.groups.push(group);
-        Ok(())
     }
 }
 

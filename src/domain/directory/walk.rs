@@ -15,8 +15,9 @@ pub const PAGE: u32 = 100;
 /// The most entries of one list. 1Password's bridge is sized for some thousands of users.
 pub const MAX_ENTRIES: usize = 200_000;
 
-/// The most memory that the entries of one list may take, in bytes. Ten thousand users with twenty groups each take 12 MiB.
-pub const MAX_BYTES: usize = 24 * 1024 * 1024;
+/// The most memory that the entries of one directory may take, in bytes. Ten thousand users with twenty groups each take
+/// 17 MiB.
+pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The most requests for one list, with any answers.
 pub const MAX_REQUESTS: u32 = 20_000;
@@ -133,8 +134,8 @@ pub struct Walk<T> {
     entries: Vec<T>,
     places: HashMap<RemoteId, usize>,
     total: Option<u64>,
-    /// The memory that the entries take.
-    bytes: usize,
+    /// The memory that further entries may take.
+    room: usize,
     /// Entries that came in this round, known or new: the server's own count of its pages may be wrong.
     received: u64,
     count: u32,
@@ -264,11 +265,17 @@ impl<T: Entry> Walk<T> {
     /// Begins at the first entry.
     #[must_use]
     pub fn new() -> Self {
+        Self::within(MAX_BYTES)
+    }
+
+    /// Begins at the first entry. All entries may take so much memory, in bytes.
+    #[must_use]
+    pub fn within(room: usize) -> Self {
         Self {
             entries: Vec::new(),
             places: HashMap::new(),
             total: None,
-            bytes: 0,
+            room,
             received: 0,
             count: PAGE,
             requests: 0,
@@ -360,10 +367,8 @@ impl<T: Entry> Walk<T> {
                 Some(_) | None => Err(Incomplete::Conflict),
             },
             None => {
-                self.bytes += entry.bytes();
-                if self.bytes > MAX_BYTES {
-                    return Err(Incomplete::TooLarge);
-                }
+                let room = self.room.checked_sub(entry.bytes());
+                self.room = room.ok_or(Incomplete::TooLarge)?;
                 self.places.insert(entry.id().clone(), place);
                 self.entries.push(entry);
                 Ok(())
