@@ -17,6 +17,10 @@ pub struct Kind {
     pub resource: fn() -> ApiResource,
     /// Fields of the specification that every version has. A CRD without them belongs to another product.
     pub essential_fields: &'static [&'static str],
+    /// The manifest that holds the definition, by its path from the root of the repository.
+    pub manifest: &'static str,
+    /// The values with which the chart installs the definition, as `helm --set` takes them.
+    pub chart_values: &'static str,
 }
 
 /// The kind that the operator always needs.
@@ -24,7 +28,14 @@ pub const CONNECTION: Kind = Kind {
     crd,
     resource: ScimBridgeConnection::api_resource,
     essential_fields: &["spec", "spec.url", "spec.apiKeySecretRef"],
+    manifest: "deploy/crd.yaml",
+    chart_values: "crds.install=true",
 };
+
+/// The manifest of both kinds that `--provisioning` needs.
+const PROVISIONING_MANIFEST: &str = "deploy/provisioning/crds.yaml";
+/// The chart's values for both.
+const PROVISIONING_VALUES: &str = "crds.install=true,provisioning.enabled=true";
 
 /// The kinds that the operator needs with `--provisioning`.
 pub const PROVISIONING_KINDS: [Kind; 2] = [
@@ -32,11 +43,15 @@ pub const PROVISIONING_KINDS: [Kind; 2] = [
         crd: user_crd,
         resource: ScimUser::api_resource,
         essential_fields: &["spec", "spec.connectionRef", "spec.userName"],
+        manifest: PROVISIONING_MANIFEST,
+        chart_values: PROVISIONING_VALUES,
     },
     Kind {
         crd: group_crd,
         resource: ScimGroup::api_resource,
         essential_fields: &["spec", "spec.connectionRef", "spec.displayName"],
+        manifest: PROVISIONING_MANIFEST,
+        chart_values: PROVISIONING_VALUES,
     },
 ];
 

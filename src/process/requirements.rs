@@ -60,10 +60,14 @@ pub(super) struct LeaseName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Finding {
     #[error(
-        "the CRD is not installed: the API server does not serve {0}. Apply deploy/crd.yaml, or install the chart with \
-         crds.install=true"
+        "the CRD is not installed: the API server does not serve {crd}. Apply {manifest}, or install the chart with \
+         {chart_values}"
     )]
-    CrdAbsent(String),
+    CrdAbsent {
+        crd: String,
+        manifest: &'static str,
+        chart_values: &'static str,
+    },
     #[error(
         "the CRD {crd} is of another version: the API server does not serve {version}. Apply the CRD of operator {}, or \
          run the operator that belongs to the CRD",
@@ -107,7 +111,8 @@ pub(super) enum Finding {
 pub(super) enum ForeignSign {
     Kind,
     Scope,
-    Schema,
+    /// It lacks one of these fields.
+    Schema(&'static [&'static str]),
 }
 
 /// The namespaces in which a permission is missing.
@@ -150,7 +155,7 @@ impl Finding {
     /// Whether the controller must not start. Other findings leave it running, but not ready.
     pub(super) fn blocks(&self) -> bool {
         match self {
-            Self::CrdAbsent(_)
+            Self::CrdAbsent { .. }
             | Self::VersionAbsent { .. }
             | Self::CrdForeign { .. }
             | Self::Unanswered(_)
@@ -168,7 +173,7 @@ impl Finding {
         match self {
             Self::Unanswered(_) => true,
             Self::Refused { status, .. } => !matches!(status, 403 | 404),
-            Self::CrdAbsent(_)
+            Self::CrdAbsent { .. }
             | Self::VersionAbsent { .. }
             | Self::CrdForeign { .. }
             | Self::CrdOlder { .. }
@@ -226,6 +231,11 @@ pub(super) async fn check_definitions(client: &Client, requirements: &Requiremen
 async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let own = (kind.resource)();
     let crd = format!("{}.{}", own.plural, own.group);
+    let absent = || Finding::CrdAbsent {
+        crd: crd.clone(),
+        manifest: kind.manifest,
+        chart_values: kind.chart_values,
+    };
     let resources = answer(BUDGET, client.list_api_group_resources(&own.api_version)).await;
     let Some(resources) = resources.map_err(|failure| no_answer(failure, KINDS_REQUEST))? else {
         let groups = answer(BUDGET, client.list_api_groups()).await;
@@ -236,7 +246,7 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
                 version: own.version,
             }
         } else {
-            Finding::CrdAbsent(crd)
+            absent()
         });
     };
     let Some(served) = resources
@@ -244,7 +254,7 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
         .iter()
         .find(|resource| resource.name == own.plural)
     else {
-        return Err(Finding::CrdAbsent(crd));
+        return Err(absent());
     };
     let foreign = |sign| Finding::CrdForeign {
         crd: crd.clone(),
@@ -270,7 +280,7 @@ async fn check_definition(client: &Client, kind: &Kind) -> Result<(), Finding> {
     let missing = schema::missing(schema, &schema_in(&(kind.crd)()));
     let is_essential = |path: &String| kind.essential_fields.contains(&path.as_str());
     if missing.iter().any(is_essential) {
-        return Err(foreign(ForeignSign::Schema));
+        return Err(foreign(ForeignSign::Schema(kind.essential_fields)));
     }
     if missing.is_empty() {
         Ok(())
@@ -471,11 +481,16 @@ impl fmt::Display for Paths<'_> {
 
 impl fmt::Display for ForeignSign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kind => "defines another kind",
-            Self::Scope => "is not namespaced",
-            Self::Schema => "has no spec.url or no spec.apiKeySecretRef",
-        })
+        match self {
+            Self::Kind => f.write_str("defines another kind"),
+            Self::Scope => f.write_str("is not namespaced"),
+            Self::Schema(essential) => {
+                // Without `spec` it has nothing below it either, which says more.
+                let fields = essential.iter().filter(|field| field.contains('.'));
+                let lacks: Vec<String> = fields.map(|field| format!("no {field}")).collect();
+                write!(f, "has {}", lacks.join(" or "))
+            }
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! What the cluster lacks, said in one line, and how the operator goes on: by itself, once it is there.
 
 use std::{
+    iter,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use scim_bridge_operator::api;
+use scim_bridge_operator::api::{
+    self,
+    kinds::{CONNECTION, PROVISIONING_KINDS},
+};
 use serde_json::{Value, json};
 use testbed::{
     Cluster,
@@ -126,6 +130,16 @@ async fn a_definition_that_is_absent_foreign_or_old_is_named_and_waited_for() {
         "{said}"
     );
     assert!(!content);
+    // Each kind names its own manifest and values.
+    let (said, _) = preflight(&bed.kubeconfig, &["--provisioning"]).await;
+    let kinds = iter::once(&CONNECTION).chain(&PROVISIONING_KINDS);
+    for kind in kinds {
+        let (manifest, values) = (kind.manifest, kind.chart_values);
+        let plural = (kind.resource)().plural;
+        let sentence =
+            format!("serve {plural}.scimbridge.dev. Apply {manifest}, or install the chart with {values}\n");
+        assert!(said.contains(&sentence), "{sentence} in {said}");
+    }
 
     cluster.apply(&foreign_crd().to_string()).await.unwrap();
     readyz(&operator, "another product owns the CRD").await;
