@@ -116,15 +116,17 @@ fn generated_versions() {
 
 #[test]
 fn the_crd_is_that_of_deploy() {
-    let deployed = fs::read_to_string(workspace::root().join("deploy/crd.yaml")).unwrap();
-    assert!(
-        read("files/crd.yaml") == deployed,
-        "charts/.../files/crd.yaml: run `make generate`"
-    );
-    assert!(
-        !deployed.contains("{{"),
-        "the chart would take that for a template"
-    );
+    for (file, deployed) in [
+        ("files/crd.yaml", "deploy/crd.yaml"),
+        ("files/provisioning.yaml", "deploy/provisioning/crds.yaml"),
+    ] {
+        let deployed = fs::read_to_string(workspace::root().join(deployed)).unwrap();
+        assert!(read(file) == deployed, "charts/.../{file}: run `make generate`");
+        assert!(
+            !deployed.contains("{{"),
+            "the chart would take that for a template"
+        );
+    }
 }
 
 /// Every value is in the table: one without a comment would be missing.
@@ -248,6 +250,7 @@ fn everything() -> Value {
         "replicas": 2,
         "shards": ["a"],
         "watchNamespaces": ["team-a"],
+        "provisioning": {"enabled": true},
         "addressPolicy": {"allowedHosts": ["*.example.com"]},
         "admissionPolicy": {"enabled": true},
         "proxy": {"urlSecret": {"name": "proxy"}},
@@ -765,6 +768,23 @@ async fn switches_bring_what_they_say() {
             "ClusterRole",
             3,
         ),
+        (&["provisioning.enabled=true"], "CustomResourceDefinition", 3),
+        (
+            &["provisioning.enabled=true", "crds.install=false"],
+            "CustomResourceDefinition",
+            0,
+        ),
+        (&["provisioning.enabled=true"], "ClusterRole", 6),
+        (
+            &["provisioning.enabled=true", "userRoles.create=never"],
+            "ClusterRole",
+            1,
+        ),
+        (
+            &["provisioning.enabled=true", "watchNamespaces={a}"],
+            "ClusterRole",
+            0,
+        ),
         (&["rbac.create=false"], "Role", 0),
         (
             &["serviceAccount.create=false", "serviceAccount.name=x"],
@@ -842,6 +862,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("proxy.url=http://proxy:3128", "--bridge-proxy=http://proxy:3128"),
     ("watchLabelSelector=shard=a", "--watch-label-selector=shard=a"),
     ("heartbeat=1m", "--heartbeat=1m"),
+    ("provisioning.enabled=true", "--provisioning"),
     ("replicas=1", "--admin-addr=:8080"),
     ("adminAddress=0.0.0.0", "--admin-addr=0.0.0.0:8080"),
     (
@@ -1082,6 +1103,93 @@ async fn shards_change_nothing_of_what_is_there() {
     }
 }
 
+/// Off by default: then nothing is about users and groups. Switched on, the rest stays as it was.
+#[tokio::test]
+async fn provisioning_is_off_unless_it_is_switched_on() {
+    for values in [
+        &["shards={a}", "replicas=2"][..],
+        &["watchNamespaces={a,b}", "userRoles.create=always"],
+    ] {
+        let off = render(values).await.unwrap();
+        let on = render(&[values, &["provisioning.enabled=true"]].concat())
+            .await
+            .unwrap();
+        let key = |object: &Value| {
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+            format!(
+                "{} {namespace}/{}",
+                object["kind"].as_str().unwrap(),
+                name(object)
+            )
+        };
+        let keys: Vec<String> = off.iter().map(key).collect();
+        let more: Vec<String> = on.iter().map(key).filter(|key| !keys.contains(key)).collect();
+        assert_eq!(
+            more,
+            [
+                "CustomResourceDefinition /scimusers.scimbridge.dev",
+                "CustomResourceDefinition /scimgroups.scimbridge.dev",
+                "ClusterRole /scim-bridge-operator-provision",
+                "ClusterRole /scim-bridge-operator-provision-view",
+            ],
+            "{values:?}"
+        );
+        let (mut flags, mut rights) = (0, 0);
+        for object in &off {
+            let key = key(object);
+            if object["kind"] != "CustomResourceDefinition" {
+                for word in ["--provisioning", "scimusers", "scimgroups"] {
+                    assert!(!object.to_string().contains(word), "{key} has {word}");
+                }
+            }
+            let mut expected = object.clone();
+            let place = "/spec/template/spec/containers/0/args";
+            let pod = "/spec/containers/0/args";
+            for place in [place, pod] {
+                let Some(Value::Array(arguments)) = expected.pointer_mut(place) else {
+                    continue;
+                };
+                // After the namespaces, before the Lease.
+                let lease = |argument: &Value| argument.as_str().unwrap().starts_with("--lease-name=");
+                let at = arguments.iter().position(lease).unwrap();
+                arguments.insert(at, json!("--provisioning"));
+                flags += 1;
+            }
+            let is_operators = name(object) == "scim-bridge-operator";
+            if let Some(rules) = expected.get_mut("rules").filter(|_| is_operators) {
+                rights += 1;
+                rules.as_array_mut().unwrap().extend([
+                    json!({"apiGroups": ["scimbridge.dev"], "resources": ["scimusers", "scimgroups"],
+                           "verbs": ["get", "list", "watch"]}),
+                    json!({"apiGroups": ["scimbridge.dev"], "resources": ["scimusers/status", "scimgroups/status"],
+                           "verbs": ["patch"]}),
+                ]);
+            }
+            assert!(on.contains(&expected), "{values:?}: {key} is not as it was");
+        }
+        // Operator and `helm test`, of each shard; the rights, in each namespace.
+        assert!(
+            flags >= 2 && rights >= 1,
+            "{values:?}: {flags} flags, {rights} rights"
+        );
+    }
+}
+
+/// No built-in role includes the roles for users and groups.
+#[tokio::test]
+async fn roles_for_users_and_groups_are_not_aggregated() {
+    let objects = render(&["provisioning.enabled=true"]).await.unwrap();
+    let mut seen = 0;
+    for role in objects.iter().filter(|object| object["kind"] == "ClusterRole") {
+        let labels = role["metadata"]["labels"].as_object().unwrap();
+        let is_aggregated = labels.keys().any(|label| label.contains("aggregate-to"));
+        let is_about = role["rules"].to_string().contains("scimusers");
+        seen += usize::from(is_about && name(role).contains("provision"));
+        assert!(!(is_aggregated && is_about), "{role}");
+    }
+    assert_eq!(seen, 2);
+}
+
 /// Monitoring and `NetworkPolicy` are for all shards at once.
 #[tokio::test]
 async fn shards_are_scraped_and_guarded_together() {
@@ -1165,6 +1273,16 @@ async fn what_makes_no_sense_is_refused_in_one_line() {
             "more than 63 characters. Set a shorter fullnameOverride",
         ),
         (&["userRoles.create=perhaps"], "/userRoles/create"),
+        (&["provisioning.enabled=perhaps"], "/provisioning/enabled"),
+        (&["provisioning.enable=true"], "'enable' not allowed"),
+        (
+            &["provisioning=true"],
+            "at '/provisioning': got boolean, want object",
+        ),
+        (
+            &["extraArgs={--provisioning}"],
+            "Use provisioning.enabled instead",
+        ),
         (&["heartbeat=25h"], "heartbeat is 25h. Set at most 24h"),
         (&["extraArgs={--concurrency=7}"], "extraArgs has --concurrency"),
         (

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::render::{EVERYWHERE, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, objects, read};
+use crate::render::{
+    EVERYWHERE, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, objects, provisioned, read,
+};
 
 /// One permission, taken apart so that no arrangement of rules can hide one: API group, resource, verb, scope.
 type Right = [String; 4];
@@ -14,6 +16,8 @@ const PAGE: &str = "docs/reference/access.md";
 /// Where a rule holds.
 const CLUSTER: &str = "cluster";
 const HOME: &str = "own namespace";
+/// How the scope of a right begins that only an operator with `--provisioning` has.
+pub(crate) const WITH_PROVISIONING: &str = "with `--provisioning`: ";
 
 /// The rights of the operator's ServiceAccount. A Role in a namespace that is watched counts as [`CLUSTER`] here: it
 /// holds where connections are.
@@ -94,24 +98,46 @@ fn rows() -> BTreeSet<Right> {
     rights
 }
 
+/// The rows for an operator with `--provisioning` or without it, by the scopes of a Role.
+fn rows_of(with_provisioning: bool) -> BTreeSet<Right> {
+    let rows = rows().into_iter().filter_map(|[group, resource, verb, scope]| {
+        let scope = match scope.strip_prefix(WITH_PROVISIONING) {
+            Some(_) if !with_provisioning => return None,
+            Some(scope) => scope.to_owned(),
+            None => scope,
+        };
+        Some([group, resource, verb, scope])
+    });
+    rows.collect()
+}
+
 #[tokio::test]
 async fn the_table_of_rights_is_what_is_granted() {
-    let (granted, said) = (rights(&objects(EVERYWHERE).await), rows());
-    assert!(said.len() > 10, "the table of {PAGE} was not found: {said:?}");
-    let unsaid: Vec<_> = granted.difference(&said).collect();
-    let not_granted: Vec<_> = said.difference(&granted).collect();
-    assert!(
-        unsaid.is_empty() && not_granted.is_empty(),
-        "{PAGE}: granted and not said {unsaid:?}, said and not granted {not_granted:?}"
-    );
+    let mut wrong = Vec::new();
+    for (granted, with_provisioning) in [
+        (objects(EVERYWHERE).await, false),
+        (provisioned(EVERYWHERE).await, true),
+    ] {
+        let (granted, said) = (rights(&granted), rows_of(with_provisioning));
+        assert!(said.len() > 10, "the table of {PAGE} was not found: {said:?}");
+        let unsaid = granted.difference(&said);
+        wrong.extend(unsaid.map(|right| format!("granted and not said: {right:?}")));
+        let not_granted = said.difference(&granted);
+        wrong.extend(not_granted.map(|right| format!("said and not granted: {right:?}")));
+    }
+    assert!(wrong.is_empty(), "{PAGE}: {}", wrong.join("\n"));
+    let further = rows_of(true).len() - rows_of(false).len();
+    assert!(further > 5, "{further} further rights");
 }
 
 /// Where it works is all that differs.
 #[tokio::test]
 async fn the_rights_are_the_same_by_every_way() {
     let everywhere = rights(&objects(EVERYWHERE).await);
+    let provisioned_everywhere = rights(&provisioned(EVERYWHERE).await);
     for way in [ONE_NAMESPACE, SEVERAL_NAMESPACES] {
         assert_eq!(rights(&objects(way).await), everywhere, "{way}");
+        assert_eq!(rights(&provisioned(way).await), provisioned_everywhere, "{way}");
     }
 }
 
@@ -168,5 +194,43 @@ async fn users_may_see_and_edit_connections_and_nothing_else() {
             {"apiGroups": ["scimbridge.dev"], "resources": ["scimbridgeconnections"], "verbs": verbs}
         ]);
         assert_eq!(role["rules"], rules, "{name}");
+    }
+}
+
+/// Who edits Deployments must not grant access to vaults or read the list of staff: nothing aggregates these roles.
+#[tokio::test]
+async fn users_and_groups_are_for_those_who_are_named() {
+    let objects = provisioned(EVERYWHERE).await;
+    let view = ["get", "list", "watch"];
+    let edit = ["create", "update", "patch", "delete", "deletecollection"];
+    for (name, verbs) in [
+        ("provision", [&view[..], &edit].concat()),
+        ("provision-view", view.to_vec()),
+    ] {
+        let name = format!("{OPERATOR}-{name}");
+        let role = objects
+            .of_kind("ClusterRole")
+            .find(|role| role["metadata"]["name"] == name);
+        let role = role.unwrap_or_else(|| panic!("no ClusterRole {name}"));
+        let labels = role["metadata"]["labels"].as_object().unwrap();
+        assert!(
+            labels.keys().all(|key| key.starts_with("app.")),
+            "{name}: {labels:?}"
+        );
+        let rules = json!([
+            {"apiGroups": ["scimbridge.dev"], "resources": ["scimusers", "scimgroups"], "verbs": verbs}
+        ]);
+        assert_eq!(role["rules"], rules, "{name}");
+    }
+    // Roles that built-in ones include know nothing of users and groups.
+    for role in objects.of_kind("ClusterRole") {
+        let labels = role["metadata"]["labels"].as_object().unwrap();
+        if labels.keys().any(|key| !key.starts_with("app.")) {
+            let rules = role["rules"].to_string();
+            assert!(
+                !rules.contains("scimusers") && !rules.contains("scimgroups"),
+                "{role}"
+            );
+        }
     }
 }

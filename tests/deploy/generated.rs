@@ -2,11 +2,14 @@
 
 use std::{io, process::Command};
 
-use scim_bridge_operator::api::kinds::{LEASE_RIGHTS, RIGHTS, Right};
+use scim_bridge_operator::api::kinds::{LEASE_RIGHTS, PROVISIONING_RIGHTS, RIGHTS, Right};
 use serde_json::json;
 use testbed::{generated, tools, workspace};
 
-use crate::render::{EVERYWHERE, OPERATOR, read, rendered};
+use crate::{
+    access::WITH_PROVISIONING,
+    render::{EVERYWHERE, OPERATOR, read, rendered},
+};
 
 /// The version of everything, by Cargo.toml.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -35,15 +38,33 @@ const ALERTS_HEADER: &str = "\
 # Generated from the chart ('make generate'); a test fails where it differs.
 ";
 
-/// Files that hold the operator's rights between these two lines.
-const RIGHTS_IN: [&str; 3] = [
-    "deploy/rbac.yaml",
-    "deploy/watched-namespace/rbac.yaml",
-    "charts/scim-bridge-operator/templates/rbac.yaml",
+/// What comes before and after the operator's rights.
+type Marks = (&'static str, &'static str);
+const MARKS: Marks = (
+    "  # Begin of the generated rights ('make generate' writes them from src/api/kinds.rs).\n",
+    "  # End of the generated rights.\n",
+);
+const PROVISIONING_MARKS: Marks = (
+    "  # Begin of the generated rights with provisioning.\n",
+    "  # End of the generated rights with provisioning.\n",
+);
+/// Files that hold the operator's rights between two lines.
+const RIGHTS_IN: [(&str, Marks, &[Right]); 4] = [
+    ("deploy/rbac.yaml", MARKS, RIGHTS),
+    ("deploy/watched-namespace/rbac.yaml", MARKS, RIGHTS),
+    ("charts/scim-bridge-operator/templates/rbac.yaml", MARKS, RIGHTS),
+    (
+        "charts/scim-bridge-operator/templates/rbac.yaml",
+        PROVISIONING_MARKS,
+        PROVISIONING_RIGHTS,
+    ),
 ];
-const RIGHTS_BEGIN: &str =
-    "  # Begin of the generated rights ('make generate' writes them from src/api/kinds.rs).\n";
-const RIGHTS_END: &str = "  # End of the generated rights.\n";
+/// The patch that adds the further rights to a Role, and its first lines.
+const PATCH: &str = "deploy/provisioning/operator/rights.yaml";
+const PATCH_HEADER: &str = "\
+# The operator's further rights, for its ClusterRole or Roles.
+# Generated from src/api/kinds.rs ('make generate'); a test fails where it differs.
+";
 
 /// Holds a file to what it would be, or writes it.
 fn hold(path: &str, expected: &str) {
@@ -149,39 +170,58 @@ fn versions_are_found_and_nothing_else_is() {
     }
 }
 
-/// The rules of a Role that grants the rights in a watched namespace.
-fn rules() -> String {
-    let rule = |right: &Right| {
-        let why = right.why.join(
-            "
-  # ",
-        );
-        let group = if right.group.is_empty() {
-            r#""""#
-        } else {
-            right.group
-        };
-        let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
-        format!("  # {why}\n  - apiGroups: [{group}]\n    resources: [{resources}]\n    verbs: [{verbs}]\n")
+/// A rule of a Role that grants a right, line by line, and the reasons for it.
+fn rule(right: &Right) -> (impl Iterator<Item = String>, [String; 3]) {
+    let group = if right.group.is_empty() {
+        r#""""#
+    } else {
+        right.group
     };
-    RIGHTS.iter().map(rule).collect()
+    let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
+    (
+        right.why.iter().map(|why| format!("# {why}")),
+        [
+            format!("apiGroups: [{group}]"),
+            format!("resources: [{resources}]"),
+            format!("verbs: [{verbs}]"),
+        ],
+    )
+}
+
+/// The rules of a Role that grants the rights.
+fn rules(rights: &[Right]) -> String {
+    let of = |right: &Right| {
+        let (why, [group, resources, verbs]) = rule(right);
+        let why: String = why.map(|why| format!("  {why}\n")).collect();
+        format!("{why}  - {group}\n    {resources}\n    {verbs}\n")
+    };
+    rights.iter().map(of).collect()
+}
+
+/// The patch that adds these rules to a Role.
+fn patch(rights: &[Right]) -> String {
+    let of = |right: &Right| {
+        let (why, fields) = rule(right);
+        let why: String = why.map(|why| format!("{why}\n")).collect();
+        let fields: String = fields.iter().map(|field| format!("    {field}\n")).collect();
+        format!("{why}- op: add\n  path: /rules/-\n  value:\n{fields}")
+    };
+    rights.iter().map(of).collect()
 }
 
 #[test]
 fn the_rights_are_those_of_the_table() {
-    for path in RIGHTS_IN {
+    for (path, (begin, end), rights) in RIGHTS_IN {
         let text = read(path);
         let (before, rest) = text
-            .split_once(RIGHTS_BEGIN)
-            .unwrap_or_else(|| panic!("{path} has no line {RIGHTS_BEGIN:?}"));
+            .split_once(begin)
+            .unwrap_or_else(|| panic!("{path} has no line {begin:?}"));
         let (_, after) = rest
-            .split_once(RIGHTS_END)
-            .unwrap_or_else(|| panic!("{path} has no line {RIGHTS_END:?}"));
-        hold(
-            path,
-            &format!("{before}{RIGHTS_BEGIN}{}{RIGHTS_END}{after}", rules()),
-        );
+            .split_once(end)
+            .unwrap_or_else(|| panic!("{path} has no line {end:?}"));
+        hold(path, &format!("{before}{begin}{}{end}{after}", rules(rights)));
     }
+    hold(PATCH, &format!("{PATCH_HEADER}{}", patch(PROVISIONING_RIGHTS)));
 }
 
 #[test]
@@ -201,5 +241,15 @@ fn the_page_of_rights_is_the_table() {
     table.extend(RIGHTS.iter().map(|right| row(right, "cluster")));
     table.push_str(&row(&create, "own namespace"));
     table.push_str(&row(&use_own, &format!("own namespace, `{OPERATOR}` only")));
-    generated::tables("docs/reference/access.md", &[("rights", &table)]).unwrap();
+    let mut further = generated::head(&["Resource", "Verbs", "Scope", "Why"]);
+    further.extend(
+        PROVISIONING_RIGHTS
+            .iter()
+            .map(|right| row(right, &format!("{WITH_PROVISIONING}cluster"))),
+    );
+    generated::tables(
+        "docs/reference/access.md",
+        &[("rights", &table), ("rights with provisioning", &further)],
+    )
+    .unwrap();
 }

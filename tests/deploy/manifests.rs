@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::render::{
-    EVERYWHERE, Name, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, WAYS, objects, objects_of, read,
+    EVERYWHERE, Name, ONE_NAMESPACE, OPERATOR, Objects, SEVERAL_NAMESPACES, WAYS, objects, objects_of,
+    provisioned, read,
 };
 
 /// Every object, in the order in which they are applied: what others need comes first.
@@ -363,6 +364,74 @@ async fn shards_beside_the_one_that_is_there() {
             &labels["app.kubernetes.io/component"], default,
             "it would be the default one's Pod"
         );
+    }
+}
+
+/// Off by default: without the component nothing is about users and groups. With it, the rest stays as it was.
+#[tokio::test]
+async fn provisioning_is_off_unless_its_component_is_there() {
+    for way in WAYS {
+        let (off, on) = (objects(way).await, provisioned(way).await);
+        let mut more: Vec<_> = on.names();
+        more.retain(|name| !off.names().contains(name));
+        let expected: &[&str] = if way == EVERYWHERE {
+            &[
+                "CustomResourceDefinition scimgroups.scimbridge.dev",
+                "CustomResourceDefinition scimusers.scimbridge.dev",
+                "ClusterRole scim-bridge-operator-provision",
+                "ClusterRole scim-bridge-operator-provision-view",
+            ]
+        } else {
+            &[]
+        };
+        assert_eq!(more, expected, "{way}");
+        for object in &off.0 {
+            let name = Name(object).to_string();
+            if object["kind"] != "CustomResourceDefinition" {
+                let text = object.to_string();
+                for word in ["PROVISIONING", "scimusers", "scimgroups"] {
+                    assert!(!text.contains(word), "{way}: {name} has {word}");
+                }
+            }
+            let mut expected = object.clone();
+            if object["kind"] == "Deployment" {
+                let pointer = "/spec/template/spec/containers/0/env";
+                let environment = expected.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
+                environment.push(json!({"name": "PROVISIONING", "value": "true"}));
+            } else if object["metadata"]["name"] == OPERATOR && expected.get("rules").is_some() {
+                let rules = expected["rules"].as_array_mut().unwrap();
+                rules.push(json!({
+                    "apiGroups": ["scimbridge.dev"],
+                    "resources": ["scimusers", "scimgroups"],
+                    "verbs": ["get", "list", "watch"],
+                }));
+                rules.push(json!({
+                    "apiGroups": ["scimbridge.dev"],
+                    "resources": ["scimusers/status", "scimgroups/status"],
+                    "verbs": ["patch"],
+                }));
+            }
+            assert!(on.0.contains(&expected), "{way}: {name} is not as it was");
+        }
+    }
+}
+
+/// A user's kustomization with further components: every shard has the flag, and everything follows the namespace.
+#[tokio::test]
+async fn provisioning_goes_with_shards_and_with_another_namespace() {
+    let both = objects_of(
+        "namespace: elsewhere\nresources: [DEPLOY]\ncomponents: [DEPLOY/shards, DEPLOY/provisioning]",
+    )
+    .await;
+    let flag = json!({"name": "PROVISIONING", "value": "true"});
+    for deployment in both.of_kind("Deployment") {
+        let environment = &deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+        assert!(environment.as_array().unwrap().contains(&flag), "{deployment}");
+    }
+    assert_eq!(both.of_kind("Deployment").count(), 3);
+    for object in &both.0 {
+        let labels = &object["metadata"]["labels"];
+        assert_eq!(labels["app.kubernetes.io/name"], OPERATOR, "{object}");
     }
 }
 

@@ -52,6 +52,17 @@ pub(crate) async fn objects_of(kustomization: &str) -> Objects {
     Objects::parse(&rendered(scratch.path()).await)
 }
 
+/// The objects of a way to install it, with the component that goes with it for users and groups.
+pub(crate) async fn provisioned(way: &str) -> Objects {
+    let component = match way {
+        EVERYWHERE => "DEPLOY/provisioning",
+        // Nothing in these is cluster-wide.
+        _ => "DEPLOY/provisioning/operator",
+    };
+    let resource = way.replacen("deploy", "DEPLOY", 1);
+    objects_of(&format!("resources: [{resource}]\ncomponents: [{component}]")).await
+}
+
 /// Manifests, in their order.
 #[derive(Clone, Debug)]
 pub(crate) struct Objects(pub(crate) Vec<Value>);

@@ -16,10 +16,18 @@ Checks a CRD that exists already. Helm without a cluster (`helm template`, Argo 
 {{- $strange = printf "its scope is %s" $live.spec.scope -}}
 {{- else -}}
 {{- $version := first .crd.spec.versions -}}
-{{- $strange = printf "it has no version %s with spec.url and spec.apiKeySecretRef" $version.name -}}
+{{- /* Every version has the required fields, because a later one requires no more. */ -}}
+{{- $required := $version.schema.openAPIV3Schema.properties.spec.required -}}
+{{- $strange = printf "it has no version %s with spec.%s" $version.name (join " and spec." $required) -}}
 {{- range $live.spec.versions -}}
 {{- $spec := dig "schema" "openAPIV3Schema" "properties" "spec" "properties" dict . -}}
-{{- if and (eq .name $version.name) (hasKey $spec "url") (hasKey $spec "apiKeySecretRef") -}}
+{{- $lacks := list -}}
+{{- range $required -}}
+{{- if not (hasKey $spec .) -}}
+{{- $lacks = append $lacks . -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq .name $version.name) (not $lacks) -}}
 {{- $strange = "" -}}
 {{- end -}}
 {{- end -}}

@@ -110,6 +110,9 @@
     "runbooks": "",
     "selector": ""
   },
+  "provisioning": {
+    "enabled": false
+  },
   "proxy": {
     "noProxy": [],
     "url": "",

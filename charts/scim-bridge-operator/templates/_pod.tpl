@@ -10,10 +10,13 @@ Parts that the Pod of the operator and the Pod of `helm test` share.
 {{- end -}}
 {{- end -}}
 
-{{/* Arguments for namespaces and Lease: `run` uses them, and `preflight` checks them. Takes `.Shard`. */}}
+{{/* Arguments for namespaces, kinds and Lease: `run` uses them, and `preflight` checks them. Takes `.Shard`. */}}
 {{- define "scim-bridge-operator.scope" -}}
 {{- with .Values.watchNamespaces }}
 - {{ printf "--namespaces=%s" (join "," .) | quote }}
+{{- end }}
+{{- if .Values.provisioning.enabled }}
+- --provisioning
 {{- end }}
 {{- if .Values.leaderElection.enabled }}
 - {{ printf "--lease-name=%s" (include "scim-bridge-operator.shardName" .) | quote }}

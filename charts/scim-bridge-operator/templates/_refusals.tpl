@@ -43,7 +43,7 @@ Refuses valid values that do not fit together. Each message is one line, and end
 {{- if gt (include "scim-bridge-operator.seconds" $values.heartbeat | int) 86400 -}}
 {{- fail (printf "heartbeat is %s. Set at most 24h" $values.heartbeat) -}}
 {{- end -}}
-{{- $settable := dict "admin-addr" "adminAddress" "bridge-proxy" "proxy.url" "concurrency" "concurrency" "drain-timeout" "drainTimeout" "heartbeat" "heartbeat" "leader-elect" "leaderElection.enabled" "lease-name" "fullnameOverride" "lease-namespace" "the namespace of the release" "log-format" "logging.format" "log-level" "logging.level" "namespaces" "watchNamespaces" "require-secret-consent" "addressPolicy.requireSecretConsent" "watch-label-selector" "watchLabelSelector" -}}
+{{- $settable := dict "admin-addr" "adminAddress" "bridge-proxy" "proxy.url" "concurrency" "concurrency" "drain-timeout" "drainTimeout" "heartbeat" "heartbeat" "leader-elect" "leaderElection.enabled" "lease-name" "fullnameOverride" "lease-namespace" "the namespace of the release" "log-format" "logging.format" "log-level" "logging.level" "namespaces" "watchNamespaces" "provisioning" "provisioning.enabled" "require-secret-consent" "addressPolicy.requireSecretConsent" "watch-label-selector" "watchLabelSelector" -}}
 {{- range $values.extraArgs -}}
 {{- $flag := regexFind "^--[a-z-]+" . | trimPrefix "--" -}}
 {{- with get $settable $flag -}}
