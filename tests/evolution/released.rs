@@ -1,6 +1,6 @@
-//! The CRD against that of the last release.
+//! The CRDs against those of the last release.
 
-use std::{env, fs};
+use std::{collections::BTreeMap, env, fs};
 
 use serde_json::Value;
 use testbed::workspace;
@@ -32,8 +32,37 @@ fn read(path: &str) -> String {
     fs::read_to_string(workspace::root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn read_crd(path: &str) -> Value {
-    serde_saphyr::from_str(&read(path)).unwrap()
+/// The definitions as they are now, one after another: what `make baseline` keeps.
+fn present() -> String {
+    ["deploy/crd.yaml", "deploy/provisioning/crds.yaml"]
+        .map(read)
+        .concat()
+}
+
+/// Definitions by their names.
+fn crds(manifests: &str) -> BTreeMap<String, Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifests).unwrap();
+    let named = documents.into_iter().map(|crd| {
+        let name = crd["metadata"]["name"].as_str().unwrap().to_owned();
+        (name, crd)
+    });
+    named.collect()
+}
+
+/// What is incompatible in all definitions, one line each. A new definition breaks nobody.
+async fn all_incompatibilities(old: &str, new: &str) -> Vec<String> {
+    let (old, mut new) = (crds(old), crds(new));
+    let mut found = Vec::new();
+    for (name, old) in old {
+        match new.remove(&name) {
+            None => found.push(format!("{name}: gone")),
+            Some(new) => {
+                let lines = incompatibilities(&old, &new).await.into_iter();
+                found.extend(lines.map(|line| format!("{name} {line}")));
+            }
+        }
+    }
+    found
 }
 
 /// Versions with a definition in `tests/released/`, the newest last.
@@ -84,19 +113,18 @@ fn judge<'a>(found: &'a [String], accepted: &[(&'a str, &str)]) -> (Vec<&'a str>
 }
 
 #[tokio::test]
-async fn the_crd_is_compatible_with_the_last_release() {
+async fn the_crds_are_compatible_with_the_last_release() {
     let baseline = baseline(&kept(), current()).expect("tests/released/ holds a definition");
-    let (old, new) = (read_crd(&file_of(baseline)), read_crd("deploy/crd.yaml"));
-    let found = incompatibilities(&old, &new).await;
+    let found = all_incompatibilities(&read(&file_of(baseline)), &present()).await;
     let (breaches, idle) = judge(&found, ACCEPTED);
     let advice = if released().is_empty() {
-        "nothing is released yet: if it has to be so, `make baseline` takes the CRD as it is now"
+        "nothing is released yet: if it has to be so, `make baseline` takes the CRDs as they are now"
     } else {
         "make it compatible; docs/api-evolution.md says how, and what to do if that cannot be"
     };
     assert!(
         breaches.is_empty(),
-        "deploy/crd.yaml breaks what {} promised ({advice}):\n{}",
+        "the CRDs of deploy/ break what {} promised ({advice}):\n{}",
         file_of(baseline),
         breaches.join("\n")
     );
@@ -112,7 +140,7 @@ fn every_release_has_its_definition() {
         assert!(kept.contains(version), "{} is missing", file_of(*version));
     }
     if released.contains(&current()) {
-        let is_same = read(&file_of(current())) == read("deploy/crd.yaml");
+        let is_same = read(&file_of(current())) == present();
         assert!(
             is_same,
             "{} is released: give Cargo.toml the next version",
@@ -126,6 +154,47 @@ fn every_release_has_its_definition() {
             "{}: CHANGELOG.md has no such release",
             file_of(version)
         );
+    }
+}
+
+/// Each definition is compared with its own predecessor.
+#[tokio::test]
+async fn every_definition_is_compared() {
+    let present = present();
+    let names: Vec<_> = crds(&present).into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            "scimbridgeconnections.scimbridge.dev",
+            "scimgroups.scimbridge.dev",
+            "scimusers.scimbridge.dev",
+        ]
+    );
+    let connections = read("deploy/crd.yaml");
+    let shorter = present.replace("maxLength: 254", "maxLength: 253");
+    let (user, group) = ("scimusers.scimbridge.dev", "scimgroups.scimbridge.dev");
+    for (old, new, expected) in [
+        (&present, &present, vec![]),
+        (&connections, &present, vec![]),
+        (
+            &present,
+            &connections,
+            vec![format!("{group}: gone"), format!("{user}: gone")],
+        ),
+        (
+            &present,
+            &shorter,
+            vec![
+                format!("{group} v1alpha1 spec.members[*].userName maxLength"),
+                format!("{user} v1alpha1 spec.userName maxLength"),
+            ],
+        ),
+    ] {
+        let found = all_incompatibilities(old, new).await;
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (line, beginning) in found.iter().zip(&expected) {
+            assert!(line.starts_with(beginning), "{line} is not {beginning}");
+        }
     }
 }
 
