@@ -1,7 +1,7 @@
 //! The CRD's CEL rules for `spec.url`: as much of `domain::connection::target::Origin::parse` as CEL can express.
 //!
 //! CEL does not know IDNA, so only the operator checks names with non-ASCII letters and labels that begin with `xn--`.
-//! docs/reasons.md says so, and `tests/admission.rs` compares both sides.
+//! docs/reasons.md says so, and `tests/admission` compares both sides.
 
 /// A label of a name. IDNA may make it longer, so a label of non-ASCII letters that matches may still be too long.
 const LABEL: &str =

@@ -1,6 +1,7 @@
-//! What a real API server accepts and refuses by `deploy/crd.yaml`, and what kubectl shows of it.
+//! What a real API server accepts and refuses by the CRDs of `deploy/`, and what kubectl shows of them.
 //!
-//! Nothing of the operator runs: this is what users meet before it does.
+//! Nothing of the operator runs: this is what users meet before it does. Connections are here, users and groups in
+//! [`provisioning`].
 
 #![allow(
     clippy::unwrap_used,
@@ -8,27 +9,23 @@
     reason = "what is missing fails the test, with its place"
 )]
 
-use std::{fs, path::PathBuf, time::Duration};
+mod provisioning;
+mod server;
 
-use kube::{
-    Client, Error,
-    api::{GetParams, Patch, PatchParams, PostParams, Request},
-    core::Status,
-};
+use std::fs;
+
 use proptest::{prelude::*, sample, strategy::ValueTree as _, test_runner::TestRunner};
 use scim_bridge_operator::{
     api::{
-        FIELD_MANAGER, REQUESTED_AT_ANNOTATION,
+        REQUESTED_AT_ANNOTATION,
         connection::{ScimBridgeConnection, ScimBridgeConnectionSpec},
     },
     domain::connection::target::{InvalidSpec, Origin, Target},
 };
-use serde_json::{Map, Value, json};
-use testbed::{Cluster, Failure, cluster::Namespace, connection, wait};
-use tokio::sync::OnceCell;
+use serde_json::{Value, json};
+use testbed::{Failure, connection, wait};
 
-/// Discovery and OpenAPI follow the CRD by a moment.
-const SOON: Duration = Duration::from_secs(30);
+use crate::server::{CONNECTIONS, Fields, INSTALLED, SOON, Server, causes, deploy, patched};
 
 /// Changes to the specification of [`good`] that are accepted, and that the operator can use.
 #[rustfmt::skip]
@@ -342,7 +339,7 @@ const LEFT_TO_THE_OPERATOR: &[(&str, InvalidSpec)] = &[
 
 #[tokio::test]
 async fn what_is_accepted() -> Result<(), Failure> {
-    let server = Server::start("accepted").await?;
+    let server = Server::start(CONNECTIONS, "accepted").await?;
     let mut wrong = Vec::new();
     for patch in [""].iter().chain(ACCEPTED) {
         match server.try_create(&with(patch), Fields::Strict).await? {
@@ -363,7 +360,7 @@ async fn what_is_accepted() -> Result<(), Failure> {
 /// The complaint is about the field with the mistake in it, and about no other.
 #[tokio::test]
 async fn what_is_refused() -> Result<(), Failure> {
-    let server = Server::start("refused").await?;
+    let server = Server::start(CONNECTIONS, "refused").await?;
     let mut wrong = Vec::new();
     for (patch, field, message) in REFUSED {
         let field = format!("spec{field}");
@@ -385,7 +382,7 @@ async fn what_is_refused() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn what_is_left_to_the_operator() -> Result<(), Failure> {
-    let server = Server::start("left").await?;
+    let server = Server::start(CONNECTIONS, "left").await?;
     let mut wrong = Vec::new();
     for (patch, expected) in LEFT_TO_THE_OPERATOR {
         match server.try_create(&with(patch), Fields::Strict).await? {
@@ -406,7 +403,7 @@ async fn what_is_left_to_the_operator() -> Result<(), Failure> {
 /// refuses the operator could not, but for IDNA and for spellings that nobody writes.
 #[tokio::test]
 async fn both_sides_judge_addresses_alike() -> Result<(), Failure> {
-    let server = Server::start("alike").await?;
+    let server = Server::start(CONNECTIONS, "alike").await?;
     let mut runner = TestRunner::deterministic();
     let urls = urls();
     let (mut wrong, mut seen) = (Vec::new(), [0, 0]);
@@ -522,7 +519,7 @@ fn urls() -> impl Strategy<Value = String> {
 
 #[tokio::test]
 async fn a_specification_is_required() -> Result<(), Failure> {
-    let server = Server::start("whole").await?;
+    let server = Server::start(CONNECTIONS, "whole").await?;
     for (spec, message) in [
         (None, "Required value"),
         (Some(Value::Null), "Required value"),
@@ -548,7 +545,7 @@ async fn a_specification_is_required() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn unknown_fields_are_refused_or_dropped() -> Result<(), Failure> {
-    let server = Server::start("unknown").await?;
+    let server = Server::start(CONNECTIONS, "unknown").await?;
     for (patch, field) in UNKNOWN {
         let object = with(patch);
         let refusal = server
@@ -575,7 +572,7 @@ async fn unknown_fields_are_refused_or_dropped() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn defaults_are_filled_in() -> Result<(), Failure> {
-    let server = Server::start("defaults").await?;
+    let server = Server::start(CONNECTIONS, "defaults").await?;
     let stored = server.create("minimal", &good()).await?;
     assert_eq!(
         stored["spec"],
@@ -607,7 +604,7 @@ async fn defaults_are_filled_in() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn annotations_are_kept() -> Result<(), Failure> {
-    let server = Server::start("annotations").await?;
+    let server = Server::start(CONNECTIONS, "annotations").await?;
     let mut object = good();
     object["metadata"]["annotations"] = json!({REQUESTED_AT_ANNOTATION: "2026-11-05T12:00:00Z"});
     let stored = server.create("asked", &object).await?;
@@ -620,7 +617,7 @@ async fn annotations_are_kept() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn the_examples_are_accepted() -> Result<(), Failure> {
-    let server = Server::start("examples").await?;
+    let server = Server::start(CONNECTIONS, "examples").await?;
     let mut seen = 0;
     for entry in fs::read_dir(deploy("examples"))? {
         let path = entry?.path();
@@ -645,7 +642,7 @@ async fn the_examples_are_accepted() -> Result<(), Failure> {
 /// kstatus then waits, as it should: nobody has looked at the object.
 #[tokio::test]
 async fn a_fresh_status_is_never_observed() -> Result<(), Failure> {
-    let server = Server::start("fresh").await?;
+    let server = Server::start(CONNECTIONS, "fresh").await?;
     let stored = server.create("fresh", &good()).await?;
     assert_eq!(stored["status"], json!({"observedGeneration": -1}));
 
@@ -662,7 +659,7 @@ async fn a_fresh_status_is_never_observed() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn a_status_is_checked() -> Result<(), Failure> {
-    let server = Server::start("status").await?;
+    let server = Server::start(CONNECTIONS, "status").await?;
     server.create("it", &good()).await?;
     let condition = |kind: &str| {
         json!({"type": kind, "status": "True", "reason": "Connected", "message": "",
@@ -719,14 +716,14 @@ async fn a_status_is_checked() -> Result<(), Failure> {
 /// The API server warns of rules and formats that it only puts up with.
 #[tokio::test]
 async fn it_is_installed_without_a_warning() -> Result<(), Failure> {
-    Server::start("warnings").await?;
+    Server::start(CONNECTIONS, "warnings").await?;
     assert_eq!(INSTALLED.get().map(String::as_str), Some(""));
     Ok(())
 }
 
 #[tokio::test]
 async fn kubectl_explains() -> Result<(), Failure> {
-    let server = Server::start("explain").await?;
+    let server = Server::start(CONNECTIONS, "explain").await?;
     for (field, expected) in [
         ("sbc", "A connection to a 1Password SCIM Bridge"),
         ("scimbridgeconnections.spec", "-required-"),
@@ -748,7 +745,7 @@ async fn kubectl_explains() -> Result<(), Failure> {
 
 #[tokio::test]
 async fn kubectl_shows_the_columns() -> Result<(), Failure> {
-    let server = Server::start("columns").await?;
+    let server = Server::start(CONNECTIONS, "columns").await?;
     server.create("okta", &with("identityProvider: Okta")).await?;
     let namespace = server.namespace.name();
     let narrow = "NAME IDP READY STATUS VERSION CHECKED AGE ";
@@ -807,132 +804,7 @@ async fn kubectl_shows_the_columns() -> Result<(), Failure> {
     Ok(())
 }
 
-// === The server ===
-
-/// What kubectl wrote to standard error when it installed the definition for the first time.
-static INSTALLED: OnceCell<String> = OnceCell::const_new();
-
-/// What the server does with fields that it does not know.
-#[derive(Clone, Copy, Debug)]
-enum Fields {
-    Strict,
-    Ignore,
-}
-
-/// The shared cluster with the definition in it, and a namespace in which nobody else works.
-struct Server {
-    cluster: &'static Cluster,
-    client: Client,
-    namespace: Namespace,
-}
-
-impl Server {
-    async fn start(test: &str) -> Result<Self, Failure> {
-        let cluster = Cluster::shared().await?;
-        INSTALLED.get_or_try_init(|| install(cluster)).await?;
-        Ok(Self {
-            cluster,
-            client: cluster.client()?,
-            namespace: cluster.namespace(test).await?,
-        })
-    }
-
-    fn objects(&self) -> String {
-        format!(
-            "/apis/scimbridge.dev/v1alpha1/namespaces/{}/scimbridgeconnections",
-            self.namespace
-        )
-    }
-
-    /// What the server would store, or why it refuses to: a dry run has every check of a real one.
-    async fn try_create(
-        &self,
-        object: &Value,
-        fields: Fields,
-    ) -> Result<Result<Value, Box<Status>>, Failure> {
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
-        let mut request = Request::new(self.objects()).create(&dry_run, serde_json::to_vec(object)?)?;
-        // kube has this parameter for patches only.
-        *request.uri_mut() = format!("{}&fieldValidation={fields:?}", request.uri()).parse()?;
-        answer(self.client.request(request).await)
-    }
-
-    /// Stores an object, and reads it back.
-    async fn create(&self, name: &str, object: &Value) -> Result<Value, Failure> {
-        let mut object = object.clone();
-        object["metadata"]["name"] = json!(name);
-        let objects = Request::new(self.objects());
-        let create = objects.create(&PostParams::default(), serde_json::to_vec(&object)?)?;
-        self.client.request::<Value>(create).await?;
-        let get = objects.get(name, &GetParams::default())?;
-        Ok(self.client.request(get).await?)
-    }
-
-    /// Applies a status, as the operator does.
-    async fn apply_status(&self, name: &str, status: &Value) -> Result<Result<Value, Box<Status>>, Failure> {
-        let object = json!({
-            "apiVersion": "scimbridge.dev/v1alpha1", "kind": "ScimBridgeConnection",
-            "metadata": {"name": name}, "status": status,
-        });
-        let request = Request::new(self.objects()).patch_subresource(
-            "status",
-            name,
-            &PatchParams::apply(FIELD_MANAGER).force(),
-            &Patch::Apply(object),
-        )?;
-        answer(self.client.request(request).await)
-    }
-
-    /// Whether kubectl prints this text, wherever it breaks its lines.
-    async fn prints(&self, args: &[&str], text: &str) -> Result<(), String> {
-        let said = self.cluster.kubectl().run(args).await;
-        let said = said.map_err(|error| error.to_string())?;
-        let said: String = said.split_whitespace().flat_map(|word| [word, " "]).collect();
-        if said.contains(text) { Ok(()) } else { Err(said) }
-    }
-}
-
-/// Installs the definition, and returns what kubectl had to say about it.
-async fn install(cluster: &Cluster) -> Result<String, Failure> {
-    let definition = deploy("crd.yaml");
-    let path = definition.to_string_lossy();
-    let args = ["apply", "--server-side", "--filename", &path];
-    let output = cluster.kubectl().output(&args, "").await?;
-    let said = String::from_utf8(output.stderr)?;
-    if !output.status.success() {
-        return Err(said.into());
-    }
-    // Once more, to wait until it is served.
-    cluster.install(&[&definition]).await?;
-    Ok(said)
-}
-
-fn deploy(path: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "deploy", path].iter().collect()
-}
-
-/// A refusal is an answer; everything else that goes wrong is a failure of the test.
-fn answer(result: Result<Value, Error>) -> Result<Result<Value, Box<Status>>, Failure> {
-    match result {
-        Ok(object) => Ok(Ok(object)),
-        // Of every code: what an apply cannot be merged for is a 500.
-        Err(Error::Api(refusal)) => Ok(Err(refusal)),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// What is wrong with which field.
-fn causes(refusal: &Status) -> Vec<(&str, &str)> {
-    let causes = refusal.details.iter().flat_map(|details| &details.causes);
-    causes
-        .map(|cause| (cause.field.as_str(), cause.message.as_str()))
-        // About no field: that rules were not checked, for the causes that stand beside.
-        .filter(|(field, _)| *field != "<nil>")
-        .collect()
-}
+// === Objects of the tables ===
 
 /// The least that is accepted.
 fn good() -> Value {
@@ -942,33 +814,9 @@ fn good() -> Value {
     )
 }
 
-/// The good object with other fields in its specification, as YAML. `ABSENT` takes a field away, and `<9>` stands for
-/// a text of so many letters.
+/// The good object with other fields in its specification: see [`patched`].
 fn with(patch: &str) -> Value {
-    let mut object = good();
-    let patch = lengthened(patch);
-    let patch: Option<Map<String, Value>> = serde_saphyr::from_str(&patch).unwrap();
-    let spec = object["spec"].as_object_mut().unwrap();
-    for (field, value) in patch.unwrap_or_default() {
-        if value == "ABSENT" {
-            spec.remove(&field);
-        } else {
-            spec.insert(field, value);
-        }
-    }
-    object
-}
-
-fn lengthened(text: &str) -> String {
-    let Some((before, rest)) = text.split_once('<') else {
-        return text.to_owned();
-    };
-    let (length, after) = rest.split_once('>').unwrap();
-    format!(
-        "{before}{}{}",
-        "a".repeat(length.parse().unwrap()),
-        lengthened(after)
-    )
+    patched(good(), patch)
 }
 
 /// The specification as the operator reads it.
