@@ -2,6 +2,14 @@
 
 use std::{collections::BTreeSet, fs};
 
+use scim_bridge_operator::{
+    api::{connection::ScimBridgeConnection, group::ScimGroup, user::ScimUser},
+    domain::directory::{
+        budget::DigestKey,
+        plan::Policy,
+        wish::{GroupWish, UserWish},
+    },
+};
 use serde_json::Value;
 use testbed::{Cluster, workspace};
 
@@ -75,6 +83,68 @@ fn what_a_connection_refers_to_is_in_its_file() {
     assert!(references > 15, "{references} references were seen");
 }
 
+/// A user or group belongs to a connection beside it, whose scope has it. The operator can use them all.
+#[test]
+fn users_and_groups_are_in_the_scope_of_their_connection() {
+    let mut seen = BTreeSet::new();
+    for (file, objects) in examples() {
+        for object in &objects.0 {
+            let kind = object["kind"].as_str().unwrap();
+            if !["ScimUser", "ScimGroup"].contains(&kind) {
+                continue;
+            }
+            let named = |connection: &&Value| {
+                connection["metadata"]["name"] == object["spec"]["connectionRef"]["name"]
+            };
+            let connection = connections(&objects).find(named);
+            let connection =
+                connection.unwrap_or_else(|| panic!("{file}: {} has no connection", Name(object)));
+            let connection: ScimBridgeConnection = serde_json::from_value(connection.clone()).unwrap();
+            let policy = connection.spec.provisioning.as_ref().unwrap();
+            let Policy { scope, protected, .. } = Policy::parse(policy, DigestKey::new(&[7; 32])).unwrap();
+            let may_change_user = |name: &str| scope.has_user(name) && !protected.has_user(name);
+            if kind == "ScimUser" {
+                let user: ScimUser = serde_json::from_value(object.clone()).unwrap();
+                let wish = UserWish::of("uid", None, &user.spec).unwrap();
+                assert!(
+                    may_change_user(wish.user_name.as_str()),
+                    "{file}: {}",
+                    Name(object)
+                );
+            } else {
+                let group: ScimGroup = serde_json::from_value(object.clone()).unwrap();
+                let wish = GroupWish::of("uid", None, &group.spec).unwrap();
+                let name = wish.display_name.as_str();
+                assert!(
+                    scope.has_group(name) && !protected.has_group(name),
+                    "{file}: {}",
+                    Name(object)
+                );
+                let mut members = wish.members.iter().map(|member| member.user_name.as_str());
+                assert!(members.all(may_change_user), "{file}: {}", Name(object));
+            }
+            seen.insert(kind.to_owned());
+        }
+    }
+    assert_eq!(seen.len(), 2, "{seen:?}");
+}
+
+/// Names and addresses in examples are nobody's.
+#[test]
+fn no_example_has_a_real_address() {
+    for (file, objects) in examples() {
+        for object in &objects.0 {
+            for word in object.to_string().split(['"', ' ']) {
+                let domain = word.split_once('@').map(|(_, domain)| domain);
+                assert!(
+                    domain.is_none_or(|domain| domain == "example.com"),
+                    "{file}: {word}"
+                );
+            }
+        }
+    }
+}
+
 /// Keys in examples end up in clusters: they must look like what they are.
 #[test]
 fn no_example_holds_a_key() {
@@ -103,6 +173,7 @@ async fn the_api_server_accepts_every_example() {
     let root = workspace::root();
     let first = [
         root.join("deploy/crd.yaml"),
+        root.join("deploy/provisioning/crds.yaml"),
         root.join("deploy/examples/00-namespace.yaml"),
     ];
     cluster
