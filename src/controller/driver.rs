@@ -288,6 +288,7 @@ impl Driver {
             return;
         }
         if let (Listing::Connections, scope) = listing {
+            self.context.feed.send(|| FeedEvent::Listed(scope.clone()));
             let (client, namespace) = (self.context.server.client(), scope.as_deref());
             self.watches.push(secrets(client, namespace));
             self.watches.push(config_maps(client, namespace));

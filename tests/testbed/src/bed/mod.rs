@@ -15,6 +15,7 @@
 )]
 
 mod bridges;
+mod directory;
 mod gate;
 mod operator;
 mod proxy;
@@ -58,6 +59,7 @@ use tokio::sync::OnceCell;
 
 pub use self::{
     bridges::{BRIDGES, CERTIFICATES, Played, answer},
+    directory::{DirectoryObject, directory_line, install_provisioning, provisioning},
     gate::Gate,
     operator::{Operator, sum},
     proxy::{Exchange, Fate, Proxy},
