@@ -7,9 +7,12 @@
 //!              CA object   └── or blocker ───┘     conditions     └── and the next time
 //! ```
 //!
-//! The controller reconciles a connection only when [`domain::connection::schedule::due`] says so. Imports go one way:
-//! [`api`] ← [`domain`] ← [`bridge`] ← [`resolve`] ← [`controller`] ← [`process`]. [`clock`], [`metrics`] and [`leadership`] stand
-//! beside these layers.
+//! The controller reconciles a connection only when [`domain::connection::schedule::due`] says so. With `--provisioning`,
+//! [`provision`] compares the users and groups behind proven connections with declared ones; [`feed`] brings it the
+//! connections.
+//!
+//! Imports go one way: [`api`] ← [`domain`] ← [`bridge`] ← [`resolve`] ← [`controller`], [`provision`] ← [`process`].
+//! [`clock`], [`metrics`] and [`leadership`] stand beside these layers.
 
 pub mod api;
 pub mod args;
