@@ -43,7 +43,7 @@ const IDLE: Duration = Duration::from_hours(1);
 /// The least time for which a verdict stands although the directory cannot be read.
 const MIN_HOLD: Duration = Duration::from_mins(5);
 
-/// Users and groups of one connection, and what is known of its bridge.
+/// Users and groups of one connection, and the last read of its bridge.
 pub(super) struct Directory {
     writer: Arc<Writer>,
     key: Key,

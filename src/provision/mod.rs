@@ -10,7 +10,7 @@
 //! mode `Plan` nothing is written to a bridge: this module has no way to send a write.
 //!
 //! - [`driver`](self::provide) sorts news of objects and connections by directory.
-//! - `inbox` keeps the latest news for a task, and no more than one of each object.
+//! - `inbox` keeps the latest news for a task, at most one of each object.
 //! - `declared` holds the users and groups of a directory.
 //! - `directory` is the task.
 //! - `observe` reads a directory, and knows when to read it again.

@@ -254,7 +254,7 @@ impl Sight {
                 let requests = NonZeroU32::new(per_second.into()).unwrap_or(NonZeroU32::MIN);
                 (per_second, Rate::per_second(requests))
             });
-        // Kept here, so that a read that is interrupted does not start the pace anew.
+        // Kept here, so that a read that is interrupted does not restart the pace.
         let (_, rate) = self.rate.insert((per_second, rate));
         let terms = Terms {
             within: interval.max(MIN_READ_TIME),

@@ -22,7 +22,7 @@ use crate::{
     domain::connection::conditions::{Draft, readiness, whole_seconds},
 };
 
-/// What is known about one object.
+/// The knowledge about one object.
 #[derive(Clone, Debug)]
 pub enum Judgement<'a> {
     /// The verdict of a plan.
@@ -221,7 +221,7 @@ const fn member_count(counts: MemberCounts) -> MemberCount {
 // === impl DirectoryReport ===
 
 impl DirectoryReport {
-    /// The report that a directory whose last read failed, or was not made, adds to what is known.
+    /// Reason and sentence for a directory whose last read failed.
     #[must_use]
     pub fn incomplete(reason: Incomplete) -> (&'static str, String) {
         (reason.reason(), incomplete_message(reason))
