@@ -1,5 +1,6 @@
-//! docs/reasons.md and the code say the same reasons: each has one runbook, and no runbook is about something that is
-//! not there any more. docs/reference/status.md is generated: `BLESS=1 cargo test --test reasons generated` writes it.
+//! docs/reasons.md, docs/provisioning-reasons.md and the code say the same reasons: each has one runbook, and no runbook
+//! is about something that is not there any more. The tables of reasons are generated: `BLESS=1 cargo test --test reasons
+//! generated` writes them.
 
 #![allow(
     clippy::panic,
@@ -16,30 +17,40 @@ use std::{
 use scim_bridge_operator::{
     api::{
         connection::{ComponentState, IdentityProvider},
+        directory::Reason as ObjectReason,
         vocabulary::{Class, ConditionType, Reason},
     },
-    domain::connection::{
-        evidence::{Answer, Blocker, Component, Evidence, Exchange, HealthReport, Reading, TransportFailure},
-        target::{InvalidSpec, Reference},
-        verdict::{PendingCause, Verdict, diagnose},
+    domain::{
+        connection::{
+            evidence::{
+                Answer, Blocker, Component, Evidence, Exchange, HealthReport, Reading, TransportFailure,
+            },
+            target::{InvalidSpec, Reference},
+            verdict::{PendingCause, Verdict, diagnose},
+        },
+        directory::walk::Incomplete,
     },
 };
 use testbed::generated;
 
 const PAGE: &str = "docs/reasons.md";
+const PAGE_OF_OBJECTS: &str = "docs/provisioning-reasons.md";
 const TABLE_OF_ALERTS: &str = "docs/monitoring.md";
 const COMPARISON: &str = "docs/coming-from.md";
 const DIAGRAM: &str = "docs/states.svg";
 
 /// The chapters of the page, each a heading of the first level.
 const REASONS: &str = "Runbooks";
+const REASONS_OF_OBJECTS: &str = "Runbooks of users and groups";
 const CONDITIONS: &str = "Other conditions";
 const ALERTS: &str = "Alerts";
 
 /// What alerts lead to that is neither a reason nor a condition.
-const OF_ALERTS: [&str; 5] = [
+const OF_ALERTS: [&str; 7] = [
     "VerdictStale",
     "BridgeLocked",
+    "DirectoryStale",
+    "UnmanagedUsers",
     "OperatorDown",
     "OperatorWithoutLeader",
     "OperatorErrors",
@@ -395,6 +406,41 @@ fn every_reason_has_one_runbook_and_every_runbook_a_reason() {
 }
 
 #[test]
+fn every_reason_of_an_object_has_one_runbook() {
+    let page = read(PAGE_OF_OBJECTS);
+    let reasons: Vec<&str> = ObjectReason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(
+        names(&sections(&page), REASONS_OF_OBJECTS),
+        reasons,
+        "left: the headings `## ...` of {PAGE_OF_OBJECTS}; right: Reason::ALL in src/api/directory.rs. Write the \
+         section that is missing, remove the one that is about no reason, and keep the order"
+    );
+}
+
+/// Why a directory is not known in full: each cause once, in its words and by its name in metrics.
+#[test]
+fn the_table_of_incomplete_reads_quotes_the_program() {
+    let page = read(PAGE_OF_OBJECTS);
+    let section = below(&page, "## DirectoryIncomplete");
+    let table = section.split_once("| The message says |").unwrap().1;
+    let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| "));
+    let rows: Vec<(&str, &str)> = rows
+        .map(|row| {
+            let mut cells = row.split(" | ");
+            (cells.next().unwrap(), cells.next().unwrap().trim_matches('`'))
+        })
+        .collect();
+    let causes: Vec<(String, &str)> = Incomplete::all()
+        .map(|cause| (cause.to_string(), cause.as_str()))
+        .collect();
+    let causes: Vec<(&str, &str)> = causes.iter().map(|(text, name)| (text.as_str(), *name)).collect();
+    assert_eq!(
+        rows, causes,
+        "left: the table of `## DirectoryIncomplete` in {PAGE_OF_OBJECTS}; right: src/domain/directory/walk.rs"
+    );
+}
+
+#[test]
 fn every_other_condition_has_one_runbook() {
     let page = read(PAGE);
     // `Ready` is what the reasons are of; some types have the name of a reason, and its runbook.
@@ -414,9 +460,11 @@ fn every_other_condition_has_one_runbook() {
 
 #[test]
 fn every_runbook_has_its_parts() {
-    let page = read(PAGE);
-    let faults: Vec<String> = sections(&page).iter().filter_map(fault).collect();
-    assert!(faults.is_empty(), "{PAGE}:\n{}", faults.join("\n"));
+    for path in [PAGE, PAGE_OF_OBJECTS] {
+        let page = read(path);
+        let faults: Vec<String> = sections(&page).iter().filter_map(fault).collect();
+        assert!(faults.is_empty(), "{path}:\n{}", faults.join("\n"));
+    }
 }
 
 #[test]
@@ -437,6 +485,25 @@ fn generated_table_of_status() {
         ]);
     }
     generated::tables("docs/reference/status.md", &[("reasons", &table)]).unwrap();
+}
+
+#[test]
+fn generated_table_of_reasons_of_objects() {
+    let mut table = generated::head(&["STATUS", "Class", "Message", "Next"]);
+    for reason in ObjectReason::ALL {
+        let name = reason.as_str();
+        let action = match reason.action() {
+            "" => "Nothing.",
+            action => action,
+        };
+        table += &generated::row(&[
+            &format!("[`{name}`](#{})", name.to_ascii_lowercase()),
+            name_of(reason.class()),
+            reason.message(),
+            action,
+        ]);
+    }
+    generated::tables(PAGE_OF_OBJECTS, &[("reasons", &table)]).unwrap();
 }
 
 /// The tables of causes quote what the program says, each cause once. A row may have several, with semicolons between.
@@ -532,7 +599,9 @@ fn alerts_and_runbooks_name_each_other() {
     );
     let monitoring = read(TABLE_OF_ALERTS);
     let table = below(&monitoring, "## Alerts");
+    let of_objects = read(PAGE_OF_OBJECTS);
     let mut unknown = alerts(&page);
+    unknown.extend(alerts(&of_objects));
     for row in table.lines().filter(|line| line.starts_with("| `")) {
         let named = alerts(row);
         assert_eq!(named.len(), 1, "one row, one alert: {row}");
@@ -553,7 +622,7 @@ fn alerts_and_runbooks_name_each_other() {
     }
     assert!(
         unknown.is_empty(),
-        "{PAGE} names {unknown:?}, which the table of {TABLE_OF_ALERTS} does not have"
+        "{PAGE} or {PAGE_OF_OBJECTS} names {unknown:?}, which the table of {TABLE_OF_ALERTS} does not have"
     );
 }
 

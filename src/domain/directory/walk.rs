@@ -5,7 +5,7 @@
 //! it is complete: the total never changes, as many ids have come, and one more request brings no new one. Only such a
 //! list becomes a [`Listing`].
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, iter};
 
 use super::names::RemoteId;
 
@@ -162,44 +162,39 @@ pub enum Progress<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing<T>(Vec<T>);
 
-// === impl PageFault ===
-
-impl PageFault {
-    /// Every fault.
-    pub const ALL: [Self; 8] = [
-        Self::Failed,
-        Self::TooLarge,
-        Self::NotAList,
-        Self::NoTotal,
-        Self::TooManyEntries,
-        Self::NoId,
-        Self::FieldTwice,
-        Self::TooManyMembers,
-    ];
-}
-
 // === impl Incomplete ===
 
 impl Incomplete {
     /// Every cause.
     pub fn all() -> impl Iterator<Item = Self> {
-        const OTHERS: [Incomplete; 11] = [
-            Incomplete::IdTwice,
-            Incomplete::Conflict,
-            Incomplete::TotalChanged,
-            Incomplete::MoreThanTotal,
-            Incomplete::FewerThanTotal,
-            Incomplete::PageRepeats,
-            Incomplete::TooManyEntries,
-            Incomplete::Endless,
-            Incomplete::UsersVanished,
-            Incomplete::GroupsVanished,
-            Incomplete::ManyMissing,
-        ];
-        [Self::NotRead]
-            .into_iter()
-            .chain(PageFault::ALL.map(Self::Page))
-            .chain(OTHERS)
+        iter::successors(Some(Self::NotRead), |cause| cause.next())
+    }
+
+    /// The cause after this one. A match, so that the compiler names a cause that has no place here.
+    const fn next(self) -> Option<Self> {
+        let next = match self {
+            Self::NotRead => Self::Page(PageFault::Failed),
+            Self::Page(PageFault::Failed) => Self::Page(PageFault::TooLarge),
+            Self::Page(PageFault::TooLarge) => Self::Page(PageFault::NotAList),
+            Self::Page(PageFault::NotAList) => Self::Page(PageFault::NoTotal),
+            Self::Page(PageFault::NoTotal) => Self::Page(PageFault::TooManyEntries),
+            Self::Page(PageFault::TooManyEntries) => Self::Page(PageFault::NoId),
+            Self::Page(PageFault::NoId) => Self::Page(PageFault::FieldTwice),
+            Self::Page(PageFault::FieldTwice) => Self::Page(PageFault::TooManyMembers),
+            Self::Page(PageFault::TooManyMembers) => Self::IdTwice,
+            Self::IdTwice => Self::Conflict,
+            Self::Conflict => Self::TotalChanged,
+            Self::TotalChanged => Self::MoreThanTotal,
+            Self::MoreThanTotal => Self::FewerThanTotal,
+            Self::FewerThanTotal => Self::PageRepeats,
+            Self::PageRepeats => Self::TooManyEntries,
+            Self::TooManyEntries => Self::Endless,
+            Self::Endless => Self::UsersVanished,
+            Self::UsersVanished => Self::GroupsVanished,
+            Self::GroupsVanished => Self::ManyMissing,
+            Self::ManyMissing => return None,
+        };
+        Some(next)
     }
 
     /// A name for logs and metrics.
