@@ -93,6 +93,16 @@ def written(value, unit):
     raise SystemExit(f"a unit that the picture does not know: {unit}")
 
 
+def mapped(value, mappings):
+    """The text that stands for a value, if there is one."""
+    for mapping in mappings:
+        if mapping["type"] != "value":
+            raise SystemExit(f"a mapping that the picture does not know: {mapping['type']}")
+        if option := mapping["options"].get(f"{value:g}"):
+            return option["text"]
+    return None
+
+
 def colour_of(value, thresholds):
     """The colour of the last step that the value has reached."""
     colour = "green"
@@ -194,7 +204,7 @@ def draw_table(figure, panel, box, prometheus):
             if isinstance(value, float):
                 if field.get("custom.cellOptions", {}).get("type") == "color-text":
                     colour = colour_of(value, field["thresholds"])
-                value = written(value, field.get("unit"))
+                value = mapped(value, field.get("mappings", [])) or written(value, field.get("unit"))
             figure.text(x, y, value or "", size=9, va="center", color=colour)
         rule = matplotlib.lines.Line2D([left, left + width], [y + line / 2] * 2, color=BORDER, linewidth=0.6)
         figure.add_artist(rule)

@@ -145,7 +145,7 @@ async fn the_picture_is_drawn() {
         .expect("no CLUSTER: the picture's namespaces are its own");
     let mut bed = Bed::on_own(&cluster, "picture").await;
     let operator = bed.operator_everywhere().await;
-    let prometheus = Prometheus::start(&operator.admin().to_string(), SCRAPED).await;
+    let prometheus = Prometheus::start(&[&operator.admin().to_string()], SCRAPED).await;
 
     move_to(&mut bed, "identity").await;
     let okta = bed

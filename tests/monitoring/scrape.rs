@@ -2,8 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "Prometheus on loopback is no bridge")]
 
-use std::{fs, sync::Arc};
+use std::{fs, future::IntoFuture as _, sync::Arc};
 
+use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use serde_json::{Value, json};
 use testbed::{
     bed::{Bed, DEADLINE, WRONG_KEY},
@@ -14,7 +15,7 @@ use testbed::{
 };
 use url::Url;
 
-use crate::tools;
+use crate::{exposition::directories, tools};
 
 /// A server on loopback, with its storage in a scratch folder.
 pub(crate) struct Prometheus {
@@ -25,15 +26,15 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes this address again and again.
-    pub(crate) async fn start(target: &str, interval: &str) -> Self {
+    /// Scrapes these addresses again and again.
+    pub(crate) async fn start(targets: &[&str], interval: &str) -> Self {
         let scratch = Scratch::new("prometheus").unwrap();
         let config = json!({
             "global": {"scrape_interval": interval, "evaluation_interval": interval},
             "scrape_configs": [{
                 "job_name": "operator",
                 "honor_labels": true,
-                "static_configs": [{"targets": [target]}],
+                "static_configs": [{"targets": targets}],
             }],
         });
         let path = scratch.path().join("prometheus.yaml");
@@ -138,11 +139,24 @@ fn queries_of_the_page() -> Vec<String> {
         .collect()
 }
 
+/// Serves the series of a directory in which something is wrong: of a bridge that is not here. The address, until the
+/// test ends.
+async fn serve_directories() -> String {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let answer = async || ([(CONTENT_TYPE, OPEN_METRICS)], directories());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let router = Router::new().route("/metrics", get(answer));
+    tokio::spawn(axum::serve(listener, router).into_future());
+    address
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     let bed = Bed::new("scrape").await;
     let operator = bed.operator(&[]).await;
-    let prometheus = Prometheus::start(&operator.admin().to_string(), "1s").await;
+    let others = serve_directories().await;
+    let prometheus = Prometheus::start(&[&operator.admin().to_string(), &others], "1s").await;
     let good = bed.healthy_bridge().await;
     let ill = bed
         .bridge_that(|state| state.component("RedisCache", "unhealthy"))
