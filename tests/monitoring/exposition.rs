@@ -58,7 +58,7 @@ pub(crate) fn directories() -> String {
         name.unwrap_or(line).starts_with(PREFIX)
     };
     let lines = text.lines().filter(of_directories).chain(["# EOF"]);
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The type of a metric family.
