@@ -1,4 +1,4 @@
-//! What GitOps tools make of a connection, by their own code, for every STATUS.
+//! What GitOps tools make of connections, users and groups, by their own code, for every STATUS.
 //!
 //! The objects come from the operator's own core, never from a hand: what is judged here is what it writes. They are
 //! judged by `tests/testbed/gitops`, which links kstatus (Helm's `--wait`, Flux) and the Lua engine of Argo CD under its
@@ -29,9 +29,11 @@ use scim_bridge_operator::{
         connection::{
             ApiKeySecretRef, ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnectionStatus,
         },
-        vocabulary::{Class, Reason},
+        directory,
+        vocabulary::{Class, ConditionType, Reason, Truth},
     },
     domain::connection::{
+        conditions::readiness,
         evidence::{
             Answer, Blocker, CaFault, ChainFault, Component, ConsentFault, DateFault, Denial, DnsFault,
             Evidence, Exchange, HealthReport, KeyFault, Member, NameFault, Phase, Reading, Roots, TlsFault,
@@ -402,8 +404,9 @@ fn argocd() -> PathBuf {
     workspace::root().join("deploy/argocd")
 }
 
-fn customization() -> PathBuf {
-    argocd().join("scimbridge.dev/ScimBridgeConnection")
+/// The folder of a kind.
+fn customization(kind: &str) -> PathBuf {
+    argocd().join("scimbridge.dev").join(kind)
 }
 
 async fn gitops() -> PathBuf {
@@ -468,7 +471,7 @@ fn generated(path: &Path, text: &str) {
 /// `resource.customizations` of Argo CD's ConfigMap, from the scripts.
 fn argocd_cm() -> String {
     let script = |path: &str, indent: usize| {
-        let text = fs::read_to_string(customization().join(path)).unwrap();
+        let text = fs::read_to_string(argocd().join("scimbridge.dev").join(path)).unwrap();
         let pad = " ".repeat(indent);
         let lines = text.lines().map(|line| {
             if line.is_empty() {
@@ -486,12 +489,16 @@ fn argocd_cm() -> String {
          resource.customizations.health.scimbridge.dev_ScimBridgeConnection: |\n{}\n  \
          resource.customizations.actions.scimbridge.dev_ScimBridgeConnection: |\n    \
          discovery.lua: |\n{}\n    definitions:\n",
-        script("health.lua", 4),
-        script("actions/discovery.lua", 6),
+        script("ScimBridgeConnection/health.lua", 4),
+        script("ScimBridgeConnection/actions/discovery.lua", 6),
     );
     for name in ["recheck", "suspend", "resume"] {
-        let body = script(&format!("actions/{name}/action.lua"), 10);
+        let body = script(&format!("ScimBridgeConnection/actions/{name}/action.lua"), 10);
         text = format!("{text}      - name: {name}\n        action.lua: |\n{body}\n");
+    }
+    for kind in DIRECTORY_KINDS {
+        let body = script(&format!("{kind}/health.lua"), 4);
+        text = format!("{text}  resource.customizations.health.scimbridge.dev_{kind}: |\n{body}\n");
     }
     text
 }
@@ -500,6 +507,9 @@ fn argocd_cm() -> String {
 fn customized() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
+        // One script is for both kinds. Argo CD looks for one in the folder of each.
+        let [user, group] = DIRECTORY_KINDS.map(|kind| customization(kind).join("health.lua"));
+        generated(&group, &fs::read_to_string(user).unwrap());
         let path = argocd().join("argocd-cm.yaml");
         generated(&path, &argocd_cm());
         path
@@ -526,7 +536,11 @@ fn every_status_is_among_the_cases() {
 
 #[tokio::test]
 async fn every_status_is_judged_as_it_should_be() {
-    let cases = cases();
+    hold(&cases()).await;
+}
+
+/// Holds both tools to what is expected of each case.
+async fn hold(cases: &[Case]) {
     let objects: Vec<&Value> = cases.iter().map(|case| &case.object).collect();
     let judgements = judge(&objects).await;
     assert_eq!(judgements.len(), cases.len());
@@ -571,11 +585,8 @@ async fn a_declaration_proves_nothing() {
     assert!(decided.is_empty(), "no such rows: {decided:?}");
 }
 
-/// The suite in the form of Argo CD's own repository, ready to be given to it.
-#[tokio::test]
-async fn argo_cds_own_tests_pass() {
-    let folder = customization();
-    let cases = cases();
+/// Writes the suite of a kind in the form of Argo CD's own repository, or compares it.
+async fn write_suite(folder: &Path, cases: &[Case]) {
     let objects: Vec<&Value> = cases.iter().map(|case| &case.object).collect();
     let judgements = judge(&objects).await;
     let mut suite = String::from("tests:\n");
@@ -593,7 +604,28 @@ async fn argo_cds_own_tests_pass() {
         );
     }
     generated(&folder.join("health_test.yaml"), &suite);
+}
 
+/// Runs the suite of a kind, and holds the numbers of its tests.
+async fn run_suite(folder: &Path, healths: usize, actions: usize) {
+    let output = Command::new(gitops().await)
+        .arg("suite")
+        .arg(folder)
+        .output()
+        .unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let expected = format!("{healths} health tests and {actions} action tests passed");
+    assert!(said.contains(&expected), "{said}");
+}
+
+/// The suite in the form of Argo CD's own repository, ready to be given to it.
+#[tokio::test]
+async fn argo_cds_own_tests_pass() {
+    let folder = customization("ScimBridgeConnection");
+    let cases = cases();
+    write_suite(&folder, &cases).await;
     let of = |name: &str| {
         cases
             .iter()
@@ -616,18 +648,7 @@ async fn argo_cds_own_tests_pass() {
         let path = folder.join(format!("actions/testdata/{name}.yaml"));
         generated(&path, &serde_saphyr::to_string(&object).unwrap());
     }
-    let output = Command::new(gitops().await)
-        .arg("suite")
-        .arg(&folder)
-        .output()
-        .unwrap();
-    let said =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(
-        said.contains(&format!("{} health tests and 5 action tests passed", cases.len())),
-        "{said}"
-    );
+    run_suite(&folder, cases.len(), 5).await;
 }
 
 /// A routine check never leaves Current, and a refused key is never anything but Failed.
@@ -653,7 +674,11 @@ async fn routine_checks_do_not_flap() {
 }
 
 /// What the page says of an object that no STATUS tells, and the case that shows it.
-const BESIDE: [(&str, &str); 9] = [
+const BESIDE: [(&str, &str); 10] = [
+    (
+        "paused",
+        "is a user or group, is paused, and differs from the bridge",
+    ),
     ("unseen", "no operator has seen, or that was edited"),
     ("edited", "no operator has seen, or that was edited"),
     (
@@ -699,7 +724,11 @@ fn the_page_says_what_was_judged() {
     );
 
     let mut wrong = Vec::new();
-    for case in cases() {
+    for case in DIRECTORY_KINDS
+        .iter()
+        .flat_map(|kind| directory_cases(kind))
+        .chain(cases())
+    {
         let cells = case.expected.replace(", ", " | ");
         let beside: Vec<&str> = BESIDE
             .iter()
@@ -721,4 +750,114 @@ fn the_page_says_what_was_judged() {
         );
     }
     assert!(wrong.is_empty(), "docs/gitops.md lacks\n{}", wrong.join("\n"));
+}
+
+// === Users and groups ===
+
+/// The kinds whose objects stand for something on a bridge.
+const DIRECTORY_KINDS: [&str; 2] = ["ScimUser", "ScimGroup"];
+
+/// An object whose `Ready` has this reason. A difference is planned, a fault stalls, a passing one is tried again.
+fn judged(kind: &str, name: &str, reason: directory::Reason) -> Value {
+    let class = reason.class();
+    let sentences = [reason.message(), reason.action()];
+    let condition = |type_: ConditionType, status: Truth, reason: &str, message: &str| {
+        json!({"type": type_.as_str(), "status": status.as_str(), "reason": reason, "message": message,
+               "observedGeneration": 1, "lastTransitionTime": "2026-03-03T14:06:56Z"})
+    };
+    let progress = |type_, of: &str| condition(type_, Truth::True, of, reason.message());
+    let mut conditions = vec![condition(
+        ConditionType::Ready,
+        readiness(class),
+        reason.as_str(),
+        sentences.join(" ").trim(),
+    )];
+    conditions.extend(match class {
+        Class::Ok => None,
+        Class::Action => Some(progress(ConditionType::Stalled, reason.as_str())),
+        Class::Transient => Some(progress(ConditionType::Reconciling, "ProgressingWithRetry")),
+        Class::Pending => Some(progress(ConditionType::Reconciling, "Progressing")),
+    });
+    let spec = if kind == "ScimUser" {
+        json!({"connectionRef": {"name": "okta"}, "userName": "ada@example.com",
+               "name": {"givenName": "Ada", "familyName": "Example"},
+               "state": "Active", "adopt": "IfUnchanged", "paused": false})
+    } else {
+        json!({"connectionRef": {"name": "okta"}, "displayName": "k8s-admins", "membership": "Additive",
+               "members": [{"userName": "ada@example.com"}], "adopt": "IfUnchanged", "paused": false})
+    };
+    let mut object = object(
+        name,
+        OKTA,
+        &json!({"observedGeneration": 1, "conditions": conditions}),
+    );
+    object["kind"] = kind.into();
+    object["spec"] = spec;
+    object
+}
+
+/// What beside the reason decides: who has seen the object, and what somebody wants to happen to it.
+fn directory_cases(kind: &str) -> Vec<Case> {
+    use directory::Reason;
+    let judged = |name, reason| judged(kind, name, reason);
+    let mut unseen = judged("unseen", Reason::Provisioned);
+    unseen["status"] = json!({"observedGeneration": -1});
+    let mut edited = judged("edited", Reason::Provisioned);
+    edited["metadata"]["generation"] = 2.into();
+    let mut paused = judged("paused", Reason::ChangePlanned);
+    paused["spec"]["paused"] = true.into();
+    let mut paused_as_declared = judged("paused-as-declared", Reason::Provisioned);
+    paused_as_declared["spec"]["paused"] = true.into();
+    let mut deleted = judged("deleted", Reason::Provisioned);
+    deleted["metadata"]["deletionTimestamp"] = "2026-03-04T14:00:00Z".into();
+    [
+        ("provisioned", judged("provisioned", Reason::Provisioned), GOOD),
+        (
+            "change-planned",
+            judged("change-planned", Reason::ChangePlanned),
+            ACTION,
+        ),
+        (
+            "directory-incomplete",
+            judged("directory-incomplete", Reason::DirectoryIncomplete),
+            TRANSIENT,
+        ),
+        ("unseen", unseen, TRANSIENT),
+        ("edited", edited, TRANSIENT),
+        ("paused", paused, "Failed, Suspended"),
+        ("paused-as-declared", paused_as_declared, GOOD),
+        ("deleted", deleted, "Terminating, Progressing"),
+    ]
+    .map(|(name, object, expected)| Case {
+        name,
+        object,
+        expected,
+    })
+    .into()
+}
+
+#[tokio::test]
+async fn every_status_of_users_and_groups_is_judged_by_its_class() {
+    for kind in DIRECTORY_KINDS {
+        let reasons = directory::Reason::ALL.iter().map(|reason| Case {
+            name: reason.as_str(),
+            object: judged(kind, "it", *reason),
+            expected: match reason.class() {
+                Class::Ok => GOOD,
+                Class::Action => ACTION,
+                Class::Transient | Class::Pending => TRANSIENT,
+            },
+        });
+        hold(&reasons.collect::<Vec<_>>()).await;
+        hold(&directory_cases(kind)).await;
+    }
+}
+
+#[tokio::test]
+async fn argo_cds_own_tests_of_users_and_groups_pass() {
+    for kind in DIRECTORY_KINDS {
+        let (folder, cases) = (customization(kind), directory_cases(kind));
+        write_suite(&folder, &cases).await;
+        run_suite(&folder, cases.len(), 0).await;
+    }
 }

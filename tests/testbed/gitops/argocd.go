@@ -122,6 +122,9 @@ func executeHealth(script string, object *unstructured.Unstructured) (health, er
 
 // offered runs the discovery script and, for each action that it names, the action.
 func (actions actions) offered(object *unstructured.Unstructured) (map[string]action, error) {
+	if actions.Discovery == "" && len(actions.Definitions) == 0 {
+		return map[string]action{}, nil
+	}
 	offered, err := executeDiscovery(actions.Discovery, object)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,11 @@ func runHealthTests(folder string) (int, error) {
 	return len(suite.Tests), errors.Join(failures...)
 }
 
+// runActionTests runs the tests of actions. A resource without actions has no such folder.
 func runActionTests(folder string) (int, error) {
+	if _, err := os.Stat(folder); errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
 	var suite actionTests
 	if err := readYAML(filepath.Join(folder, "action_test.yaml"), &suite); err != nil {
 		return 0, err
