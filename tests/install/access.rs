@@ -160,3 +160,79 @@ async fn of_the_manifests_for_all_namespaces() {
 async fn of_the_manifests_for_one_namespace() {
     may_do_what_the_page_says(Way::ManifestsForOneNamespace, &[HOME]).await;
 }
+
+/// `provisioning.enabled` on, off, and on again: rights and CRDs come with it. The rights go with it, objects stay.
+#[tokio::test]
+async fn users_and_groups_are_switched_on_and_off() {
+    let site = Site::new(Way::Chart).await;
+    let kubectl = site.cluster.kubectl();
+    let on = &["provisioning.enabled=true"];
+    let nobody = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "nobody", "namespace": HOME}});
+    let own = async || {
+        let nobody = site
+            .cluster
+            .service_account_kubeconfig(HOME, "nobody")
+            .await
+            .unwrap();
+        let everybodys = granted(&nobody, IDENTITY).await;
+        let operators = granted(&site.kubeconfig().await, IDENTITY).await;
+        operators
+            .difference(&everybodys)
+            .cloned()
+            .collect::<Permissions>()
+    };
+    let without = documented("cluster");
+    let mut with = without.clone();
+    with.extend(documented("with `--provisioning`: cluster"));
+
+    site.install(&[]).await;
+    site.cluster.apply(&nobody.to_string()).await.unwrap();
+    assert_eq!(own().await, without);
+    let absent = kubectl.run(&["get", "scimusers", "--namespace", IDENTITY]).await;
+    assert!(absent.is_err(), "{absent:?}");
+
+    // Another product's kind is left alone, and the fields are named that the own one has.
+    let mut foreign = serde_json::to_value(scim_bridge_operator::api::user_crd()).unwrap();
+    foreign["metadata"]["labels"] = json!({});
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let spec = foreign.pointer_mut(spec).unwrap();
+    *spec = json!({"type": "object", "properties": {"userName": {"type": "string"}}});
+    site.cluster.apply(&foreign.to_string()).await.unwrap();
+    let chart = workspace::root().join("charts/scim-bridge-operator");
+    let chart = chart.display().to_string();
+    let upgrade = ["upgrade", NAME, &chart, "--namespace", HOME, "--set", on[0]];
+    let refused = site.helm().run(&upgrade).await.unwrap_err().to_string();
+    let sentence = "another product owns CRD scimusers.scimbridge.dev (it has no version v1alpha1 with \
+                    spec.connectionRef and spec.name and spec.userName)";
+    assert!(refused.contains(sentence), "{sentence} in: {refused}");
+    kubectl
+        .run(&["delete", "crd", "scimusers.scimbridge.dev"])
+        .await
+        .unwrap();
+
+    site.install(on).await;
+    assert_eq!(own().await, with);
+    // Ready means that it has every CRD and right that it asks for.
+    site.run().await.stop().await;
+    let user = json!({"apiVersion": "scimbridge.dev/v1alpha1", "kind": "ScimUser",
+        "metadata": {"name": "ada", "namespace": IDENTITY},
+        "spec": {"connectionRef": {"name": "corp"}, "userName": "ada@example.com",
+                 "name": {"givenName": "Ada", "familyName": "Example"}}});
+    site.cluster.apply(&user.to_string()).await.unwrap();
+    let identity = [
+        "get",
+        "scu",
+        "ada",
+        "--namespace",
+        IDENTITY,
+        "--output=jsonpath={.metadata.uid}",
+    ];
+    let uid = kubectl.run(&identity).await.unwrap();
+
+    for (values, expected) in [(&[][..], &without), (on, &with)] {
+        site.install(values).await;
+        assert_eq!(&own().await, expected, "{values:?}");
+        assert_eq!(kubectl.run(&identity).await.unwrap(), uid, "{values:?}");
+    }
+}

@@ -105,7 +105,7 @@ impl Site {
                     command.extend(["--set", "watchNamespaces={identity,team-b}"]);
                 }
                 for value in values {
-                    command.extend(["--set-string", value]);
+                    command.extend(["--set", value]);
                 }
                 self.helm.run(&command).await.unwrap();
             }
