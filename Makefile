@@ -167,9 +167,10 @@ chart-package: tools ## Write dist/scim-bridge-operator-VERSION.tgz: the chart
 	@.testbed/bin/helm package --destination dist charts/scim-bridge-operator
 
 .PHONY: dist
-dist: sbom chart-package ## Make dist/: CRD, manifests, chart, SBOM, checksums
+dist: sbom chart-package ## Make dist/: CRDs, manifests, chart, SBOM, checksums
 	@cp deploy/crd.yaml deploy/install.yaml dist/
-	@cd dist && sha256sum crd.yaml install.yaml sbom.cdx.json scim-bridge-operator-$(VERSION).tgz > SHA256SUMS
+	@cp deploy/provisioning/crds.yaml dist/provisioning-crds.yaml
+	@cd dist && sha256sum crd.yaml install.yaml provisioning-crds.yaml sbom.cdx.json scim-bridge-operator-$(VERSION).tgz > SHA256SUMS
 	@ls -l dist
 
 # Every definition, one after another.

@@ -325,6 +325,7 @@ const PREFLIGHT: &[Row] = &[
 /// Flags that take any text, or nothing: a file, a name in a kubeconfig, an address that is the matter of the check.
 const ANY: &[&str] = &[
     "--require-secret-consent",
+    "--provisioning",
     "--url",
     "--api-key-file",
     "--api-key-env",
@@ -458,6 +459,13 @@ fn variables() {
             "REQUIRE_SECRET_CONSENT",
             "yes",
             "invalid value for the environment variable REQUIRE_SECRET_CONSENT (--require-secret-consent): write one of true, false",
+        ),
+        // As the component deploy/provisioning sets it.
+        ("PROVISIONING", "true", "no cluster: "),
+        (
+            "PROVISIONING",
+            "1",
+            "invalid value for the environment variable PROVISIONING (--provisioning): write one of true, false",
         ),
         (
             "BRIDGE_PROXY",

@@ -171,7 +171,7 @@ fn versions_are_found_and_nothing_else_is() {
 }
 
 /// A rule of a Role that grants a right, line by line, and the reasons for it.
-fn rule(right: &Right) -> (impl Iterator<Item = String>, [String; 3]) {
+fn rule(right: &Right) -> (Vec<String>, [String; 3]) {
     let group = if right.group.is_empty() {
         r#""""#
     } else {
@@ -179,7 +179,7 @@ fn rule(right: &Right) -> (impl Iterator<Item = String>, [String; 3]) {
     };
     let (resources, verbs) = (right.resources.join(", "), right.verbs.join(", "));
     (
-        right.why.iter().map(|why| format!("# {why}")),
+        right.why.iter().map(|why| format!("# {why}")).collect(),
         [
             format!("apiGroups: [{group}]"),
             format!("resources: [{resources}]"),
@@ -191,9 +191,9 @@ fn rule(right: &Right) -> (impl Iterator<Item = String>, [String; 3]) {
 /// The rules of a Role that grants the rights.
 fn rules(rights: &[Right]) -> String {
     let of = |right: &Right| {
-        let (why, [group, resources, verbs]) = rule(right);
-        let why: String = why.map(|why| format!("  {why}\n")).collect();
-        format!("{why}  - {group}\n    {resources}\n    {verbs}\n")
+        let (why, fields) = rule(right);
+        let (why, fields) = (why.join("\n  "), fields.join("\n    "));
+        format!("  {why}\n  - {fields}\n")
     };
     rights.iter().map(of).collect()
 }
@@ -202,9 +202,8 @@ fn rules(rights: &[Right]) -> String {
 fn patch(rights: &[Right]) -> String {
     let of = |right: &Right| {
         let (why, fields) = rule(right);
-        let why: String = why.map(|why| format!("{why}\n")).collect();
-        let fields: String = fields.iter().map(|field| format!("    {field}\n")).collect();
-        format!("{why}- op: add\n  path: /rules/-\n  value:\n{fields}")
+        let (why, fields) = (why.join("\n"), fields.join("\n    "));
+        format!("{why}\n- op: add\n  path: /rules/-\n  value:\n    {fields}\n")
     };
     rights.iter().map(of).collect()
 }
