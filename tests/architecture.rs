@@ -236,6 +236,7 @@ const SLOW: &[&str] = &[
     "Cluster::s",
     "Cluster::with",
     "Bed::new",
+    "Bed::with_",
     "ScimServer::",
     "tools::",
 ];

@@ -294,11 +294,11 @@ reasons! {
     /// Something differs, and nothing is sent: the mode is `Plan`, or the object is paused.
     ChangePlanned: Action,
         "The bridge differs from the declared state. Nothing is sent in mode Plan, or while the object is paused.",
-        "Review the plan, then set the connection's spec.provisioning.mode to Manage.";
+        "Review the plan. Make the change on the bridge, or write the values of the bridge into this object.";
     /// The acts of one kind exceed the limit of an hour.
     Held: Action,
         "More changes of this kind are pending than the connection's limits allow in an hour.",
-        "Review the plan, then release it with the annotation scimbridge.dev/release on the connection.";
+        "Review the plan. If you want all of it, raise the connection's spec.provisioning.limits.";
     /// The connection's scope does not cover this name.
     OutOfScope: Action,
         "The connection's spec.provisioning.scope does not cover this user, group or one of its members.",
@@ -322,7 +322,7 @@ reasons! {
     /// The operator cannot read who is in the group.
     MembersUnreadable: Action,
         "The bridge does not show who is in this group, or not in full. No member is added or removed.",
-        "Run the rehearse command to find out how this bridge shows members.";
+        "Manage the members in 1Password. If this bridge shows members elsewhere, report that to the project.";
     /// A listed member has no active account.
     MemberMissing: Action,
         "A user in spec.members has no active account on the bridge. Users who left the list stay until that is clear.",

@@ -188,7 +188,8 @@ impl Incomplete {
             Self::MoreThanTotal => Self::FewerThanTotal,
             Self::FewerThanTotal => Self::PageRepeats,
             Self::PageRepeats => Self::TooManyEntries,
-            Self::TooManyEntries => Self::Endless,
+            Self::TooManyEntries => Self::TooLarge,
+            Self::TooLarge => Self::Endless,
             Self::Endless => Self::UsersVanished,
             Self::UsersVanished => Self::GroupsVanished,
             Self::GroupsVanished => Self::ManyMissing,
@@ -225,28 +226,28 @@ impl Incomplete {
         }
     }
 
-    /// The reason of condition `DirectoryIncomplete`.
+    /// The same name as the reason of condition `DirectoryIncomplete`.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
             Self::NotRead => "NotRead",
-            Self::Page(PageFault::Failed) => "RequestFailed",
+            Self::Page(PageFault::Failed) => "PageFailed",
             Self::Page(PageFault::TooLarge) => "PageTooLarge",
-            Self::Page(PageFault::NotAList) => "NotAList",
-            Self::Page(PageFault::NoTotal) => "NoTotal",
-            Self::Page(PageFault::TooManyEntries) => "PageTooLong",
-            Self::Page(PageFault::NoId) => "EntryWithoutId",
-            Self::Page(PageFault::FieldTwice) => "FieldTwice",
-            Self::Page(PageFault::TooManyMembers) => "TooManyMembers",
+            Self::Page(PageFault::NotAList) => "PageNotAList",
+            Self::Page(PageFault::NoTotal) => "PageNoTotal",
+            Self::Page(PageFault::TooManyEntries) => "PageTooManyEntries",
+            Self::Page(PageFault::NoId) => "PageNoId",
+            Self::Page(PageFault::FieldTwice) => "PageFieldTwice",
+            Self::Page(PageFault::TooManyMembers) => "PageTooManyMembers",
             Self::IdTwice => "IdTwice",
-            Self::Conflict => "EntriesDiffer",
+            Self::Conflict => "Conflict",
             Self::TotalChanged => "TotalChanged",
             Self::MoreThanTotal => "MoreThanTotal",
             Self::FewerThanTotal => "FewerThanTotal",
             Self::PageRepeats => "PageRepeats",
-            Self::TooManyEntries => "ListTooLong",
-            Self::TooLarge => "ListTooLarge",
-            Self::Endless => "EndlessList",
+            Self::TooManyEntries => "TooManyEntries",
+            Self::TooLarge => "TooLarge",
+            Self::Endless => "Endless",
             Self::UsersVanished => "UsersVanished",
             Self::GroupsVanished => "GroupsVanished",
             Self::ManyMissing => "ManyMissing",
@@ -476,6 +477,18 @@ mod tests {
                 }
                 Progress::Incomplete(reason) => return (reason.as_str().to_owned(), asked),
             }
+        }
+    }
+
+    #[test]
+    fn a_cause_has_one_name() {
+        for cause in Incomplete::all() {
+            let camel: String = cause
+                .as_str()
+                .split('_')
+                .map(|word| word[..1].to_uppercase() + &word[1..])
+                .collect();
+            assert_eq!(cause.reason(), camel);
         }
     }
 
