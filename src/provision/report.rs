@@ -133,8 +133,9 @@ impl Writer {
                         let version = metadata.resource_version.unwrap_or_default();
                         store.written(&name, &uid, status, version.into());
                     }
-                    // The watch reports the change or the deletion soon, and then there is another plan.
-                    Ok(Applied::Conflict | Applied::Gone) => {}
+                    // The watch reports the present version soon. If only labels changed, that is no news for a plan.
+                    Ok(Applied::Conflict) => succeeded = false,
+                    Ok(Applied::Gone) => {}
                     Err(error) => {
                         if succeeded {
                             warn!(namespace, kind = K::PLURAL, %error, "status write failed; will retry");
