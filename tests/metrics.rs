@@ -312,22 +312,25 @@ fn a_directory_is_shown_as_it_is() {
     }
 }
 
-/// A reason that no object has any more, and a time that is not known any more, are not shown.
+/// Nothing of an earlier read stays. Where nobody has counted, there is no zero.
 #[test]
-fn a_directory_shows_the_last_read_alone() {
+fn a_directory_shows_what_is_known_and_no_more() {
     let metrics = Metrics::default();
     metrics.directory_read("a", "1", directory());
-    metrics.directory_read("a", "1", DirectoryRow::default());
-    let samples = samples_of_directories(&metrics);
+    let unread = DirectoryRow {
+        objects: [(ObjectReason::DirectoryIncomplete, 4)].into(),
+        ..DirectoryRow::default()
+    };
+    metrics.directory_read("a", "1", unread);
     let of = r#"namespace="a",name="1""#;
-    assert_eq!(samples[&format!("users{{{of}}}")], "0");
-    assert_eq!(samples[&format!("complete{{{of}}}")], "0");
-    assert_eq!(
-        samples[&format!(r#"pending_changes{{{of},kind="suspensions"}}"#)],
-        "0"
-    );
-    let stays = |series: &&String| series.starts_with("objects") || series.starts_with("snapshot");
-    assert_eq!(samples.keys().find(stays), None);
+    let left = [
+        (format!("complete{{{of}}}"), "0".to_owned()),
+        (
+            format!(r#"objects{{{of},reason="DirectoryIncomplete"}}"#),
+            "4".to_owned(),
+        ),
+    ];
+    assert_eq!(samples_of_directories(&metrics), BTreeMap::from(left));
 }
 
 /// Who does not use provisioning finds nothing of it, not even the names of its metrics.

@@ -17,7 +17,8 @@ use crate::{
 /// The prefix of these series.
 pub(super) const PREFIX: &str = "scim_bridge_directory";
 
-/// The exported values of one directory. The counts are those of the last complete read.
+/// The exported values of one directory. The counts and changes are those of the last complete read. Without one, they
+/// are not shown: nobody has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryRow {
     /// Users on the bridge, suspended ones included.
@@ -45,6 +46,16 @@ pub struct DirectoryRow {
 /// The rows of all directories.
 #[derive(Debug, Default)]
 pub(super) struct Directories(Rows<DirectoryRow>);
+
+// === impl DirectoryRow ===
+
+impl DirectoryRow {
+    /// Writes something for each kind of change, if the directory was read.
+    fn changes(&self, write: impl FnMut(ChangeKind) -> fmt::Result) -> fmt::Result {
+        let kinds = self.snapshot_time.map(|_| ChangeKind::ALL);
+        kinds.into_iter().flatten().try_for_each(write)
+    }
+}
 
 // === impl Directories ===
 
@@ -100,7 +111,7 @@ impl Families<'_, DirectoryRow> {
         ];
         for (name, help, count) in counts {
             self.each(name, help, None, |row, out| {
-                out.optional(Some(saturated(count(row))))
+                out.optional(row.snapshot_time.map(|_| saturated(count(row))))
             })?;
         }
         Ok(())
@@ -127,10 +138,7 @@ impl Families<'_, DirectoryRow> {
             "Changes that the operator would send, held ones included",
             None,
             |row, out| {
-                for kind in ChangeKind::ALL {
-                    out.gauge([("kind", kind.as_str())], i64::from(*row.pending.get(kind)))?;
-                }
-                Ok(())
+                row.changes(|kind| out.gauge([("kind", kind.as_str())], i64::from(*row.pending.get(kind))))
             },
         )?;
         self.each(
@@ -138,10 +146,7 @@ impl Families<'_, DirectoryRow> {
             "Whether more changes of a kind are pending than the limit of an hour allows",
             None,
             |row, out| {
-                for kind in ChangeKind::ALL {
-                    out.gauge([("kind", kind.as_str())], i64::from(*row.held.get(kind)))?;
-                }
-                Ok(())
+                row.changes(|kind| out.gauge([("kind", kind.as_str())], i64::from(*row.held.get(kind))))
             },
         )?;
         self.each(
