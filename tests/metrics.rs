@@ -92,7 +92,7 @@ fn directory() -> DirectoryRow {
         unmanaged_active: 16,
         groups: 9,
         snapshot_time: Some(Timestamp::from_second(NOW).unwrap()),
-        complete: true,
+        complete: Some(true),
         pending: PerKind {
             suspensions: 7,
             renames: 1,
@@ -318,6 +318,7 @@ fn a_directory_shows_what_is_known_and_no_more() {
     let metrics = Metrics::default();
     metrics.directory_read("a", "1", directory());
     let unread = DirectoryRow {
+        complete: Some(false),
         objects: [(ObjectReason::DirectoryIncomplete, 4)].into(),
         ..DirectoryRow::default()
     };

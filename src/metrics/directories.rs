@@ -33,8 +33,8 @@ pub struct DirectoryRow {
     pub groups: u64,
     /// When the directory was last read in full. `None` before the first complete read.
     pub snapshot_time: Option<Timestamp>,
-    /// Whether the last read was complete.
-    pub complete: bool,
+    /// Whether the last read was complete. `None` before the first read.
+    pub complete: Option<bool>,
     /// Planned changes, held ones included.
     pub pending: PerKind<u32>,
     /// Whether more changes are pending than the limit allows.
@@ -122,7 +122,7 @@ impl Families<'_, DirectoryRow> {
             "complete",
             "Whether the last read of the directory was complete",
             None,
-            |row, out| out.optional(Some(i64::from(row.complete))),
+            |row, out| out.optional(row.complete.map(i64::from)),
         )?;
         self.each(
             "snapshot_timestamp",

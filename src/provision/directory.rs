@@ -442,7 +442,11 @@ impl Directory {
 
     fn measure(&self, report: &DirectoryReport) {
         let mut row = DirectoryRow {
-            complete: report.incomplete.is_none() && report.totals.is_some(),
+            complete: match (&report.incomplete, report.totals) {
+                (Some(_), _) => Some(false),
+                (None, Some(_)) => Some(true),
+                (None, None) => None,
+            },
             snapshot_time: report.snapshot_time,
             ..DirectoryRow::default()
         };

@@ -81,7 +81,7 @@ fn directory() -> DirectoryRow {
         unmanaged_active: 16,
         groups: 9,
         snapshot_time: Some(Timestamp::from_second(NOW).unwrap()),
-        complete: true,
+        complete: Some(true),
         pending: PerKind {
             suspensions: 7,
             ..PerKind::default()
