@@ -412,12 +412,21 @@ async fn lists_have_bounds() -> Result<(), Failure> {
     let server = Server::start(GROUPS, "members").await?;
     let with = |count: usize| {
         let mut object = group();
-        let name = |i: usize| json!({"userName": format!("user{i:05}@example.com")});
+        // As long as docs/reference/fields.md says.
+        let name = |i: usize| json!({"userName": format!("{i:05}.{}@example.com", "x".repeat(22))});
         object["spec"]["members"] = (0..count).map(name).collect();
         object
     };
-    // Stored, not tried: the object and its field managers have to fit into etcd.
-    let stored = server.create("full", &with(10_000)).await?;
+    // Stored, not tried: the object with its field manager has to fit into etcd.
+    let full = with(10_000);
+    assert_eq!(
+        full.pointer("/spec/members/0/userName")
+            .and_then(Value::as_str)
+            .map(str::len),
+        Some(40)
+    );
+    let stored = server.apply("owner", "full", &full).await?;
+    let stored = stored.map_err(|refusal| refusal.message)?;
     assert_eq!(stored["spec"]["members"].as_array().map(Vec::len), Some(10_000));
     assert_eq!(read_group(&stored), Ok(()));
     let over = with(10_001);
