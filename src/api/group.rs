@@ -104,6 +104,7 @@ pub struct GroupMember {
     pub user_name: String,
     /// From this time on, the entry counts as absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self < timestamp('9999-01-01T00:00:00Z')").message("must be before the year 9999: leave it out for no end"))]
     pub until: Option<Time>,
 }
 

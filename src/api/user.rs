@@ -93,6 +93,7 @@ pub struct ScimUserSpec {
 
     /// From this time on, `state` counts as `Suspended`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self < timestamp('9999-01-01T00:00:00Z')").message("must be before the year 9999: leave it out for no end"))]
     pub active_until: Option<Time>,
 
     /// Whether to take over an account of this name that existed before. `IfUnchanged`: only if nothing would change.

@@ -28,7 +28,7 @@ fn earlier_chart(scratch: &Scratch) -> String {
     // From the field's own line to that of its next sibling.
     let field = "              nextApiKeySecretRef:\n";
     let (before, rest) = text.split_once(field).unwrap();
-    let end = rest.find("\n              suspend:\n").unwrap();
+    let end = rest.find("\n              provisioning:\n").unwrap();
     fs::write(&file, format!("{before}{}", &rest[end + 1..])).unwrap();
     chart.display().to_string()
 }
