@@ -35,8 +35,9 @@ pub struct FeedConnection {
     pub spec: Option<Arc<ScimBridgeConnectionSpec>>,
     /// The proof, if the last verdict is `Connected`, about this generation, and the connection is not suspended.
     pub proof: Option<Proof>,
-    /// Whether the status that was read says something about a directory. False where the operator wrote it.
-    pub has_directory_status: bool,
+    /// Whether the status says something about a directory. `None` if it was not read, but written by the controller of
+    /// connections, which has no part in that.
+    pub has_directory_status: Option<bool>,
 }
 
 /// What a probe has proven.

@@ -116,7 +116,7 @@ impl Connection {
     }
 
     /// What provisioning needs of this connection.
-    pub(super) fn fed(&self, has_directory_status: bool) -> FeedConnection {
+    pub(super) fn fed(&self, has_directory_status: Option<bool>) -> FeedConnection {
         let generation = self.metadata.generation.unwrap_or_default();
         let is_about_this = self.status.observed_generation == generation && !self.is_dormant();
         let is_connected = find(&self.status.conditions, ConditionType::Connected)

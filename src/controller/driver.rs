@@ -222,7 +222,7 @@ impl Driver {
         if let Some(known) = self.registry.has_version(key, &raw.metadata) {
             return known;
         }
-        let has_directory_status = self.context.feed.is_wanted() && has_directory_status(&raw);
+        let has_directory_status = self.context.feed.is_wanted().then(|| has_directory_status(&raw));
         let connection = Connection::from(raw);
         let row = connection.row(&connection.status);
         let key = self
@@ -417,7 +417,7 @@ impl Driver {
             {
                 self.context
                     .feed
-                    .send(|| FeedEvent::Known(key.clone(), connection.fed(false)));
+                    .send(|| FeedEvent::Known(key.clone(), connection.fed(None)));
             }
             self.schedule(&key);
         }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     api::{
+        directory::Reason,
         group::{ScimGroup, ScimGroupSpec, ScimGroupStatus},
         user::{ConnectionRef, ScimUser, ScimUserSpec, ScimUserStatus},
     },
@@ -106,10 +107,13 @@ impl<K: DirectoryKind> From<RawObject<K>> for Declared<K> {
 }
 
 impl<K: DirectoryKind> Declared<K> {
-    /// Whether a verdict about this generation stands in the status.
-    pub(super) fn is_judged(&self) -> bool {
+    /// Whether the verdict of a plan about this generation stands in the status.
+    pub(super) fn is_planned(&self) -> bool {
         let (generation, conditions, _) = K::parts(&self.status);
-        generation == self.generation && !conditions.is_empty()
+        generation == self.generation
+            && ready_reason(conditions)
+                .and_then(Reason::parse)
+                .is_some_and(rests_on_a_read)
     }
 
     /// Notes a status that was written.
@@ -202,6 +206,29 @@ impl<K: DirectoryKind> Store<K> {
             let (_, conditions, _) = K::parts(&declared.status);
             ready_reason(conditions)
         })
+    }
+}
+
+/// Whether only a plan, with a directory that was read, comes to this reason.
+const fn rests_on_a_read(reason: Reason) -> bool {
+    match reason {
+        Reason::Provisioned
+        | Reason::Suspended
+        | Reason::ChangePlanned
+        | Reason::Held
+        | Reason::OutOfScope
+        | Reason::Protected
+        | Reason::AlreadyExists
+        | Reason::Ambiguous
+        | Reason::RemoteGone
+        | Reason::MembersUnreadable
+        | Reason::MemberMissing
+        | Reason::Unproven => true,
+        Reason::InvalidSpec
+        | Reason::ConnectionNotFound
+        | Reason::ProvisioningOff
+        | Reason::ConnectionNotReady
+        | Reason::DirectoryIncomplete => false,
     }
 }
 

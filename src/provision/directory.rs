@@ -99,8 +99,7 @@ impl Directory {
             match round {
                 Ok(Round::Until(wake)) => self.wake = wake,
                 Ok(Round::Over) => {
-                    let (namespace, name) = self.key.names();
-                    self.writer.context.metrics.directory_forget(namespace, name);
+                    self.unmeasure();
                     return;
                 }
                 Err(_) => {
@@ -230,6 +229,7 @@ impl Directory {
             return Round::Over;
         }
         (self.sight, self.published, self.resumed) = (Sight::new(), None, None);
+        self.unmeasure();
         let since = *self.missing_since.get_or_insert_with(Instant::now);
         let grace_end = since + MISSING_GRACE;
         if Instant::now() < grace_end {
@@ -250,7 +250,7 @@ impl Directory {
 
     /// The connection asks for no provisioning.
     async fn switched_off(&mut self, connection: &FeedConnection) -> Round {
-        if connection.has_directory_status || self.published.is_some() {
+        if connection.has_directory_status == Some(true) || self.published.is_some() {
             if let Err(error) = self.withdraw(connection).await {
                 return self.later(error);
             }
@@ -260,6 +260,7 @@ impl Directory {
             return Round::Over;
         }
         (self.sight, self.resumed) = (Sight::new(), None);
+        self.unmeasure();
         let judge = || Judgement::Unplanned(Reason::ProvisioningOff, None);
         if self.report_all(|_| Some(judge())).await {
             Round::Until(Instant::now() + IDLE)
@@ -352,8 +353,8 @@ impl Directory {
                 wakes.push(held_until);
             }
             is_reported = self
-                .report_all(|is_judged| {
-                    (!is_judged || !is_held).then_some(Judgement::Unplanned(reason, None))
+                .report_all(|is_planned| {
+                    (!is_planned || !is_held).then_some(Judgement::Unplanned(reason, None))
                 })
                 .await;
         }
@@ -387,24 +388,33 @@ impl Directory {
         }
     }
 
-    /// Reports on each object without a plan. `judge` gets whether a verdict about its generation stands, and returns
-    /// `None` if that is to stay. Returns whether every write succeeded.
+    /// Reports on each object without a plan. `judge` gets whether a plan's verdict about its generation stands, and
+    /// returns `None` if that is to stay. Returns whether every write succeeded.
     async fn report_all(&mut self, judge: impl Fn(bool) -> Option<Judgement<'static>>) -> bool {
         let namespace = &self.key.namespace;
         let users = self
             .writer
-            .report(namespace, &mut self.users, |user| judge(user.is_judged()));
+            .report(namespace, &mut self.users, |user| judge(user.is_planned()));
         let groups = self
             .writer
-            .report(namespace, &mut self.groups, |group| judge(group.is_judged()));
+            .report(namespace, &mut self.groups, |group| judge(group.is_planned()));
         users.await & groups.await
     }
 
     /// Writes what the connection says about its directory if that differs, or is older than the heartbeat. Returns
     /// whether it is written.
-    async fn publish(&mut self, connection: &FeedConnection, report: DirectoryReport, summary: &str) -> bool {
+    async fn publish(
+        &mut self,
+        connection: &FeedConnection,
+        mut report: DirectoryReport,
+        summary: &str,
+    ) -> bool {
         self.measure(&report);
         let before = self.published.as_ref();
+        if let (None, Some((before, _))) = (report.totals, before) {
+            // What was pending is pending until another plan says otherwise.
+            report.pending.clone_from(&before.pending);
+        }
         if before.is_some_and(|(before, until)| before.says_the_same(&report) && Instant::now() < *until) {
             return true;
         }
@@ -438,6 +448,12 @@ impl Directory {
                 false
             }
         }
+    }
+
+    /// Nothing is known of the directory any more.
+    fn unmeasure(&self) {
+        let (namespace, name) = self.key.names();
+        self.writer.context.metrics.directory_forget(namespace, name);
     }
 
     fn measure(&self, report: &DirectoryReport) {

@@ -178,15 +178,16 @@ impl Driver {
         match event {
             FeedEvent::Known(key, mut connection) => {
                 let known = self.connections.get(&key);
-                // Own writes do not say it.
-                connection.has_directory_status |=
-                    known.is_some_and(|known| known.uid == connection.uid && known.has_directory_status);
+                connection.has_directory_status = connection.has_directory_status.or_else(|| {
+                    let known = known.filter(|known| known.uid == connection.uid)?;
+                    known.has_directory_status
+                });
                 if known == Some(&connection) {
                     return;
                 }
                 let interrupts = known.is_none_or(|known| !is_about_the_same(known, &connection));
                 self.connections.insert(key.clone(), connection.clone());
-                let concerns = connection.spec.is_some() || connection.has_directory_status;
+                let concerns = connection.spec.is_some() || connection.has_directory_status == Some(true);
                 if concerns || self.inboxes.contains_key(&key) {
                     self.inbox(&key)
                         .put_connection(Service::Served(connection), interrupts);

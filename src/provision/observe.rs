@@ -65,8 +65,8 @@ struct Source {
     uid: Box<str>,
     url: String,
     tls: Option<TlsSpec>,
-    credential: Option<ObjectVersion>,
-    ca: Option<ObjectVersion>,
+    /// The key and the CA object that were proven last.
+    proven: Option<(Option<ObjectVersion>, Option<ObjectVersion>)>,
 }
 
 /// All that a read needs to know.
@@ -103,17 +103,21 @@ impl Sight {
 
     /// Forgets what was read if the connection leads somewhere else now, or has another key.
     pub(super) fn follow(&mut self, connection: &FeedConnection) {
-        let (Some(spec), Some(proof)) = (&connection.spec, &connection.proof) else {
+        let Some(spec) = &connection.spec else {
             return;
         };
+        let proof = connection.proof.as_ref();
+        let before = self.source.as_ref();
         let source = Source {
             uid: connection.uid.clone(),
             url: spec.url.clone(),
             tls: spec.tls.clone(),
-            credential: proof.credential.clone(),
-            ca: proof.ca.clone(),
+            // A proof that is missing says nothing about the key.
+            proven: proof
+                .map(|proof| (proof.credential.clone(), proof.ca.clone()))
+                .or_else(|| before?.proven.clone()),
         };
-        if self.source.as_ref() != Some(&source) {
+        if before != Some(&source) {
             *self = Self {
                 source: Some(source),
                 census: std::mem::take(&mut self.census),

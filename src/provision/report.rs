@@ -82,7 +82,7 @@ impl Writer {
     }
 
     /// Writes the status of each object for which it differs. `judge` returns `None` for an object whose status is to
-    /// stay. Returns whether every write succeeded.
+    /// stay. Returns whether every status is written.
     pub(super) async fn report<'v, K: DirectoryKind>(
         &self,
         namespace: &str,
@@ -133,8 +133,9 @@ impl Writer {
                         let version = metadata.resource_version.unwrap_or_default();
                         store.written(&name, &uid, status, version.into());
                     }
-                    // The watch reports the present version soon. If only labels changed, that is no news for a plan.
+                    // A change of labels is no news for a plan, and may be known by now: only another write shows.
                     Ok(Applied::Conflict) => succeeded = false,
+                    // The watch reports the deletion soon.
                     Ok(Applied::Gone) => {}
                     Err(error) => {
                         if succeeded {

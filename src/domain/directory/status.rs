@@ -287,7 +287,8 @@ impl DirectoryReport {
         })
     }
 
-    /// The conditions that provisioning adds to the connection. Both are present only while true.
+    /// The conditions that provisioning adds to the connection. Both are present only while true. Before the first
+    /// complete read `ProvisioningHeld` stays as it was, as what is pending does.
     #[must_use]
     pub fn conditions(&self, previous: &[Condition], now: Timestamp) -> Vec<Condition> {
         let held: Vec<String> = self
@@ -296,7 +297,7 @@ impl DirectoryReport {
             .filter(|pending| pending.held)
             .map(ToString::to_string)
             .collect();
-        let held = (!held.is_empty()).then(|| Draft {
+        let held = (self.totals.is_some() && !held.is_empty()).then(|| Draft {
             type_: ConditionType::ProvisioningHeld,
             status: Truth::True,
             reason: "LimitExceeded",
@@ -305,16 +306,20 @@ impl DirectoryReport {
                 held.join(", ")
             ),
         });
+        // Without a plan nobody knows whether that is still so.
+        let held_before = previous.iter().filter(|condition| {
+            self.totals.is_none() && condition.type_ == ConditionType::ProvisioningHeld.as_str()
+        });
         let incomplete = self.incomplete.as_ref().map(|(reason, message)| Draft {
             type_: ConditionType::DirectoryIncomplete,
             status: Truth::True,
             reason,
             message: message.clone(),
         });
-        [held, incomplete]
-            .into_iter()
-            .flatten()
-            .map(|draft| draft.into_condition(previous, self.generation, now))
+        let drafts = [held, incomplete].into_iter().flatten();
+        held_before
+            .cloned()
+            .chain(drafts.map(|draft| draft.into_condition(previous, self.generation, now)))
             .collect()
     }
 }
