@@ -47,6 +47,10 @@ pub enum Command {
     Preflight(Box<PreflightArguments>),
     /// Check a connection from here, step by step. Give its address or a manifest.
     Check(Box<CheckArguments>),
+    /// Print what would be sent to a bridge so that its users and groups are as the manifests declare them. Nothing is sent.
+    Plan(Box<PlanArguments>),
+    /// Write manifests of the users and groups that a bridge has.
+    Import(Box<ImportArguments>),
     /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
@@ -101,6 +105,10 @@ pub enum PluginCommand {
     Suspend(Named),
     /// Let the operator check a connection again.
     Resume(Named),
+    /// Print what would be sent to a bridge so that its users and groups are as the cluster declares them. Nothing is sent.
+    Plan(Box<PluginPlanArguments>),
+    /// Write manifests of the users and groups that a bridge has.
+    Import(Box<PluginImportArguments>),
     /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
@@ -155,51 +163,15 @@ pub struct PluginCheckArguments {
 /// Flags of `check`.
 #[derive(Clone, Debug, Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
-#[command(mut_args(|argument| {
-    // With an address, the program reads no files of objects and no cluster.
-    if matches!(argument.get_id().as_str(), "secret_files" | "namespace" | "kubeconfig" | "context") {
-        argument.conflicts_with("url")
-    } else {
-        argument
-    }
-}))]
+#[command(mut_args(of_one_source))]
+#[command(mut_group("key", |group| group.conflicts_with("file")))]
 #[command(
     after_help = "Exit codes: 0 ready; 1 wrong usage or a failure of this program; 2 somebody must act; 3 a transient failure. Requests to bridges ignore HTTPS_PROXY."
 )]
 pub struct CheckArguments {
-    /// Address of the bridge: `https://HOST` or `https://HOST:PORT`.
-    #[arg(long, requires = "key", help_heading = "Without a manifest")]
-    pub url: Option<String>,
-
-    /// The key.
+    /// A bridge that flags give.
     #[command(flatten)]
-    pub key: KeySource,
-
-    /// The identity provider that uses the bridge.
-    #[arg(long, value_parser = identity_provider, conflicts_with = "file", help_heading = "Without a manifest")]
-    pub identity_provider: Option<IdentityProvider>,
-
-    /// PEM file with the certificate authorities to trust. The default is the system's.
-    #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
-    pub ca_file: Option<PathBuf>,
-
-    /// The name that the certificate must be for. The default is the host.
-    #[arg(long, value_parser = server_name, conflicts_with = "file", help_heading = "Without a manifest")]
-    pub server_name: Option<String>,
-
-    /// Time limit of the whole check: 1s to 60s.
-    #[arg(
-        long,
-        default_value = "10s",
-        value_parser = timeout,
-        conflicts_with = "file",
-        help_heading = "Without a manifest"
-    )]
-    pub timeout: HumanDuration,
-
-    /// Allow an http:// address. The key then travels unprotected.
-    #[arg(long, conflicts_with = "file", help_heading = "Without a manifest")]
-    pub allow_plaintext: bool,
+    pub bridge: BridgeFlags,
 
     /// File with the manifest of a `ScimBridgeConnection`; - for standard input. It may also contain Secrets and ConfigMaps.
     #[arg(short, long, help_heading = "From a manifest")]
@@ -222,9 +194,66 @@ pub struct CheckArguments {
     pub show: Show,
 }
 
+/// With an address, the program reads no files of objects and no cluster. A manifest names the rest itself.
+fn of_one_source(argument: Arg) -> Arg {
+    match argument.get_id().as_str() {
+        "secret_files" | "namespace" | "kubeconfig" | "context" => argument.conflicts_with("url"),
+        "identity_provider" | "ca_file" | "server_name" | "timeout" | "allow_plaintext" => {
+            argument.conflicts_with("file")
+        }
+        _ => argument,
+    }
+}
+
+/// Address and key may differ from those of the manifest: a runner may not reach the one, and not read the other. With an
+/// address, nothing comes from a cluster.
+fn in_place_of_the_manifest(argument: Arg) -> Arg {
+    const HEADING: &str = "In place of the manifest";
+    match argument.get_id().as_str() {
+        "url" | "api_key_file" | "api_key_env" | "ca_file" => argument.help_heading(HEADING),
+        "identity_provider" | "server_name" | "timeout" | "allow_plaintext" => {
+            argument.help_heading(HEADING).requires("url")
+        }
+        "namespace" | "kubeconfig" | "context" => argument.conflicts_with("url"),
+        _ => argument,
+    }
+}
+
+/// The address and the key of a bridge, and how to reach it.
+#[derive(Clone, Debug, Args)]
+pub struct BridgeFlags {
+    /// Address of the bridge: `https://HOST` or `https://HOST:PORT`.
+    #[arg(long, requires = "key", help_heading = "Without a manifest")]
+    pub url: Option<String>,
+
+    /// The key.
+    #[command(flatten)]
+    pub key: KeySource,
+
+    /// The identity provider that uses the bridge.
+    #[arg(long, value_parser = identity_provider, help_heading = "Without a manifest")]
+    pub identity_provider: Option<IdentityProvider>,
+
+    /// PEM file with the certificate authorities to trust. The default is the system's.
+    #[arg(long, help_heading = "Without a manifest")]
+    pub ca_file: Option<PathBuf>,
+
+    /// The name that the certificate must be for. The default is the host.
+    #[arg(long, value_parser = server_name, help_heading = "Without a manifest")]
+    pub server_name: Option<String>,
+
+    /// Time limit of the whole check: 1s to 60s.
+    #[arg(long, default_value = "10s", value_parser = timeout, help_heading = "Without a manifest")]
+    pub timeout: HumanDuration,
+
+    /// Allow an http:// address. The key then travels unprotected.
+    #[arg(long, help_heading = "Without a manifest")]
+    pub allow_plaintext: bool,
+}
+
 /// The source of the key. It is never an argument: other users of the machine can read those.
 #[derive(Clone, Debug, Args)]
-#[group(id = "key", multiple = false, conflicts_with = "file")]
+#[group(id = "key", multiple = false)]
 pub struct KeySource {
     /// File with the API key; - for standard input. A line break at the end is ignored.
     #[arg(long, help_heading = "Without a manifest")]
@@ -258,6 +287,154 @@ pub enum OutputFormat {
     Yaml,
     /// A `JUnit` report with a test case for each step.
     Junit,
+}
+
+/// Flags of `plan`.
+#[derive(Clone, Debug, Args)]
+#[command(mut_args(in_place_of_the_manifest))]
+#[command(
+    after_help = "Exit codes: 0 nothing to do; 1 wrong usage, a failure, or an object that cannot be provisioned; 2 changes; 3 changes that a limit holds."
+)]
+pub struct PlanArguments {
+    /// File or folder with manifests: the connection, its users and groups, its Secret; - for standard input; repeatable.
+    /// Folders within a folder are read too.
+    #[arg(short, long = "file", required = true, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+
+    /// Name of the connection, if the files have several.
+    #[arg(long, value_parser = object_name, value_name = "NAME")]
+    pub connection: Option<String>,
+
+    /// The bridge, where it differs from what the connection names.
+    #[command(flatten)]
+    pub bridge: BridgeFlags,
+
+    /// The cluster with the Secret and the `ConfigMap` that no file contains.
+    #[command(flatten)]
+    pub cluster: Cluster,
+
+    /// The allowed addresses.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// The output.
+    #[command(flatten)]
+    pub show: ShowPlan,
+}
+
+/// Flags of `kubectl scim-bridge plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PluginPlanArguments {
+    /// The connection.
+    #[command(flatten)]
+    pub connection: Named,
+
+    /// File or folder with the users and groups to plan for; - for standard input; repeatable. The default is those of the
+    /// cluster.
+    #[arg(short, long = "file", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+
+    /// The allowed addresses.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// The output.
+    #[command(flatten)]
+    pub show: ShowPlan,
+}
+
+/// The output of a plan.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ShowPlan {
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text, help_heading = "Output")]
+    pub output: PlanFormat,
+
+    /// Show the names of people and groups. Text on a terminal always has them.
+    #[arg(long, help_heading = "Output")]
+    pub show_names: bool,
+}
+
+/// Output format of `plan`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// Text, one line for each change.
+    Text,
+    /// One JSON document.
+    Json,
+    /// A `JUnit` report with a test case for each object.
+    Junit,
+}
+
+/// Flags of `import`.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
+#[command(mut_args(of_one_source))]
+#[command(mut_group("key", |group| group.conflicts_with("file")))]
+#[command(after_help = IMPORT_CODES)]
+pub struct ImportArguments {
+    /// A bridge that flags give.
+    #[command(flatten)]
+    pub bridge: BridgeFlags,
+
+    /// Name of the connection that the manifests refer to.
+    #[arg(long, value_parser = object_name, value_name = "NAME", required_unless_present = "file", conflicts_with = "file", help_heading = "Without a manifest")]
+    pub connection: Option<String>,
+
+    /// File with the manifest of a `ScimBridgeConnection`; - for standard input. It may also contain Secrets and ConfigMaps.
+    #[arg(short, long, help_heading = "From a manifest")]
+    pub file: Option<PathBuf>,
+
+    /// File with Secrets and ConfigMaps that the connection references; repeatable. The rest comes from the cluster.
+    #[arg(long = "secret-file", requires = "file", help_heading = "From a manifest")]
+    pub secret_files: Vec<PathBuf>,
+
+    /// The cluster with the objects that no file contains.
+    #[command(flatten)]
+    pub cluster: Cluster,
+
+    /// The allowed addresses.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// Where the manifests go.
+    #[command(flatten)]
+    pub into: ImportInto,
+}
+
+/// Flags of `kubectl scim-bridge import`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = IMPORT_CODES)]
+pub struct PluginImportArguments {
+    /// The connection.
+    #[command(flatten)]
+    pub connection: Named,
+
+    /// The allowed addresses.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// Where the manifests go.
+    #[command(flatten)]
+    pub into: ImportInto,
+}
+
+const IMPORT_CODES: &str = "Exit codes: 0 all is written; 1 wrong usage or a failure, nothing is written; 2 some users or groups cannot be written.";
+
+/// Where `import` writes, and what.
+#[derive(Clone, Debug, Args)]
+pub struct ImportInto {
+    /// Folder for users.yaml and groups.yaml. The program makes it if it does not exist.
+    #[arg(short, long = "output-dir", value_name = "DIR", help_heading = "Output")]
+    pub output_dir: PathBuf,
+
+    /// Also write users and groups that spec.provisioning.scope does not cover.
+    #[arg(long, help_heading = "Output")]
+    pub all: bool,
+
+    /// Overwrite the files.
+    #[arg(long, help_heading = "Output")]
+    pub force: bool,
 }
 
 /// The scope of `run`, which `preflight` checks.

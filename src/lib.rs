@@ -21,6 +21,7 @@ pub mod check;
 pub mod clock;
 pub mod cluster;
 pub mod controller;
+pub mod directory_commands;
 pub mod domain;
 pub mod feed;
 pub mod leadership;

@@ -11,7 +11,9 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use scim_bridge_operator::{
     api,
     args::{Arguments, Command, LogFormat, PluginArguments, PluginCommand, refusal},
-    check, process,
+    check,
+    directory_commands::{import, plan},
+    process,
     settings::LogDirectives,
 };
 
@@ -60,6 +62,16 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
             let class = quiet_runtime()?.block_on(check::check(&arguments))?;
             return Ok(check::exit_code(class).into());
         }
+        Command::Plan(arguments) => {
+            arguments.addresses.ensure_usable()?;
+            let conclusion = quiet_runtime()?.block_on(plan::plan(&arguments, &mut io::stdout()))?;
+            return Ok(conclusion.exit_code().into());
+        }
+        Command::Import(arguments) => {
+            arguments.addresses.ensure_usable()?;
+            let imported = quiet_runtime()?.block_on(import::import(&arguments, &mut io::stdout()))?;
+            return Ok(imported.exit_code().into());
+        }
         Command::Explain { reason } => check::explain::explain(reason.as_deref(), &mut io::stdout())?,
         Command::Crd { provisioning: false } => {
             let yaml = serde_saphyr::to_string(&api::crd())?;
@@ -100,6 +112,16 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
         PluginCommand::Resume(connection) => {
             runtime.block_on(check::plugin::suspend(&connection, false, out))?;
             return Ok(ExitCode::SUCCESS);
+        }
+        PluginCommand::Plan(arguments) => {
+            arguments.addresses.ensure_usable()?;
+            let conclusion = runtime.block_on(plan::plan_live(&arguments, out))?;
+            return Ok(conclusion.exit_code().into());
+        }
+        PluginCommand::Import(arguments) => {
+            arguments.addresses.ensure_usable()?;
+            let imported = runtime.block_on(import::import_live(&arguments, out))?;
+            return Ok(imported.exit_code().into());
         }
         PluginCommand::Explain { reason } => {
             check::explain::explain(reason.as_deref(), out)?;

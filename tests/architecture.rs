@@ -62,6 +62,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("check", &["api", "domain", "bridge", "cluster", "clock", "args"]),
+    (
+        "directory_commands",
+        &["api", "domain", "bridge", "check", "cluster", "clock", "args"],
+    ),
     // Beside the layers.
     ("clock", &[]),
     ("leadership", &[]),

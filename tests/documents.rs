@@ -289,6 +289,7 @@ fn generated_tables_of_flags() {
     let of = |name: &str| program.find_subcommand(name).unwrap();
     let of_plugin = |name: &str| plugin.find_subcommand(name).unwrap();
     let (run, preflight, check) = (of("run"), of("preflight"), of("check"));
+    let (plan, import) = (of("plan"), of("import"));
     generated::tables(
         "docs/reference/flags.md",
         &[
@@ -296,6 +297,8 @@ fn generated_tables_of_flags() {
             ("run", &table_of_flags(run, &[])),
             ("preflight", &table_of_flags(preflight, &[run])),
             ("check", &table_of_flags(check, &[run])),
+            ("plan", &table_of_flags(plan, &[run])),
+            ("import", &table_of_flags(import, &[run, check])),
             ("plugin", &table_of_commands(&plugin)),
             ("plugin flags", &table_of_flags(of_plugin("recheck"), &[check])),
         ],

@@ -137,8 +137,7 @@ pub fn yaml(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "---\n{}", text.trim_end())
 }
 
-/// Writes a `JUnit` report: a test suite with a test case for each step, in the form that CI systems read.
-/// <https://github.com/testmoapp/junitxml>
+/// Writes a `JUnit` report with a test case for each step.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -148,14 +147,75 @@ pub fn junit(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
         .as_deref()
         .or(checked.url.as_deref())
         .unwrap_or("the connection");
-    let count = |mark| {
-        let marked = checked.steps.iter().filter(|step| step.mark == mark);
-        marked.count().to_string()
+    let cases: Vec<Case> = checked.steps.iter().map(|step| case(checked, step)).collect();
+    suite_of(suite, &cases, out)
+}
+
+/// A test case of a `JUnit` report.
+#[derive(Debug)]
+pub(crate) struct Case {
+    /// Its name within the suite.
+    pub(crate) name: String,
+    /// Its result.
+    pub(crate) result: CaseResult,
+}
+
+/// The result of a test case.
+#[derive(Debug)]
+pub(crate) enum CaseResult {
+    /// Nothing to say.
+    Passed,
+    /// Passed, with a text for the reader.
+    PassedWith(String),
+    /// Not tried, and why.
+    Skipped(String),
+    /// Failed.
+    Failed {
+        /// The reason.
+        reason: &'static str,
+        /// The fault, in one line.
+        message: String,
+        /// What to do next.
+        next: String,
+    },
+}
+
+fn case(checked: &Checked, step: &StepResult) -> Case {
+    let note = step.note.clone();
+    let result = match step.mark {
+        Mark::Passed => CaseResult::Passed,
+        Mark::Warned => CaseResult::PassedWith(note),
+        Mark::Skipped => CaseResult::Skipped(note),
+        Mark::Failed => {
+            let reason = checked.verdict.reason;
+            let next = checked.wording.translate(checked.verdict.action());
+            CaseResult::Failed {
+                reason: reason.as_str(),
+                message: note,
+                next: format!("{next} See {}.", runbook(&reason.anchor())),
+            }
+        }
+    };
+    Case {
+        name: step.step.as_str().to_owned(),
+        result,
+    }
+}
+
+/// Writes a `JUnit` report with one test suite, in the form that CI systems read.
+/// <https://github.com/testmoapp/junitxml>
+///
+/// # Errors
+/// If `out` cannot be written.
+pub(crate) fn suite_of(suite: &str, cases: &[Case], out: &mut impl Write) -> io::Result<()> {
+    let count = |is_such: fn(&CaseResult) -> bool| {
+        let such = cases.iter().filter(|case| is_such(&case.result));
+        such.count().to_string()
     };
     let (tests, failures, skipped) = (
-        checked.steps.len().to_string(),
-        count(Mark::Failed),
-        count(Mark::Skipped),
+        cases.len().to_string(),
+        count(|result| matches!(result, CaseResult::Failed { .. })),
+        count(|result| matches!(result, CaseResult::Skipped(_))),
     );
     let mut writer = Writer::new_with_indent(&mut *out, b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
@@ -171,8 +231,8 @@ pub fn junit(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
                     ("skipped", &skipped),
                 ])
                 .write_inner_content(|writer| {
-                    for step in &checked.steps {
-                        case(writer, suite, checked, step)?;
+                    for case in cases {
+                        write_case(writer, suite, case)?;
                     }
                     Ok(())
                 })?;
@@ -181,43 +241,36 @@ pub fn junit(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn case<W: Write>(
-    writer: &mut Writer<W>,
-    suite: &str,
-    checked: &Checked,
-    step: &StepResult,
-) -> io::Result<()> {
-    let case = writer
+fn write_case<W: Write>(writer: &mut Writer<W>, suite: &str, case: &Case) -> io::Result<()> {
+    let element = writer
         .create_element("testcase")
-        .with_attributes([("classname", suite), ("name", step.step.as_str())]);
-    let note = step.note.as_str();
-    match step.mark {
-        Mark::Passed => case.write_empty()?,
-        Mark::Warned => case.write_inner_content(|writer| {
+        .with_attributes([("classname", suite), ("name", &case.name)]);
+    match &case.result {
+        CaseResult::Passed => element.write_empty()?,
+        CaseResult::PassedWith(text) => element.write_inner_content(|writer| {
             writer
                 .create_element("system-out")
-                .write_text_content(BytesText::new(note))?;
+                .write_text_content(BytesText::new(text))?;
             Ok(())
         })?,
-        Mark::Skipped => case.write_inner_content(|writer| {
+        CaseResult::Skipped(message) => element.write_inner_content(|writer| {
             writer
                 .create_element("skipped")
-                .with_attribute(("message", note))
+                .with_attribute(("message", message.as_str()))
                 .write_empty()?;
             Ok(())
         })?,
-        Mark::Failed => {
-            let reason = checked.verdict.reason;
-            let next = checked.wording.translate(checked.verdict.action());
-            let what_next = format!("{next} See {}.", runbook(&reason.anchor()));
-            case.write_inner_content(|writer| {
-                writer
-                    .create_element("failure")
-                    .with_attributes([("type", reason.as_str()), ("message", note)])
-                    .write_text_content(BytesText::new(&what_next))?;
-                Ok(())
-            })?
-        }
+        CaseResult::Failed {
+            reason,
+            message,
+            next,
+        } => element.write_inner_content(|writer| {
+            writer
+                .create_element("failure")
+                .with_attributes([("type", *reason), ("message", message)])
+                .write_text_content(BytesText::new(next))?;
+            Ok(())
+        })?,
     };
     Ok(())
 }

@@ -39,7 +39,7 @@ use crate::{
     },
     args::{Addresses, CheckArguments, OutputFormat, Show},
     bridge::{
-        HttpProber, Prober as _,
+        HttpProber, ProbeRequest, Prober as _,
         credential::KeyPolicy,
         wire::{
             address::AddressPolicy,
@@ -206,7 +206,7 @@ pub struct Checked {
 /// Makes checks.
 #[derive(Debug)]
 pub struct Checker {
-    prober: HttpProber,
+    prober: Arc<HttpProber>,
     policy: Arc<AddressPolicy>,
     clock: Arc<dyn Clock>,
     progress: UnboundedReceiver<Progress>,
@@ -303,7 +303,7 @@ impl Checker {
             .through(proxy)
             .observed_by(Arc::new(Reporter(reporter)));
         Self {
-            prober,
+            prober: Arc::new(prober),
             policy,
             clock,
             progress,
@@ -317,8 +317,33 @@ impl Checker {
     async fn check(
         &mut self,
         subject: Subject,
-        mut terminal: Option<&mut Terminal>,
+        terminal: Option<&mut Terminal>,
     ) -> Result<Checked, CheckError> {
+        let (checked, _) = self.probe(subject, terminal).await?;
+        Ok(checked)
+    }
+
+    /// Makes one check in silence. Returns also the request, if one could be sent: other requests go the same way.
+    ///
+    /// # Errors
+    /// None that depends on the bridge: each fault of it is a verdict.
+    pub(crate) async fn prove(
+        &mut self,
+        subject: Subject,
+    ) -> Result<(Checked, Option<ProbeRequest>), CheckError> {
+        self.probe(subject, None).await
+    }
+
+    /// Sends the requests of [`Self::prove`], and others by the same rules.
+    pub(crate) fn prober(&self) -> Arc<HttpProber> {
+        Arc::clone(&self.prober)
+    }
+
+    async fn probe(
+        &mut self,
+        subject: Subject,
+        mut terminal: Option<&mut Terminal>,
+    ) -> Result<(Checked, Option<ProbeRequest>), CheckError> {
         let declared = subject.declared();
         let Subject {
             name,
@@ -347,6 +372,7 @@ impl Checker {
                 .map_err(CheckError::Output)?;
         }
         let mut reached = Reached::default();
+        let sent = request.as_ref().ok().cloned();
         let evidence = match request {
             Err(blocker) => Evidence::Blocked(blocker),
             Ok(request) => {
@@ -378,7 +404,7 @@ impl Checker {
         for step in &mut steps {
             step.note = wording.translate(&step.note);
         }
-        Ok(Checked {
+        let checked = Checked {
             name,
             url,
             target,
@@ -388,7 +414,8 @@ impl Checker {
             at,
             operator,
             wording,
-        })
+        };
+        Ok((checked, sent))
     }
 }
 

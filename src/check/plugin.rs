@@ -35,10 +35,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 type Connections = Api<DeserializeGuard<ScimBridgeConnection>>;
 
 /// A connection in its cluster.
-struct Location {
-    client: Client,
-    namespace: String,
-    name: String,
+pub(crate) struct Location {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 /// Checks a connection from here, and shows the operator's result beside it.
@@ -101,7 +101,7 @@ pub async fn suspend(named: &Named, suspend: bool, out: &mut impl Write) -> Resu
 }
 
 impl Location {
-    async fn of(named: &Named) -> Result<Self, CheckError> {
+    pub(crate) async fn of(named: &Named) -> Result<Self, CheckError> {
         let (config, namespace) = cluster::chosen_config(&named.cluster).await?;
         Ok(Self {
             client: cluster::client(config)?,

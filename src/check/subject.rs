@@ -1,6 +1,10 @@
 //! Reads the connection to check, and the objects that it references, from flags, files or a cluster.
 
-use std::{fs, io::Read as _, path::Path};
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
@@ -10,6 +14,7 @@ use kube::{Api, Client, Resource as _, core::DeserializeGuard};
 use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use serde_saphyr::Spanned;
 
 use super::{CheckError, wording::Wording};
 use crate::{
@@ -20,7 +25,7 @@ use crate::{
         },
         duration::HumanDuration,
     },
-    args::{CheckArguments, Cluster, KeySource},
+    args::{BridgeFlags, CheckArguments, Cluster, KeySource},
     bridge::credential::{DataEntry, config_map_entry, secret_entry},
     cluster,
     cluster::ClusterError,
@@ -57,9 +62,32 @@ pub struct Subject {
 /// # Errors
 /// If a file or the cluster cannot be read. An object that does not exist is a verdict, not an error.
 pub async fn read(arguments: &CheckArguments) -> Result<Subject, CheckError> {
-    match (&arguments.url, &arguments.file) {
-        (Some(url), _) => from_flags(arguments, url),
-        (None, Some(file)) => from_manifest(file, &arguments.secret_files, &arguments.cluster).await,
+    let CheckArguments {
+        bridge,
+        file,
+        secret_files,
+        cluster,
+        addresses: _,
+        show: _,
+    } = arguments;
+    let (_, subject) = read_one(bridge, file.as_deref(), secret_files, cluster).await?;
+    Ok(subject)
+}
+
+/// Reads the connection that flags give, or the only one in a file. Returns also the metadata of its object, which flags
+/// do not have.
+///
+/// # Errors
+/// If a file or the cluster cannot be read. An object that does not exist is a verdict, not an error.
+pub(crate) async fn read_one(
+    flags: &BridgeFlags,
+    file: Option<&Path>,
+    secret_files: &[PathBuf],
+    cluster: &Cluster,
+) -> Result<(ObjectMeta, Subject), CheckError> {
+    match (&flags.url, file) {
+        (Some(url), _) => Ok((ObjectMeta::default(), from_flags(flags, url)?)),
+        (None, Some(file)) => from_manifest(file, secret_files, cluster).await,
         (None, None) => Err(CheckError::NothingToCheck),
     }
 }
@@ -79,6 +107,7 @@ pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<S
     let source = Source {
         objects: Objects::default(),
         live: Some((client.clone(), namespace.to_owned())),
+        instead: Instead::default(),
     };
     let name = Some(format!("{namespace}/{name}"));
     match object {
@@ -91,52 +120,54 @@ pub async fn read_live(client: &Client, namespace: &str, name: &str) -> Result<S
     }
 }
 
-fn from_flags(arguments: &CheckArguments, url: &str) -> Result<Subject, CheckError> {
+fn from_flags(flags: &BridgeFlags, url: &str) -> Result<Subject, CheckError> {
     let placeholder = || ApiKeySecretRef {
         name: "given".to_owned(),
         key: "apiKey".to_owned(),
     };
-    let tls = (arguments.ca_file.is_some() || arguments.server_name.is_some()).then(|| TlsSpec {
-        ca_ref: arguments.ca_file.as_ref().map(|_| CaRef {
+    let tls = (flags.ca_file.is_some() || flags.server_name.is_some()).then(|| TlsSpec {
+        ca_ref: flags.ca_file.as_ref().map(|_| CaRef {
             kind: CaKind::ConfigMap,
             name: "given".to_owned(),
             key: "ca.crt".to_owned(),
         }),
-        server_name: arguments.server_name.clone(),
+        server_name: flags.server_name.clone(),
     });
     let spec = ScimBridgeConnectionSpec {
         url: url.to_owned(),
         api_key_secret_ref: placeholder(),
-        identity_provider: arguments.identity_provider,
+        identity_provider: flags.identity_provider,
         // A single probe uses neither interval nor threshold, but both must be valid.
         interval: HumanDuration::from_secs(300),
-        timeout: arguments.timeout,
+        timeout: flags.timeout,
         failure_threshold: 1,
         suspend: false,
-        allow_plaintext: arguments.allow_plaintext,
+        allow_plaintext: flags.allow_plaintext,
         tls,
         next_api_key_secret_ref: None,
         provisioning: None,
     };
-    let ca = arguments
-        .ca_file
-        .as_deref()
-        .map(|path| Ok::<_, CheckError>(DataEntry::bare(Ok(read_file(path)?.to_vec()))));
     Ok(Subject {
         name: None,
         spec: Ok(spec),
-        key: DataEntry::bare(Ok(read_key(&arguments.key)?)),
-        ca: ca.transpose()?,
+        key: DataEntry::bare(Ok(read_key(&flags.key)?)),
+        ca: read_ca(flags)?,
         next_key: None,
         status: None,
         wording: Wording::Flags,
     })
 }
 
+/// Reads the certificate authorities that flags give.
+fn read_ca(flags: &BridgeFlags) -> Result<Option<DataEntry>, CheckError> {
+    let read = |path: &PathBuf| Ok(DataEntry::bare(Ok(read_file(path, MAX_FILE)?.to_vec())));
+    flags.ca_file.as_ref().map(read).transpose()
+}
+
 /// Reads the key. Shells and editors put a line break at the end of a file; it is not part of the key.
 fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
     let mut key = match (&source.api_key_file, &source.api_key_env) {
-        (Some(path), _) => read_bytes(path).map_err(CheckError::KeyFile)?.to_vec(),
+        (Some(path), _) => read_bytes(path, MAX_FILE).map_err(CheckError::KeyFile)?.to_vec(),
         (None, Some(name)) => std::env::var_os(name)
             .ok_or(CheckError::NoKeyInEnvironment)?
             .into_encoded_bytes(),
@@ -158,31 +189,31 @@ fn read_key(source: &KeySource) -> Result<Vec<u8>, CheckError> {
     Ok(key)
 }
 
-fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, CheckError> {
-    read_bytes(path).map_err(|source| CheckError::File {
+fn read_file(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, CheckError> {
+    read_bytes(path, most).map_err(|source| CheckError::File {
         path: path.to_owned(),
         source,
     })
 }
 
 /// Reads a file, or standard input if the path is `-`.
-fn read_bytes(path: &Path) -> std::io::Result<Zeroizing<Vec<u8>>> {
+fn read_bytes(path: &Path, most: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
     // Enough room for almost every file: a buffer that grows leaves copies of the key in memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     if path == Path::new("-") {
-        let mut input = std::io::stdin().lock().take(MAX_FILE);
+        let mut input = std::io::stdin().lock().take(most);
         input.read_to_end(&mut bytes)?;
     } else {
-        fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut bytes)?;
+        fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }
 
 async fn from_manifest(
     file: &Path,
-    secret_files: &[std::path::PathBuf],
+    secret_files: &[PathBuf],
     cluster: &Cluster,
-) -> Result<Subject, CheckError> {
+) -> Result<(ObjectMeta, Subject), CheckError> {
     let mut objects = Objects::read(file)?;
     for path in secret_files {
         objects.extend(Objects::read(path)?);
@@ -194,14 +225,75 @@ async fn from_manifest(
             count: connections.len(),
         });
     };
-    let metadata = connection.get("metadata").cloned().unwrap_or_default();
-    let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap_or_default();
+    let metadata = metadata_of(connection);
+    let subject = from_object(connection, objects, cluster, Instead::default()).await?;
+    Ok((metadata, subject))
+}
+
+/// The metadata of a document.
+pub(crate) fn metadata_of(document: &Value) -> ObjectMeta {
+    let metadata = document.get("metadata").cloned().unwrap_or_default();
+    typed(metadata).unwrap_or_default()
+}
+
+/// Values that flags give in place of what a manifest names.
+#[derive(Debug, Default)]
+pub(crate) struct Instead {
+    key: Option<DataEntry>,
+    ca: Option<DataEntry>,
+}
+
+/// Reads the connection of a manifest. `flags` may give another address, key and certificate authorities. With an address,
+/// only the identity provider and spec.provisioning of the manifest count.
+///
+/// # Errors
+/// If a file or the cluster cannot be read. An object that does not exist is a verdict, not an error.
+pub(crate) async fn from_object_or_flags(
+    connection: &Value,
+    objects: Objects,
+    cluster: &Cluster,
+    flags: &BridgeFlags,
+) -> Result<Subject, CheckError> {
+    let Some(url) = &flags.url else {
+        let is_given = flags.key.api_key_file.is_some() || flags.key.api_key_env.is_some();
+        let instead = Instead {
+            key: is_given
+                .then(|| read_key(&flags.key))
+                .transpose()?
+                .map(|key| DataEntry::bare(Ok(key))),
+            ca: read_ca(flags)?,
+        };
+        return from_object(connection, objects, cluster, instead).await;
+    };
+    let declared = read_spec(connection.get("spec").unwrap_or(&Value::Null));
+    let given = from_flags(flags, url)?;
+    Ok(Subject {
+        name: name_of(&metadata_of(connection)),
+        spec: declared.and_then(|declared| {
+            let spec = given.spec?;
+            Ok(ScimBridgeConnectionSpec {
+                identity_provider: spec.identity_provider.or(declared.identity_provider),
+                provisioning: declared.provisioning,
+                ..spec
+            })
+        }),
+        ..given
+    })
+}
+
+async fn from_object(
+    connection: &Value,
+    mut objects: Objects,
+    cluster: &Cluster,
+    instead: Instead,
+) -> Result<Subject, CheckError> {
+    let metadata = metadata_of(connection);
     objects.retain_namespace(metadata.namespace.as_deref().or(cluster.namespace.as_deref()));
     let spec = read_spec(connection.get("spec").unwrap_or(&Value::Null));
     let missing = spec
         .as_ref()
         .ok()
-        .and_then(|spec| objects.missing_reference(spec));
+        .and_then(|spec| objects.missing_reference(spec, &instead));
     let live = if let Some(missing) = missing {
         let (config, namespace) = cluster::chosen_config(cluster)
             .await
@@ -211,12 +303,21 @@ async fn from_manifest(
     } else {
         None
     };
-    let name = match (metadata.namespace, metadata.name) {
-        (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
-        (None, name) => name,
-        (Some(_), None) => None,
+    let source = Source {
+        objects,
+        live,
+        instead,
     };
-    Source { objects, live }.subject(name, spec).await
+    source.subject(name_of(&metadata), spec).await
+}
+
+/// `NAMESPACE/NAME`, or the name alone.
+fn name_of(metadata: &ObjectMeta) -> Option<String> {
+    match (&metadata.namespace, &metadata.name) {
+        (Some(namespace), Some(name)) => Some(format!("{namespace}/{name}")),
+        (None, name) => name.clone(),
+        (Some(_), None) => None,
+    }
 }
 
 /// Why the rest of a connection cannot be read: the kubeconfig has a fault, or there is none.
@@ -233,7 +334,7 @@ fn no_cluster(error: ClusterError, chosen: &Cluster, missing: String) -> CheckEr
 }
 
 /// The fields of a specification.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "url",
     "apiKeySecretRef",
     "identityProvider",
@@ -244,6 +345,7 @@ const FIELDS: [&str; 10] = [
     "allowPlaintext",
     "tls",
     "nextApiKeySecretRef",
+    "provisioning",
 ];
 
 /// Reads a specification.
@@ -289,8 +391,8 @@ enum Unreadable {
 
 /// The objects in manifests.
 #[derive(Default)]
-struct Objects {
-    connections: Vec<Value>,
+pub(crate) struct Objects {
+    pub(crate) connections: Vec<Value>,
     secrets: Vec<Secret>,
     config_maps: Vec<ConfigMap>,
 }
@@ -299,27 +401,62 @@ struct Objects {
 struct Source {
     objects: Objects,
     live: Option<(Client, String)>,
+    instead: Instead,
+}
+
+/// Reads the documents of a file of at most `most` bytes, each with the line where it begins. The error never quotes the
+/// file, because it may contain a key.
+///
+/// # Errors
+/// If the file cannot be read, or is not YAML.
+pub(crate) fn documents(path: &Path, most: u64) -> Result<Vec<(u64, Value)>, CheckError> {
+    let bytes = read_file(path, most)?;
+    let text = std::str::from_utf8(&bytes).ok();
+    text.and_then(documents_in)
+        .ok_or_else(|| CheckError::NoManifest(path.to_owned()))
+}
+
+/// Reads the documents of a text, each with the line where it begins. `None` if the text is not YAML.
+pub(crate) fn documents_in(text: &str) -> Option<Vec<(u64, Value)>> {
+    // The parser's own bounds allow 1024 documents. Each node has a byte at least, and a stream has a beginning and an end.
+    let size = text.len() + 2;
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_documents: size,
+            max_nodes: size,
+            max_events: size.saturating_mul(4),
+        },
+    };
+    let documents: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options).ok()?;
+    let lines = documents
+        .into_iter()
+        .map(|document| (document.referenced.line(), document.value));
+    Some(lines.collect())
 }
 
 impl Objects {
     /// Reads the objects of a file, including those in lists. Errors never quote the file, because it may contain a key.
     fn read(path: &Path) -> Result<Self, CheckError> {
-        let bytes = read_file(path)?;
-        let malformed = || CheckError::NoManifest(path.to_owned());
-        let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|_| malformed())?;
         let mut objects = Self::default();
-        for document in documents {
-            objects.take(document).map_err(|why| match why {
-                Unreadable::NotAnObject => malformed(),
-                Unreadable::Form(kind) => CheckError::MalformedObject {
-                    path: path.to_owned(),
-                    kind,
-                },
-                Unreadable::Version => CheckError::OtherVersion(path.to_owned()),
-            })?;
+        for (_, document) in documents(path, MAX_FILE)? {
+            objects.take_from(path, document)?;
         }
         Ok(objects)
+    }
+
+    /// Takes a document of a file.
+    ///
+    /// # Errors
+    /// If it is not an object, or does not have the form of its kind.
+    pub(crate) fn take_from(&mut self, path: &Path, document: Value) -> Result<(), CheckError> {
+        self.take(document).map_err(|why| match why {
+            Unreadable::NotAnObject => CheckError::NoManifest(path.to_owned()),
+            Unreadable::Form(kind) => CheckError::MalformedObject {
+                path: path.to_owned(),
+                kind,
+            },
+            Unreadable::Version => CheckError::OtherVersion(path.to_owned()),
+        })
     }
 
     fn take(&mut self, document: Value) -> Result<(), Unreadable> {
@@ -399,8 +536,8 @@ impl Objects {
     }
 
     /// The first reference of a specification to an object that is not among these: kind, name and field.
-    fn missing_reference(&self, spec: &ScimBridgeConnectionSpec) -> Option<String> {
-        let key = Some((
+    fn missing_reference(&self, spec: &ScimBridgeConnectionSpec, instead: &Instead) -> Option<String> {
+        let key = instead.key.is_none().then_some((
             CaKind::Secret,
             &spec.api_key_secret_ref.name,
             "spec.apiKeySecretRef",
@@ -408,7 +545,9 @@ impl Objects {
         let next = spec.next_api_key_secret_ref.as_ref();
         let next = next.map(|reference| (CaKind::Secret, &reference.name, "spec.nextApiKeySecretRef"));
         let ca = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref());
-        let ca = ca.map(|reference| (reference.kind, &reference.name, "spec.tls.caRef"));
+        let ca = ca
+            .filter(|_| instead.ca.is_none())
+            .map(|reference| (reference.kind, &reference.name, "spec.tls.caRef"));
         let mut all = [key, next, ca].into_iter().flatten();
         let (kind, name, field) = all.find(|(kind, name, _)| match kind {
             CaKind::Secret => self.secret(name).is_none(),
@@ -429,7 +568,7 @@ impl Objects {
 
 impl Source {
     async fn subject(
-        &self,
+        mut self,
         name: Option<String>,
         spec: Result<ScimBridgeConnectionSpec, InvalidSpec>,
     ) -> Result<Subject, CheckError> {
@@ -443,8 +582,13 @@ impl Source {
             wording: Wording::Fields,
         };
         if let Ok(spec) = &spec {
-            subject.key = self.key(&spec.api_key_secret_ref).await?;
-            if let Some(reference) = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref()) {
+            subject.key = match self.instead.key.take() {
+                Some(given) => given,
+                None => self.key(&spec.api_key_secret_ref).await?,
+            };
+            if let Some(given) = self.instead.ca.take() {
+                subject.ca = Some(given);
+            } else if let Some(reference) = spec.tls.as_ref().and_then(|tls| tls.ca_ref.as_ref()) {
                 subject.ca = Some(self.ca(reference).await?);
             }
             if let Some(reference) = &spec.next_api_key_secret_ref {
@@ -503,7 +647,7 @@ impl Source {
 }
 
 /// Maps an error of the API server. Its message is not repeated, because it may quote a Secret.
-pub(super) fn ask<T>(answer: Result<T, kube::Error>, what: &'static str) -> Result<T, CheckError> {
+pub(crate) fn ask<T>(answer: Result<T, kube::Error>, what: &'static str) -> Result<T, CheckError> {
     answer.map_err(|error| {
         if let kube::Error::Api(status) = error {
             CheckError::Refused {
@@ -549,6 +693,7 @@ mod tests {
             ("allowPlaintext", serde_json::json!(1)),
             ("tls", serde_json::json!({"caRef": "ca"})),
             ("nextApiKeySecretRef", serde_json::json!([])),
+            ("provisioning", serde_json::json!({"mode": "Plan"})),
         ] {
             let mut spec = whole.clone();
             spec[field] = value.clone();

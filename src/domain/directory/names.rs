@@ -205,6 +205,13 @@ pub fn is_same_text(one: &str, other: &str) -> bool {
     one == other || NFC.normalize(one) == NFC.normalize(other)
 }
 
+/// The composed form of a name. It is the same name as the given one ([`is_same_text`]), and the form that specifications
+/// hold.
+#[must_use]
+pub fn composed(name: &str) -> Cow<'_, str> {
+    NFC.normalize(name)
+}
+
 /// The key under which a name is found: without regard to case (RFC 7643, section 4.1.1: userName is not case exact).
 /// Letters that only look alike stay apart, so nobody is taken for somebody else.
 #[must_use]

@@ -22,6 +22,10 @@ pub struct Named<'p, 'a>(pub &'p Plan<'a>);
 #[derive(Clone, Copy, Debug)]
 pub struct NamedAct<'p, 'a>(pub &'p Act<'a>);
 
+/// One act of a plan, by ids alone: for logs and files that others may read.
+#[derive(Clone, Copy, Debug)]
+pub struct ActById<'p, 'a>(pub &'p Act<'a>);
+
 /// A name that anybody may have chosen: quoted, and without characters that would move a cursor or hide.
 struct Quoted<'a>(Option<&'a str>);
 
@@ -85,11 +89,6 @@ impl fmt::Display for NamedAct<'_, '_> {
         match &act.change {
             Change::Suspend { user } => write!(f, "suspend {}", who(user)),
             Change::Remove { group, user, cause } => {
-                let cause = match cause {
-                    RemovalCause::Suspended => "declared suspended",
-                    RemovalCause::Expired => "time has passed",
-                    RemovalCause::NotListed => "not listed",
-                };
                 write!(f, "remove {} from {} ({cause})", who(user), which(group))
             }
             Change::RenameUser {
@@ -125,6 +124,54 @@ impl fmt::Display for NamedAct<'_, '_> {
             }
             Change::Add { group, user } => write!(f, "add {} to {}", who(user), which(group)),
         }
+    }
+}
+
+impl fmt::Display for ActById<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(act) = self;
+        match &act.change {
+            Change::Suspend { user } => write!(f, "suspend user {:?}", user.id),
+            Change::Remove { group, user, cause } => {
+                write!(f, "remove user {:?} from group {:?} ({cause})", user.id, group.id)
+            }
+            Change::RenameUser {
+                user,
+                user_name,
+                given_name,
+                family_name,
+            } => {
+                write!(f, "rename user {:?}:", user.id)?;
+                for (field, is_changed) in [
+                    ("userName", user_name.is_some()),
+                    ("givenName", given_name.is_some()),
+                    ("familyName", family_name.is_some()),
+                ] {
+                    if is_changed {
+                        write!(f, " {field}")?;
+                    }
+                }
+                Ok(())
+            }
+            Change::RenameGroup {
+                group,
+                display_name: _,
+            } => write!(f, "rename group {:?}: displayName", group.id),
+            Change::Reactivate { user } => write!(f, "reactivate user {:?}", user.id),
+            Change::CreateUser { wish: _ } => f.write_str("create a user"),
+            Change::CreateGroup { wish: _ } => f.write_str("create a group"),
+            Change::Add { group, user } => write!(f, "add user {:?} to group {:?}", user.id, group.id),
+        }
+    }
+}
+
+impl fmt::Display for RemovalCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Suspended => "declared suspended",
+            Self::Expired => "time has passed",
+            Self::NotListed => "not listed",
+        })
     }
 }
 

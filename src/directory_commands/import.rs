@@ -1,0 +1,220 @@
+//! `import`: manifests of what a bridge has.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    DirectoryError, Reading,
+    manifests::{self, Counts, Manifests, Target},
+    read,
+};
+use crate::{
+    args::{Addresses, ImportArguments, ImportInto, PluginImportArguments},
+    check::{
+        plugin::Location,
+        subject::{Subject, read_live, read_one},
+    },
+    domain::directory::{budget::DigestKey, plan::Policy},
+};
+
+/// What an import comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// Everything in the scope is written.
+    All,
+    /// No manifest can describe some users or groups.
+    Some,
+}
+
+impl Imported {
+    /// The exit code.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::All => 0,
+            Self::Some => 2,
+        }
+    }
+}
+
+/// Writes manifests for a connection that flags give, or a manifest.
+///
+/// # Errors
+/// [`DirectoryError`]; then no file is written, unless the error is about writing the second one.
+pub async fn import(arguments: &ImportArguments, out: &mut impl Write) -> Result<Imported, DirectoryError> {
+    let ImportArguments {
+        bridge,
+        connection,
+        file,
+        secret_files,
+        cluster,
+        addresses,
+        into,
+    } = arguments;
+    let (metadata, subject) = read_one(bridge, file.as_deref(), secret_files, cluster).await?;
+    let name = metadata.name.as_ref().or(connection.as_ref());
+    let name = name.ok_or(DirectoryError::NamelessConnection)?;
+    let namespace = metadata.namespace.as_deref().or(cluster.namespace.as_deref());
+    let target = Target {
+        connection: name,
+        namespace,
+    };
+    write(subject, target, addresses, into, out).await
+}
+
+/// Writes manifests for a connection in a cluster.
+///
+/// # Errors
+/// As [`import`]; also if the cluster does not answer.
+pub async fn import_live(
+    arguments: &PluginImportArguments,
+    out: &mut impl Write,
+) -> Result<Imported, DirectoryError> {
+    let PluginImportArguments {
+        connection,
+        addresses,
+        into,
+    } = arguments;
+    let Location {
+        client,
+        namespace,
+        name,
+    } = Location::of(connection).await?;
+    let subject = read_live(&client, &namespace, &name).await?;
+    let target = Target {
+        connection: &name,
+        namespace: Some(&namespace),
+    };
+    write(subject, target, addresses, into, out).await
+}
+
+async fn write(
+    subject: Subject,
+    target: Target<'_>,
+    addresses: &Addresses,
+    into: &ImportInto,
+    out: &mut impl Write,
+) -> Result<Imported, DirectoryError> {
+    let ImportInto {
+        output_dir,
+        all,
+        force,
+    } = into;
+    let (users, groups) = (output_dir.join("users.yaml"), output_dir.join("groups.yaml"));
+    // Before the bridge is asked: nobody waits for an answer that cannot be written.
+    if !force
+        && let Some(path) = [&users, &groups]
+            .into_iter()
+            .find(|path| path.symlink_metadata().is_ok())
+    {
+        return Err(DirectoryError::Exists(path.clone()));
+    }
+    let spec = subject.spec.as_ref().map_err(|why| DirectoryError::Spec(*why))?;
+    let policy = spec
+        .provisioning
+        .as_ref()
+        .map(|provisioning| Policy::parse(provisioning, DigestKey::new(&[])))
+        .transpose()?;
+    let proven = subject
+        .status
+        .as_ref()
+        .and_then(|status| status.provisioning.as_ref()?.members_read_by);
+    let Reading {
+        snapshot,
+        name: _,
+        url,
+        digest_key: _,
+    } = read(subject, addresses, proven).await?;
+    let scope = policy.as_ref().filter(|_| !all).map(|policy| &policy.scope);
+    let manifests = manifests::of(&snapshot, target, scope);
+    fs::create_dir_all(output_dir).map_err(|source| DirectoryError::Write {
+        path: output_dir.clone(),
+        source,
+    })?;
+    for (path, text) in [(&users, &manifests.users), (&groups, &manifests.groups)] {
+        write_file(path, text, *force).map_err(|error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                DirectoryError::Exists(path.clone())
+            } else {
+                DirectoryError::Write {
+                    path: path.clone(),
+                    source: error,
+                }
+            }
+        })?;
+    }
+    report(&manifests, url.as_deref(), [&users, &groups], out).map_err(DirectoryError::Output)?;
+    Ok(if manifests.skipped.is_empty() {
+        Imported::All
+    } else {
+        Imported::Some
+    })
+}
+
+/// Writes a new file, or replaces one as a whole: a reader never sees half of it.
+fn write_file(path: &Path, text: &str, force: bool) -> io::Result<()> {
+    if !force {
+        return fs::File::create_new(path)?.write_all(text.as_bytes());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error counts.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// Says what was written, and what was not. Users and groups are named by their ids.
+fn report(
+    manifests: &Manifests,
+    url: Option<&str>,
+    [users, groups]: [&PathBuf; 2],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Manifests {
+        users: _,
+        groups: _,
+        written,
+        left_out,
+        skipped,
+    } = manifests;
+    if let Some(url) = url {
+        writeln!(out, "{url}\n")?;
+    }
+    writeln!(out, "  {}  {}", users.display(), counted(written.users, "user"))?;
+    writeln!(
+        out,
+        "  {}  {}",
+        groups.display(),
+        counted(written.groups, "group")
+    )?;
+    if *left_out != Counts::default() {
+        writeln!(
+            out,
+            "\nspec.provisioning.scope does not cover {} and {}. To write them too, use --all.",
+            counted(left_out.users, "user"),
+            counted(left_out.groups, "group")
+        )?;
+    }
+    if !skipped.is_empty() {
+        writeln!(
+            out,
+            "\nNo manifest can describe these. Correct them in 1Password, then import again:"
+        )?;
+    }
+    for manifests::Skipped { kind, id, why } in skipped {
+        writeln!(out, "  {} {}: {why}", kind.as_str(), id.as_str())?;
+    }
+    out.flush()
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

@@ -1,0 +1,160 @@
+//! `plan` and `import`: the users and groups of a bridge beside those of manifests.
+//!
+//! Both commands only read. They probe the bridge as `check` does, read its directory as the operator does, and plan with
+//! the same function: [`crate::domain::directory::plan::plan`].
+
+pub mod declared;
+pub mod files;
+pub mod import;
+pub mod outcome;
+pub mod plan;
+
+mod document;
+mod form;
+mod live;
+mod manifests;
+
+#[cfg(test)]
+mod tests;
+
+use std::{io, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use crate::{
+    api::{directory::MembersReadBy, vocabulary::Reason},
+    args::Addresses,
+    bridge::{
+        Lanes,
+        scim::directory::{DirectoryReader, Rate, Terms, Unread},
+    },
+    check::{CheckError, Checker, subject::Subject},
+    cluster::ClusterError,
+    domain::{
+        connection::target::InvalidSpec,
+        directory::{budget::DigestKey, plan::InvalidPolicy, snapshot::Snapshot},
+    },
+};
+
+/// The time for all pages of a directory: 100,000 users at five requests in a second take four minutes.
+const READ_LIMIT: Duration = Duration::from_mins(10);
+
+/// Requests in a second where no connection says another number: the default of `spec.provisioning.requestsPerSecond`.
+const REQUESTS_PER_SECOND: u8 = 5;
+
+/// Why a command could not be done. An error never holds the name of a person, nor the content of a file or an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// A file, a flag or the cluster.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// The program cannot connect to a cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// A folder cannot be read.
+    #[error("cannot read the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// No connection, so no scope.
+    #[error("no file contains a ScimBridgeConnection: give the file with it to --file, too")]
+    NoConnection,
+    /// Several, and none is chosen.
+    #[error("the files contain {0} ScimBridgeConnections: choose one with --connection")]
+    SeveralConnections(usize),
+    /// The chosen one is not there.
+    #[error("no file contains the ScimBridgeConnection that --connection names")]
+    NotThisConnection,
+    /// Two documents declare one connection.
+    #[error("the files contain ScimBridgeConnection {0} more than once: keep one")]
+    ConnectionTwice(String),
+    /// The connection has no name, or one that no object can have.
+    #[error("the ScimBridgeConnection has no metadata.name to which objects could refer")]
+    NamelessConnection,
+    /// The specification cannot be used.
+    #[error("the ScimBridgeConnection cannot be used: {0}")]
+    Spec(InvalidSpec),
+    /// The connection does not ask for provisioning.
+    #[error(
+        "the ScimBridgeConnection has no spec.provisioning, so nothing says which users and groups may change"
+    )]
+    ProvisioningOff,
+    /// Its patterns cannot be used.
+    #[error(transparent)]
+    Policy(#[from] InvalidPolicy),
+    /// The bridge is not proven.
+    #[error("the connection is not proven, so its directory is not read. {reason}: {message}")]
+    NotProven {
+        /// Why.
+        reason: Reason,
+        /// The fault, and the next step.
+        message: String,
+    },
+    /// The lists cannot be read.
+    #[error("cannot read users and groups")]
+    Unread(#[from] Unread),
+    /// A file is there already.
+    #[error("{} exists: give another folder to --output-dir, or overwrite the files with --force", .0.display())]
+    Exists(PathBuf),
+    /// A file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The output cannot be written.
+    #[error("cannot write the output")]
+    Output(#[source] io::Error),
+}
+
+/// A directory that was read in full from a bridge that a probe has just proven.
+struct Reading {
+    snapshot: Snapshot,
+    /// `NAMESPACE/NAME` of the connection, if it has a name.
+    name: Option<String>,
+    url: Option<String>,
+    digest_key: DigestKey,
+}
+
+/// Proves the connection, then reads its directory. `proven` is a way to read members that the operator has proven.
+async fn read(
+    subject: Subject,
+    addresses: &Addresses,
+    proven: Option<MembersReadBy>,
+) -> Result<Reading, DirectoryError> {
+    let provisioning = subject
+        .spec
+        .as_ref()
+        .ok()
+        .and_then(|spec| spec.provisioning.as_ref());
+    let per_second = provisioning.map_or(REQUESTS_PER_SECOND, |spec| spec.requests_per_second);
+    let mut checker = Checker::new(addresses);
+    let (checked, request) = checker.prove(subject).await?;
+    let request = request.filter(|_| checked.verdict.reason == Reason::Connected);
+    let Some(request) = request else {
+        return Err(DirectoryError::NotProven {
+            reason: checked.verdict.reason,
+            message: checked.wording.translate(&checked.verdict.message()),
+        });
+    };
+    let prober = checker.prober();
+    let reader = DirectoryReader::new(prober.clone(), Lanes::new(prober));
+    let mut rate = Rate::per_second(NonZeroU32::from(
+        std::num::NonZeroU8::new(per_second).unwrap_or(std::num::NonZeroU8::MIN),
+    ));
+    let terms = Terms {
+        within: READ_LIMIT,
+        proven,
+        round: 0,
+    };
+    let lists = reader.read(&request, terms, &mut rate).await?;
+    Ok(Reading {
+        snapshot: lists.into_snapshot(),
+        name: checked.name,
+        url: checked.url,
+        digest_key: request.key.digest_key(),
+    })
+}

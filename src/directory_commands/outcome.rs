@@ -1,0 +1,298 @@
+//! A plan with everything that belongs beside it: where each object is, which limits count, which objects cannot be used.
+
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal as _, Write},
+};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    declared::{Declared, ObjectName},
+    document,
+    files::Place,
+};
+use crate::{
+    api::{directory::MembersReadBy, vocabulary::Class},
+    args::{PlanFormat, ShowPlan},
+    domain::directory::{
+        act::Act,
+        budget::{Kind as ChangeKind, Spent},
+        names::ObjectId,
+        plan::{Directory, Plan, Policy, plan},
+        render::{ActById, NamedAct, Summary},
+        verdict::{Reason, Verdict},
+        walk::Incomplete,
+    },
+};
+
+/// A plan, and what belongs to it.
+pub struct Outcome<'a> {
+    /// `NAMESPACE/NAME` of the connection.
+    pub(super) connection: &'a str,
+    /// The address of the bridge.
+    pub(super) url: Option<&'a str>,
+    /// The time of the plan.
+    pub(super) at: Timestamp,
+    /// Where the bridge shows members.
+    pub(super) members_read_by: Option<MembersReadBy>,
+    pub(super) declared: &'a Declared,
+    pub(super) policy: &'a Policy,
+    pub(super) plan: Plan<'a>,
+}
+
+/// What is planned for, and with.
+pub struct Ground<'a> {
+    /// `NAMESPACE/NAME` of the connection.
+    pub connection: &'a str,
+    /// The address of the bridge.
+    pub url: Option<&'a str>,
+    /// The declared users and groups.
+    pub declared: &'a Declared,
+    /// The limits of the connection.
+    pub policy: &'a Policy,
+    /// The directory, if it is believed.
+    pub directory: Result<Directory<'a>, Incomplete>,
+    /// The time.
+    pub at: Timestamp,
+}
+
+/// What a plan comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// All is as declared.
+    Nothing,
+    /// Something cannot be planned, or not all of it.
+    Failed,
+    /// Something would be sent.
+    Changes,
+    /// Something would be sent if a person allowed it.
+    Held,
+}
+
+impl<'a> Outcome<'a> {
+    /// Plans. Nothing counts as sent within the last hour: mode Plan sends nothing.
+    #[must_use]
+    pub fn of(ground: &Ground<'a>) -> Self {
+        let Ground {
+            connection,
+            url,
+            declared,
+            policy,
+            directory,
+            at,
+        } = *ground;
+        Self {
+            connection,
+            url,
+            at,
+            members_read_by: directory
+                .ok()
+                .and_then(|directory| directory.snapshot.members_read_by()),
+            declared,
+            policy,
+            plan: plan(&declared.wishes, directory, policy, &Spent::default(), at),
+        }
+    }
+
+    /// What the plan comes to. A failure counts more than what is held, and that more than the rest.
+    #[must_use]
+    pub fn conclusion(&self) -> Conclusion {
+        let plan = &self.plan;
+        if !self.declared.faults.is_empty() || plan.totals.is_err() || plan.verdicts.iter().any(is_refused) {
+            Conclusion::Failed
+        } else if !plan.held.is_empty() {
+            Conclusion::Held
+        } else if !plan.acts.is_empty() {
+            Conclusion::Changes
+        } else {
+            Conclusion::Nothing
+        }
+    }
+
+    /// Prints the plan.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn print(&self, show: ShowPlan, out: &mut impl Write) -> io::Result<()> {
+        let ShowPlan { output, show_names } = show;
+        match output {
+            PlanFormat::Text => self.text(show_names || io::stdout().is_terminal(), out),
+            PlanFormat::Json => document::json(self, show_names, out),
+            PlanFormat::Junit => document::junit(self, show_names, out),
+        }
+    }
+
+    /// Writes the plan for people.
+    ///
+    /// # Errors
+    /// If `out` cannot be written.
+    pub fn text(&self, show_names: bool, out: &mut impl Write) -> io::Result<()> {
+        let Self {
+            connection,
+            url,
+            declared,
+            plan,
+            ..
+        } = self;
+        write!(out, "{connection}")?;
+        if let Some(url) = url {
+            write!(out, "  {url}")?;
+        }
+        if let Ok(totals) = &plan.totals {
+            write!(
+                out,
+                "  {} users, {} of them suspended, {} groups",
+                totals.users, totals.suspended, totals.groups
+            )?;
+        }
+        writeln!(out, "\n")?;
+        for (act, is_held) in self.acts() {
+            let held = if is_held { "held: " } else { "" };
+            writeln!(
+                out,
+                "  {held}{}  {}",
+                self.line(act, show_names),
+                self.label(act.object)
+            )?;
+        }
+        if !plan.acts.is_empty() || !plan.held.is_empty() {
+            writeln!(out)?;
+        }
+        writeln!(out, "{}", Summary(plan))?;
+        for pending in &plan.pending {
+            if let Some(limit) = self.policy.limits.get(pending.kind) {
+                writeln!(out, "  {} of {limit} {} in an hour", pending.count, pending.kind)?;
+            }
+        }
+        let acting: HashSet<&ObjectId> = self.acts().map(|(act, _)| act.object).collect();
+        // An object that is paused, or that waits for another one, differs and has no act.
+        let is_silent = |verdict: &Verdict<'_>| {
+            matches!(verdict.reason, Reason::ChangePlanned | Reason::Held) && !acting.contains(verdict.object)
+        };
+        for verdict in &plan.verdicts {
+            if !(is_refused(verdict) || verdict.reason == Reason::Unproven || is_silent(verdict)) {
+                continue;
+            }
+            writeln!(out, "\n{}: {}", self.label(verdict.object), describe(verdict))?;
+            if let Some(next) = next_step(verdict.reason) {
+                writeln!(out, "  next     {next}")?;
+                writeln!(out, "  runbook  scim-bridge-operator explain {}", verdict.reason)?;
+            }
+        }
+        if !declared.faults.is_empty() {
+            writeln!(out)?;
+        }
+        for fault in &declared.faults {
+            writeln!(out, "{fault}")?;
+        }
+        if declared.others > 0 {
+            writeln!(
+                out,
+                "\n{} objects of other connections are left out",
+                declared.others
+            )?;
+        }
+        out.flush()
+    }
+
+    /// All acts in the order in which they would be sent, those that are held last.
+    pub(super) fn acts(&self) -> impl Iterator<Item = (&Act<'a>, bool)> {
+        let sent = self.plan.acts.iter().map(|act| (act, false));
+        sent.chain(self.plan.held.iter().map(|act| (act, true)))
+    }
+
+    /// An act in one line.
+    pub(super) fn line(&self, act: &Act<'a>, show_names: bool) -> String {
+        if show_names {
+            NamedAct(act).to_string()
+        } else {
+            ActById(act).to_string()
+        }
+    }
+
+    pub(super) fn object(&self, id: &ObjectId) -> Option<(&ObjectName, Option<&Place>)> {
+        self.declared.object(id)
+    }
+
+    /// An object and its place: `ScimUser ada (users.yaml:12)`.
+    pub(super) fn label(&self, id: &ObjectId) -> String {
+        match self.object(id) {
+            Some((object, Some(place))) => format!("{object} ({place})"),
+            Some((object, None)) => object.to_string(),
+            None => id.as_str().to_owned(),
+        }
+    }
+
+    /// The limit for a kind of changes.
+    pub(super) const fn limit(&self, kind: ChangeKind) -> Option<u32> {
+        *self.policy.limits.get(kind)
+    }
+}
+
+impl Conclusion {
+    /// The exit code.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::Failed => 1,
+            Self::Changes => 2,
+            Self::Held => 3,
+        }
+    }
+
+    /// The word in the JSON document.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Failed => "failed",
+            Self::Changes => "changes",
+            Self::Held => "held",
+        }
+    }
+}
+
+/// Whether something cannot be done for the object as it is declared. A plan that waits for a person is no failure, and a
+/// bridge that does not say whether somebody is active is none either.
+pub(super) const fn is_refused(verdict: &Verdict<'_>) -> bool {
+    match verdict.reason {
+        Reason::Provisioned | Reason::Suspended | Reason::ChangePlanned | Reason::Held | Reason::Unproven => {
+            false
+        }
+        Reason::OutOfScope
+        | Reason::Protected
+        | Reason::AlreadyExists
+        | Reason::Ambiguous
+        | Reason::RemoteGone
+        | Reason::MembersUnreadable
+        | Reason::MemberMissing
+        | Reason::InvalidSpec
+        | Reason::ConnectionNotFound
+        | Reason::ProvisioningOff
+        | Reason::ConnectionNotReady
+        | Reason::DirectoryIncomplete => true,
+    }
+}
+
+/// Reason, message and differing fields of a verdict.
+pub(super) fn describe(verdict: &Verdict<'_>) -> String {
+    let fields: Vec<&str> = verdict.differs.iter().map(|field| field.as_str()).collect();
+    let message = verdict.reason.message();
+    if fields.is_empty() {
+        format!("{}  {message}", verdict.reason)
+    } else {
+        format!(
+            "{}  {message} It differs in {}.",
+            verdict.reason,
+            fields.join(", ")
+        )
+    }
+}
+
+/// The next step, where somebody has to take one before the plan can be right.
+pub(super) fn next_step(reason: Reason) -> Option<&'static str> {
+    let action = reason.action();
+    (reason.class() != Class::Ok && !action.is_empty() && reason != Reason::ChangePlanned).then_some(action)
+}
