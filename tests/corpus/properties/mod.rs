@@ -4,6 +4,7 @@
 //! (stable, with every `make test`). A property panics where it is broken, and says what it found.
 
 pub(crate) mod addresses;
+pub(crate) mod directory;
 pub(crate) mod documents;
 pub(crate) mod entries;
 pub(crate) mod objects;
@@ -16,9 +17,11 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every parser of foreign bytes, by who wrote the bytes: a bridge, a DNS server, the author of an object, the owner
 /// of a Secret.
-pub(crate) const TARGETS: [Target; 13] = [
+pub(crate) const TARGETS: [Target; 15] = [
     ("health", documents::health),
     ("list", documents::list),
+    ("users", directory::users),
+    ("groups", directory::groups),
     ("retry_after", documents::retry_after),
     ("certificate", documents::certificate),
     ("dns_answer", addresses::dns_answer),
