@@ -1,4 +1,4 @@
-//! Every flag of `run` and `check`, tried on the program itself: what cannot work is refused at start, in one line that
+//! Every flag of `run`, `check`, `plan` and `import`, tried on the program itself: what cannot work is refused at start, in one line that
 //! says what is allowed and repeats nothing; everything else is taken.
 
 #![allow(
@@ -9,11 +9,15 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
+    path::Path,
     process::{Command, Output},
 };
 
 use clap::CommandFactory as _;
 use scim_bridge_operator::args::Arguments;
+use serde_json::json;
+use testbed::scratch::Scratch;
 
 /// A flag, what its values are, the beginning of what is said of others, and such.
 struct Row(
@@ -301,6 +305,24 @@ const CHECK: &[Row] = &[
     Row("--namespace", &[], NAMESPACE, &["", "Team-A", "../team"]),
 ];
 
+/// Those of `plan` and `import` that `check` has not, or takes otherwise.
+const CONNECTION: Row = Row(
+    "--connection",
+    &["corp"],
+    "write the name of an object",
+    &["", "Corp", "a/b"],
+);
+const PLAN: &[Row] = &[
+    CONNECTION,
+    Row(
+        "--output",
+        &["text", "json", "junit"],
+        "write one of text, json, junit",
+        &["", "JSON", "yaml"],
+    ),
+];
+const IMPORT: &[Row] = &[CONNECTION];
+
 /// Those of `preflight` that `run` has not.
 const PREFLIGHT: &[Row] = &[
     Row(
@@ -336,6 +358,10 @@ const ANY: &[&str] = &[
     "--kubeconfig",
     "--context",
     "--help",
+    "--show-names",
+    "--output-dir",
+    "--all",
+    "--force",
 ];
 
 fn run(command: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -407,6 +433,48 @@ fn every_flag_of_check() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// Nobody is at the address of the connection.
+#[test]
+fn every_flag_of_plan_and_import() {
+    let folder = Scratch::new("flags").unwrap();
+    let path = folder.path().join("corp.yaml");
+    let connection = json!({
+        "apiVersion": "scimbridge.dev/v1alpha1",
+        "kind": "ScimBridgeConnection",
+        "metadata": {"name": "corp"},
+        "spec": {
+            "url": "https://127.0.0.1:1",
+            "apiKeySecretRef": {"name": "corp"},
+            "provisioning": {
+                "mode": "Plan",
+                "scope": {"userNames": ["*@example.com"]},
+                "protected": {"userNames": ["owner@example.com"]},
+            },
+        },
+    });
+    fs::write(&path, connection.to_string()).unwrap();
+    let path = path.display().to_string();
+    const NOT_PROVEN: (i32, &str) = (1, "is not proven, so its directory is not read. ConnectFailed: ");
+    let into = folder.path().join("people").display().to_string();
+    let plan = ["plan", "-f", &path, "--api-key-env", "KEY"];
+    let import = [
+        "import",
+        "-o",
+        &into,
+        "--url",
+        "https://127.0.0.1:1",
+        "--api-key-env",
+        "KEY",
+    ];
+    let mut faults = faults(&plan, NOT_PROVEN, PLAN);
+    faults.extend(self::faults(&import, NOT_PROVEN, IMPORT));
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+    assert!(
+        !Path::new(&into).exists(),
+        "nothing was read, and something is written"
+    );
+}
+
 /// A flag that is new needs a row.
 #[test]
 fn no_flag_is_left_out() {
@@ -415,6 +483,8 @@ fn no_flag_is_left_out() {
         ("run", &[RUN][..]),
         ("preflight", &[RUN, PREFLIGHT]),
         ("check", &[RUN, CHECK]),
+        ("plan", &[RUN, CHECK, PLAN]),
+        ("import", &[RUN, CHECK, IMPORT]),
     ] {
         let tried = rows
             .iter()
@@ -533,6 +603,42 @@ fn flags_together() {
             "the argument '--url <URL>' cannot be used with '--kubeconfig <KUBECONFIG>': --url reads no manifest and no cluster",
         ),
         ("run surplus", 1, "one value too many"),
+        (
+            "plan -f x --url https://127.0.0.1:1 --api-key-env KEY --context x",
+            1,
+            "the argument '--url <URL>' cannot be used with '--context <CONTEXT>': --url reads no manifest and no cluster",
+        ),
+        (
+            "plan -f x --server-name scim.example.com",
+            1,
+            "the following required arguments were not provided: --url <URL>",
+        ),
+        (
+            "plan -f x --url https://127.0.0.1:1",
+            1,
+            "the following required arguments were not provided: <--api-key-file <API_KEY_FILE>|--api-key-env <NAME>>",
+        ),
+        (
+            "plan --url https://127.0.0.1:1 --api-key-env KEY",
+            1,
+            "the following required arguments were not provided: --file <PATH>",
+        ),
+        ("plan -f /no/such/folder", 1, "cannot read /no/such/folder"),
+        (
+            "import -o x --url https://127.0.0.1:1 --api-key-env KEY",
+            1,
+            "the following required arguments were not provided: --connection <NAME>",
+        ),
+        (
+            "import -f x",
+            1,
+            "the following required arguments were not provided: --output-dir <DIR>",
+        ),
+        (
+            "import -o x -f x --connection corp",
+            1,
+            "the argument '--file <FILE>' cannot be used with '--connection <NAME>'",
+        ),
         (
             "check --url https://127.0.0.1:1 --api-key-file /no/such/key",
             1,

@@ -1,11 +1,26 @@
-//! `explain`: prints the runbooks of `docs/reasons.md`. They are part of the program, so no network is needed.
+//! `explain`: prints the runbooks of `docs/reasons.md` and `docs/provisioning-reasons.md`. They are part of the program, so
+//! no network is needed.
 
 use std::io::{self, Write};
 
 use super::CheckError;
 
-/// The page with all runbooks.
-const PAGE: &str = include_str!("../../docs/reasons.md");
+/// The pages with all runbooks, and what these are about. One name may have a runbook on each page.
+const PAGES: [(&str, &str); 2] = [
+    ("a connection", include_str!("../../docs/reasons.md")),
+    (
+        "a user or group",
+        include_str!("../../docs/provisioning-reasons.md"),
+    ),
+];
+
+/// One runbook.
+#[derive(Clone, Copy)]
+struct Runbook {
+    about: &'static str,
+    title: &'static str,
+    text: &'static str,
+}
 
 /// The path of the runbook with this anchor.
 #[must_use]
@@ -16,20 +31,25 @@ pub fn runbook(anchor: &str) -> String {
 /// The condition whose reason is the STATUS of a connection.
 const READY: &str = "Ready";
 
-/// Prints one runbook: that of a reason, a condition or an alert. Without a name, prints the names of all.
+/// Prints the runbook of a reason, a condition or an alert. A name that connections share with users and groups has two.
+/// Without a name, prints the names of all.
 ///
 /// # Errors
 /// [`CheckError::NoSuchRunbook`] if none has this name. [`CheckError::Output`] if `out` cannot be written.
 pub fn explain(name: Option<&str>, out: &mut impl Write) -> Result<(), CheckError> {
     match name {
         None => {
-            for (title, _) in runbooks() {
-                writeln!(out, "{title}").map_err(CheckError::Output)?;
+            let mut titles: Vec<&str> = Vec::new();
+            for Runbook { title, .. } in runbooks() {
+                if !titles.contains(&title) {
+                    titles.push(title);
+                    writeln!(out, "{title}").map_err(CheckError::Output)?;
+                }
             }
             Ok(())
         }
         Some(name) => match find(name).ok_or(CheckError::NoSuchRunbook)? {
-            Found::Runbook(title, text) => print(title, text, out),
+            Found::Runbooks(runbooks) => print(&runbooks, out),
             Found::Status => writeln!(
                 out,
                 "Each STATUS has its own runbook. Read STATUS in `kubectl get sbc`, then run `explain STATUS`."
@@ -41,30 +61,39 @@ pub fn explain(name: Option<&str>, out: &mut impl Write) -> Result<(), CheckErro
 
 /// What a name stands for.
 enum Found {
-    /// The runbook with this title and text.
-    Runbook(&'static str, &'static str),
+    /// These runbooks: one, or one of each page.
+    Runbooks(Vec<Runbook>),
     /// The condition Ready, or an alert about it: the STATUS decides.
     Status,
 }
 
 fn find(name: &str) -> Option<Found> {
-    let has_title = |title: &str, name: &str| title.replace(' ', "").eq_ignore_ascii_case(name);
-    let titled = |name| runbooks().find(|(title, _)| has_title(title, name));
-    if let Some((title, text)) = titled(name) {
-        return Some(Found::Runbook(title, text));
+    let titled = |name: &str| -> Vec<Runbook> {
+        runbooks()
+            .filter(|runbook| runbook.title.replace(' ', "").eq_ignore_ascii_case(name))
+            .collect()
+    };
+    let of_name = titled(name);
+    if !of_name.is_empty() {
+        return Some(Found::Runbooks(of_name));
     }
     if name.eq_ignore_ascii_case(READY) {
         return Some(Found::Status);
     }
-    let mut of_alert = runbooks().filter(|(_, text)| names_alert(text, name));
-    let (title, text) = of_alert.next()?;
-    let others = of_alert.count();
-    // Two runbooks may name an alert; one of them has its title.
-    let own = name.get(ALERT_PREFIX.len()..).and_then(titled);
-    Some(match (own, others) {
-        (Some((title, text)), _) => Found::Runbook(title, text),
-        (None, 0) => Found::Runbook(title, text),
-        (None, _) => Found::Status,
+    let of_alert: Vec<Runbook> = runbooks()
+        .filter(|runbook| names_alert(runbook.text, name))
+        .collect();
+    if of_alert.is_empty() {
+        return None;
+    }
+    // Several runbooks may name an alert; one of them has its title.
+    let own = name.get(ALERT_PREFIX.len()..).map(titled).unwrap_or_default();
+    Some(if !own.is_empty() {
+        Found::Runbooks(own)
+    } else if of_alert.len() == 1 {
+        Found::Runbooks(of_alert)
+    } else {
+        Found::Status
     })
 }
 
@@ -81,23 +110,42 @@ fn names_alert(text: &str, alert: &str) -> bool {
         .any(|word| word.eq_ignore_ascii_case(alert))
 }
 
-fn print(title: &str, text: &str, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "{title}\n")?;
-    writeln!(out, "{}", text.trim())
+fn print(runbooks: &[Runbook], out: &mut impl Write) -> io::Result<()> {
+    for (number, Runbook { about, title, text }) in runbooks.iter().enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        match runbooks {
+            [_] => writeln!(out, "{title}\n")?,
+            _ => writeln!(out, "{title} of {about}\n")?,
+        }
+        writeln!(out, "{}", text.trim())?;
+    }
+    Ok(())
 }
 
-/// The title and text of each runbook.
-fn runbooks() -> impl Iterator<Item = (&'static str, &'static str)> {
-    PAGE.split("\n## ").skip(1).map(|section| {
-        let (title, text) = section.split_once('\n').unwrap_or((section, ""));
-        // A top-level heading ends the runbook.
-        (title.trim(), text.split("\n# ").next().unwrap_or(text))
+/// All runbooks.
+fn runbooks() -> impl Iterator<Item = Runbook> {
+    PAGES.into_iter().flat_map(|(about, page)| {
+        page.split("\n## ").skip(1).map(move |section| {
+            let (title, text) = section.split_once('\n').unwrap_or((section, ""));
+            Runbook {
+                about,
+                title: title.trim(),
+                // A top-level heading ends the runbook.
+                text: text.split("\n# ").next().unwrap_or(text),
+            }
+        })
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{
+        directory,
+        vocabulary::{ConditionType, Reason},
+    };
 
     /// The rules that the chart installs: each alert in them has something to read.
     const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
@@ -128,5 +176,45 @@ mod tests {
             assert!(said.starts_with(beginning), "{name}: {said}");
         }
         assert!(explain(Some("NoSuchReason"), &mut Vec::new()).is_err());
+    }
+
+    /// Each STATUS, of connections and of users and groups, and each condition. A shared name has both runbooks.
+    #[test]
+    fn every_reason_and_condition_is_explained() {
+        let reasons = Reason::ALL.iter().map(|reason| reason.as_str());
+        let of_objects = directory::Reason::ALL.iter().map(|reason| reason.as_str());
+        let conditions = ConditionType::ALL.iter().map(|condition| condition.as_str());
+        for name in reasons.chain(of_objects).chain(conditions) {
+            assert!(!explained(name).is_empty(), "{name}");
+        }
+        for (name, beginnings) in [
+            ("ChangePlanned", &["ChangePlanned\n"][..]),
+            ("ProvisioningHeld", &["ProvisioningHeld\n"]),
+            (
+                "InvalidSpec",
+                &[
+                    "InvalidSpec of a connection\n",
+                    "\nInvalidSpec of a user or group\n",
+                ],
+            ),
+            (
+                "DirectoryIncomplete",
+                &[
+                    "DirectoryIncomplete of a connection\n",
+                    "\nDirectoryIncomplete of a user or group\n",
+                ],
+            ),
+        ] {
+            let said = explained(name);
+            for beginning in beginnings {
+                assert!(said.contains(beginning), "{name}: {said}");
+            }
+        }
+        let mut out = Vec::new();
+        explain(None, &mut out).unwrap();
+        let all = String::from_utf8(out).unwrap();
+        for name in ["InvalidSpec", "ChangePlanned", "ProvisioningHeld"] {
+            assert_eq!(all.lines().filter(|line| *line == name).count(), 1, "{name}");
+        }
     }
 }
