@@ -109,7 +109,7 @@ pub enum Unusable {
     Connection,
 }
 
-/// What is declared for one connection.
+/// The users and groups that are declared for one connection.
 #[derive(Debug, Default)]
 pub struct Declared {
     /// The wishes. The id of each is that of [`Self::object`].

@@ -42,7 +42,7 @@ pub struct Place {
 /// What files declare.
 #[derive(Default)]
 pub struct Manifests {
-    /// Secrets, `ConfigMaps`, and whatever else belongs to a connection.
+    /// Secrets, `ConfigMaps`, and other objects.
     pub(super) objects: Objects,
     /// The connections.
     pub(super) connections: Vec<(Place, Value)>,

@@ -27,7 +27,7 @@ pub(super) struct Target<'a> {
     pub(super) namespace: Option<&'a str>,
 }
 
-/// The content of both files, and what is not in them.
+/// The content of both files, and who is in neither.
 #[derive(Debug)]
 pub(super) struct Manifests {
     pub(super) users: String,

@@ -41,7 +41,7 @@ pub struct Outcome<'a> {
     pub(super) plan: Plan<'a>,
 }
 
-/// What is planned for, and with.
+/// The input of a plan.
 pub struct Ground<'a> {
     /// `NAMESPACE/NAME` of the connection.
     pub connection: &'a str,
@@ -95,7 +95,7 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// What the plan comes to. A failure counts more than what is held, and that more than the rest.
+    /// What the plan comes to. A failure comes first, then a held change, then the rest.
     #[must_use]
     pub fn conclusion(&self) -> Conclusion {
         let plan = &self.plan;

@@ -103,7 +103,7 @@ pub async fn plan_live(
             .iter()
             .find(|(_, document)| metadata_of(document).name.as_deref() == Some(&*name))
             .map(|(_, document)| document.clone());
-        // A change of the scope or of a limit is part of what is planned. Address and key are those of the cluster.
+        // The files may change the scope or a limit, too. Address and key are those of the cluster.
         if let Some(document) = own {
             let declared = document.get("spec").and_then(|spec| spec.get("provisioning"));
             let declared = declared.filter(|declared| !declared.is_null());

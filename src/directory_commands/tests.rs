@@ -1,4 +1,4 @@
-//! From a directory to manifests and back, and what is said of manifests that cannot be used.
+//! From a directory to manifests and back, and manifests that cannot be used.
 
 use std::{collections::HashSet, path::Path};
 
@@ -593,7 +593,7 @@ spec: {connectionRef: {name: corp}, userName: ada@example.com, name: {givenName:
     }
 }
 
-// === What is printed ===
+// === Output ===
 
 fn manifest(kind: &str, name: &str, spec: &str) -> String {
     format!(
