@@ -1,4 +1,4 @@
-//! `check` and `kubectl scim-bridge`: the real program as people run it, beside the real operator.
+//! `check`, `plan`, `import` and `kubectl scim-bridge`: the real program as people run it, beside the real operator.
 
 #![allow(
     clippy::expect_used,
@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod directory;
 mod golden;
 mod program;
 mod sources;
