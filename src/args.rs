@@ -301,6 +301,11 @@ pub struct PlanArguments {
     #[arg(short, long = "file", required = true, value_name = "PATH")]
     pub files: Vec<PathBuf>,
 
+    /// File or folder with the manifests as they are applied now; repeatable. An account that one of them stands for is not
+    /// new to the changed manifest.
+    #[arg(long, value_name = "PATH")]
+    pub base: Vec<PathBuf>,
+
     /// Name of the connection, if the files have several.
     #[arg(long, value_parser = object_name, value_name = "NAME")]
     pub connection: Option<String>,

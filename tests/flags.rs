@@ -359,6 +359,7 @@ const ANY: &[&str] = &[
     "--context",
     "--help",
     "--show-names",
+    "--base",
     "--output-dir",
     "--all",
     "--force",

@@ -12,6 +12,7 @@ use crate::{
         connection::target::is_object_name,
         directory::{
             names::ObjectId,
+            plan::Plan,
             wish::{GroupWish, InvalidWish, UserWish, Wishes},
         },
     },
@@ -240,12 +241,24 @@ impl Candidate {
     }
 }
 
-/// Gives objects of files the ids that the objects of these names have in a cluster.
-pub(super) fn know(candidates: &mut [Candidate], live: Vec<Candidate>) {
-    let ids: HashMap<ObjectName, String> = live
-        .into_iter()
-        .filter_map(|candidate| Some((candidate.object()?, candidate.id?)))
-        .collect();
+/// The accounts and groups that the objects of a plan stand for: those of their status, and those that they take over.
+pub(super) fn known(
+    candidates: &[Candidate],
+    declared: &Declared,
+    plan: &Plan<'_>,
+) -> HashMap<ObjectName, String> {
+    let of_status = candidates
+        .iter()
+        .filter_map(|candidate| Some((candidate.object()?, candidate.id.clone()?)));
+    let of_plan = plan.verdicts.iter().filter_map(|verdict| {
+        let (object, _) = declared.object(verdict.object)?;
+        Some((object.clone(), verdict.id?.as_str().to_owned()))
+    });
+    of_plan.chain(of_status).collect()
+}
+
+/// Gives objects the ids that the objects of these names have.
+pub(super) fn know(candidates: &mut [Candidate], ids: &HashMap<ObjectName, String>) {
     for candidate in candidates {
         candidate.id = candidate.object().and_then(|object| ids.get(&object).cloned());
     }

@@ -41,18 +41,15 @@ pub struct Outcome<'a> {
     pub(super) plan: Plan<'a>,
 }
 
-/// The input of a plan.
+/// What plans for one connection have in common.
+#[derive(Clone, Copy, Debug)]
 pub struct Ground<'a> {
     /// `NAMESPACE/NAME` of the connection.
     pub connection: &'a str,
     /// The address of the bridge.
     pub url: Option<&'a str>,
-    /// The declared users and groups.
-    pub declared: &'a Declared,
     /// The limits of the connection.
     pub policy: &'a Policy,
-    /// The directory, if it is believed.
-    pub directory: Result<Directory<'a>, Incomplete>,
     /// The time.
     pub at: Timestamp,
 }
@@ -71,15 +68,17 @@ pub enum Conclusion {
 }
 
 impl<'a> Outcome<'a> {
-    /// Plans. Nothing counts as sent within the last hour: mode Plan sends nothing.
+    /// Plans, if the directory is believed. Nothing counts as sent within the last hour: mode Plan sends nothing.
     #[must_use]
-    pub fn of(ground: &Ground<'a>) -> Self {
+    pub fn of(
+        ground: &Ground<'a>,
+        declared: &'a Declared,
+        directory: Result<Directory<'a>, Incomplete>,
+    ) -> Self {
         let Ground {
             connection,
             url,
-            declared,
             policy,
-            directory,
             at,
         } = *ground;
         Self {

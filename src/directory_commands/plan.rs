@@ -1,13 +1,13 @@
 //! `plan`: what would be sent.
 
-use std::{io::Write, time::Duration};
+use std::{collections::HashMap, io::Write, time::Duration};
 
 use serde_json::Value;
 
 use super::{
     DirectoryError, Reading,
-    declared::{Declared, Others, Owner, doubled, know},
-    files::Manifests,
+    declared::{Candidate, Declared, ObjectName, Others, Owner, doubled, know, known},
+    files::{Manifests, Place},
     live::{self, Kinds},
     outcome::{Conclusion, Ground, Outcome},
     read,
@@ -23,14 +23,27 @@ use crate::{
         subject::{Subject, from_object_or_flags, metadata_of, read_live},
     },
     clock::{Clock as _, SystemClock},
-    domain::directory::{
-        budget::DigestKey,
-        census::{Census, Taken},
-        names::RemoteId,
-        plan::{Directory, Policy},
-        wish::Wishes,
+    domain::{
+        connection::target::InvalidSpec,
+        directory::{
+            budget::DigestKey,
+            census::{Census, Taken},
+            names::RemoteId,
+            plan::{Directory, Policy},
+            snapshot::Snapshot,
+            wish::Wishes,
+        },
     },
 };
+
+/// The declared objects, and those that stood there before.
+struct Task<'a> {
+    owner: Owner<'a>,
+    candidates: Vec<Candidate>,
+    /// The objects as they are applied now. An account that one of them stands for is known by its id, so that a change of
+    /// the object is a change of that account.
+    base: Option<Vec<Candidate>>,
+}
 
 /// Plans for the users and groups of manifests.
 ///
@@ -40,6 +53,7 @@ use crate::{
 pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Conclusion, DirectoryError> {
     let PlanArguments {
         files,
+        base,
         connection,
         bridge,
         cluster,
@@ -47,18 +61,21 @@ pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Con
         show,
     } = arguments;
     let mut manifests = Manifests::read(files)?;
+    let base = (!base.is_empty()).then(|| Manifests::read(base)).transpose()?;
     let (connection, others) = choose(std::mem::take(&mut manifests.connections), connection.as_deref())?;
     let metadata = metadata_of(&connection);
     let name = metadata.name.ok_or(DirectoryError::NamelessConnection)?;
-    let owner = Owner {
-        name: &name,
-        namespace: metadata.namespace.as_deref().or(cluster.namespace.as_deref()),
-        others: Others::These(&others),
+    let task = Task {
+        owner: Owner {
+            name: &name,
+            namespace: metadata.namespace.as_deref().or(cluster.namespace.as_deref()),
+            others: Others::These(&others),
+        },
+        candidates: manifests.candidates,
+        base: base.map(|base| base.candidates),
     };
-    let declared = Declared::of(manifests.candidates, owner);
     let subject = from_object_or_flags(&connection, manifests.objects, cluster, bridge).await?;
-    let provisioning = provisioning_of(&subject)?.clone();
-    conclude(subject, &provisioning, &declared, addresses, *show, out).await
+    conclude(subject, task, addresses, *show, out).await
 }
 
 /// Plans for a connection in a cluster: for its users and groups there, or for those of files.
@@ -81,59 +98,50 @@ pub async fn plan_live(
         name,
     } = Location::of(connection).await?;
     let mut subject = read_live(&client, &namespace, &name).await?;
-    let (declared, provisioning);
+    let mut owner = Owner {
+        name: &name,
+        namespace: Some(&namespace),
+        others: Others::Any,
+    };
     if files.is_empty() {
-        let candidates = live::candidates(&client, &namespace, Kinds::Required).await?;
-        let owner = Owner {
-            name: &name,
-            namespace: Some(&namespace),
-            others: Others::Any,
+        let task = Task {
+            owner,
+            candidates: live::candidates(&client, &namespace, Kinds::Required).await?,
+            base: None,
         };
-        declared = Declared::of(candidates, owner);
-        provisioning = provisioning_of(&subject)?.clone();
-    } else {
-        let mut manifests = Manifests::read(files)?;
-        // Before the first apply, the cluster may not have the kinds yet.
-        know(
-            &mut manifests.candidates,
-            live::candidates(&client, &namespace, Kinds::Optional).await?,
-        );
-        let connections = std::mem::take(&mut manifests.connections);
-        let own = connections
-            .iter()
-            .find(|(_, document)| metadata_of(document).name.as_deref() == Some(&*name))
-            .map(|(_, document)| document.clone());
-        // The files may change the scope or a limit, too. Address and key are those of the cluster.
-        if let Some(document) = own {
-            let declared = document.get("spec").and_then(|spec| spec.get("provisioning"));
-            let declared = declared.filter(|declared| !declared.is_null());
-            let declared: Option<ProvisioningSpec> = declared
-                .map(|declared| serde_json::from_value(declared.clone()))
-                .transpose()
-                .map_err(|_| {
-                    DirectoryError::Spec(crate::domain::connection::target::InvalidSpec::Field(
-                        "provisioning",
-                    ))
-                })?;
-            if let Ok(spec) = &mut subject.spec {
-                spec.provisioning = declared;
-            }
-        }
-        let others = others_of(&connections, &name)?;
-        let owner = Owner {
-            name: &name,
-            namespace: Some(&namespace),
-            others: Others::These(&others),
-        };
-        declared = Declared::of(manifests.candidates, owner);
-        provisioning = provisioning_of(&subject)?.clone();
+        return conclude(subject, task, addresses, *show, out).await;
     }
-    conclude(subject, &provisioning, &declared, addresses, *show, out).await
+    let manifests = Manifests::read(files)?;
+    // The files may change the scope or a limit, too. Address and key are those of the cluster.
+    let named = |document: &Value| metadata_of(document).name.as_deref() == Some(&*name);
+    let own = manifests.connections.iter().find(|(_, document)| named(document));
+    if let (Some((_, document)), Ok(spec)) = (own, &mut subject.spec) {
+        spec.provisioning = provisioning_in(document)?;
+    }
+    let others = others_of(&manifests.connections, &name)?;
+    owner.others = Others::These(&others);
+    let task = Task {
+        owner,
+        candidates: manifests.candidates,
+        // Before the first apply, the cluster may not have the kinds yet.
+        base: Some(live::candidates(&client, &namespace, Kinds::Optional).await?),
+    };
+    conclude(subject, task, addresses, *show, out).await
+}
+
+/// `spec.provisioning` of a manifest.
+fn provisioning_in(document: &Value) -> Result<Option<ProvisioningSpec>, DirectoryError> {
+    let declared = document.get("spec").and_then(|spec| spec.get("provisioning"));
+    declared
+        .filter(|declared| !declared.is_null())
+        .map(|declared| serde_json::from_value(declared.clone()))
+        .transpose()
+        .map_err(|_| DirectoryError::Spec(InvalidSpec::Field("provisioning")))
 }
 
 /// The connection to plan for, and the names of the others.
 fn choose(
-    connections: Vec<(super::files::Place, Value)>,
+    connections: Vec<(Place, Value)>,
     chosen: Option<&str>,
 ) -> Result<(Value, Vec<String>), DirectoryError> {
     let name_of = |document: &Value| metadata_of(document).name;
@@ -154,7 +162,7 @@ fn choose(
 }
 
 /// The names of the other connections.
-fn others_of(connections: &[(super::files::Place, Value)], own: &str) -> Result<Vec<String>, DirectoryError> {
+fn others_of(connections: &[(Place, Value)], own: &str) -> Result<Vec<String>, DirectoryError> {
     let names: Vec<String> = connections
         .iter()
         .filter_map(|(_, document)| metadata_of(document).name)
@@ -173,14 +181,19 @@ fn provisioning_of(subject: &Subject) -> Result<&ProvisioningSpec, DirectoryErro
 /// Reads the directory, plans and prints.
 async fn conclude(
     subject: Subject,
-    provisioning: &ProvisioningSpec,
-    declared: &Declared,
+    task: Task<'_>,
     addresses: &Addresses,
     show: ShowPlan,
     out: &mut impl Write,
 ) -> Result<Conclusion, DirectoryError> {
+    let Task {
+        owner,
+        mut candidates,
+        base,
+    } = task;
+    let provisioning = provisioning_of(&subject)?.clone();
     // Patterns that cannot be used are found before the bridge is asked. The key of digests comes from the bridge's key.
-    Policy::parse(provisioning, DigestKey::new(&[]))?;
+    Policy::parse(&provisioning, DigestKey::new(&[]))?;
     let interval = subject
         .spec
         .as_ref()
@@ -193,8 +206,19 @@ async fn conclude(
         url,
         digest_key,
     } = read(subject, addresses, proven).await?;
-    let policy = Policy::parse(provisioning, digest_key)?;
+    let policy = Policy::parse(&provisioning, digest_key)?;
     let at = SystemClock.now();
+    let ground = Ground {
+        connection: name.as_deref().unwrap_or("the connection"),
+        url: url.as_deref(),
+        policy: &policy,
+        at,
+    };
+    if let Some(base) = base {
+        let ids = known_before(&base, owner, &snapshot, &ground);
+        know(&mut candidates, &ids);
+    }
+    let declared = Declared::of(candidates, owner);
     let taken = Taken {
         at,
         interval,
@@ -204,20 +228,35 @@ async fn conclude(
         let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         Census::resume(count(before.users), count(before.groups))
     });
-    let admitted = census.admit(&snapshot, known(&declared.wishes), taken);
-    let outcome = Outcome::of(&Ground {
-        connection: name.as_deref().unwrap_or("the connection"),
-        url: url.as_deref(),
-        declared,
-        policy: &policy,
-        directory: admitted.map(|()| Directory {
-            snapshot: &snapshot,
-            census: &census,
-        }),
-        at,
+    let admitted = census.admit(&snapshot, ids_of(&declared.wishes), taken);
+    let directory = admitted.map(|()| Directory {
+        snapshot: &snapshot,
+        census: &census,
     });
+    let outcome = Outcome::of(&ground, &declared, directory);
     outcome.print(show, out).map_err(DirectoryError::Output)?;
     Ok(outcome.conclusion())
+}
+
+/// The accounts and groups that the objects stand for that are applied now.
+pub(super) fn known_before(
+    base: &[Candidate],
+    owner: Owner<'_>,
+    snapshot: &Snapshot,
+    ground: &Ground<'_>,
+) -> HashMap<ObjectName, String> {
+    let others = Owner {
+        others: Others::Any,
+        ..owner
+    };
+    let declared = Declared::of(base.to_vec(), others);
+    let census = Census::default();
+    let directory = Directory {
+        snapshot,
+        census: &census,
+    };
+    let outcome = Outcome::of(ground, &declared, Ok(directory));
+    known(base, &declared, &outcome.plan)
 }
 
 const fn provisioning_status(status: &ScimBridgeConnectionStatus) -> Option<&ProvisioningStatus> {
@@ -225,7 +264,7 @@ const fn provisioning_status(status: &ScimBridgeConnectionStatus) -> Option<&Pro
 }
 
 /// The ids that objects stand for.
-fn known(wishes: &Wishes) -> impl Iterator<Item = &RemoteId> {
+fn ids_of(wishes: &Wishes) -> impl Iterator<Item = &RemoteId> {
     let users = wishes.users.iter().filter_map(|wish| wish.known.as_ref());
     users.chain(wishes.groups.iter().filter_map(|wish| wish.known.as_ref()))
 }

@@ -6,10 +6,11 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
 
 use super::{
-    declared::{Declared, Others, Owner},
+    declared::{Candidate, Declared, Others, Owner, know},
     files::Manifests,
     manifests::{self, Target},
     outcome::{Conclusion, Ground, Outcome},
+    plan::known_before,
 };
 use crate::{
     api::directory::MembersReadBy,
@@ -74,11 +75,15 @@ fn listing<T: Entry>(entries: Vec<T>) -> Listing<T> {
     listing
 }
 
-fn declared(text: &str, owner: Owner<'_>) -> Declared {
+fn candidates(text: &str) -> Vec<Candidate> {
     let mut manifests = Manifests::default();
     let documents = documents_in(text).unwrap();
     manifests.take_all(Path::new("people.yaml"), documents).unwrap();
-    Declared::of(manifests.candidates, owner)
+    manifests.candidates
+}
+
+fn declared(text: &str, owner: Owner<'_>) -> Declared {
+    Declared::of(candidates(text), owner)
 }
 
 fn outcome<'a>(
@@ -87,14 +92,16 @@ fn outcome<'a>(
     census: &'a Census,
     policy: &'a Policy,
 ) -> Outcome<'a> {
-    Outcome::of(&Ground {
+    Outcome::of(&ground(policy), declared, Ok(Directory { snapshot, census }))
+}
+
+fn ground(policy: &Policy) -> Ground<'_> {
+    Ground {
         connection: "identity/corp",
         url: Some("https://scim.example.com"),
-        declared,
         policy,
-        directory: Ok(Directory { snapshot, census }),
         at: Timestamp::from_second(NOW).unwrap(),
-    })
+    }
 }
 
 // === From a directory to manifests, and back ===
@@ -335,6 +342,8 @@ fn group(id: &str, name: &str, members: Option<&[&str]>) -> GroupEntry {
 fn who_cannot_be_described_is_reported() {
     for (change, expected) in [
         ((|_| {}) as fn(&mut UserEntry), ""),
+        // In two characters; the manifest has one.
+        (|user| user.given_name = Some("Zoe\u{308}".into()), ""),
         (|user| user.user_name = None, "spec.userName is empty"),
         (
             |user| user.user_name = Some("ada".into()),
@@ -796,5 +805,83 @@ fn what_a_plan_comes_to() {
             (expected, code),
             "{printed}"
         );
+    }
+}
+
+/// The applied manifests say which account an object stands for.
+#[test]
+fn a_change_is_planned_for_the_account_of_the_object() {
+    let bo = |name: &str, more: &str| {
+        let spec =
+            format!("userName: {name}@example.com, name: {{givenName: Given, familyName: Family}}{more}");
+        manifest("ScimUser", "bo", &spec)
+    };
+    let snapshot = snapshot_of(
+        vec![user("A", "ada@example.com"), user("K", "kim@example.com")],
+        vec![group("1", "k8s-a", Some(&["A"]))],
+        None,
+    );
+    let policy = policy(&["*@example.com"], &["k8s-*"]);
+    let census = Census::default();
+    let admins = |name: &str| manifest("ScimGroup", "admins", &format!("displayName: {name}"));
+    for (before, after, said, conclusion) in [
+        // Without a base, an account that differs is somebody else's.
+        (
+            None,
+            bo("ada", ", state: Suspended"),
+            "AlreadyExists",
+            Conclusion::Failed,
+        ),
+        (
+            Some(bo("ada", "")),
+            bo("ada", ", state: Suspended"),
+            "suspend user A",
+            Conclusion::Changes,
+        ),
+        (
+            Some(bo("ada", "")),
+            bo("lovelace", ""),
+            "rename user A: userName",
+            Conclusion::Changes,
+        ),
+        (
+            Some(admins("k8s-a")),
+            admins("k8s-b"),
+            "rename group 1: displayName",
+            Conclusion::Changes,
+        ),
+        // The base did not stand for it either.
+        (
+            Some(bo("ada", ", state: Suspended")),
+            bo("ada", ", state: Suspended"),
+            "AlreadyExists",
+            Conclusion::Failed,
+        ),
+        (
+            Some(String::new()),
+            bo("bo", ""),
+            "create a user",
+            Conclusion::Changes,
+        ),
+        // Two objects change places: neither name is free.
+        (
+            Some([bo("ada", ""), person("kim", "")].concat()),
+            [bo("kim", ""), person("kim", "").replace("kim@", "ada@")].concat(),
+            "Ambiguous",
+            Conclusion::Failed,
+        ),
+    ] {
+        let mut candidates = candidates(&after);
+        if let Some(before) = &before {
+            let ids = known_before(&self::candidates(before), owner(&[]), &snapshot, &ground(&policy));
+            know(&mut candidates, &ids);
+        }
+        let declared = Declared::of(candidates, owner(&[]));
+        let outcome = outcome(&declared, &snapshot, &census, &policy);
+        let mut out = Vec::new();
+        outcome.text(false, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(said), "{said} in {text}");
+        assert_eq!(outcome.conclusion(), conclusion, "{text}");
     }
 }

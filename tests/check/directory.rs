@@ -199,7 +199,24 @@ async fn a_directory_becomes_files_and_files_become_a_plan() {
         "{ran:?}"
     );
 
-    // A pull request.
+    // A pull request. Without the manifests as they are applied now, an account that differs is somebody else's.
+    let base = folder.path().join("base");
+    fs::create_dir(&base).unwrap();
+    fs::copy(people.join("users.yaml"), base.join("users.yaml")).unwrap();
+    edit(&people, "users.yaml", "givenName: Ada", "givenName: Augusta");
+    let ran = plan(&[]).await;
+    assert_eq!(
+        (ran.code, ran.out.contains("explain AlreadyExists")),
+        (1, true),
+        "{ran:?}"
+    );
+    let ran = plan(&["--base", &base.display().to_string()]).await;
+    assert_eq!(
+        (ran.code, ran.out.contains(": givenName  ScimUser user-")),
+        (2, true),
+        "{ran:?}"
+    );
+    edit(&people, "users.yaml", "givenName: Augusta", "givenName: Ada");
     edit(
         &people,
         "users.yaml",
