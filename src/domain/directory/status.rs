@@ -288,7 +288,7 @@ impl DirectoryReport {
     }
 
     /// The conditions that provisioning adds to the connection. Both are present only while true. Before the first
-    /// complete read `ProvisioningHeld` stays as it was, as what is pending does.
+    /// complete read `ProvisioningHeld` stays as it was, as the pending changes do.
     #[must_use]
     pub fn conditions(&self, previous: &[Condition], now: Timestamp) -> Vec<Condition> {
         let held: Vec<String> = self
