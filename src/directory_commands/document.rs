@@ -1,18 +1,21 @@
 //! A plan for programs: JSON and `JUnit`. docs/plan.md describes the JSON document.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
-use super::outcome::{Outcome, describe, is_refused, next_step};
+use super::outcome::{Outcome, describe, is_refused, line, next_step};
 use crate::{
     api::directory::MembersReadBy,
     check::document::{Case, CaseResult, suite_of},
     domain::directory::{
         act::{Act, Change},
         budget::Kind as ChangeKind,
-        names::{PlainName, UserName},
+        names::{ObjectId, PlainName, RemoteId, UserName},
         plan::{Pending, Totals},
         render::Summary,
         snapshot::{Group, User},
@@ -93,6 +96,7 @@ struct ChangeDocument<'a> {
 /// The values that would be written.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "they are the fields of a specification")]
 struct NewNames<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_name: Option<&'a str>,
@@ -141,9 +145,9 @@ pub(super) fn json(outcome: &Outcome<'_>, show_names: bool, out: &mut impl Write
 /// Writes a `JUnit` report with a test case for each object. An object that would change passes, with its changes as
 /// output: a reviewer wants to read them, not to have the pipeline fail.
 pub(super) fn junit(outcome: &Outcome<'_>, show_names: bool, out: &mut impl Write) -> io::Result<()> {
-    let mut lines: std::collections::HashMap<_, Vec<String>> = std::collections::HashMap::new();
+    let mut lines: HashMap<&ObjectId, Vec<String>> = HashMap::new();
     for (act, is_held) in outcome.acts() {
-        let line = outcome.line(act, show_names);
+        let line = line(act, show_names);
         let line = if is_held { format!("held: {line}") } else { line };
         lines.entry(act.object).or_default().push(line);
     }
@@ -292,21 +296,21 @@ impl<'a> ChangeDocument<'a> {
                     family_name: family_name.map(PlainName::as_str),
                     display_name: None,
                 };
-                base.action("renameUser").user(user).new(new)
+                base.action("renameUser").user(user).renamed(new)
             }
             Change::RenameGroup { group, display_name } => {
-                base.action("renameGroup").group(group).new(NewNames {
+                base.action("renameGroup").group(group).renamed(NewNames {
                     display_name: Some(display_name.as_str()),
                     ..NewNames::default()
                 })
             }
-            Change::CreateUser { wish } => base.action("createUser").new(NewNames {
+            Change::CreateUser { wish } => base.action("createUser").renamed(NewNames {
                 user_name: Some(wish.user_name.as_str()),
                 given_name: Some(wish.given_name.as_str()),
                 family_name: Some(wish.family_name.as_str()),
                 display_name: None,
             }),
-            Change::CreateGroup { wish } => base.action("createGroup").new(NewNames {
+            Change::CreateGroup { wish } => base.action("createGroup").renamed(NewNames {
                 display_name: Some(wish.display_name.as_str()),
                 ..NewNames::default()
             }),
@@ -338,7 +342,7 @@ impl<'a> ChangeDocument<'a> {
         }
     }
 
-    fn new(self, new: NewNames<'a>) -> Self {
+    fn renamed(self, new: NewNames<'a>) -> Self {
         let fields = [
             ("userName", new.user_name),
             ("givenName", new.given_name),
@@ -383,7 +387,7 @@ impl<'a> ObjectDocument<'a> {
             reason: reason.as_str(),
             message: reason.message(),
             action: reason.action(),
-            id: id.map(|id| id.as_str()),
+            id: id.map(RemoteId::as_str),
             adopts: *adopts,
             differs: differs.iter().map(|field| field.as_str()).collect(),
         }
@@ -391,7 +395,7 @@ impl<'a> ObjectDocument<'a> {
 }
 
 /// The object, and where it is.
-fn labels(outcome: &Outcome<'_>, id: &crate::domain::directory::names::ObjectId) -> (String, Option<String>) {
+fn labels(outcome: &Outcome<'_>, id: &ObjectId) -> (String, Option<String>) {
     match outcome.object(id) {
         Some((object, place)) => (object.to_string(), place.map(ToString::to_string)),
         None => (id.as_str().to_owned(), None),

@@ -17,7 +17,7 @@ mod manifests;
 #[cfg(test)]
 mod tests;
 
-use std::{io, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{io, num::NonZeroU8, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     api::{directory::MembersReadBy, vocabulary::Reason},
@@ -132,19 +132,19 @@ async fn read(
         .and_then(|spec| spec.provisioning.as_ref());
     let per_second = provisioning.map_or(REQUESTS_PER_SECOND, |spec| spec.requests_per_second);
     let mut checker = Checker::new(addresses);
-    let (checked, request) = checker.prove(subject).await?;
-    let request = request.filter(|_| checked.verdict.reason == Reason::Connected);
+    let (result, request) = checker.prove(subject).await?;
+    let request = request.filter(|_| result.verdict.reason == Reason::Connected);
     let Some(request) = request else {
         return Err(DirectoryError::NotProven {
-            reason: checked.verdict.reason,
-            message: checked.wording.translate(&checked.verdict.message()),
+            reason: result.verdict.reason,
+            message: result.wording.translate(&result.verdict.message()),
         });
     };
     let prober = checker.prober();
-    let reader = DirectoryReader::new(prober.clone(), Lanes::new(prober));
-    let mut rate = Rate::per_second(NonZeroU32::from(
-        std::num::NonZeroU8::new(per_second).unwrap_or(std::num::NonZeroU8::MIN),
-    ));
+    let reader = DirectoryReader::new(Arc::clone(&prober), Lanes::new(prober));
+    // The definition refuses 0; nothing else does.
+    let per_second = NonZeroU8::new(per_second).unwrap_or(NonZeroU8::MIN);
+    let mut rate = Rate::per_second(per_second.into());
     let terms = Terms {
         within: READ_LIMIT,
         proven,
@@ -153,8 +153,8 @@ async fn read(
     let lists = reader.read(&request, terms, &mut rate).await?;
     Ok(Reading {
         snapshot: lists.into_snapshot(),
-        name: checked.name,
-        url: checked.url,
+        name: result.name,
+        url: result.url,
         digest_key: request.key.digest_key(),
     })
 }

@@ -151,7 +151,7 @@ impl<'a> Outcome<'a> {
             writeln!(
                 out,
                 "  {held}{}  {}",
-                self.line(act, show_names),
+                line(act, show_names),
                 self.label(act.object)
             )?;
         }
@@ -199,15 +199,6 @@ impl<'a> Outcome<'a> {
     pub(super) fn acts(&self) -> impl Iterator<Item = (&Act<'a>, bool)> {
         let sent = self.plan.acts.iter().map(|act| (act, false));
         sent.chain(self.plan.held.iter().map(|act| (act, true)))
-    }
-
-    /// An act in one line.
-    pub(super) fn line(&self, act: &Act<'a>, show_names: bool) -> String {
-        if show_names {
-            NamedAct(act).to_string()
-        } else {
-            ActById(act).to_string()
-        }
     }
 
     pub(super) fn object(&self, id: &ObjectId) -> Option<(&ObjectName, Option<&Place>)> {
@@ -272,6 +263,15 @@ pub(super) const fn is_refused(verdict: &Verdict<'_>) -> bool {
         | Reason::ProvisioningOff
         | Reason::ConnectionNotReady
         | Reason::DirectoryIncomplete => true,
+    }
+}
+
+/// An act in one line.
+pub(super) fn line(act: &Act<'_>, show_names: bool) -> String {
+    if show_names {
+        NamedAct(act).to_string()
+    } else {
+        ActById(act).to_string()
     }
 }
 
