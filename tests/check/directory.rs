@@ -1,6 +1,11 @@
 //! `import` and `plan`: manifests of a bridge's users and groups, and what would be sent.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bridge_front::{Front, Group, Seed, User, directory::Total};
 use k8s_openapi::jiff::Timestamp;
@@ -77,16 +82,53 @@ fn edit(folder: &Path, file: &str, old: &str, new: &str) {
     fs::write(&path, text.replace(old, new)).unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_directory_becomes_files_and_files_become_a_plan() {
-    let bed = Bed::new("directory").await;
-    let bridge = bridge_with(&bed, people()).await;
-    let ca = File::new("ca.pem", bed.ca_pem());
-    let folder = Scratch::new("people").unwrap();
-    let people = folder.path().join("people");
-    let into = people.display().to_string();
-    let url = bridge.url();
-    let import = async |more: &[&str]| -> Ran {
+/// A bridge with people, and a folder for their manifests.
+struct Scene {
+    bed: Bed<'static>,
+    bridge: Front,
+    ca: File,
+    folder: Arc<Scratch>,
+}
+
+impl Scene {
+    async fn new(name: &str) -> Self {
+        let bed = Bed::new(name).await;
+        Self {
+            bridge: bridge_with(&bed, people()).await,
+            ca: File::new("ca.pem", bed.ca_pem()),
+            folder: Scratch::new(name).unwrap(),
+            bed,
+        }
+    }
+
+    fn people(&self) -> PathBuf {
+        self.folder.path().join("people")
+    }
+
+    /// The manifest of the connection, without its Secret and its authority.
+    fn corp(&self) -> String {
+        let spec = spec().url(&self.bridge.url()).secret("corp").ca("ca");
+        connection("identity/corp", spec.with("provisioning", provisioning())).to_string()
+    }
+
+    /// The same with both.
+    fn corp_and_its_own(&self) -> File {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "corp"}, "stringData": {"apiKey": KEY}});
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "ca"},
+            "data": {"ca.crt": self.bed.ca_pem()},
+        });
+        File::new(
+            "corp.yaml",
+            &format!("{}\n---\n{secret}\n---\n{map}\n", self.corp()),
+        )
+    }
+
+    /// Imports by flags.
+    async fn import(&self, key: &str, more: &[&str]) -> Ran {
+        let (into, url) = (self.people().display().to_string(), self.bridge.url());
         let args = [
             "import",
             "-o",
@@ -94,44 +136,83 @@ async fn a_directory_becomes_files_and_files_become_a_plan() {
             "--url",
             &url,
             "--ca-file",
-            &ca.path,
+            &self.ca.path,
             "--connection",
             "corp",
+            "--api-key-env",
+            "SOME_KEY",
         ];
-        Run::new(&[&args, more].concat()).env("SOME_KEY", KEY).run().await
-    };
-    let key = ["--api-key-env", "SOME_KEY"];
+        let run = Run::new(&[&args, more].concat());
+        run.env("SOME_KEY", key).run().await
+    }
 
-    // A key that is refused, and a list that is not complete: nothing is written.
-    let ran = Run::new(&[
-        "import",
-        "-o",
-        &into,
-        "--url",
-        &url,
-        "--ca-file",
-        &ca.path,
-        "--connection",
-        "corp",
-        "--api-key-file",
-        "-",
-    ]);
-    let ran = ran.input(WRONG_KEY).run().await;
+    /// Imports what the connection's scope covers.
+    async fn import_scope(&self) -> Ran {
+        let (into, whole) = (self.people().display().to_string(), self.corp_and_its_own());
+        Run::new(&["import", "-f", &whole.path, "-o", &into]).run().await
+    }
+
+    /// Plans for the folder, with a key and an authority of flags.
+    async fn plan(&self, more: &[&str]) -> Ran {
+        let (into, corp) = (
+            self.people().display().to_string(),
+            File::new("corp.yaml", &self.corp()),
+        );
+        let args = [
+            "plan",
+            "-f",
+            &into,
+            "-f",
+            &corp.path,
+            "--ca-file",
+            &self.ca.path,
+            "--api-key-env",
+            "SOME_KEY",
+        ];
+        let run = Run::new(&[&args, more].concat());
+        run.env("SOME_KEY", KEY).run().await
+    }
+
+    /// Plans for what standard input has.
+    async fn plan_input(&self, input: &str, more: &[&str]) -> Ran {
+        let args = [
+            "plan",
+            "-f",
+            "-",
+            "--ca-file",
+            &self.ca.path,
+            "--api-key-env",
+            "SOME_KEY",
+        ];
+        let run = Run::new(&[&args, more].concat());
+        run.env("SOME_KEY", KEY).input(input).run().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_fails_writes_nothing() {
+    let scene = Scene::new("no-import").await;
+    let ran = scene.import(WRONG_KEY, &[]).await;
     assert_eq!((ran.code, ran.err.contains("AuthFailed")), (1, true), "{ran:?}");
-    bridge.set(|state| {
+    scene.bridge.set(|state| {
         state.habits.lists.ends_at = Some(3);
         state.habits.lists.total = Total::Everything;
     });
-    let ran = import(&key).await;
+    let ran = scene.import(KEY, &[]).await;
     let words = "cannot read users and groups: the directory was not read: the list has fewer entries";
     assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{ran:?}");
-    assert!(!people.exists());
-    bridge.set(|state| state.habits.lists.ends_at = None);
+    assert!(!scene.people().exists());
+    assert_untouched(&scene.bridge);
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_says_whom_it_leaves_out() {
+    let scene = Scene::new("import").await;
     // No policy, so everything that can be described.
-    let ran = import(&key).await;
+    let ran = scene.import(KEY, &[]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
-    let short = bridge.directory().user_named("short@example.com").unwrap().id;
+    let directory = scene.bridge.directory();
+    let short = directory.user_named("short@example.com").unwrap().id;
     for words in [
         "users.yaml  6 users",
         "groups.yaml  3 groups",
@@ -140,164 +221,130 @@ async fn a_directory_becomes_files_and_files_become_a_plan() {
         assert!(ran.out.contains(words), "{words} in {}", ran.out);
     }
     assert!(!ran.out.contains("example.com"), "{}", ran.out);
-    let ran = import(&key).await;
+    let ran = scene.import(KEY, &[]).await;
     assert_eq!(
         (ran.code, ran.err.contains("users.yaml exists")),
         (1, true),
         "{ran:?}"
     );
-    let before = fs::read_to_string(people.join("users.yaml")).unwrap();
-    let ran = import(&[&key[..], &["--force"]].concat()).await;
+    let users = scene.people().join("users.yaml");
+    let before = fs::read_to_string(&users).unwrap();
+    let ran = scene.import(KEY, &["--force"]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert_eq!(fs::read_to_string(people.join("users.yaml")).unwrap(), before);
+    assert_eq!(fs::read_to_string(&users).unwrap(), before);
+    // Nothing but the two files is left.
+    assert_eq!(fs::read_dir(scene.people()).unwrap().count(), 2);
+    assert_untouched(&scene.bridge);
+}
 
-    // From the manifest of a connection, only what its scope covers.
-    let spec = spec()
-        .url(&url)
-        .secret("corp")
-        .ca("ca")
-        .with("provisioning", provisioning());
-    let manifest = connection("identity/corp", spec).to_string();
-    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "corp"}, "stringData": {"apiKey": KEY}});
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca"}, "data": {"ca.crt": bed.ca_pem()}});
-    let whole = File::new("corp.yaml", &format!("{manifest}\n---\n{secret}\n---\n{map}\n"));
-    let ran = Run::new(&["import", "-f", &whole.path, "-o", &into, "--force"])
-        .run()
-        .await;
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_imported_needs_no_change() {
+    let scene = Scene::new("unchanged").await;
+    let ran = scene.import_scope().await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
         ran.out.contains("users.yaml  5 users") && ran.out.contains("does not cover 1 user and 0 groups"),
         "{}",
         ran.out
     );
-
-    let corp = File::new("corp.yaml", &manifest);
-    let plan = async |more: &[&str]| -> Ran {
-        let args = [
-            "plan",
-            "-f",
-            &into,
-            "-f",
-            &corp.path,
-            "--ca-file",
-            &ca.path,
-            "--api-key-env",
-            "SOME_KEY",
-        ];
-        Run::new(&[&args, more].concat()).env("SOME_KEY", KEY).run().await
-    };
-    let ran = plan(&[]).await;
+    let ran = scene.plan(&[]).await;
     assert_eq!(
         (ran.code, ran.out.contains("\nno changes\n")),
         (0, true),
         "{ran:?}"
     );
+    // The key and the authority from the files.
+    let (into, whole) = (scene.people().display().to_string(), scene.corp_and_its_own());
     let ran = Run::new(&["plan", "-f", &into, "-f", &whole.path]).run().await;
     assert_eq!(
         (ran.code, ran.out.contains("\nno changes\n")),
         (0, true),
         "{ran:?}"
     );
+    assert_untouched(&scene.bridge);
+}
 
-    // A pull request. Without the manifests as they are applied now, an account that differs is somebody else's.
-    let base = folder.path().join("base");
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_has_a_plan() {
+    let scene = Scene::new("pull-request").await;
+    assert_eq!(scene.import_scope().await.code, 2);
+    let people = scene.people();
+    // Without the manifests as they are applied now, an account that differs is somebody else's.
+    let base = scene.folder.path().join("base");
     fs::create_dir(&base).unwrap();
     fs::copy(people.join("users.yaml"), base.join("users.yaml")).unwrap();
+    let base = base.display().to_string();
     edit(&people, "users.yaml", "givenName: Ada", "givenName: Augusta");
-    let ran = plan(&[]).await;
+    let ran = scene.plan(&[]).await;
     assert_eq!(
         (ran.code, ran.out.contains("explain AlreadyExists")),
         (1, true),
         "{ran:?}"
     );
-    let ran = plan(&["--base", &base.display().to_string()]).await;
+    let ran = scene.plan(&["--base", &base]).await;
     assert_eq!(
         (ran.code, ran.out.contains(": givenName  ScimUser user-")),
         (2, true),
         "{ran:?}"
     );
-    edit(&people, "users.yaml", "givenName: Augusta", "givenName: Ada");
-    edit(
-        &people,
-        "users.yaml",
-        "state: Active\n  adopt: IfUnchanged",
-        "state: Suspended\n  adopt: Always",
-    );
-    let ran = plan(&[]).await;
+    let ran = scene.plan(&["--base", &base, "-o", "json", "--show-names"]).await;
+    let change = &ran.json()["changes"][0];
+    assert_eq!(change["action"], "renameUser");
+    assert_eq!(change["userName"], "ada@example.com");
+    assert_eq!(change["new"], json!({"givenName": "Augusta"}));
+    for output in ["json", "junit"] {
+        let ran = scene.plan(&["--base", &base, "-o", output]).await;
+        let shown = ["Augusta", "@example", "k8s-admins"].map(|name| ran.out.contains(name));
+        assert_eq!((ran.code, shown), (2, [false; 3]), "{}", ran.out);
+    }
+
+    // Everybody leaves: more than the limit, and one of them is protected.
+    edit(&people, "users.yaml", "state: Active", "state: Suspended");
+    let ran = scene.plan(&["--base", &base, "-o", "junit"]).await;
     assert_eq!(
-        (ran.code, ran.out.contains("held: suspend user ")),
-        (1, true),
+        (
+            ran.code,
+            ran.out.contains("type=\"Held\""),
+            ran.out.contains("type=\"Protected\"")
+        ),
+        (1, true, true),
         "{ran:?}"
     );
-    edit(
-        &people,
-        "users.yaml",
-        "state: Suspended\n  adopt: Always",
-        "state: Active\n  adopt: IfUnchanged",
-    );
-    edit(
-        &people,
-        "users.yaml",
-        "familyName: Example\n  state: Active\n  adopt: IfUnchanged",
-        "familyName: Lovelace\n  state: Active\n  adopt: Always",
-    );
-    let ran = plan(&["-o", "json", "--show-names"]).await;
-    let document = ran.json();
-    assert_eq!(ran.code, 1, "the owner is protected: {ran:?}");
-    assert_eq!(document["changes"][0]["action"], "renameUser");
-    assert_eq!(document["changes"][0]["userName"], "ada@example.com");
-    assert_eq!(document["changes"][0]["new"], json!({"familyName": "Lovelace"}));
-    let ran = plan(&["-o", "json"]).await;
-    assert!(
-        !ran.out.contains("Lovelace") && !ran.out.contains("@example.com"),
-        "{}",
-        ran.out
-    );
-    let ran = plan(&["-o", "junit"]).await;
-    assert!(
-        ran.out.contains("familyName</system-out>") && ran.out.contains("type=\"Protected\""),
-        "{}",
-        ran.out
-    );
-    assert_untouched(&bridge);
+    assert_untouched(&scene.bridge);
 }
+
+fn person(name: &str, address: &str, more: &str) -> String {
+    format!(
+        "---\napiVersion: scimbridge.dev/v1alpha1\nkind: ScimUser\nmetadata: {{name: {name}}}\nspec: {{connectionRef: \
+         {{name: corp}}, userName: {address}, name: {{givenName: Ada, familyName: Example}}{more}}}\n"
+    )
+}
+
+const GONE: &str = ", state: Suspended, adopt: Always";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exit_codes_of_a_plan() {
-    let bed = Bed::new("codes").await;
-    let bridge = bridge_with(&bed, people()).await;
-    let ca = File::new("ca.pem", bed.ca_pem());
-    let spec = spec()
-        .url(&bridge.url())
-        .secret("corp")
-        .with("provisioning", provisioning());
-    let corp = connection("corp", spec).to_string();
-    let person = |name: &str, address: &str, more: &str| {
-        format!(
-            "---\napiVersion: scimbridge.dev/v1alpha1\nkind: ScimUser\nmetadata: {{name: {name}}}\nspec: {{connectionRef: \
-             {{name: corp}}, userName: {address}, name: {{givenName: Ada, familyName: Example}}{more}}}\n"
-        )
-    };
-    let gone = ", state: Suspended, adopt: Always";
+    let scene = Scene::new("codes").await;
+    let corp = scene.corp();
     for (manifests, code, words) in [
         (String::new(), 0, "no changes"),
         (person("ada", "ada@example.com", ""), 0, "no changes"),
         (person("ada", "ADA@example.com", ""), 0, "no changes"),
         (
-            person("ada", "ada@example.com", gone),
+            person("ada", "ada@example.com", GONE),
             2,
             "1 of 1 suspensions in an hour",
         ),
         (
             [
-                person("ada", "ada@example.com", gone),
-                person("zoe", "zoe@example.com", gone),
+                person("ada", "ada@example.com", GONE),
+                person("zoe", "zoe@example.com", GONE),
             ]
             .concat(),
             3,
             "2 suspensions held (1 allowed now, digest ",
         ),
-        (person("owner", "owner@example.com", gone), 1, "explain Protected"),
+        (person("owner", "owner@example.com", GONE), 1, "explain Protected"),
         (person("else", "else@example.org", ""), 1, "explain OutOfScope"),
         (
             person("ada", "ada@example.com", ", sate: Suspended"),
@@ -305,17 +352,7 @@ async fn exit_codes_of_a_plan() {
             "ScimUser ada (standard input:3): spec.sate is not a field of this kind",
         ),
     ] {
-        let manifests = format!("{corp}\n{manifests}");
-        let run = Run::new(&[
-            "plan",
-            "-f",
-            "-",
-            "--ca-file",
-            &ca.path,
-            "--api-key-env",
-            "SOME_KEY",
-        ]);
-        let ran = run.env("SOME_KEY", KEY).input(&manifests).run().await;
+        let ran = scene.plan_input(&format!("{corp}\n{manifests}"), &[]).await;
         assert_eq!(
             (ran.code, ran.out.contains(words)),
             (code, true),
@@ -323,16 +360,52 @@ async fn exit_codes_of_a_plan() {
         );
         assert!(!ran.out.contains("@example"), "{}", ran.out);
     }
-    // Which connection, and whether it asks for a plan.
-    let off = corp.replace("\"provisioning\"", "\"nothing\"");
+    // The address from a flag, and the rest from the manifest.
+    let elsewhere = corp.replace(&scene.bridge.url(), "https://scim.example.com");
+    let ran = scene
+        .plan_input(&elsewhere, &["--url", &scene.bridge.url()])
+        .await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // On a terminal, names are shown.
+    let manifests = format!("{corp}\n{}", person("ada", "ada@example.com", GONE));
+    let manifests = File::new("people.yaml", &manifests);
+    let args = [
+        "plan",
+        "-f",
+        &manifests.path,
+        "--ca-file",
+        &scene.ca.path,
+        "--api-key-env",
+        "SOME_KEY",
+    ];
+    let ran = Run::new(&args).env("SOME_KEY", KEY).on_terminal().run().await;
+    assert_eq!(
+        (ran.code, ran.out.contains("suspend \"ada@example.com\"")),
+        (2, true),
+        "{ran:?}"
+    );
+    assert_untouched(&scene.bridge);
+}
+
+/// Which connection, and whether it asks for a plan.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_without_a_plan() {
+    let scene = Scene::new("no-plan").await;
+    let corp = scene.corp();
+    let other = corp.replace(
+        "\"name\":\"corp\",\"namespace\"",
+        "\"name\":\"other\",\"namespace\"",
+    );
+    assert_ne!(corp, other);
     for (manifests, more, words) in [
         (String::new(), &[][..], "no file contains a ScimBridgeConnection"),
-        (off, &[], "has no spec.provisioning"),
         (
-            format!(
-                "{corp}\n---\n{}",
-                corp.replace("\"name\":\"corp\"", "\"name\":\"other\"")
-            ),
+            corp.replace("\"provisioning\"", "\"nothing\""),
+            &[],
+            "has no spec.provisioning",
+        ),
+        (
+            format!("{corp}\n---\n{other}"),
             &[],
             "the files contain 2 ScimBridgeConnections: choose one with --connection",
         ),
@@ -357,56 +430,10 @@ async fn exit_codes_of_a_plan() {
             "standard input is not a Kubernetes manifest",
         ),
     ] {
-        let args = [
-            &[
-                "plan",
-                "-f",
-                "-",
-                "--ca-file",
-                &ca.path,
-                "--api-key-env",
-                "SOME_KEY",
-            ],
-            more,
-        ]
-        .concat();
-        let ran = Run::new(&args).env("SOME_KEY", KEY).input(&manifests).run().await;
+        let ran = scene.plan_input(&manifests, more).await;
         assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{words}: {ran:?}");
     }
-    // The address from a flag, and the rest from the manifest.
-    let elsewhere = corp.replace(&bridge.url(), "https://scim.example.com");
-    let args = [
-        "plan",
-        "-f",
-        "-",
-        "--url",
-        &bridge.url(),
-        "--ca-file",
-        &ca.path,
-        "--api-key-env",
-        "SOME_KEY",
-    ];
-    let ran = Run::new(&args).env("SOME_KEY", KEY).input(&elsewhere).run().await;
-    assert_eq!(ran.code, 0, "{ran:?}");
-    // On a terminal, names are shown.
-    let manifests = format!("{corp}\n{}", person("ada", "ada@example.com", gone));
-    let manifests = File::new("people.yaml", &manifests);
-    let args = [
-        "plan",
-        "-f",
-        &manifests.path,
-        "--ca-file",
-        &ca.path,
-        "--api-key-env",
-        "SOME_KEY",
-    ];
-    let ran = Run::new(&args).env("SOME_KEY", KEY).on_terminal().run().await;
-    assert_eq!(
-        (ran.code, ran.out.contains("suspend \"ada@example.com\"")),
-        (2, true),
-        "{ran:?}"
-    );
-    assert_untouched(&bridge);
+    assert_eq!(scene.bridge.requests().len(), 0);
 }
 
 /// The definitions of users and groups. Other tests of this program need none.
@@ -437,118 +464,125 @@ async fn apply(bed: &Bed<'_>, path: &Path) {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plan_for_the_cluster_and_for_a_pull_request() {
-    let bed = Bed::new("live").await;
-    install_definitions(&bed).await;
-    let bridge = bridge_with(&bed, people()).await;
-    bed.connect_well("corp", &bridge).await;
-    bed.connect_well("other", &bridge).await;
-    let folder = Scratch::new("live").unwrap();
-    let people = folder.path().join("people");
-    let into = people.display().to_string();
-    let plugin = async |args: &[&str]| -> Ran {
-        Run::plugin(bed.cluster, &[args, &["-n", &bed.namespace]].concat())
-            .run()
-            .await
-    };
+/// Runs the plugin in the namespace of the bed.
+async fn plugin(bed: &Bed<'_>, args: &[&str]) -> Ran {
+    let args = [args, &["-n", &bed.namespace]].concat();
+    Run::plugin(bed.cluster, &args).run().await
+}
 
-    let ran = plugin(&["plan", "corp"]).await;
+/// The people of the bridge in files, and applied.
+async fn imported_and_applied(scene: &Scene) -> String {
+    let Scene { bed, bridge, .. } = scene;
+    install_definitions(bed).await;
+    bed.connect_well("corp", bridge).await;
+    bed.edit("corp", json!({"provisioning": provisioning()})).await;
+    let into = scene.people().display().to_string();
+    let ran = plugin(bed, &["import", "corp", "-o", &into]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    apply(bed, &scene.people()).await;
+    into
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_for_the_cluster() {
+    let scene = Scene::new("live").await;
+    let bed = &scene.bed;
+    install_definitions(bed).await;
+    bed.connect_well("corp", &scene.bridge).await;
+    let ran = plugin(bed, &["plan", "corp"]).await;
     assert_eq!(
         (ran.code, ran.err.contains("has no spec.provisioning")),
         (1, true),
         "{ran:?}"
     );
-    bed.edit("corp", json!({"provisioning": provisioning()})).await;
-    let ran = plugin(&["import", "corp", "-o", &into]).await;
-    assert_eq!(ran.code, 2, "{ran:?}");
-    // Nothing is there yet: the plan of the first pull request.
-    let ran = plugin(&["plan", "corp", "-f", &into]).await;
-    assert_eq!(
-        (ran.code, ran.out.contains("\nno changes\n")),
-        (0, true),
-        "{ran:?}"
-    );
-    apply(&bed, &people).await;
-    let users = bed
-        .api::<ScimUser>()
-        .list(&ListParams::default())
-        .await
-        .unwrap()
-        .items;
-    assert_eq!(users.len(), 5);
-    let ran = plugin(&["plan", "corp"]).await;
+    imported_and_applied(&scene).await;
+    let users = bed.api::<ScimUser>().list(&ListParams::default()).await.unwrap();
+    assert_eq!(users.items.len(), 5);
+    let ran = plugin(bed, &["plan", "corp"]).await;
     assert_eq!(
         (ran.code, ran.out.contains("\nno changes\n")),
         (0, true),
         "{ran:?}"
     );
     assert!(!ran.out.contains("left out"), "{ran:?}");
-    let ran = plugin(&["plan", "corp", "-o", "json"]).await;
+    let ran = plugin(bed, &["plan", "corp", "-o", "json"]).await;
     assert_eq!(ran.json()["directory"]["managed"], 5, "{ran:?}");
-    assert_eq!(ran.json()["otherObjects"], 0, "{ran:?}");
 
-    // An object of another connection is not this plan's. In the files of a pull request, it is a mistake.
-    let other = File::new(
-        "other.yaml",
-        &fs::read_to_string(people.join("groups.yaml"))
-            .unwrap()
-            .replace("name: corp", "name: other")
-            .replace("name: group-", "name: other-"),
-    );
-    apply(&bed, Path::new(&other.path)).await;
-    let ran = plugin(&["plan", "corp"]).await;
-    assert_eq!(
-        (
-            ran.code,
-            ran.out.contains("3 objects of other connections are left out")
-        ),
-        (0, true),
-        "{ran:?}"
-    );
-    let ran = plugin(&["plan", "corp", "-f", &into, "-f", &other.path]).await;
-    assert_eq!(
-        (ran.code, ran.out.contains("names another connection")),
-        (1, true),
-        "{ran:?}"
-    );
+    // A bridge that had people, as the operator knows, and shows none: nothing is planned.
+    let status = json!({"status": {"provisioning": {
+        "observedGeneration": 1, "users": 7, "suspended": 0, "managed": 0, "unmanagedActive": 0, "groups": 3,
+        "snapshotTime": Timestamp::UNIX_EPOCH.to_string(),
+    }}});
+    let status = Patch::Merge(status);
+    let connections = bed.api::<ScimBridgeConnection>();
+    let parameters = PatchParams::default();
+    let patched = connections.patch_status("corp", &parameters, &status).await;
+    patched.unwrap();
+    scene.bridge.directory().seed(Seed::default()).unwrap();
+    let ran = plugin(bed, &["plan", "corp"]).await;
+    let words = "nothing is planned: the directory had users, and shows none";
+    assert_eq!((ran.code, ran.out.contains(words)), (1, true), "{ran:?}");
+    assert_untouched(&scene.bridge);
+}
 
-    // Once the operator has noted the account, another address is a rename.
+/// An object of another connection is not this plan's. In the files of a pull request, it is a mistake.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_of_another_connection() {
+    let scene = Scene::new("other").await;
+    let bed = &scene.bed;
+    let into = imported_and_applied(&scene).await;
+    let groups = fs::read_to_string(scene.people().join("groups.yaml")).unwrap();
+    let others = groups
+        .replace("name: corp", "name: other")
+        .replace("name: group-", "name: other-");
+    let others = File::new("other.yaml", &others);
+    apply(bed, Path::new(&others.path)).await;
+    let ran = plugin(bed, &["plan", "corp"]).await;
+    let words = "3 objects of other connections are left out";
+    assert_eq!((ran.code, ran.out.contains(words)), (0, true), "{ran:?}");
+    let ran = plugin(bed, &["plan", "corp", "-f", &into, "-f", &others.path]).await;
+    let words = "names another connection";
+    assert_eq!((ran.code, ran.out.contains(words)), (1, true), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_request_beside_the_cluster() {
+    let scene = Scene::new("beside").await;
+    let (bed, people) = (&scene.bed, scene.people());
+    let into = imported_and_applied(&scene).await;
+    // The cluster says which account an object stands for, so another address is a rename. The operator may have noted the
+    // id already.
+    edit(&people, "users.yaml", "userName: ada@", "userName: lovelace@");
+    edit(&people, "groups.yaml", "userName: ada@", "userName: lovelace@");
+    let users = bed.api::<ScimUser>().list(&ListParams::default()).await.unwrap();
+    let mut users = users.items.into_iter();
     let ada = users
-        .iter()
         .find(|user| user.spec.user_name == "ada@example.com")
         .unwrap();
-    let name = ada.metadata.name.as_deref().unwrap();
+    let directory = scene.bridge.directory();
     let status = ScimUserStatus {
-        id: Some(bridge.directory().user_named("ada@example.com").unwrap().id),
+        id: Some(directory.user_named("ada@example.com").unwrap().id),
         ..ScimUserStatus::default()
     };
-    let patch = Patch::Merge(json!({"status": status}));
-    bed.api::<ScimUser>()
-        .patch_status(name, &PatchParams::default(), &patch)
-        .await
-        .unwrap();
-    edit(
-        &people,
-        "users.yaml",
-        "userName: ada@example.com",
-        "userName: lovelace@example.com",
-    );
-    edit(
-        &people,
-        "groups.yaml",
-        "userName: ada@example.com",
-        "userName: lovelace@example.com",
-    );
-    let ran = plugin(&["plan", "corp", "-f", &into, "-o", "json", "--show-names"]).await;
-    let changes = ran.json()["changes"].clone();
-    assert_eq!(changes.as_array().map(Vec::len), Some(1), "{ran:?}");
-    assert_eq!(
-        (&changes[0]["action"], &changes[0]["new"]),
-        (&json!("renameUser"), &json!({"userName": "lovelace@example.com"})),
-        "{ran:?}"
-    );
-    assert_eq!(ran.code, 2, "{ran:?}");
+    let status = Patch::Merge(json!({"status": status}));
+    for is_noted in [false, true] {
+        if is_noted {
+            let (api, name) = (bed.api::<ScimUser>(), ada.metadata.name.as_deref().unwrap());
+            let parameters = PatchParams::default();
+            let patched = api.patch_status(name, &parameters, &status).await;
+            patched.unwrap();
+        }
+        let args = ["plan", "corp", "-f", &into, "-o", "json", "--show-names"];
+        let ran = plugin(bed, &args).await;
+        let changes = ran.json()["changes"].clone();
+        assert_eq!(changes.as_array().map(Vec::len), Some(1), "{ran:?}");
+        assert_eq!(
+            (&changes[0]["action"], &changes[0]["new"]),
+            (&json!("renameUser"), &json!({"userName": "lovelace@example.com"})),
+            "{ran:?}"
+        );
+        assert_eq!(ran.code, 2, "{ran:?}");
+    }
 
     // The pull request narrows the scope.
     let narrow = json!({"provisioning": {
@@ -556,26 +590,9 @@ async fn a_plan_for_the_cluster_and_for_a_pull_request() {
         "scope": {"userNames": ["kim@example.com"]},
         "protected": {"userNames": ["owner@example.com"]},
     }});
-    let narrow = File::new(
-        "corp.yaml",
-        &connection("corp", spec().url("https://scim.example.com").and(narrow)).to_string(),
-    );
-    let ran = plugin(&["plan", "corp", "-f", &into, "-f", &narrow.path]).await;
+    let narrow = connection("corp", spec().url("https://scim.example.com").and(narrow));
+    let narrow = File::new("corp.yaml", &narrow.to_string());
+    let ran = plugin(bed, &["plan", "corp", "-f", &into, "-f", &narrow.path]).await;
     assert_eq!((ran.code, ran.out.contains("OutOfScope")), (1, true), "{ran:?}");
-
-    // A bridge that had people, as the operator knows, and shows none: nothing is planned.
-    let status = json!({"status": {"provisioning": {
-        "observedGeneration": 1, "users": 7, "suspended": 0, "managed": 0, "unmanagedActive": 0, "groups": 3,
-        "snapshotTime": Timestamp::UNIX_EPOCH.to_string(),
-    }}});
-    let connections = bed.api::<ScimBridgeConnection>();
-    connections
-        .patch_status("corp", &PatchParams::default(), &Patch::Merge(status))
-        .await
-        .unwrap();
-    bridge.directory().seed(Seed::default()).unwrap();
-    let ran = plugin(&["plan", "corp"]).await;
-    let words = "nothing is planned: the directory had users, and shows none";
-    assert_eq!((ran.code, ran.out.contains(words)), (1, true), "{ran:?}");
-    assert_untouched(&bridge);
+    assert_untouched(&scene.bridge);
 }
