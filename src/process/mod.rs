@@ -41,7 +41,7 @@ use crate::{
     args::{Addresses, RunArguments},
     bridge::{
         HttpProber, Lanes,
-        scim::directory::DirectoryReader,
+        scim::{directory::DirectoryReader, memory::Memory},
         wire::{address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots},
     },
     clock::{Clock, SystemClock},
@@ -293,6 +293,7 @@ impl Tasks {
             let context = provision::Context {
                 server: server.clone(),
                 reader: DirectoryReader::new(prober, lanes.clone()),
+                memory: Memory::default(),
                 resolver: resolver.clone(),
                 clock: Arc::clone(&clock),
                 metrics: Arc::clone(&metrics),

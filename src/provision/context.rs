@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    bridge::scim::directory::DirectoryReader, clock::Clock, cluster::call::ApiServer, metrics::Metrics,
+    bridge::scim::{directory::DirectoryReader, memory::Memory},
+    clock::Clock,
+    cluster::call::ApiServer,
+    metrics::Metrics,
     resolve::Resolver,
 };
 
@@ -14,6 +17,8 @@ pub struct Context {
     pub server: ApiServer,
     /// Reads directories.
     pub reader: DirectoryReader,
+    /// The memory for all directories.
+    pub memory: Memory,
     /// Reads the objects that connections refer to.
     pub resolver: Resolver,
     /// The clock.

@@ -74,6 +74,7 @@ enum Round {
 
 impl Directory {
     pub(super) fn new(writer: Arc<Writer>, key: Key, inbox: Arc<Inbox>) -> Self {
+        let account = writer.context.memory.account(&key.namespace);
         Self {
             writer,
             key,
@@ -83,7 +84,7 @@ impl Directory {
             connection: None,
             is_synced: false,
             missing_since: None,
-            sight: Sight::new(),
+            sight: Sight::new(account),
             held_until: None,
             published: None,
             resumed: None,
@@ -228,7 +229,8 @@ impl Directory {
         if self.is_empty() {
             return Round::Over;
         }
-        (self.sight, self.published, self.resumed) = (Sight::new(), None, None);
+        self.sight.forget();
+        (self.published, self.resumed) = (None, None);
         self.unmeasure();
         let since = *self.missing_since.get_or_insert_with(Instant::now);
         let grace_end = since + MISSING_GRACE;
@@ -259,7 +261,8 @@ impl Directory {
         if self.is_empty() {
             return Round::Over;
         }
-        (self.sight, self.resumed) = (Sight::new(), None);
+        self.sight.forget();
+        self.resumed = None;
         self.unmeasure();
         let judge = || Judgement::Unplanned(Reason::ProvisioningOff, None);
         if self.report_all(|_| Some(judge())).await {
@@ -303,7 +306,8 @@ impl Directory {
             wakes.push(Instant::now() + until(now, proof.valid_until));
         }
         let (summary, is_reported);
-        if let Some(known) = self.sight.known(hold) {
+        self.sight.keep(hold);
+        if let Some(known) = self.sight.known() {
             let policy = Policy {
                 digest_key: known.digest_key.clone(),
                 ..policy

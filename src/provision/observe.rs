@@ -15,7 +15,10 @@ use crate::{
     },
     bridge::{
         ProbeRequest,
-        scim::directory::{Lists, Rate, Terms, Unread},
+        scim::{
+            directory::{Lists, Rate, Terms, Unread},
+            memory::{Account, Charge},
+        },
     },
     cluster::key::Key,
     domain::directory::{
@@ -38,6 +41,7 @@ const DOUBT_PAUSE: Duration = Duration::from_secs(30);
 /// What a task knows of its bridge.
 #[derive(Debug)]
 pub(super) struct Sight {
+    account: Account,
     source: Option<Source>,
     known: Option<Known>,
     census: Census,
@@ -57,6 +61,8 @@ pub(super) struct Known {
     /// When it ended.
     pub(super) taken: Instant,
     pub(super) time: Timestamp,
+    /// The memory of the snapshot.
+    _charge: Charge,
 }
 
 /// What a read is about. With another one, nothing that was read before counts.
@@ -79,8 +85,9 @@ pub(super) struct Subject<'a> {
 }
 
 impl Sight {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(account: Account) -> Self {
         Self {
+            account,
             source: None,
             known: None,
             census: Census::default(),
@@ -91,6 +98,11 @@ impl Sight {
             failure: None,
             next_read: Instant::now(),
         }
+    }
+
+    /// Forgets everything.
+    pub(super) fn forget(&mut self) {
+        *self = Self::new(self.account.clone());
     }
 
     /// Goes on after a restart, from what the status says about the last complete read.
@@ -122,16 +134,19 @@ impl Sight {
                 source: Some(source),
                 census: std::mem::take(&mut self.census),
                 rate: self.rate.take(),
-                ..Self::new()
+                ..Self::new(self.account.clone())
             };
         }
     }
 
-    /// The last complete read, if it is not older than this.
-    pub(super) fn known(&self, max_age: Duration) -> Option<&Known> {
-        self.known
-            .as_ref()
-            .filter(|known| known.taken.elapsed() < max_age)
+    /// Forgets the last complete read if it is older than this: its memory serves others.
+    pub(super) fn keep(&mut self, max_age: Duration) {
+        self.known = self.known.take().filter(|known| known.taken.elapsed() < max_age);
+    }
+
+    /// The last complete read that was kept.
+    pub(super) const fn known(&self) -> Option<&Known> {
+        self.known.as_ref()
     }
 
     /// Who is gone.
@@ -174,14 +189,14 @@ impl Sight {
             .await;
         let admitted = match lists {
             Ok(lists) => {
-                let snapshot = lists.into_snapshot();
+                let (snapshot, charge) = lists.into_charged();
                 let taken = Taken {
                     at: context.clock.now(),
                     interval,
                     limit: provisioning.limits.suspensions,
                 };
                 match self.census.admit(&snapshot, ids, taken) {
-                    Ok(()) => Ok((snapshot, taken.at)),
+                    Ok(()) => Ok((snapshot, charge, taken.at)),
                     Err(incomplete) => Err((incomplete, None)),
                 }
             }
@@ -194,7 +209,7 @@ impl Sight {
         };
         context.metrics.directory_pages(requests);
         match admitted {
-            Ok((snapshot, time)) => {
+            Ok((snapshot, charge, time)) => {
                 context.metrics.directory_read_ended("complete");
                 let (users, groups) = (snapshot.users().len(), snapshot.groups().len());
                 let took = begun.elapsed();
@@ -218,6 +233,7 @@ impl Sight {
                     digest_key: request.key.digest_key(),
                     taken: Instant::now(),
                     time,
+                    _charge: charge,
                 });
                 self.next_read = Instant::now() + interval;
             }
@@ -266,8 +282,9 @@ impl Sight {
             round: self.round,
         };
         self.round = self.round.wrapping_add(1);
+        let reader = context.reader.clone().charged_to(self.account.clone());
         let before = rate.requests();
-        let lists = context.reader.read(request, terms, rate).await;
+        let lists = reader.read(request, terms, rate).await;
         let requests = u32::try_from(rate.requests() - before).unwrap_or(u32::MAX);
         (lists, requests)
     }

@@ -198,6 +198,7 @@ impl ProbeSession<'_> {
             accept: "*/*",
             key: None,
             bound: PING_BOUND,
+            holds: &|_| true,
             last: false,
         };
         match self.0.ask(&request).await {
@@ -216,6 +217,7 @@ impl ProbeSession<'_> {
             accept: "application/json",
             key: Some(key),
             bound: BODY_BOUND,
+            holds: &|_| true,
             last: false,
         };
         let now = self.0.now;
@@ -246,6 +248,7 @@ impl ProbeSession<'_> {
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),
             bound: LIST_BOUND,
+            holds: &|_| true,
             last,
         };
         match self.0.ask(&request).await {

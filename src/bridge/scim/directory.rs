@@ -8,16 +8,25 @@
 //!   read from there.
 //! - **Time.** A page has the time of a probe, and all pages together have the time of [`Terms`].
 //! - **Pace.** Between the beginnings of two requests at least the interval of the [`Rate`] passes.
-//! - **Memory.** Of a page only its entries are kept. All entries together have the bound [`MAX_BYTES`].
+//! - **Memory.** Of a page only its entries are kept. All entries together have the bound [`MAX_BYTES`], and the
+//!   [`Account`] that is charged may have less.
 //! - **Ends.** The first answer that is no page ends the read. It repeats nothing, and waits for no `Retry-After`.
 //!
 //! A read sends no `/ping`. Read only a directory whose bridge a probe has proven.
 
-use std::{fmt::Write as _, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::lists::{self, MAX_BODY};
+use super::{
+    lists::{self, MAX_BODY},
+    memory::{Account, Charge, Full, Memory},
+};
 use crate::{
     api::vocabulary::Layer,
     bridge::{
@@ -46,6 +55,7 @@ pub struct DirectoryReader {
     prober: Arc<HttpProber>,
     lanes: Lanes,
     observers: Arc<[Arc<dyn Observer>]>,
+    account: Account,
 }
 
 /// The terms of one read.
@@ -77,6 +87,7 @@ pub struct Lists {
     /// Groups that were read by themselves: all of them, or those that were tried.
     pub details: Vec<GroupEntry>,
     proven: Option<MembersReadBy>,
+    charge: Charge,
 }
 
 /// Why the directory was not read. Then nothing is known of it.
@@ -119,6 +130,8 @@ struct Read<'a> {
     deadline: Instant,
     /// The memory that further entries may take.
     room: usize,
+    /// The memory that entries take.
+    charge: Charge,
 }
 
 // === impl Unread ===
@@ -177,13 +190,23 @@ impl Lists {
     /// Puts the lists together.
     #[must_use]
     pub fn into_snapshot(self) -> Snapshot {
+        self.into_charged().0
+    }
+
+    /// Puts the lists together. Keep the charge as long as the snapshot.
+    #[must_use]
+    pub fn into_charged(self) -> (Snapshot, Charge) {
         let Self {
             users,
             groups,
             details,
             proven,
+            charge,
         } = self;
-        Snapshot::new(users, groups, details, proven)
+        let snapshot = Snapshot::new(users, groups, details, proven);
+        // Entries take more. If it is not so, the charge of the entries stands.
+        let _ = charge.set(snapshot.bytes());
+        (snapshot, charge)
     }
 }
 
@@ -198,7 +221,14 @@ impl DirectoryReader {
             prober,
             lanes,
             observers: Arc::default(),
+            account: Memory::new(usize::MAX).account(""),
         }
+    }
+
+    /// Charges what it reads to this account. Without one, each read has no bound but its own.
+    #[must_use]
+    pub fn charged_to(self, account: Account) -> Self {
+        Self { account, ..self }
     }
 
     /// Reports the stages of each request to this observer. The prober's own observers do not see them: they measure
@@ -232,6 +262,7 @@ impl DirectoryReader {
             rate,
             deadline: Instant::now() + within,
             room: MAX_BYTES,
+            charge: self.account.charge(),
         };
         let users = read.list(Layer::Users, lists::read_users).await?;
         let groups = read.list(Layer::Groups, lists::read_groups).await?;
@@ -241,6 +272,7 @@ impl DirectoryReader {
             groups,
             details,
             proven,
+            charge: read.charge,
         })
     }
 }
@@ -259,10 +291,14 @@ impl Read<'_> {
             let Ask { start_index, count } = walk.ask();
             let page = format!("{path}?startIndex={start_index}&count={count}");
             match walk.feed(self.ask(layer, &page, parse).await?) {
-                Progress::More(more) => walk = more,
+                Progress::More(more) => {
+                    self.charge(layer, more.room())?;
+                    walk = more;
+                }
                 Progress::Complete(list) => {
                     let taken: usize = list.entries().iter().map(Entry::bytes).sum();
                     self.room = self.room.saturating_sub(taken);
+                    self.charge(layer, self.room)?;
                     return Ok(list);
                 }
                 Progress::Incomplete(reason) => return Err(unread(layer, Cause::Incomplete(reason))),
@@ -357,11 +393,24 @@ impl Read<'_> {
             .map_err(|fault| unread(Layer::Groups, Cause::Incomplete(Incomplete::Page(fault))))?;
         let room = self.room.checked_sub(group.bytes());
         self.room = room.ok_or_else(|| unread(Layer::Groups, Cause::Incomplete(Incomplete::TooLarge)))?;
+        self.charge(Layer::Groups, self.room)?;
         if group.id == *id {
             Ok(group)
         } else {
             Err(unread(Layer::Groups, Cause::Incomplete(Incomplete::Conflict)))
         }
+    }
+
+    /// Charges all entries so far. `room` is what further ones may take.
+    fn charge(&self, layer: Layer, room: usize) -> Result<(), Unread> {
+        let charged = self.charge.set(MAX_BYTES.saturating_sub(room));
+        charged.map_err(|full| {
+            let reason = match full {
+                Full::Directory => Incomplete::TooLarge,
+                Full::Others => Incomplete::NoRoom,
+            };
+            unread(layer, Cause::Incomplete(reason))
+        })
     }
 
     fn path(&self, layer: Layer) -> String {
@@ -408,11 +457,16 @@ impl Read<'_> {
             .session(route, deadline)
             .map_err(|failure| unread(layer, Cause::Failed(failure)))?;
         self.rate.note();
+        // The body, and what it is parsed into. Its entries are charged when they are kept.
+        let page = self.reader.account.charge();
+        let full = OnceLock::new();
+        let holds = |bytes| page.set(bytes).map_err(|why| full.set(why)).is_ok();
         let request = Request {
             path,
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),
             bound: MAX_BODY,
+            holds: &holds,
             last: true,
         };
         let course = Course::begin(Arc::clone(&self.reader.observers));
@@ -422,12 +476,20 @@ impl Read<'_> {
                 drop(turn);
                 let mut document = None;
                 let answer = response.map(|response| {
-                    response.read(|body| match parse(body) {
-                        // The headers may say what it is instead.
-                        Err(PageFault::NotAList) => None,
-                        read => {
-                            document = Some(read);
-                            Some(())
+                    response.read(|body| {
+                        // The body may have twice its room.
+                        let read = if holds(2 * body.len() + lists::memory_to_parse(body)) {
+                            parse(body)
+                        } else {
+                            Err(PageFault::TooLarge)
+                        };
+                        match read {
+                            // The headers may say what it is instead.
+                            Err(PageFault::NotAList) => None,
+                            read => {
+                                document = Some(read);
+                                Some(())
+                            }
                         }
                     })
                 });
@@ -435,6 +497,9 @@ impl Read<'_> {
                 (document, answer, session.retry_after)
             })
             .await;
+        if full.get() == Some(&Full::Others) {
+            return Err(unread(layer, Cause::Incomplete(Incomplete::NoRoom)));
+        }
         let cause = match (document, answer) {
             (Some(document), _) => return Ok(document),
             (None, Ok(Answer::TooLarge)) => return Ok(Err(PageFault::TooLarge)),

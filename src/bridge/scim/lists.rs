@@ -67,6 +67,18 @@ pub fn read_group(body: &[u8]) -> Result<GroupEntry, PageFault> {
     }
 }
 
+/// The memory that parsing a body may take, in bytes, the body not included. An estimate, and rather too much.
+///
+/// Every text is no longer than in the body. Every user, group and member is an object: its own fields, what the
+/// allocator adds, and the room that a growing list keeps. A list of members that are no objects ends at [`MAX_MEMBERS`].
+#[must_use]
+pub fn memory_to_parse(body: &[u8]) -> usize {
+    const OBJECT: usize = 160;
+    const ITEM: usize = 24;
+    let count = |wanted: u8| body.iter().filter(|byte| **byte == wanted).count();
+    body.len() + OBJECT * count(b'{') + ITEM * count(b',').min(MAX_MEMBERS)
+}
+
 fn read<T: FromFields>(body: &[u8]) -> Result<Page<T>, PageFault> {
     if body.len() > MAX_BODY {
         return Err(PageFault::TooLarge);

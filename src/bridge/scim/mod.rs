@@ -4,3 +4,4 @@
 
 pub mod directory;
 pub mod lists;
+pub mod memory;

@@ -28,11 +28,12 @@ const MAX_PIECES: usize = 4 * 1024;
 pub(crate) struct TimedOut;
 
 /// Reads at most `bound` bytes of the body. If its declared length is larger, nothing is read. `headers` are those of
-/// the response.
+/// the response. `holds` is asked before the body takes so many bytes of memory; without them it is too large.
 pub(crate) async fn read(
     mut response: Response,
     headers: &HeaderMap,
     bound: usize,
+    holds: &(dyn Fn(usize) -> bool + Sync),
 ) -> Result<Body, TimedOut> {
     if response
         .content_length()
@@ -43,11 +44,21 @@ pub(crate) async fn read(
     // RFC 9112, section 6.3: without a length the body ends with the connection. HTTP/1.0 servers send it like this.
     let ends_with_connection =
         response.content_length().is_none() && !headers.contains_key(TRANSFER_ENCODING);
-    let mut body = Vec::new();
+    let mut body: Vec<u8> = Vec::new();
     for _ in 0..MAX_PIECES {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > bound => return Ok(Body::TooLarge),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(Some(chunk)) => {
+                let length = body.len() + chunk.len();
+                if length > body.capacity() {
+                    let capacity = length.max(body.capacity() * 2);
+                    if !holds(capacity) {
+                        return Ok(Body::TooLarge);
+                    }
+                    body.reserve_exact(capacity - body.len());
+                }
+                body.extend_from_slice(&chunk);
+            }
             Ok(None) => return Ok(Body::Whole(body)),
             Err(error) if is_timeout(&error) => return Err(TimedOut),
             Err(error) if ends_with_connection && is_unconfirmed_end(&error) => {

@@ -60,6 +60,8 @@ pub(crate) struct Request<'a> {
     pub(crate) key: Option<&'a ApiKey>,
     /// Largest body, in bytes.
     pub(crate) bound: usize,
+    /// Asked before the body takes so many bytes of memory. Without them it is too large.
+    pub(crate) holds: &'a (dyn Fn(usize) -> bool + Sync),
     /// Whether this is the last request on the connection.
     pub(crate) last: bool,
 }
@@ -139,6 +141,7 @@ impl<'a> Session<'a> {
             accept,
             key,
             bound,
+            holds,
             last,
         } = *request;
         let origin = &self.route.origin;
@@ -195,7 +198,7 @@ impl<'a> Session<'a> {
         if by_plain_proxy && matches!(status.as_u16(), 400..=599) && front::is_of_a_forward_proxy(&headers) {
             return Err(TransportFailure::Proxy(ProxyFault::Answered(status.as_u16())));
         }
-        let body = body::read(response, &headers, bound)
+        let body = body::read(response, &headers, bound, holds)
             .await
             .map_err(|body::TimedOut| TransportFailure::TimedOut(Phase::Answer))?;
         if origin.scheme == Scheme::Http

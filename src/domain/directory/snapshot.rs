@@ -322,6 +322,31 @@ impl Snapshot {
             .map(UserIndex)
     }
 
+    /// The memory that it takes, in bytes. It is not exact, but no text is left out.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let Self {
+            users,
+            groups,
+            users_by_name: _,
+            groups_by_name: _,
+            members_read_by: _,
+        } = self;
+        let of_user = |user: &User| {
+            let names = [&user.user_name, &user.given_name, &user.family_name];
+            let texts = names.into_iter().flatten().map(|name| text(name)).sum::<usize>();
+            ENTRY + user.id.as_str().len() + texts + user.user_name.as_deref().map_or(0, text)
+        };
+        let of_group = |group: &Group| {
+            let members = match &group.members {
+                Members::Unread | Members::Unsaid => 0,
+                Members::Listed { users, others: _ } => size_of_val::<[UserIndex]>(users),
+            };
+            ENTRY + group.id.as_str().len() + 2 * group.display_name.as_deref().map_or(0, text) + members
+        };
+        users.iter().map(of_user).sum::<usize>() + groups.iter().map(of_group).sum::<usize>()
+    }
+
     /// The users, in the order of their ids.
     #[must_use]
     pub fn users(&self) -> &[User] {

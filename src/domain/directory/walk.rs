@@ -106,6 +106,9 @@ pub enum Incomplete {
     /// The entries take more memory than can be kept.
     #[error("the list is too large")]
     TooLarge,
+    /// Other directories take the memory of the process.
+    #[error("other directories take the operator's memory now")]
+    NoRoom,
     /// The list did not end within the bound of requests.
     #[error("the list does not end")]
     Endless,
@@ -189,7 +192,8 @@ impl Incomplete {
             Self::FewerThanTotal => Self::PageRepeats,
             Self::PageRepeats => Self::TooManyEntries,
             Self::TooManyEntries => Self::TooLarge,
-            Self::TooLarge => Self::Endless,
+            Self::TooLarge => Self::NoRoom,
+            Self::NoRoom => Self::Endless,
             Self::Endless => Self::UsersVanished,
             Self::UsersVanished => Self::GroupsVanished,
             Self::GroupsVanished => Self::ManyMissing,
@@ -219,6 +223,7 @@ impl Incomplete {
             Self::PageRepeats => "page_repeats",
             Self::TooManyEntries => "too_many_entries",
             Self::TooLarge => "too_large",
+            Self::NoRoom => "no_room",
             Self::Endless => "endless",
             Self::UsersVanished => "users_vanished",
             Self::GroupsVanished => "groups_vanished",
@@ -247,6 +252,7 @@ impl Incomplete {
             Self::PageRepeats => "PageRepeats",
             Self::TooManyEntries => "TooManyEntries",
             Self::TooLarge => "TooLarge",
+            Self::NoRoom => "NoRoom",
             Self::Endless => "Endless",
             Self::UsersVanished => "UsersVanished",
             Self::GroupsVanished => "GroupsVanished",
@@ -279,6 +285,12 @@ impl<T: Entry> Walk<T> {
             is_shuffled: false,
             is_full: false,
         }
+    }
+
+    /// The memory that further entries may take, in bytes.
+    #[must_use]
+    pub const fn room(&self) -> usize {
+        self.room
     }
 
     /// The page to ask for.
