@@ -2,11 +2,33 @@
 
 use std::sync::Arc;
 
-use bridge_front::{Authority, Front, Mode, Profile, Upstream};
+use bridge_front::{Authority, Front, Group, Mode, Profile, Seed, Upstream, User};
 use testbed::{Failure, ScimServer, free_port};
 
 /// The key of every bridge, the same as in the examples. It opens nothing.
 pub(crate) const KEY: &str = "not-a-real-key";
+
+/// The bridge that has users and groups of its own.
+const PEOPLE: &str = "people";
+
+/// The users and groups of that bridge.
+fn people() -> Seed {
+    let user = |name: &str, given| User::new(format!("{name}@example.com"), given, "Example");
+    let members =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("{name}@example.com")).collect() };
+    Seed {
+        users: vec![
+            user("ada", "Ada"),
+            user("edsger", "Edsger"),
+            user("grace", "Grace"),
+            user("owner", "Olga"),
+        ],
+        groups: vec![
+            Group::new("k8s-admins", members(&["ada", "grace"])),
+            Group::new("k8s-developers", members(&["edsger", "grace"])),
+        ],
+    }
+}
 
 /// Running bridges and the SCIM server behind them.
 pub(crate) struct Bridges {
@@ -51,6 +73,15 @@ impl Bridges {
                 "untrusted",
                 front().certificate(Profile::OtherAuthority).start().await?,
             ),
+            (
+                PEOPLE,
+                Front::builder()
+                    .authority(Arc::clone(&authority))
+                    .directory(people())
+                    .key(KEY)
+                    .start()
+                    .await?,
+            ),
         ];
         Ok(Self {
             authority,
@@ -73,6 +104,14 @@ impl Bridges {
                 &format!("https://localhost:{port}"),
             )
         })
+    }
+
+    /// How many requests the bridge of the people received, and how many of them change something.
+    pub(crate) fn requests_of_people(&self) -> (usize, usize) {
+        let fronts = self.fronts.iter().filter(|(name, _)| *name == PEOPLE);
+        let requests: Vec<_> = fronts.flat_map(|(_, front)| front.requests()).collect();
+        let writes = requests.iter().filter(|request| request.method != "GET");
+        (requests.len(), writes.count())
     }
 
     /// Stops one bridge.

@@ -1,12 +1,12 @@
 //! What is shown, and what it has to say.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use testbed::{Failure, wait};
 
 use crate::{
     bridges::KEY,
-    stage::{NAMESPACE, Stage, command, say},
+    stage::{NAMESPACE, PEOPLE, Stage, say},
 };
 
 /// READY and STATUS of every connection, once each has been probed.
@@ -21,15 +21,58 @@ const FIRST: [(&str, &str); 8] = [
     ("wrong-key", "False AuthFailed"),
 ];
 
+/// READY and STATUS of every user and group, once the manifests of an import are applied.
+const IMPORTED: [(&str, &str); 6] = [
+    ("ada@example.com", "True Provisioned"),
+    ("edsger@example.com", "True Provisioned"),
+    ("grace@example.com", "True Provisioned"),
+    ("k8s-admins", "True Provisioned"),
+    ("k8s-developers", "True Provisioned"),
+    ("owner@example.com", "True Provisioned"),
+];
+/// A user who joins.
+const NEW: &str = "\
+---
+apiVersion: scimbridge.dev/v1alpha1
+kind: ScimUser
+metadata: {name: katherine, namespace: people}
+spec:
+  connectionRef: {name: corp}
+  userName: katherine@example.com
+  name: {givenName: Katherine, familyName: Example}
+";
+
 const DEADLINE: Duration = Duration::from_mins(2);
-const TABLE: [&str; 3] = ["get", "scimbridgeconnections", "-A"];
+
+/// A table that kubectl prints, and the field that names a row.
+struct Table {
+    command: &'static [&'static str],
+    name: &'static str,
+}
+
+const CONNECTIONS: Table = Table {
+    command: &["get", "scimbridgeconnections", "-n", NAMESPACE],
+    name: "{.metadata.name}",
+};
+/// Users have one of these fields, and groups the other.
+const DECLARED: Table = Table {
+    command: &["get", "scimusers,scimgroups", "-n", PEOPLE],
+    name: "{.spec.userName}{.spec.displayName}",
+};
+
+/// Shows connections, then users and groups.
+pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
+    connections(stage).await?;
+    people(stage).await?;
+    say("Every row came out as expected.")
+}
 
 /// Shows the table, rotates a key, stops a bridge.
-pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
+async fn connections(stage: &Stage) -> Result<(), Failure> {
     let mut expected = BTreeMap::from(FIRST);
-    expect(stage, &expected).await?;
+    expect(stage, &CONNECTIONS, &expected).await?;
     say("The state of each bridge, and the reason:")?;
-    stage.show(&TABLE).await?;
+    stage.show(CONNECTIONS.command).await?;
 
     say("The key of wrong-key is corrected, as a rotation would:")?;
     let patch = format!("{{\"stringData\":{{\"apiKey\":\"{KEY}\"}}}}");
@@ -37,7 +80,7 @@ pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
         .show(&["-n", NAMESPACE, "patch", "secret", "wrong-key", "--patch", &patch])
         .await?;
     expected.insert("wrong-key", "True Connected");
-    expect(stage, &expected).await?;
+    expect(stage, &CONNECTIONS, &expected).await?;
     stage.show(&["-n", NAMESPACE, "get", "sbc", "wrong-key"]).await?;
 
     say("The bridge of entra stops. An annotation asks for the next check at once.")?;
@@ -73,24 +116,77 @@ pub(crate) async fn play(stage: &Stage) -> Result<(), Failure> {
     .await?;
     stage.show(&look).await?;
     expected.insert("entra", "False ConnectFailed");
-    expect(stage, &expected).await?;
-    stage.show(&TABLE).await?;
-    say("Every row came out as expected.")
+    expect(stage, &CONNECTIONS, &expected).await?;
+    stage.show(CONNECTIONS.command).await
+}
+
+/// Imports users and groups, applies them, and plans a change.
+async fn people(stage: &Stage) -> Result<(), Failure> {
+    let scim = ["get", "scim", "-n", PEOPLE];
+    say("Users and groups, in mode Plan: the operator compares them with the bridge, and sends nothing.")?;
+    say("import writes a manifest for each user and group of the bridge:")?;
+    let import = ["scim-bridge", "import", "corp", "-n", PEOPLE, "-o", "people"];
+    stage.show_plugin(&import, 0).await?;
+    say("The manifests, once applied, change nothing:")?;
+    let apply = ["apply", "-f", "people"];
+    stage.show_plugin(&apply, 0).await?;
+    let mut expected = BTreeMap::from(IMPORTED);
+    expect(stage, &DECLARED, &expected).await?;
+    stage.show(&scim).await?;
+    let plan = ["scim-bridge", "plan", "corp", "-n", PEOPLE];
+    expect_line(&stage.show_plugin(&plan, 0).await?, "no changes")?;
+
+    say(
+        "A commit suspends Ada, and adds Katherine. Before it is applied, plan shows what it means and exits with 2:",
+    )?;
+    let users = stage.folder().join("people/users.yaml");
+    let manifest = fs::read_to_string(&users)?;
+    let (before, ada) = manifest
+        .split_once("ada@example.com")
+        .ok_or("the import has no manifest of Ada")?;
+    let ada = ada.replacen("state: Active", "state: Suspended", 1);
+    fs::write(&users, format!("{before}ada@example.com{ada}{NEW}"))?;
+    let planned = [&plan[..], &["-f", "people", "--show-names"]].concat();
+    let planned = stage.show_plugin(&planned, 2).await?;
+    expect_line(&planned, "suspend \"ada@example.com\"")?;
+    expect_line(&planned, "create \"katherine@example.com\"")?;
+
+    say("The commit is applied. The accounts stay as they are, and the objects say what would be sent:")?;
+    stage.show_plugin(&apply, 0).await?;
+    expected.insert("ada@example.com", "False ChangePlanned");
+    expected.insert("katherine@example.com", "False ChangePlanned");
+    expect(stage, &DECLARED, &expected).await?;
+    stage.show(&scim).await?;
+    let (requests, writes) = stage.bridges.lock().await.requests_of_people();
+    if writes > 0 {
+        return Err(format!("{writes} requests to the bridge were not GET").into());
+    }
+    say(&format!(
+        "The bridge received {requests} requests. Each was a GET."
+    ))
+}
+
+/// Fails if a text has no line with these words.
+fn expect_line(text: &str, words: &str) -> Result<(), Failure> {
+    if text.lines().any(|line| line.contains(words)) {
+        Ok(())
+    } else {
+        Err(format!("the command should print: {words}").into())
+    }
 }
 
 /// Waits until the table says what it must.
-async fn expect(stage: &Stage, expected: &BTreeMap<&str, &str>) -> Result<(), Failure> {
-    let path = concat!(
-        "--output=jsonpath={range .items[*]}{.metadata.name} ",
-        "{.status.conditions[?(@.type==\"Ready\")].status} {.status.conditions[?(@.type==\"Ready\")].reason}{\"\\n\"}{end}",
+async fn expect(stage: &Stage, table: &Table, expected: &BTreeMap<&str, &str>) -> Result<(), Failure> {
+    let ready =
+        "{.status.conditions[?(@.type==\"Ready\")].status} {.status.conditions[?(@.type==\"Ready\")].reason}";
+    let path = format!(
+        "--output=jsonpath={{range .items[*]}}{} {ready}{{\"\\n\"}}{{end}}",
+        table.name
     );
+    let get = [table.command, &[path.as_str()]].concat();
     let what = "every row to be as expected";
     let awaited = wait::until(DEADLINE, what, async || {
-        let printed = stage
-            .cluster
-            .kubectl()
-            .run(&["-n", NAMESPACE, "get", "sbc", path])
-            .await;
+        let printed = stage.cluster.kubectl().run(&get).await;
         let printed = printed.map_err(|error| error.to_string())?;
         let seen: BTreeMap<_, _> = printed.lines().filter_map(|line| line.split_once(' ')).collect();
         let differing: Vec<_> = expected
@@ -111,8 +207,7 @@ async fn expect(stage: &Stage, expected: &BTreeMap<&str, &str>) -> Result<(), Fa
     })
     .await;
     if awaited.is_err() {
-        command(&TABLE)?;
-        stage.show(&TABLE).await?;
+        stage.show(table.command).await?;
     }
     Ok(awaited?)
 }

@@ -3,13 +3,14 @@
 use std::{
     env, fs,
     io::{IsTerminal as _, Write as _, stdout},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use testbed::{Cluster, Failure, OperatorProcess, free_port, scratch::Scratch, workspace};
-use tokio::sync::Mutex;
+use tokio::{process::Command, sync::Mutex};
 
 use crate::bridges::Bridges;
 
@@ -17,6 +18,10 @@ use crate::bridges::Bridges;
 const OPERATOR: &str = "scim-bridge-operator";
 /// Namespace of the examples.
 pub(crate) const NAMESPACE: &str = "identity";
+/// Namespace of the users and groups.
+pub(crate) const PEOPLE: &str = "people";
+/// The connection for users and groups. The text that is replaced in examples is replaced here too.
+const CONNECTION: &str = include_str!("people.yaml");
 /// Those of `deploy/examples/` that have a bridge here. The others differ in what stands behind the address.
 const EXAMPLES: [&str; 5] = [
     "00-namespace.yaml",
@@ -34,8 +39,11 @@ pub(crate) struct Stage {
     /// What was installed in a cluster that is not ours, and has to go.
     installed: Vec<PathBuf>,
     is_ours: bool,
-    _scratch: Arc<Scratch>,
+    scratch: Arc<Scratch>,
 }
+
+/// Bridges on loopback are what the address policy refuses. Here they are wanted.
+const LOOPBACK: &str = "127.0.0.0/8,::1/128";
 
 impl Stage {
     /// Starts cluster, bridges and operator, and applies the examples.
@@ -51,7 +59,7 @@ impl Stage {
         say("2/5 starting a SCIM server and the bridges before it")?;
         let bridges = Bridges::start().await?;
 
-        say("3/5 installing deploy/ with kubectl")?;
+        say("3/5 installing deploy/ and deploy/provisioning/ with kubectl")?;
         let deploy = workspace::root().join("deploy");
         let scratch = Scratch::new("demo")?;
         let installed = install(&cluster, &deploy, is_ours).await?;
@@ -68,13 +76,18 @@ impl Stage {
                 .run_with(&["apply", "--filename", "-"], &manifest)
                 .await?;
         }
+        let connection = bridges.localize(CONNECTION);
+        cluster
+            .kubectl()
+            .run_with(&["apply", "--filename", "-"], &connection)
+            .await?;
         Ok(Self {
             cluster,
             bridges: Mutex::new(bridges),
             operator,
             installed,
             is_ours,
-            _scratch: scratch,
+            scratch,
         })
     }
 
@@ -83,6 +96,40 @@ impl Stage {
         command(args)?;
         let printed = self.cluster.kubectl().run(args).await?;
         Ok(writeln!(stdout(), "{}", printed.trim_end())?)
+    }
+
+    /// The folder where commands run.
+    pub(crate) fn folder(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Runs kubectl in [`Self::folder`], with the operator's binary as its plugin. Shows the command and what it prints,
+    /// and returns that.
+    pub(crate) async fn show_plugin(&self, args: &[&str], code: i32) -> Result<String, Failure> {
+        command(args)?;
+        let plugins = self.folder().join("plugins");
+        if !plugins.is_dir() {
+            fs::create_dir(&plugins)?;
+            symlink(binary()?, plugins.join("kubectl-scim_bridge"))?;
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([plugins].into_iter().chain(env::split_paths(&path)))?;
+        let output = Command::new(self.cluster.kubectl().program())
+            .args(args)
+            .current_dir(self.folder())
+            .env("PATH", path)
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("SSL_CERT_FILE", roots(&self.scratch))
+            .env("ALLOW_CIDR", LOOPBACK)
+            .output()
+            .await?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        writeln!(stdout(), "{}", printed.trim_end())?;
+        if output.status.code() == Some(code) {
+            return Ok(printed);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("the command should exit with {code}: {}: {said}", output.status).into())
     }
 
     /// Says how to look at a demo that is left running, and how to stop it.
@@ -95,6 +142,7 @@ impl Stage {
         }
         writeln!(out, "  kubectl get scimbridgeconnections -A -o wide")?;
         writeln!(out, "  kubectl -n {NAMESPACE} describe sbc okta")?;
+        writeln!(out, "  kubectl -n {PEOPLE} get scim -o wide")?;
         writeln!(out, "  curl http://{}/metrics", self.operator.admin())?;
         writeln!(
             out,
@@ -122,7 +170,7 @@ impl Stage {
             let delete = ["delete", "--ignore-not-found", "--wait=false"];
             let kubectl = self.cluster.kubectl();
             kubectl
-                .run(&[&delete[..], &["namespace", NAMESPACE]].concat())
+                .run(&[&delete[..], &["namespace", NAMESPACE, PEOPLE]].concat())
                 .await?;
             for manifest in self.installed.iter().rev() {
                 let manifest = manifest.display().to_string();
@@ -140,8 +188,11 @@ async fn install(cluster: &Cluster, deploy: &Path, is_ours: bool) -> Result<Vec<
     if !is_ours {
         for (kind, name) in [
             ("namespace", NAMESPACE),
+            ("namespace", PEOPLE),
             ("namespace", OPERATOR),
             ("crd", "scimbridgeconnections.scimbridge.dev"),
+            ("crd", "scimusers.scimbridge.dev"),
+            ("crd", "scimgroups.scimbridge.dev"),
         ] {
             let found = cluster
                 .kubectl()
@@ -170,7 +221,14 @@ async fn install(cluster: &Cluster, deploy: &Path, is_ours: bool) -> Result<Vec<
             ])
             .await?;
     }
-    Ok(parts.into())
+    cluster.install_provisioning().await?;
+    let further = deploy.join("provisioning/crds.yaml");
+    Ok(parts.into_iter().chain([further]).collect())
+}
+
+/// The file with the authority of the bridges.
+fn roots(scratch: &Scratch) -> PathBuf {
+    scratch.path().join("roots.pem")
 }
 
 async fn start_operator(
@@ -179,16 +237,14 @@ async fn start_operator(
     scratch: &Scratch,
 ) -> Result<OperatorProcess, Failure> {
     let kubeconfig = cluster.service_account_kubeconfig(OPERATOR, OPERATOR).await?;
-    let roots = scratch.path().join("roots.pem");
+    let roots = roots(scratch);
     fs::write(&roots, bridges.authority.ca_pem())?;
     let admin = format!("127.0.0.1:{}", free_port()?);
-    // Bridges on loopback are what the address policy refuses; here they are what is wanted.
     let args = [
         "run",
+        "--provisioning",
         "--allow-cidr",
-        "127.0.0.0/8",
-        "--allow-cidr",
-        "::1/128",
+        LOOPBACK,
         "--admin-addr",
         &admin,
         "--lease-namespace",

@@ -55,6 +55,7 @@ use crate::{
     supervise::{Signal, SuperviseError},
     tools::{self, ControlPlaneTools, ToolsError},
     wait::{self, WaitError},
+    workspace,
 };
 
 /// Environment variable: `existing` uses the cluster of `KUBECONFIG`.
@@ -236,6 +237,24 @@ impl Cluster {
                 served(&client, name).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Installs what the operator needs for users and groups, beside `deploy/rbac.yaml`: their CRDs and its further
+    /// rights, both from the component `deploy/provisioning`.
+    pub async fn install_provisioning(&self) -> Result<(), ClusterError> {
+        let component = workspace::root().join("deploy/provisioning");
+        self.install(&[&component.join("crds.yaml")]).await?;
+        let rights = component.join("operator/rights.yaml").display().to_string();
+        let patch = [
+            "patch",
+            "clusterrole",
+            "scim-bridge-operator",
+            "--type=json",
+            "--patch-file",
+            &rights,
+        ];
+        self.kubectl.run(&patch).await?;
         Ok(())
     }
 
