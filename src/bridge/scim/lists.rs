@@ -72,6 +72,10 @@ pub fn read_group(body: &[u8]) -> Result<GroupEntry, PageFault> {
 /// Every text is no longer than in the body. Every user, group and member is an object: its own fields, what the
 /// allocator adds, and the room that a growing list keeps. A list of members that are no objects ends at [`MAX_MEMBERS`].
 #[must_use]
+#[allow(
+    clippy::naive_bytecount,
+    reason = "a page is read once a second at most; another library is not worth it"
+)]
 pub fn memory_to_parse(body: &[u8]) -> usize {
     const OBJECT: usize = 160;
     const ITEM: usize = 24;

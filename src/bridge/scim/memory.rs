@@ -1,7 +1,7 @@
 //! One budget of memory for the directories of a process.
 //!
-//! A bridge may send as much as it likes, and there may be any number of bridges. So whatever a directory makes the
-//! process keep is charged here before it is kept: bodies, the parsed page, the entries so far, and the last snapshot.
+//! A bridge may send as much as it likes, and there may be any number of bridges. So all memory that a directory
+//! takes is charged here before it is taken: bodies, the parsed page, the entries so far, and the last snapshot.
 //! Nobody waits for memory: what does not fit ends the read, which is repeated later. So no slow bridge holds up others.
 //!
 //! Who may take how much, in parts of the whole:
@@ -211,7 +211,7 @@ mod tests {
             ("a1=240 a1=241 a1=240 a1=10 a1=240", ".d..."),
             // A namespace, too.
             ("a1=120 a2=120 a2=121", "..o"),
-            // A second one has three quarters of what is left, but for the reserve.
+            // A second one has three quarters of the rest, but for the reserve.
             ("a1=240 b1=60 b1=61", "..o"),
             // What one gives back, others have.
             ("a1=240 b1=100 a1=120 b1=100", ".o.."),
