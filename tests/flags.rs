@@ -455,7 +455,7 @@ fn every_flag_of_plan_and_import() {
     });
     fs::write(&path, connection.to_string()).unwrap();
     let path = path.display().to_string();
-    const NOT_PROVEN: (i32, &str) = (1, "is not proven, so its directory is not read. ConnectFailed: ");
+    let not_proven = (1, "is not proven, so its directory is not read. ConnectFailed: ");
     let into = folder.path().join("people").display().to_string();
     let plan = ["plan", "-f", &path, "--api-key-env", "KEY"];
     let import = [
@@ -467,8 +467,8 @@ fn every_flag_of_plan_and_import() {
         "--api-key-env",
         "KEY",
     ];
-    let mut faults = faults(&plan, NOT_PROVEN, PLAN);
-    faults.extend(self::faults(&import, NOT_PROVEN, IMPORT));
+    let mut faults = faults(&plan, not_proven, PLAN);
+    faults.extend(self::faults(&import, not_proven, IMPORT));
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
     assert!(
         !Path::new(&into).exists(),

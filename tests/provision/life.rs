@@ -8,6 +8,7 @@ use scim_bridge_operator::{
         user::{RemoteState, ScimUser},
         vocabulary::ConditionType,
     },
+    clock::{Clock as _, SystemClock},
     domain::connection::conditions::find,
 };
 use serde_json::json;
@@ -160,7 +161,7 @@ async fn a_name_that_only_the_parser_refuses() {
 async fn a_time_passes() {
     let bed = Bed::with_provisioning("until").await;
     let bridge = declared(&bed, "corp").await;
-    let until = Timestamp::now() + SignedDuration::from_secs(8);
+    let until = SystemClock.now() + SignedDuration::from_secs(8);
     let until = Timestamp::from_second(until.as_second()).unwrap();
     bed.scim_user("corp", "ada", json!({"activeUntil": until.to_string()}))
         .await;
