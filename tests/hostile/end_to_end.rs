@@ -28,7 +28,7 @@ const PEAK: u64 = 128;
 const AT_ONCE: usize = 40;
 
 /// The peak of a process's resident memory, in MiB.
-fn peak(pid: u32) -> u64 {
+pub(crate) fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024

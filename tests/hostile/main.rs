@@ -19,6 +19,7 @@ mod end_to_end;
 mod handshakes;
 mod headers;
 mod json;
+mod lists;
 mod messages;
 mod peer;
 mod redirects;
