@@ -120,7 +120,7 @@ generate: ## Write the generated files: the CRDs and their copies in the chart, 
 	@$(call write_crds,crd --provisioning,deploy/provisioning/crds.yaml,charts/scim-bridge-operator/files/provisioning.yaml)
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test chart generated > /dev/null
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test deploy generated > /dev/null
-	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test documents --test reasons --test monitoring generated > /dev/null
+	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test documents --test reasons --test monitoring --test provision generated > /dev/null
 	@BLESS=1 cargo test --quiet $(CARGO_FLAGS) --test gitops > /dev/null
 
 .PHONY: dashboard-picture

@@ -15,6 +15,7 @@
 mod absent;
 mod life;
 mod off;
+mod page;
 mod plans;
 mod rest;
 mod restart;
