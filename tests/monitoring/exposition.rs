@@ -49,18 +49,6 @@ pub(crate) fn exposition() -> String {
     text
 }
 
-/// The part of it that is about one directory.
-pub(crate) fn directories() -> String {
-    const PREFIX: &str = "scim_bridge_directory_";
-    let text = exposition();
-    let of_directories = |line: &&str| {
-        let name = line.strip_prefix("# ").and_then(|line| line.split(' ').nth(1));
-        name.unwrap_or(line).starts_with(PREFIX)
-    };
-    let lines = text.lines().filter(of_directories).chain(["# EOF"]);
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
 /// The type of a metric family.
 pub(crate) fn kind(family: &str) -> &'static str {
     let wanted = format!("# TYPE {family} ");

@@ -2,12 +2,13 @@
 
 #![allow(clippy::disallowed_methods, reason = "Prometheus on loopback is no bridge")]
 
-use std::{fs, future::IntoFuture as _, sync::Arc};
+use std::{fs, sync::Arc};
 
-use axum::{Router, http::header::CONTENT_TYPE, routing::get};
+use bridge_front::Seed;
+use scim_bridge_operator::api::{connection::ScimBridgeConnection, user::ScimUser};
 use serde_json::{Value, json};
 use testbed::{
-    bed::{Bed, DEADLINE, WRONG_KEY},
+    bed::{Bed, DEADLINE, KEY, WRONG_KEY, provisioning},
     free_port,
     scratch::Scratch,
     supervise::{Launch, Process},
@@ -15,7 +16,7 @@ use testbed::{
 };
 use url::Url;
 
-use crate::{exposition::directories, tools};
+use crate::tools;
 
 /// A server on loopback, with its storage in a scratch folder.
 pub(crate) struct Prometheus {
@@ -139,24 +140,11 @@ fn queries_of_the_page() -> Vec<String> {
         .collect()
 }
 
-/// Serves the series of a directory in which something is wrong: of a bridge that is not here. The address, until the
-/// test ends.
-async fn serve_directories() -> String {
-    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let answer = async || ([(CONTENT_TYPE, OPEN_METRICS)], directories());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let router = Router::new().route("/metrics", get(answer));
-    tokio::spawn(axum::serve(listener, router).into_future());
-    address
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
-    let bed = Bed::new("scrape").await;
-    let operator = bed.operator(&[]).await;
-    let others = serve_directories().await;
-    let prometheus = Prometheus::start(&[&operator.admin().to_string(), &others], "1s").await;
+    let bed = Bed::with_provisioning("scrape").await;
+    let operator = bed.provider(&[]).await;
+    let prometheus = Prometheus::start(&[&operator.admin().to_string()], "1s").await;
     let good = bed.healthy_bridge().await;
     let ill = bed
         .bridge_that(|state| state.component("RedisCache", "unhealthy"))
@@ -165,19 +153,26 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     bed.connect_well("ill", &ill).await;
     bed.secret("refused", WRONG_KEY).await;
     bed.connect("refused", &good, json!({})).await;
+    let people = bed.directory(Seed::of(3, 1)).start().await.unwrap();
+    bed.secret("people", KEY).await;
+    bed.connect_directory("people", &people, provisioning()).await;
+    bed.scim_user("people", "new", json!({})).await;
     for (name, line) in [
         ("good", "True Connected"),
         ("ill", "True Connected Degraded"),
         ("refused", "False AuthFailed Stalled"),
+        ("people", "True Connected"),
     ] {
         bed.expect(name, line).await;
     }
+    bed.expect_object::<ScimUser>("new", "False ChangePlanned Stalled")
+        .await;
     // An event comes after its verdict.
     prometheus
         .until(r#"scim_bridge_operator_events_total{outcome="sent"}"#, 1)
         .await;
     prometheus
-        .until(r#"scim_bridge_connection_condition{type="Ready"} == 1"#, 2)
+        .until(r#"scim_bridge_connection_condition{type="Ready"} == 1"#, 3)
         .await;
     prometheus
         .until(
@@ -215,8 +210,7 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     }
 
     // With its object, everything of it goes.
-    bed.delete::<scim_bridge_operator::api::connection::ScimBridgeConnection>("refused")
-        .await;
+    bed.delete::<ScimBridgeConnection>("refused").await;
     prometheus
         .until(r#"{__name__=~"scim_bridge_connection_.*",name="refused"}"#, 0)
         .await;
