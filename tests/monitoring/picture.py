@@ -30,7 +30,7 @@ PAGE, PANEL, BORDER, INK, FAINT = "#f4f5f5", "#ffffff", "#d8dbde", "#24292e", "#
 COLOURS = {
     "green": "#56a64b", "red": "#e02f44", "orange": "#ff780a", "yellow": "#f2cc0c", "blue": "#3274d9", "gray": "#8e8e8e",
 }
-SERIES = ["#56a64b", "#f2cc0c", "#3274d9", "#ff780a", "#e02f44", "#8f3bb8", "#37872d", "#1f60c4", "#a352cc", "#c4162a"]
+SERIES = ["#56a64b", "#f2cc0c", "#3274d9", "#ff780a", "#e02f44", "#8f3bb8", "#6ed0e0", "#967302", "#ba43a9", "#58140c"]
 # Steps of a range query over the whole width.
 STEPS = 120
 
@@ -236,7 +236,7 @@ def legend(figure, box, entries):
     x, y = 1 / (figure.get_figwidth() * DPI), 1 / (figure.get_figheight() * DPI)
     at, line = left + 10 * x, 0
     for name, colour in entries:
-        wide = (len(name) * 6 + 24) * x
+        wide = (len(name) * 6 + 32) * x
         if at + wide > left + width and at > left + 10 * x:
             at, line = left + 10 * x, line + 1
         height = bottom + (10 + 15 * (lines_of(entries, width / x) - 1 - line)) * y
@@ -248,7 +248,7 @@ def legend(figure, box, entries):
 def lines_of(entries, pixels):
     at, lines = 10, 1
     for name, _ in entries:
-        wide = len(name) * 6 + 24
+        wide = len(name) * 6 + 32
         if at + wide > pixels and at > 10:
             at, lines = 10, lines + 1
         at += wide

@@ -1,15 +1,17 @@
-//! docs/dashboard.png: the dashboard before a real Prometheus that has watched the real operator for some minutes, with
-//! connections of which some are broken. Grafana itself is no package of Debian, so `picture.py` draws what it would.
+//! docs/dashboard.png: the dashboard before a real Prometheus that has watched the real operator for some minutes. Some
+//! connections are broken, and three have a directory. Grafana itself is no package of Debian, so `picture.py` draws what
+//! it would.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, ops::RangeInclusive, process::Command, time::Duration};
 
-use bridge_front::{Content, Fault, Front, Mode, Profile};
+use bridge_front::{Content, Fault, Front, Mode, Profile, Seed, User, directory::Total};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::PostParams};
+use scim_bridge_operator::api::user::ScimUser;
 use serde_json::{Value, json};
 use testbed::{
     Spec,
-    bed::{Bed, CA, KEY, WRONG_KEY, own_cluster},
+    bed::{Bed, CA, KEY, WRONG_KEY, install_provisioning, own_cluster, provisioning},
     spec, wait, workspace,
 };
 use tokio::task::spawn_blocking;
@@ -94,6 +96,34 @@ async fn connect(bed: &Bed<'_>, name: &str, bridge: &Front, more: impl Into<Spec
     bed.connect(name, bridge, soon.and(more)).await;
 }
 
+/// Connects for the directory, too.
+async fn connect_directory(bed: &Bed<'_>, name: &str, bridge: &Front, provider: &str) {
+    let more = spec().provider(provider).with("provisioning", provisioning());
+    connect(bed, name, bridge, more).await;
+}
+
+/// Declares users of [`Seed::of`], or such as could be in it.
+async fn declare(bed: &Bed<'_>, connection: &str, numbers: RangeInclusive<u32>, state: &str) {
+    for number in numbers {
+        let user = json!({
+            "userName": format!("user{number}@example.com"),
+            "name": {"givenName": "User", "familyName": number.to_string()},
+            "state": state,
+        });
+        bed.scim_user(connection, &format!("{connection}-{number}"), user)
+            .await;
+    }
+}
+
+/// So many users, of which the last eight are suspended, and groups.
+fn people(users: u32, groups: u32) -> Seed {
+    let mut seed = Seed::of(users, groups);
+    for user in seed.users.iter_mut().rev().take(8) {
+        user.active = false;
+    }
+    seed
+}
+
 /// A bridge that is away, as its proxy says it.
 fn away() -> Fault {
     Fault::status(503, Content::Html)
@@ -143,28 +173,36 @@ async fn the_picture_is_drawn() {
     let cluster = own_cluster()
         .await
         .expect("no CLUSTER: the picture's namespaces are its own");
+    install_provisioning(&cluster).await;
     let mut bed = Bed::on_own(&cluster, "picture").await;
-    let operator = bed.operator_everywhere().await;
+    let operator = bed.provider_everywhere().await;
     let prometheus = Prometheus::start(&[&operator.admin().to_string()], SCRAPED).await;
 
     move_to(&mut bed, "identity").await;
-    let okta = bed
-        .bridge_that(|state| (state.users, state.groups) = (128, 9))
-        .await;
-    let entra = bed
-        .bridge_that(|state| (state.users, state.groups) = (64, 12))
-        .await;
+    let okta = bed.directory(people(128, 9)).start().await.unwrap();
+    let entra = bed.directory(people(64, 12)).start().await.unwrap();
     let google = bed.bridge_that(|state| state.mode = Mode::GoogleWorkspace).await;
     let onelogin = bed
-        .bridge()
+        .directory(people(42, 4))
         .certificate(Profile::Valid { days: 12 })
         .start()
         .await
         .unwrap();
-    connect(&bed, "okta", &okta, spec().provider("Okta")).await;
-    connect(&bed, "entra", &entra, spec().provider("EntraID")).await;
+    connect_directory(&bed, "okta", &okta, "Okta").await;
+    connect_directory(&bed, "entra", &entra, "EntraID").await;
     connect(&bed, "google", &google, spec().provider("GoogleWorkspace")).await;
-    connect(&bed, "onelogin", &onelogin, spec().provider("OneLogin")).await;
+    connect_directory(&bed, "onelogin", &onelogin, "OneLogin").await;
+    declare(&bed, "okta", 1..=100, "Active").await;
+    declare(&bed, "okta", 201..=204, "Active").await;
+    let members = json!([{"userName": "user10@example.com"}, {"userName": "user11@example.com"}]);
+    bed.scim_group(
+        "okta",
+        "okta-group",
+        json!({"displayName": "Group 1", "members": members, "adopt": "Always"}),
+    )
+    .await;
+    declare(&bed, "entra", 1..=56, "Active").await;
+    declare(&bed, "onelogin", 1..=30, "Active").await;
 
     move_to(&mut bed, "lab").await;
     let rippling = bed.bridge().start().await.unwrap();
@@ -178,13 +216,25 @@ async fn the_picture_is_drawn() {
     bed.edit("jumpcloud", json!({"suspend": true})).await;
 
     minutes(&prometheus, 2).await;
-    // A wrong key, a bridge that is away for a while, one that restarts, a component that fails.
+    // A wrong key, a bridge that is away for a while, one that restarts, a component that fails. More suspensions than the
+    // limit allows, a list that is cut short, users whom nobody declared.
     bed.secret("rippling", WRONG_KEY).await;
+    "identity".clone_into(&mut bed.namespace);
     entra.set(|state| state.fault("/", away()));
-    onelogin.set(|state| state.component("RedisCache", "unhealthy"));
-    okta.set(|state| (state.locked, state.users) = (true, 131));
+    onelogin.set(|state| {
+        state.component("RedisCache", "unhealthy");
+        (state.habits.lists.ends_at, state.habits.lists.total) = (Some(20), Total::Everything);
+    });
+    okta.set(|state| state.locked = true);
+    for number in 301..=303 {
+        let user = User::new(format!("user{number}@example.com"), "User", number.to_string());
+        okta.directory().put_user(user);
+    }
+    declare(&bed, "okta", 1..=7, "Suspended").await;
     minutes(&prometheus, 2).await;
     entra.set(|state| state.faults.clear());
+    bed.patch::<ScimUser>("entra-1", json!({"spec": {"userName": "user1.new@example.com"}}))
+        .await;
     minutes(&prometheus, 2).await;
 
     draw(prometheus.url()).await;

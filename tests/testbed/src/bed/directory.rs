@@ -23,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::{Bed, DEADLINE, OPERATOR, Operator, installed, spec, status, user};
+use super::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, installed, spec, status, user};
 use crate::{Cluster, wait, workspace};
 
 /// The name of the rights that the operator has only with `--provisioning`.
@@ -151,6 +151,14 @@ impl Bed<'_> {
     /// An operator for this namespace that keeps users and groups, ready.
     pub async fn provider(&self, more: &[&str]) -> Operator {
         self.operator(&[&["--provisioning"], more].concat()).await
+    }
+
+    /// The same for every namespace: on a cluster of the test's own.
+    pub async fn provider_everywhere(&self) -> Operator {
+        let flags = [&["--leader-elect=false", "--provisioning"], &LOOPBACK[..]].concat();
+        let operator = self.spawn_exactly_as(&self.kubeconfig, &flags).await;
+        operator.ready(DEADLINE).await.unwrap();
+        operator
     }
 
     /// A bridge to be, with users and groups of its own.
