@@ -30,6 +30,7 @@
 mod canary;
 mod checking;
 mod commands;
+mod directory;
 mod panics;
 mod peer;
 mod rows;

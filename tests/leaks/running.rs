@@ -32,7 +32,7 @@ const FINEST: &str = "trace,scim_bridge_operator=trace,hyper=trace,hyper_util=tr
                       hickory_resolver=trace,hickory_proto=trace,axum=trace,tokio=trace";
 
 /// An operator for the bed's namespace that logs all it can.
-async fn start(bed: &Bed<'_>, more: &[&str], envs: &[(&str, &str)]) -> OperatorProcess {
+pub(crate) async fn start(bed: &Bed<'_>, more: &[&str], envs: &[(&str, &str)]) -> OperatorProcess {
     let binary = Path::new(env!("CARGO_BIN_EXE_scim-bridge-operator"));
     let envs = [&[("RUST_BACKTRACE", "full"), ("RUST_LOG", "trace")], envs].concat();
     loop {

@@ -6,7 +6,7 @@
 //!
 //! Who may take how much, in parts of the whole:
 //! - One directory may take three fifths.
-//! - A namespace may take at most [`SHARE`] times what it leaves free, and a fifth must stay free.
+//! - A namespace may take at most three times what it leaves free, and a fifth must stay free.
 //! - That fifth is for namespaces that take a fortieth or less. A namespace that takes all it can leaves it to them.
 
 use std::{

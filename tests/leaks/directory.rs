@@ -1,0 +1,373 @@
+//! Names and addresses of people, and names of groups: in specifications and on bridges, and nowhere else.
+
+use bridge_front::{Group, Seed, User, directory::Email};
+use k8s_openapi::api::core::v1::Event;
+use kube::api::ListParams;
+use scim_bridge_operator::{
+    api::{
+        FIELD_MANAGER, PROVISIONING_FIELD_MANAGER, connection::ScimBridgeConnection, group::ScimGroup,
+        user::ScimUser,
+    },
+    bridge::scim::lists,
+    domain::directory::wish::{GroupWish, UserWish},
+};
+use serde_json::{Value, json};
+use testbed::{
+    Collector,
+    bed::{Bed, DEADLINE, DirectoryObject, KEY, provisioning},
+    spec, wait,
+};
+
+use crate::{canary::Canaries, running::start, surfaces::Outputs};
+
+/// A person, on a bridge and in a specification.
+struct Person {
+    /// The name of the object.
+    name: &'static str,
+    user_name: String,
+    given_name: String,
+    family_name: String,
+}
+
+impl Person {
+    fn new(canaries: &Canaries, name: &'static str) -> Self {
+        let text = |what: &str| canaries.text(format!("{name}: {what}"));
+        Self {
+            name,
+            user_name: format!("{}@example.com", text("user name")),
+            given_name: text("given name"),
+            family_name: text("family name"),
+        }
+    }
+
+    /// As the bridge has it, with more texts.
+    fn on_bridge(&self, canaries: &Canaries) -> User {
+        let text = |what: &str| canaries.text(format!("{}: {what}", self.name));
+        User {
+            display_name: text("display name"),
+            emails: vec![Email {
+                value: format!("{}@example.com", text("address")),
+                primary: true,
+            }],
+            external_id: Some(text("external id")),
+            ..User::new(&self.user_name, &self.given_name, &self.family_name)
+        }
+    }
+
+    async fn declare(&self, bed: &Bed<'_>, connection: &str, more: Value) {
+        let mut fields = json!({
+            "userName": self.user_name,
+            "name": {"givenName": self.given_name, "familyName": self.family_name},
+        });
+        fields
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        bed.scim_user(connection, self.name, fields).await;
+    }
+}
+
+/// What the operator wrote to the objects of a kind.
+async fn written<K: DirectoryObject>(bed: &Bed<'_>) -> String {
+    let objects = bed.api::<K>().list(&ListParams::default()).await.unwrap();
+    let written = objects.into_iter().map(|object| {
+        let whole = serde_json::to_value(&object).unwrap();
+        let fields = object.meta().managed_fields.clone().unwrap_or_default();
+        let ours = |manager: &str| [FIELD_MANAGER, PROVISIONING_FIELD_MANAGER].contains(&manager);
+        let fields: Vec<_> = fields
+            .into_iter()
+            .filter(|entry| entry.manager.as_deref().is_some_and(ours))
+            .collect();
+        json!({"name": object.meta().name, "status": whole["status"], "managedFields": fields})
+    });
+    Value::from(written.collect::<Vec<_>>()).to_string()
+}
+
+/// What `kubectl describe` shows of all objects of a kind, but for their specifications.
+async fn described(bed: &Bed<'_>, kind: &str) -> String {
+    let arguments = ["describe", kind, "--namespace", &bed.namespace];
+    let output = bed.cluster.kubectl().output(&arguments, "").await.unwrap();
+    assert!(output.status.success());
+    let mut is_in_spec = false;
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter(|line| {
+        if !line.starts_with(' ') {
+            is_in_spec = line.starts_with("Spec:");
+        }
+        !is_in_spec
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Waits for an event with each of these reasons, and gives all events.
+async fn events(bed: &Bed<'_>, reasons: &[&str]) -> Vec<Event> {
+    let found = wait::until(DEADLINE, "events", async || {
+        let events = bed
+            .api::<Event>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items;
+        let is_told = |reason: &&&str| {
+            events
+                .iter()
+                .any(|event| event.reason.as_deref() == Some(**reason))
+        };
+        match reasons.iter().find(|reason| !is_told(reason)) {
+            None => Ok(events),
+            Some(reason) => Err(format!("none with {reason}")),
+        }
+    });
+    found.await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn names_of_people_stay_in_specifications() {
+    let canaries = Canaries::default();
+    let bed = Bed::with_provisioning("leaks-people").await;
+    let person = |name| Person::new(&canaries, name);
+    let (same, other, twins, owner, new, far, hidden) = (
+        person("same"),
+        person("other"),
+        person("twins"),
+        person("owner"),
+        person("new"),
+        person("far"),
+        person("hidden"),
+    );
+    let held = ["held-1", "held-2", "held-3"].map(person);
+    let group_name = canaries.text("group");
+    let mut users: Vec<User> = [&same, &other, &twins, &owner]
+        .into_iter()
+        .chain(&held)
+        .map(|person| person.on_bridge(&canaries))
+        .collect();
+    users.push(User::new(twins.user_name.to_ascii_uppercase(), "Given", "Family"));
+    let stranger = format!("{}@example.com", canaries.text("somebody whom nobody declares"));
+    users.push(User::new(stranger, "Given", "Family"));
+    let members = [same.user_name.clone(), other.user_name.clone()];
+    let unmanaged = canaries.text("group that nobody declares");
+    let seed = Seed {
+        users,
+        groups: vec![
+            Group::new(&group_name, members),
+            Group::new(unmanaged, [same.user_name.clone()]),
+        ],
+    };
+    let bridge = bed.directory(seed).start().await.unwrap();
+    bed.secret("corp", KEY).await;
+    let provision = |more: Value| {
+        let mut fields = provisioning();
+        fields
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        spec()
+            .secret("corp")
+            .with("interval", "6h")
+            .with("timeout", "60s")
+            .with("provisioning", fields)
+    };
+    let protected = json!({"protected": {"userNames": [owner.user_name]}, "limits": {"suspensions": 1}});
+    bed.connect("corp", &bridge, provision(protected)).await;
+    same.declare(&bed, "corp", json!({})).await;
+    other
+        .declare(
+            &bed,
+            "corp",
+            json!({"name": {"givenName": canaries.text("wanted name"), "familyName": "F"}}),
+        )
+        .await;
+    twins.declare(&bed, "corp", json!({})).await;
+    owner
+        .declare(&bed, "corp", json!({"state": "Suspended", "adopt": "Always"}))
+        .await;
+    new.declare(&bed, "corp", json!({})).await;
+    let elsewhere = format!("{}@elsewhere.example", canaries.text("far: another domain"));
+    far.declare(&bed, "corp", json!({"userName": elsewhere})).await;
+    let trick = format!("\u{200b}{}", hidden.user_name);
+    hidden.declare(&bed, "corp", json!({"userName": trick})).await;
+    for person in &held {
+        person
+            .declare(&bed, "corp", json!({"state": "Suspended", "adopt": "Always"}))
+            .await;
+    }
+    let absent = format!("{}@example.com", canaries.text("member whom nobody has"));
+    let wanted = json!({"adopt": "Always", "displayName": group_name, "members": [{"userName": same.user_name}, {"userName": absent}]});
+    bed.scim_group("corp", "staff", wanted).await;
+    bed.scim_group(
+        "corp",
+        "new-group",
+        json!({"displayName": canaries.text("new group")}),
+    )
+    .await;
+    // A directory that fails, and one whose patterns only the parser refuses.
+    let broken = bed.directory(bridge.directory().content()).start().await.unwrap();
+    broken.set(|state| {
+        state.habits.lists.doubled = 1;
+    });
+    bed.connect("broken", &broken, provision(json!({}))).await;
+    person("unread").declare(&bed, "broken", json!({})).await;
+    let pattern = format!("*\u{200b}{}@example.com", canaries.text("pattern of a scope"));
+    let scope = json!({"scope": {"userNames": [pattern], "groups": ["*"]}});
+    bed.connect("patterns", &bridge, provision(scope)).await;
+    person("off").declare(&bed, "patterns", json!({})).await;
+
+    let collector = Collector::start().await.unwrap();
+    let flags = [
+        "--provisioning",
+        "--log-format",
+        "json",
+        "--otlp-endpoint",
+        &collector.url(),
+    ];
+    let operator = start(&bed, &flags, &[]).await;
+    for (name, line) in [
+        ("same", "True Provisioned"),
+        ("other", "False AlreadyExists Stalled"),
+        ("twins", "False Ambiguous Stalled"),
+        ("owner", "False Protected Stalled"),
+        ("new", "False ChangePlanned Stalled"),
+        ("far", "False OutOfScope Stalled"),
+        ("hidden", "False InvalidSpec Stalled"),
+        ("held-1", "False Held Stalled"),
+        ("unread", "False DirectoryIncomplete Reconciling"),
+        ("off", "False ProvisioningOff Stalled"),
+    ] {
+        bed.expect_object::<ScimUser>(name, line).await;
+    }
+    bed.expect_object::<ScimGroup>("staff", "False MemberMissing Stalled")
+        .await;
+    bed.expect_object::<ScimGroup>("new-group", "False ChangePlanned Stalled")
+        .await;
+    bed.expect("corp", "True Connected ProvisioningHeld").await;
+    // Another plan, which is told, and an object that goes.
+    bed.delete::<ScimUser>("held-1").await;
+    bed.delete::<ScimUser>("held-2").await;
+    bed.expect_object::<ScimUser>("held-3", "False ChangePlanned Stalled")
+        .await;
+    bed.expect("corp", "True Connected").await;
+
+    let mut outputs = Outputs::default();
+    let told = [
+        "AlreadyExists",
+        "Ambiguous",
+        "Protected",
+        "InvalidSpec",
+        "DirectoryIncomplete",
+        "PlanChanged",
+    ];
+    let events = serde_json::to_string(&events(&bed, &told).await).unwrap();
+    outputs.add("people: events", events, "InvalidSpec");
+    outputs.add("people: /metrics", operator.metrics().await.unwrap(), "unmanaged");
+    outputs.add("people: users", written::<ScimUser>(&bed).await, "AlreadyExists");
+    outputs.add(
+        "people: groups",
+        written::<ScimGroup>(&bed).await,
+        "MemberMissing",
+    );
+    let connections = bed
+        .api::<ScimBridgeConnection>()
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    let statuses: Vec<_> = connections.iter().map(|object| &object.status).collect();
+    outputs.add(
+        "people: connections",
+        json!(statuses).to_string(),
+        "unmanagedActive",
+    );
+    for (kind, proof) in [
+        ("scimusers", "AlreadyExists"),
+        ("scimgroups", "MemberMissing"),
+        ("scimbridgeconnections", "DirectoryIncomplete"),
+    ] {
+        outputs.add(
+            format!("people: kubectl describe {kind}"),
+            described(&bed, kind).await,
+            proof,
+        );
+    }
+    operator.terminate(DEADLINE).await.unwrap();
+    outputs.add("people: the log", operator.logs(), "directory read");
+    outputs.add(
+        "people: the traces",
+        collector.batches().concat(),
+        "scimbridge.reason",
+    );
+    outputs.assert_clean(&canaries);
+}
+
+/// What a panic or a careless log line would show.
+#[test]
+fn debug_shows_no_names() {
+    let canaries = Canaries::default();
+    let mut outputs = Outputs::default();
+    let text = |what: &str| canaries.text(what);
+    let user = json!({
+        "id": "1", "userName": text("user name"), "displayName": text("display name"), "active": true,
+        "name": {"givenName": text("given name"), "familyName": text("family name")},
+        "emails": [{"value": text("address")}], "groups": [{"value": "7", "display": text("group of a user")}],
+    });
+    let list = json!({"totalResults": 1, "Resources": [user]}).to_string();
+    outputs.add(
+        "users",
+        format!("{0:?}{0:#?}", lists::read_users(list.as_bytes())),
+        "Page",
+    );
+    let group = json!({
+        "id": "7", "displayName": text("group"),
+        "members": [{"value": "1", "display": text("display of a member"), "$ref": text("reference")}],
+    });
+    let list = json!({"totalResults": 1, "Resources": [group]}).to_string();
+    outputs.add(
+        "groups",
+        format!("{0:?}{0:#?}", lists::read_groups(list.as_bytes())),
+        "Page",
+    );
+    for broken in [
+        json!([text("an array")]).to_string(),
+        format!(
+            r#"{{"totalResults": 1, "Resources": [{{"userName": "{}"}}]}}"#,
+            text("without id")
+        ),
+        format!(r#"{{"Resources": "{}"#, text("cut off")),
+    ] {
+        let read = lists::read_users(broken.as_bytes());
+        outputs.add(
+            "a broken list",
+            format!("{read:?} {}", read.as_ref().unwrap_err()),
+            "Err",
+        );
+    }
+    let spec = |user_name: String| {
+        serde_json::from_value(json!({
+            "connectionRef": {"name": "corp"}, "userName": user_name,
+            "name": {"givenName": text("wanted given name"), "familyName": text("wanted family name")},
+        }))
+        .unwrap()
+    };
+    let wish = UserWish::of(
+        "u1",
+        None,
+        &spec(format!("{}@example.com", text("wanted user name"))),
+    );
+    outputs.add("a wish", format!("{wish:?}{wish:#?}"), "Ok");
+    let wish = UserWish::of(
+        "u1",
+        None,
+        &spec(format!("\u{200b}{}@example.com", text("refused user name"))),
+    );
+    outputs.add(
+        "a refused wish",
+        format!("{wish:?} {}", wish.as_ref().unwrap_err()),
+        "Err",
+    );
+    let spec = serde_json::from_value(json!({
+        "connectionRef": {"name": "corp"}, "displayName": text("wanted group"),
+        "members": [{"userName": format!("{}@example.com", text("wanted member"))}],
+    }));
+    let wish = GroupWish::of("g1", None, &spec.unwrap());
+    outputs.add("a wish for a group", format!("{wish:?}{wish:#?}"), "Ok");
+    outputs.assert_clean(&canaries);
+}
