@@ -93,7 +93,7 @@ const ROWS: &[Row] = &[
     ("endless", |what, start| match what {
         "Users" => list(1 << 40, &[user(start, &format!("u{start}@example.com"))]),
         _ => list(0, &[]),
-    }, INCOMPLETE, "ListTooLong"),
+    }, INCOMPLETE, "TooManyEntries"),
     ("grows", |what, start| match what {
         "Users" => list(start + 1, &[user(start, "ada@example.com")]),
         _ => list(0, &[]),
@@ -116,9 +116,9 @@ const ROWS: &[Row] = &[
         "Users" if start == 1 => list(1, &[user(1, "ada@example.com")]),
         "Users" => list(1, &[user(1, "kim@example.com")]),
         _ => list(0, &[]),
-    }, INCOMPLETE, "EntriesDiffer"),
-    ("long-ids", |what, start| these(what, start, &[user("7".repeat(10_240), "ada@example.com")]), INCOMPLETE, "EntryWithoutId"),
-    ("twice-a-field", |what, start| these(what, start, &[r#"{"id":"1","userName":"ada@example.com","USERNAME":"kim@example.com"}"#.to_owned()]), INCOMPLETE, "FieldTwice"),
+    }, INCOMPLETE, "Conflict"),
+    ("long-ids", |what, start| these(what, start, &[user("7".repeat(10_240), "ada@example.com")]), INCOMPLETE, "PageNoId"),
+    ("twice-a-field", |what, start| these(what, start, &[r#"{"id":"1","userName":"ada@example.com","USERNAME":"kim@example.com"}"#.to_owned()]), INCOMPLETE, "PageFieldTwice"),
     ("never-small", |what, _| match what {
         "Users" => format!("{}{}", " ".repeat(9 << 20), list(0, &[])),
         _ => list(0, &[]),
@@ -281,7 +281,7 @@ async fn directories_share_one_budget_of_memory() {
             .await;
         let status = status(&connection);
         let incomplete = find(&status.conditions, ConditionType::DirectoryIncomplete).unwrap();
-        let reasons = ["ListTooLarge", "PageTooLarge", "NoRoom", "RequestFailed"];
+        let reasons = ["TooLarge", "PageTooLarge", "NoRoom", "PageFailed"];
         assert!(
             reasons.contains(&incomplete.reason.as_str()),
             "{}",

@@ -122,6 +122,10 @@ async fn events(bed: &Bed<'_>, reasons: &[&str]) -> Vec<Event> {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story: every surface is looked at after all of it"
+)]
 async fn names_of_people_stay_in_specifications() {
     let canaries = Canaries::default();
     let bed = Bed::with_provisioning("leaks-people").await;

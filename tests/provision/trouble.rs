@@ -35,7 +35,7 @@ async fn a_directory_that_cannot_be_read_is_said_and_no_verdict_falls() {
         find(&status(connection).conditions, ConditionType::DirectoryIncomplete).cloned()
     };
     let incomplete = condition(&connection).unwrap();
-    assert_eq!(incomplete.reason, "RequestFailed");
+    assert_eq!(incomplete.reason, "PageFailed");
 
     // The controller of connections writes too: it neither removes the condition nor is led to further writes by it.
     let mut tape = bed.tape("corp").await;
