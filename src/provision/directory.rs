@@ -113,19 +113,18 @@ impl Directory {
             }
             tokio::select! {
                 () = self.inbox.arrived() => sleep(DEBOUNCE).await,
+                () = self.sight.ended() => {}
                 () = sleep_until(self.wake) => {}
             }
         }
     }
 
     async fn round(&mut self) -> Round {
-        // A change before this round is no reason to end its read.
-        let _ = self.inbox.connection_changed().now_or_never();
         let is_news = self.take_news();
         if !self.is_synced {
             return Round::Until(Instant::now() + IDLE);
         }
-        if !is_news && Instant::now() < self.wake {
+        if !is_news && !self.sight.has_ended() && Instant::now() < self.wake {
             return Round::Until(self.wake);
         }
         let Some(connection) = self.connection.clone() else {
@@ -134,7 +133,7 @@ impl Directory {
         self.missing_since = None;
         let Some((spec, provisioning)) = connection
             .spec
-            .as_deref()
+            .as_ref()
             .and_then(|spec| Some((spec, spec.provisioning.as_ref()?)))
         else {
             return self.switched_off(&connection).await;
@@ -152,24 +151,28 @@ impl Directory {
         self.sight.follow(&connection);
         let now = self.writer.context.clock.now();
         let proof = connection.proof.as_ref().filter(|proof| now < proof.valid_until);
-        if let Some(proof) = proof
-            && self.sight.next_read() <= Instant::now()
-        {
+        let Some(proof) = proof else {
+            self.sight.stop();
+            return self.judge(&connection, policy, spec.interval.0).await;
+        };
+        let context = &self.writer.context;
+        if self.sight.has_ended() {
             let (users, groups) = (self.users.ids(), self.groups.ids());
+            let terms = (spec.interval.0, provisioning.limits.suspensions);
+            self.sight
+                .take_in(context, &self.key, terms, users.iter().chain(&groups));
+        }
+        if self.sight.next_read().is_some_and(|next| next <= Instant::now()) {
             let subject = Subject {
-                key: &self.key,
-                spec,
-                provisioning,
-                proof,
+                key: self.key.clone(),
+                spec: Arc::clone(spec),
+                proof: proof.clone(),
             };
-            let reading = self
-                .sight
-                .read(&self.writer.context, subject, users.iter().chain(&groups));
-            tokio::select! {
-                () = reading => {}
-                () = self.inbox.connection_changed() => return Round::Until(Instant::now()),
-            }
-            self.take_news();
+            self.sight
+                .begin(context, subject, provisioning.requests_per_second);
+        }
+        if self.sight.is_first_read() {
+            return Round::Until(Instant::now() + until(now, proof.valid_until));
         }
         self.judge(&connection, policy, spec.interval.0).await
     }
@@ -302,7 +305,7 @@ impl Directory {
         };
         let mut wakes = Vec::new();
         if let Some(proof) = proof {
-            wakes.push(self.sight.next_read());
+            wakes.extend(self.sight.next_read());
             wakes.push(Instant::now() + until(now, proof.valid_until));
         }
         let (summary, is_reported);
@@ -383,6 +386,7 @@ impl Directory {
                 format!("The operator cannot use the connection's specification: {fault}."),
             )),
         };
+        self.sight.stop();
         let judge = || Judgement::Unplanned(Reason::ProvisioningOff, Some(format!("The fault: {fault}.")));
         let is_reported = self.report_all(|_| Some(judge())).await;
         if self.publish(connection, report, "").await && is_reported {

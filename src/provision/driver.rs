@@ -185,18 +185,17 @@ impl Driver {
                 if known == Some(&connection) {
                     return;
                 }
-                let interrupts = known.is_none_or(|known| !is_about_the_same(known, &connection));
                 self.connections.insert(key.clone(), connection.clone());
                 let concerns = connection.spec.is_some() || connection.has_directory_status == Some(true);
                 if concerns || self.inboxes.contains_key(&key) {
                     self.inbox(&key)
-                        .put_connection(Service::Served(connection), interrupts);
+                        .put(|news| news.connection = Some(Service::Served(connection)));
                 }
             }
             FeedEvent::Gone(key) => {
                 self.connections.remove(&key);
                 if let Some(inbox) = self.inboxes.get(&key) {
-                    inbox.put_connection(Service::NotServed, true);
+                    inbox.put(|news| news.connection = Some(Service::NotServed));
                 }
             }
             FeedEvent::Listed(scope) => self.listed(&Listing::Connections(scope)),
@@ -340,15 +339,4 @@ impl Driver {
             });
         }
     }
-}
-
-/// Whether a read for one state of the connection is right for the other too.
-fn is_about_the_same(known: &FeedConnection, other: &FeedConnection) -> bool {
-    let inputs = |connection: &FeedConnection| {
-        connection
-            .proof
-            .as_ref()
-            .map(|proof| (proof.credential.clone(), proof.ca.clone()))
-    };
-    known.uid == other.uid && known.generation == other.generation && inputs(known) == inputs(other)
 }

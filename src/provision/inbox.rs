@@ -44,7 +44,6 @@ pub(super) enum Service {
 pub(super) struct Inbox {
     news: Mutex<News>,
     arrived: Notify,
-    connection_changed: Notify,
 }
 
 impl Inbox {
@@ -52,15 +51,6 @@ impl Inbox {
     pub(super) fn put(&self, add: impl FnOnce(&mut News)) {
         add(&mut self.lock());
         self.arrived.notify_one();
-    }
-
-    /// Adds a state of the connection. A read that is going on ends if it is about another state.
-    pub(super) fn put_connection(&self, connection: Service, interrupts: bool) {
-        self.lock().connection = Some(connection);
-        self.arrived.notify_one();
-        if interrupts {
-            self.connection_changed.notify_one();
-        }
     }
 
     /// Takes all news.
@@ -82,11 +72,6 @@ impl Inbox {
     /// Waits for news.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
-    }
-
-    /// Waits until the connection is another one, or has another specification or key, or lost its proof.
-    pub(super) async fn connection_changed(&self) {
-        self.connection_changed.notified().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, News> {

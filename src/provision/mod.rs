@@ -24,6 +24,8 @@ mod driver;
 mod inbox;
 mod observe;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     context::{Context, Settings},

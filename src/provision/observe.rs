@@ -1,16 +1,17 @@
 //! Observe: reads the directory of a bridge, and decides when to read it again.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{future::pending, num::NonZeroU32, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tokio::{sync::Mutex, task::JoinError, time::Instant};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, error, info, warn};
 
 use super::context::Context;
 use crate::{
     api::{
         connection::{ObjectVersion, ScimBridgeConnectionSpec, TlsSpec},
-        directory::{MembersReadBy, ProvisioningSpec, ProvisioningStatus},
+        directory::{MembersReadBy, ProvisioningStatus},
         role::PerRole,
     },
     bridge::{
@@ -46,7 +47,10 @@ pub(super) struct Sight {
     known: Option<Known>,
     census: Census,
     proven: Option<MembersReadBy>,
-    rate: Option<(u8, Rate)>,
+    rate: Option<(u8, Arc<Mutex<Rate>>)>,
+    reading: Option<AbortOnDropHandle<Option<Read>>>,
+    /// A read that has ended. `None` in it: the proven key could not be read.
+    ended: Option<Result<Option<Read>, JoinError>>,
     round: u32,
     failures: u32,
     failure: Option<Incomplete>,
@@ -76,12 +80,20 @@ struct Source {
 }
 
 /// All that a read needs to know.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Subject<'a> {
-    pub(super) key: &'a Key,
-    pub(super) spec: &'a ScimBridgeConnectionSpec,
-    pub(super) provisioning: &'a ProvisioningSpec,
-    pub(super) proof: &'a Proof,
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    pub(super) key: Key,
+    pub(super) spec: Arc<ScimBridgeConnectionSpec>,
+    pub(super) proof: Proof,
+}
+
+/// A read that has ended.
+#[derive(Debug)]
+struct Read {
+    lists: Result<Lists, Unread>,
+    requests: u32,
+    took: Duration,
+    digest_key: DigestKey,
 }
 
 impl Sight {
@@ -93,6 +105,8 @@ impl Sight {
             census: Census::default(),
             proven: None,
             rate: None,
+            reading: None,
+            ended: None,
             round: 0,
             failures: 0,
             failure: None,
@@ -159,41 +173,109 @@ impl Sight {
         self.failure
     }
 
-    /// When to read next.
-    pub(super) const fn next_read(&self) -> Instant {
-        self.next_read
+    /// When to read next; `None` while a read goes on.
+    pub(super) const fn next_read(&self) -> Option<Instant> {
+        if self.reading.is_some() {
+            return None;
+        }
+        Some(self.next_read)
     }
 
-    /// Reads the directory. `ids` are the ids in the status of all objects.
-    pub(super) async fn read<'a>(
+    /// Begins to read. The read goes on in a task of its own: what is known is planned with meanwhile.
+    pub(super) fn begin(&mut self, context: &Context, subject: Subject, per_second: u8) {
+        let (_, rate) = self
+            .rate
+            .take_if(|(known, _)| *known == per_second)
+            .unwrap_or_else(|| {
+                let requests = NonZeroU32::new(per_second.into()).unwrap_or(NonZeroU32::MIN);
+                (per_second, Arc::new(Mutex::new(Rate::per_second(requests))))
+            });
+        // Kept here, so that a read that is interrupted does not start the pace anew.
+        self.rate = Some((per_second, Arc::clone(&rate)));
+        let terms = Terms {
+            within: subject.spec.interval.0.max(MIN_READ_TIME),
+            proven: self.proven,
+            round: self.round,
+        };
+        self.round = self.round.wrapping_add(1);
+        let (context, account) = (context.clone(), self.account.clone());
+        let reading = tokio::spawn(async move {
+            let request = proven_request(&context, &subject).await?;
+            let mut rate = rate.lock().await;
+            let (begun, before) = (Instant::now(), rate.requests());
+            let reader = context.reader.charged_to(account);
+            let lists = reader.read(&request, terms, &mut rate).await;
+            Some(Read {
+                lists,
+                requests: u32::try_from(rate.requests() - before).unwrap_or(u32::MAX),
+                took: begun.elapsed(),
+                digest_key: request.key.digest_key(),
+            })
+        });
+        self.reading = Some(AbortOnDropHandle::new(reading));
+    }
+
+    /// Waits until the read that goes on has ended. Without one, it waits for ever.
+    pub(super) async fn ended(&mut self) {
+        let Some(reading) = &mut self.reading else {
+            return pending().await;
+        };
+        let ended = reading.await;
+        self.reading = None;
+        self.ended = Some(ended);
+    }
+
+    /// Whether a read has ended that nobody has taken in.
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether the first read goes on: nothing is known, and no failure either.
+    pub(super) const fn is_first_read(&self) -> bool {
+        self.reading.is_some() && self.known.is_none() && self.failure.is_none()
+    }
+
+    /// Ends the read that goes on.
+    pub(super) fn stop(&mut self) {
+        (self.reading, self.ended) = (None, None);
+    }
+
+    /// Takes in the read that has ended. `ids` are the ids in the status of all objects.
+    pub(super) fn take_in<'a>(
         &mut self,
         context: &Context,
-        subject: Subject<'_>,
+        key: &Key,
+        (interval, limit): (Duration, u32),
         ids: impl IntoIterator<Item = &'a RemoteId>,
     ) {
-        let Some(request) = proven_request(context, subject).await else {
-            self.next_read = Instant::now() + FIRST_PAUSE;
-            return;
-        };
-        let Subject {
-            key,
-            spec,
-            provisioning,
-            proof: _,
-        } = subject;
-        let interval = spec.interval.0;
         let (namespace, name) = key.names();
-        let begun = Instant::now();
-        let (lists, requests) = self
-            .lists(context, &request, interval, provisioning.requests_per_second)
-            .await;
+        let Read {
+            lists,
+            requests,
+            took,
+            digest_key,
+        } = match self.ended.take() {
+            None => return,
+            Some(Ok(Some(read))) => read,
+            Some(Ok(None)) => {
+                self.next_read = Instant::now() + FIRST_PAUSE;
+                return;
+            }
+            Some(Err(_)) => {
+                // The panic message is not logged: it may quote a name.
+                error!(namespace, name, "reading a directory panicked; will retry");
+                context.metrics.panicked();
+                self.next_read = Instant::now() + FIRST_PAUSE;
+                return;
+            }
+        };
         let admitted = match lists {
             Ok(lists) => {
                 let (snapshot, charge) = lists.into_charged();
                 let taken = Taken {
                     at: context.clock.now(),
                     interval,
-                    limit: provisioning.limits.suspensions,
+                    limit,
                 };
                 match self.census.admit(&snapshot, ids, taken) {
                     Ok(()) => Ok((snapshot, charge, taken.at)),
@@ -212,7 +294,6 @@ impl Sight {
             Ok((snapshot, charge, time)) => {
                 context.metrics.directory_read_ended("complete");
                 let (users, groups) = (snapshot.users().len(), snapshot.groups().len());
-                let took = begun.elapsed();
                 if self.failure.take().is_some() || self.known.is_none() {
                     info!(namespace, name, users, groups, requests, ?took, "directory read");
                 } else {
@@ -230,7 +311,7 @@ impl Sight {
                 self.failures = 0;
                 self.known = Some(Known {
                     snapshot,
-                    digest_key: request.key.digest_key(),
+                    digest_key,
                     taken: Instant::now(),
                     time,
                     _charge: charge,
@@ -258,50 +339,19 @@ impl Sight {
             }
         }
     }
-
-    /// Reads the lists, and counts the requests.
-    async fn lists(
-        &mut self,
-        context: &Context,
-        request: &ProbeRequest,
-        interval: Duration,
-        per_second: u8,
-    ) -> (Result<Lists, Unread>, u32) {
-        let (_, rate) = self
-            .rate
-            .take_if(|(known, _)| *known == per_second)
-            .unwrap_or_else(|| {
-                let requests = NonZeroU32::new(per_second.into()).unwrap_or(NonZeroU32::MIN);
-                (per_second, Rate::per_second(requests))
-            });
-        // Kept here, so that a read that is interrupted does not restart the pace.
-        let (_, rate) = self.rate.insert((per_second, rate));
-        let terms = Terms {
-            within: interval.max(MIN_READ_TIME),
-            proven: self.proven,
-            round: self.round,
-        };
-        self.round = self.round.wrapping_add(1);
-        let reader = context.reader.clone().charged_to(self.account.clone());
-        let before = rate.requests();
-        let lists = reader.read(request, terms, rate).await;
-        let requests = u32::try_from(rate.requests() - before).unwrap_or(u32::MAX);
-        (lists, requests)
-    }
 }
 
 /// The request with the key and the CA that were proven. `None` if they changed meanwhile or cannot be read: the
 /// controller of connections is about to say so.
-async fn proven_request(context: &Context, subject: Subject<'_>) -> Option<ProbeRequest> {
-    let Subject {
-        key,
-        spec,
-        provisioning: _,
-        proof,
-    } = subject;
+async fn proven_request(context: &Context, subject: &Subject) -> Option<ProbeRequest> {
+    let Subject { key, spec, proof } = subject;
     let (namespace, name) = key.names();
     let seen = PerRole::default();
-    match context.resolver.resolve(namespace, Some(spec), &seen).await {
+    match context
+        .resolver
+        .resolve(namespace, Some(spec.as_ref()), &seen)
+        .await
+    {
         Ok((resolved, Ok(request)))
             if resolved.versions.credential == proof.credential && resolved.versions.ca == proof.ca =>
         {

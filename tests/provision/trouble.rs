@@ -6,7 +6,7 @@ use scim_bridge_operator::{
     domain::connection::conditions::find,
 };
 use serde_json::json;
-use testbed::bed::{Bed, KEY, WRONG_KEY, answer, line, pings, status};
+use testbed::bed::{Bed, DEADLINE, KEY, WRONG_KEY, answer, line, pings, status};
 
 use crate::scene::{
     PEOPLE, all_provisioned, assert_only_reads, connect, declared, newcomer, people, read_again, reads,
@@ -212,4 +212,31 @@ async fn a_directory_in_trouble_delays_no_other() {
     operator.stop().await;
     bridges.iter().for_each(assert_only_reads);
     assert_only_reads(&honest);
+}
+
+/// What is known serves until the read has ended, however long that takes.
+#[tokio::test]
+async fn a_change_does_not_wait_for_a_read() {
+    let bed = Bed::with_provisioning("hanging").await;
+    let bridge = declared(&bed, "corp").await;
+    bed.edit("corp", json!({"interval": "30s", "timeout": "30s"}))
+        .await;
+    let operator = bed.provider(&[]).await;
+    all_provisioned(&bed).await;
+    bridge.set(|state| state.fault("/scim/Groups?startIndex=1&count=100", Fault::Silent));
+    bridge.clear_requests();
+    let hangs = |traffic: &bridge_front::Traffic| {
+        let mut requests = traffic.requests.iter();
+        requests.any(|request| request.target.ends_with("/scim/Groups?startIndex=1&count=100"))
+    };
+    let reached = bridge.wait_until(hangs, DEADLINE).await;
+    reached.unwrap_or_else(|unmet| panic!("{unmet}"));
+    newcomer(&bed, "corp", "new", 1).await;
+    // The read has neither ended nor failed by then.
+    let connection = bed.get("corp").await;
+    assert_eq!(line(&connection), "True Connected");
+    assert_eq!(reads(&bridge), 1);
+    bridge.set(|state| state.faults.clear());
+    operator.stop().await;
+    assert_only_reads(&bridge);
 }

@@ -323,3 +323,180 @@ impl DirectoryReport {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::directory::{
+        budget::{DigestKey, Digester},
+        names::{ObjectId, RemoteId},
+        walk::PageFault,
+    };
+
+    const NOW: &str = "2026-06-01T12:00:00Z";
+    const LATER: &str = "2026-06-01T13:00:00Z";
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    fn line(conditions: &[Condition]) -> String {
+        let words = conditions.iter().map(|condition| {
+            let Condition {
+                type_,
+                status,
+                reason,
+                ..
+            } = condition;
+            format!("{type_}={status}:{reason}")
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn pending(kind: Kind, held: bool) -> Pending {
+        Pending {
+            kind,
+            count: 3,
+            left: Some(0),
+            digest: Digester::new(&DigestKey::new(&[7; 32]), kind).finish(),
+            held,
+        }
+    }
+
+    fn report(
+        totals: Option<Totals>,
+        pending: Vec<Pending>,
+        incomplete: Option<Incomplete>,
+    ) -> DirectoryReport {
+        DirectoryReport {
+            generation: 2,
+            totals,
+            members_read_by: None,
+            snapshot_time: Some(at(NOW)),
+            pending,
+            incomplete: incomplete.map(DirectoryReport::incomplete),
+        }
+    }
+
+    #[test]
+    fn conditions_of_users() {
+        for (reason, expected) in [
+            (Reason::Provisioned, "Ready=True:Provisioned"),
+            (Reason::Suspended, "Ready=True:Suspended"),
+            (
+                Reason::ChangePlanned,
+                "Ready=False:ChangePlanned Stalled=True:ChangePlanned",
+            ),
+            (
+                Reason::DirectoryIncomplete,
+                "Ready=False:DirectoryIncomplete Reconciling=True:ProgressingWithRetry",
+            ),
+        ] {
+            let judgement = Judgement::Unplanned(reason, None);
+            let status = user_status(&ScimUserStatus::default(), 3, &judgement, at(NOW));
+            assert_eq!(line(&status.conditions), expected);
+            assert_eq!(status.observed_generation, 3);
+            // The same verdict later is the same status: it is not written again.
+            assert_eq!(user_status(&status, 3, &judgement, at(LATER)), status);
+        }
+    }
+
+    /// Who is taken over as they are, and when an id stays.
+    #[test]
+    fn ids() {
+        let (object, id) = (ObjectId::new("u1"), RemoteId::parse("ID1").unwrap());
+        let verdict = |reason, adopts, planned: u32| {
+            let mut acts = PerKind::default();
+            *acts.get_mut(Kind::Suspension) = planned;
+            Verdict {
+                object: &object,
+                subject: Subject::User(Some(Activity::Active)),
+                reason,
+                id: Some(&id),
+                adopts,
+                planned: acts,
+                differs: Vec::new(),
+            }
+        };
+        let known = ScimUserStatus {
+            id: Some("OLD".to_owned()),
+            origin: Some(Origin::Adopted),
+            remote_state: Some(RemoteState::Suspended),
+            ..ScimUserStatus::default()
+        };
+        let new = ScimUserStatus::default();
+        for (previous, verdict, expected) in [
+            (&new, verdict(Reason::Provisioned, true, 0), Some("ID1")),
+            // A change comes first, and mode Plan sends none.
+            (&new, verdict(Reason::ChangePlanned, true, 1), None),
+            (&new, verdict(Reason::AlreadyExists, true, 0), None),
+            (&new, verdict(Reason::Provisioned, false, 0), None),
+            // An id is never exchanged.
+            (&known, verdict(Reason::Provisioned, true, 0), Some("OLD")),
+        ] {
+            let status = user_status(previous, 1, &Judgement::Planned(&verdict), at(NOW));
+            assert_eq!(status.id.as_deref(), expected, "{verdict:?}");
+            assert_eq!(status.origin.is_some(), expected.is_some());
+            assert_eq!(status.remote_state, Some(RemoteState::Active));
+        }
+        let unread = Judgement::Unplanned(Reason::ConnectionNotReady, None);
+        let status = user_status(&known, 1, &unread, at(NOW));
+        assert_eq!(
+            (status.id, status.remote_state),
+            (known.id, known.remote_state),
+            "what was known stays"
+        );
+    }
+
+    #[test]
+    fn conditions_of_connections() {
+        let totals = Some(Totals::default());
+        let incomplete = Some(Incomplete::Page(PageFault::Failed));
+        let held = report(totals, vec![pending(Kind::Suspension, true)], None);
+        let held_before = held.conditions(&[], at(NOW));
+        for (report, previous, expected) in [
+            (report(totals, Vec::new(), None), &[][..], ""),
+            (
+                report(totals, vec![pending(Kind::Creation, false)], None),
+                &[],
+                "",
+            ),
+            (held, &[], "ProvisioningHeld=True:LimitExceeded"),
+            (
+                report(None, Vec::new(), incomplete),
+                &[],
+                "DirectoryIncomplete=True:RequestFailed",
+            ),
+            // Without a plan, what was held is held.
+            (
+                report(None, Vec::new(), incomplete),
+                &held_before,
+                "ProvisioningHeld=True:LimitExceeded DirectoryIncomplete=True:RequestFailed",
+            ),
+            (report(totals, Vec::new(), None), &held_before, ""),
+        ] {
+            let conditions = report.conditions(previous, at(LATER));
+            assert_eq!(line(&conditions), expected);
+            assert_eq!(report.conditions(&conditions, at(LATER)), conditions);
+        }
+    }
+
+    #[test]
+    fn what_is_pending_keeps_its_age() {
+        let totals = Some(Totals::default());
+        let first = report(totals, vec![pending(Kind::Suspension, true)], None);
+        let known = first.status(None, at(NOW)).unwrap();
+        let both = vec![pending(Kind::Suspension, true), pending(Kind::Creation, false)];
+        let next = report(totals, both, None)
+            .status(Some(&known), at(LATER))
+            .unwrap();
+        let ages: Vec<_> = next.pending.iter().map(|pending| pending.since.0).collect();
+        assert_eq!(ages, [at(NOW), at(LATER)]);
+        // Without a read nothing is said anew.
+        assert_eq!(
+            report(None, Vec::new(), None).status(Some(&next), at(LATER)),
+            Some(next)
+        );
+        assert_eq!(report(None, Vec::new(), None).status(None, at(LATER)), None);
+    }
+}
