@@ -187,7 +187,7 @@ async fn a_list_that_lies_touches_nobody() {
 
 /// What the operator may need beside the budget of directories, in MiB: for connections, and for what the allocator keeps.
 /// It is built without optimization here.
-const BESIDE: u64 = 40;
+const BESIDE: u64 = 24;
 
 /// How many bridges send as much as they can. Without a budget, each would take 32 MiB and the bodies.
 const HOSTILE: usize = 8;

@@ -1,6 +1,6 @@
 //! Names and addresses of people, and names of groups: in specifications and on bridges, and nowhere else.
 
-use bridge_front::{Group, Seed, User, directory::Email};
+use bridge_front::{Front, Group, Seed, User, directory::Email};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use scim_bridge_operator::{
@@ -121,15 +121,9 @@ async fn events(bed: &Bed<'_>, reasons: &[&str]) -> Vec<Event> {
     found.await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-#[tokio::test]
-#[allow(
-    clippy::too_many_lines,
-    reason = "one story: every surface is looked at after all of it"
-)]
-async fn names_of_people_stay_in_specifications() {
-    let canaries = Canaries::default();
-    let bed = Bed::with_provisioning("leaks-people").await;
-    let person = |name| Person::new(&canaries, name);
+/// People with every verdict, on a bridge and declared, and two directories that are of no use.
+async fn declare_everybody(bed: &Bed<'_>, canaries: &Canaries) -> [Front; 2] {
+    let person = |name| Person::new(canaries, name);
     let (same, other, twins, owner, new, far, hidden) = (
         person("same"),
         person("other"),
@@ -144,7 +138,7 @@ async fn names_of_people_stay_in_specifications() {
     let mut users: Vec<User> = [&same, &other, &twins, &owner]
         .into_iter()
         .chain(&held)
-        .map(|person| person.on_bridge(&canaries))
+        .map(|person| person.on_bridge(canaries))
         .collect();
     users.push(User::new(twins.user_name.to_ascii_uppercase(), "Given", "Family"));
     let stranger = format!("{}@example.com", canaries.text("somebody whom nobody declares"));
@@ -174,7 +168,7 @@ async fn names_of_people_stay_in_specifications() {
     };
     let protected = json!({"protected": {"userNames": [owner.user_name]}, "limits": {"suspensions": 1}});
     bed.connect("corp", &bridge, provision(protected)).await;
-    same.declare(&bed, "corp", json!({})).await;
+    same.declare(bed, "corp", json!({})).await;
     other
         .declare(
             &bed,
@@ -182,18 +176,18 @@ async fn names_of_people_stay_in_specifications() {
             json!({"name": {"givenName": canaries.text("wanted name"), "familyName": "F"}}),
         )
         .await;
-    twins.declare(&bed, "corp", json!({})).await;
+    twins.declare(bed, "corp", json!({})).await;
     owner
-        .declare(&bed, "corp", json!({"state": "Suspended", "adopt": "Always"}))
+        .declare(bed, "corp", json!({"state": "Suspended", "adopt": "Always"}))
         .await;
-    new.declare(&bed, "corp", json!({})).await;
+    new.declare(bed, "corp", json!({})).await;
     let elsewhere = format!("{}@elsewhere.example", canaries.text("far: another domain"));
-    far.declare(&bed, "corp", json!({"userName": elsewhere})).await;
+    far.declare(bed, "corp", json!({"userName": elsewhere})).await;
     let trick = format!("\u{200b}{}", hidden.user_name);
-    hidden.declare(&bed, "corp", json!({"userName": trick})).await;
+    hidden.declare(bed, "corp", json!({"userName": trick})).await;
     for person in &held {
         person
-            .declare(&bed, "corp", json!({"state": "Suspended", "adopt": "Always"}))
+            .declare(bed, "corp", json!({"state": "Suspended", "adopt": "Always"}))
             .await;
     }
     let absent = format!("{}@example.com", canaries.text("member whom nobody has"));
@@ -211,21 +205,15 @@ async fn names_of_people_stay_in_specifications() {
         state.habits.lists.doubled = 1;
     });
     bed.connect("broken", &broken, provision(json!({}))).await;
-    person("unread").declare(&bed, "broken", json!({})).await;
+    person("unread").declare(bed, "broken", json!({})).await;
     let pattern = format!("*\u{200b}{}@example.com", canaries.text("pattern of a scope"));
     let scope = json!({"scope": {"userNames": [pattern], "groups": ["*"]}});
     bed.connect("patterns", &bridge, provision(scope)).await;
-    person("off").declare(&bed, "patterns", json!({})).await;
+    person("off").declare(bed, "patterns", json!({})).await;
+    [bridge, broken]
+}
 
-    let collector = Collector::start().await.unwrap();
-    let flags = [
-        "--provisioning",
-        "--log-format",
-        "json",
-        "--otlp-endpoint",
-        &collector.url(),
-    ];
-    let operator = start(&bed, &flags, &[]).await;
+async fn expect_every_verdict(bed: &Bed<'_>) {
     for (name, line) in [
         ("same", "True Provisioned"),
         ("other", "False AlreadyExists Stalled"),
@@ -251,6 +239,23 @@ async fn names_of_people_stay_in_specifications() {
     bed.expect_object::<ScimUser>("held-3", "False ChangePlanned Stalled")
         .await;
     bed.expect("corp", "True Connected").await;
+}
+
+#[tokio::test]
+async fn names_of_people_stay_in_specifications() {
+    let canaries = Canaries::default();
+    let bed = Bed::with_provisioning("leaks-people").await;
+    let _bridges = declare_everybody(&bed, &canaries).await;
+    let collector = Collector::start().await.unwrap();
+    let flags = [
+        "--provisioning",
+        "--log-format",
+        "json",
+        "--otlp-endpoint",
+        &collector.url(),
+    ];
+    let operator = start(&bed, &flags, &[]).await;
+    expect_every_verdict(&bed).await;
 
     let mut outputs = Outputs::default();
     let told = [

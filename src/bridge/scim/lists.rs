@@ -79,8 +79,12 @@ pub fn read_group(body: &[u8]) -> Result<GroupEntry, PageFault> {
 pub fn memory_to_parse(body: &[u8]) -> usize {
     const OBJECT: usize = 160;
     const ITEM: usize = 24;
-    let count = |wanted: u8| body.iter().filter(|byte| **byte == wanted).count();
-    body.len() + OBJECT * count(b'{') + ITEM * count(b',').min(MAX_MEMBERS)
+    let (objects, items) = body.iter().fold((0, 0), |(objects, items), byte| match byte {
+        b'{' => (objects + 1, items),
+        b',' => (objects, items + 1),
+        _ => (objects, items),
+    });
+    body.len() + OBJECT * objects + ITEM * MAX_MEMBERS.min(items)
 }
 
 fn read<T: FromFields>(body: &[u8]) -> Result<Page<T>, PageFault> {
