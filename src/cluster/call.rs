@@ -103,6 +103,12 @@ impl ApiServer {
         }
     }
 
+    /// That of a test, whose process leads for ever.
+    #[cfg(test)]
+    pub(crate) fn of_a_test(client: Client) -> Self {
+        Self::new(client, Leadership::unlimited(), Arc::default())
+    }
+
     /// The client, for watches and to build the requests of calls.
     #[must_use]
     pub const fn client(&self) -> &Client {
@@ -257,7 +263,7 @@ mod tests {
 
     fn server() -> ApiServer {
         let empty = service_fn(async |_: Request<Body>| Ok::<_, kube::Error>(Response::new(Body::empty())));
-        ApiServer::new(Client::new(empty, "a"), Leadership::unlimited(), Arc::default())
+        ApiServer::of_a_test(Client::new(empty, "a"))
     }
 
     #[tokio::test]

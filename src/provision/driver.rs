@@ -340,3 +340,151 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::{Client, client::Body};
+    use serde_json::json;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{cluster::call::ApiServer, provision::tests::writer};
+
+    /// A driver whose directories have not begun to run: nothing waits in these tests.
+    fn driver() -> Driver {
+        let empty = service_fn(async |_: Request<Body>| Ok::<_, kube::Error>(Response::new(Body::empty())));
+        let mut driver = Driver::new(writer(ApiServer::of_a_test(Client::new(empty, "a"))), &[None]);
+        driver.fed(FeedEvent::Listed(None));
+        driver
+    }
+
+    fn user(name: &str, connection: &str, more: &serde_json::Value) -> RawObject<ScimUser> {
+        let mut user = json!({
+            "metadata": {"namespace": "a", "name": name, "uid": name, "resourceVersion": "1"},
+            "spec": {
+                "connectionRef": {"name": connection}, "userName": format!("{name}@example.com"),
+                "name": {"givenName": "Given", "familyName": "Family"},
+            },
+        });
+        user["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value(user).unwrap()
+    }
+
+    fn watched(driver: &mut Driver, event: Event<RawObject<ScimUser>>) {
+        driver.watched(ObjectKind::User, None, event, |news, name, object| {
+            news.users.insert(name, object);
+        });
+    }
+
+    /// The news of users since the last look: `corp +ada -kim`, by connection.
+    fn news(driver: &Driver) -> Vec<String> {
+        let mut lines: Vec<String> = driver
+            .inboxes
+            .iter()
+            .filter_map(|(key, inbox)| {
+                let mut users: Vec<String> = inbox
+                    .take()
+                    .users
+                    .into_iter()
+                    .map(|(name, user)| format!("{}{name}", if user.is_some() { '+' } else { '-' }))
+                    .collect();
+                users.sort();
+                (!users.is_empty()).then(|| format!("{} {}", key.name, users.join(" ")))
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    #[tokio::test]
+    async fn objects_go_to_the_directory_that_they_name() {
+        let (none, deleting) = (json!({}), json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}));
+        let mut driver = driver();
+        for (event, expected) in [
+            (Event::Init, &[][..]),
+            (Event::InitApply(user("ada", "corp", &none)), &["corp +ada"]),
+            (Event::InitApply(user("kim", "corp", &none)), &["corp +kim"]),
+            (Event::InitDone, &[]),
+            // Deleted and created again for another connection.
+            (
+                Event::Apply(user("ada", "other", &none)),
+                &["corp -ada", "other +ada"],
+            ),
+            (Event::Apply(user("ada", "other", &deleting)), &["other -ada"]),
+            (Event::Delete(user("ada", "other", &none)), &[]),
+            // What a later list does not have is gone.
+            (Event::Init, &[]),
+            (Event::InitApply(user("sam", "corp", &none)), &["corp +sam"]),
+            (Event::InitDone, &["corp -kim"]),
+        ] {
+            watched(&mut driver, event);
+            assert_eq!(news(&driver), expected);
+        }
+    }
+
+    /// Nothing is planned before users, groups and connections are listed.
+    #[tokio::test]
+    async fn directories_wait_for_every_list() {
+        let mut driver = driver();
+        watched(&mut driver, Event::InitApply(user("ada", "corp", &json!({}))));
+        watched(&mut driver, Event::InitDone);
+        let is_synced = |driver: &Driver| driver.inboxes[&Key::new("a", "corp")].take().is_synced;
+        assert!(!is_synced(&driver));
+        driver.watched(
+            ObjectKind::Group,
+            None,
+            Event::<RawObject<ScimGroup>>::InitDone,
+            |news, name, object| {
+                news.groups.insert(name, object);
+            },
+        );
+        assert!(is_synced(&driver));
+        // One that comes later knows at once.
+        watched(&mut driver, Event::Apply(user("kim", "other", &json!({}))));
+        assert!(driver.inboxes[&Key::new("a", "other")].take().is_synced);
+    }
+
+    /// News that come while a task ends are for the next one.
+    #[tokio::test]
+    async fn a_task_that_ends_loses_no_news() {
+        let mut driver = driver();
+        watched(&mut driver, Event::Apply(user("ada", "corp", &json!({}))));
+        driver.ended(Ok(Key::new("a", "corp")));
+        assert_eq!(news(&driver), ["corp +ada"]);
+        driver.ended(Ok(Key::new("a", "corp")));
+        assert!(driver.inboxes.is_empty());
+    }
+
+    /// Whether a status says something about a directory: own writes do not say it, and forget nothing.
+    #[tokio::test]
+    async fn a_status_about_a_directory_is_remembered() {
+        let connection = |uid: &str, has| FeedConnection {
+            uid: uid.into(),
+            generation: 1,
+            spec: None,
+            proof: None,
+            has_directory_status: has,
+        };
+        let mut driver = driver();
+        for (uid, said, known) in [
+            ("1", None, None),
+            ("1", Some(true), Some(true)),
+            ("1", None, Some(true)),
+            ("1", Some(false), Some(false)),
+            ("1", Some(true), Some(true)),
+            // Another connection of the same name.
+            ("2", None, None),
+        ] {
+            let key = Key::new("a", "corp");
+            driver.fed(FeedEvent::Known(key.clone(), connection(uid, said)));
+            assert_eq!(
+                driver.connections[&key].has_directory_status, known,
+                "{uid} {said:?}"
+            );
+        }
+    }
+}

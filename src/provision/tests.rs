@@ -27,7 +27,6 @@ use crate::{
     clock::{Clock, SystemClock},
     cluster::{call::ApiServer, key::Key, object::RawObject},
     feed::FeedConnection,
-    leadership::Leadership,
     metrics::Metrics,
     report::events::record_events,
     resolve::{Resolver, authorities::Authorities},
@@ -35,6 +34,37 @@ use crate::{
 
 /// The requests so far: `GET corp`, or `PATCH ada REASON`.
 type Requests = Arc<Mutex<Vec<String>>>;
+
+/// Writes to this API server, and reads no bridge.
+pub(super) fn writer(server: ApiServer) -> Arc<Writer> {
+    let metrics = Arc::<Metrics>::default();
+    let (policy, clock) = (
+        Arc::<AddressPolicy>::default(),
+        Arc::new(SystemClock) as Arc<dyn Clock>,
+    );
+    let roots = Arc::new(rustls::RootCertStore::empty());
+    let prober = Arc::new(HttpProber::new(Arc::clone(&policy), roots, Arc::clone(&clock)));
+    let (recorder, _) = record_events(server.clone(), Arc::clone(&clock), Arc::clone(&metrics), "test");
+    let context = Context {
+        server: server.clone(),
+        reader: DirectoryReader::new(Arc::clone(&prober), Lanes::new(prober)),
+        memory: Memory::default(),
+        resolver: Resolver {
+            server,
+            policy,
+            require_consent: false,
+            authorities: Authorities::default(),
+        },
+        clock,
+        metrics,
+        settings: Settings {
+            scopes: vec![None],
+            heartbeat: Duration::from_hours(1),
+            instance: "test".to_owned(),
+        },
+    };
+    Arc::new(Writer::new(context, recorder))
+}
 
 /// A directory that runs, its inbox, and what it asks the API server.
 struct Scene {
@@ -78,40 +108,9 @@ impl Scene {
                 Ok::<_, kube::Error>(Response::builder().status(code).body(body).unwrap())
             }
         });
-        let metrics = Arc::<Metrics>::default();
-        let server = ApiServer::new(
-            Client::new(service, "a"),
-            Leadership::unlimited(),
-            Arc::clone(&metrics),
-        );
-        let (policy, clock) = (
-            Arc::<AddressPolicy>::default(),
-            Arc::new(SystemClock) as Arc<dyn Clock>,
-        );
-        let roots = Arc::new(rustls::RootCertStore::empty());
-        let prober = Arc::new(HttpProber::new(Arc::clone(&policy), roots, Arc::clone(&clock)));
-        let (recorder, _) = record_events(server.clone(), Arc::clone(&clock), Arc::clone(&metrics), "test");
-        let context = Context {
-            server: server.clone(),
-            reader: DirectoryReader::new(Arc::clone(&prober), Lanes::new(prober)),
-            memory: Memory::default(),
-            resolver: Resolver {
-                server,
-                policy,
-                require_consent: false,
-                authorities: Authorities::default(),
-            },
-            clock,
-            metrics,
-            settings: Settings {
-                scopes: vec![None],
-                heartbeat: Duration::from_hours(1),
-                instance: "test".to_owned(),
-            },
-        };
+        let writer = writer(ApiServer::of_a_test(Client::new(service, "a")));
         let inbox = Arc::new(Inbox::default());
         inbox.put(|news| news.is_synced = true);
-        let writer = Arc::new(Writer::new(context, recorder));
         let directory = Directory::new(writer, Key::new("a", "corp"), Arc::clone(&inbox));
         Self {
             inbox,

@@ -171,7 +171,7 @@ async fn declare_everybody(bed: &Bed<'_>, canaries: &Canaries) -> [Front; 2] {
     same.declare(bed, "corp", json!({})).await;
     other
         .declare(
-            &bed,
+            bed,
             "corp",
             json!({"name": {"givenName": canaries.text("wanted name"), "familyName": "F"}}),
         )
