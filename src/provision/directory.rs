@@ -432,11 +432,11 @@ impl Directory {
                     self.writer.publish(&self.key, &published, Some(&report)).await
                 }
                 // The feed says soon that it is gone or replaced.
-                Some(_) | None => Ok(true),
+                Some(_) | None => Ok(Some(Instant::now() + self.writer.context.settings.heartbeat)),
             }
         };
         match written.await {
-            Ok(true) => {
+            Ok(Some(until)) => {
                 announce_directory(
                     &self.writer.recorder,
                     &self.key,
@@ -445,11 +445,10 @@ impl Directory {
                     &report,
                     summary,
                 );
-                let until = Instant::now() + self.writer.context.settings.heartbeat;
                 self.published = Some((report, until));
                 true
             }
-            Ok(false) => false,
+            Ok(None) => false,
             Err(error) => {
                 let (namespace, name) = self.key.names();
                 warn!(namespace, name, %error, "cannot report on a directory; will retry");

@@ -1,12 +1,12 @@
 //! Report: writes the statuses of users and groups, and what a connection says about its directory.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::Api;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tracing::{debug, warn};
 
 use super::{
@@ -203,8 +203,10 @@ impl Writer {
         }))
     }
 
-    /// Writes what the connection says about its directory, if it differs. `None` removes everything. Returns whether it
-    /// is written: not if the connection changed meanwhile.
+    /// Writes what the connection says about its directory, if it differs. `None` removes everything. If only the time of
+    /// the read differs, it is written when the heartbeat is due, also after a restart.
+    ///
+    /// Returns until when that is fresh. `None` if it is not written, because the connection changed meanwhile.
     ///
     /// # Errors
     /// The API server refused or did not answer.
@@ -213,15 +215,23 @@ impl Writer {
         key: &Key,
         published: &Published,
         report: Option<&DirectoryReport>,
-    ) -> Result<bool, CallError> {
+    ) -> Result<Option<Instant>, CallError> {
         let now = self.context.clock.now();
+        let heartbeat = self.context.settings.heartbeat;
         let before = &published.status;
         let status = report.map_or_else(DirectoryStatus::default, |report| DirectoryStatus {
             conditions: report.conditions(&before.conditions, now),
             provisioning: report.status(before.provisioning.as_ref(), now),
         });
-        if status == *before {
-            return Ok(true);
+        let fresh_for = if status == *before {
+            heartbeat
+        } else if status.timeless() == before.timeless() {
+            heartbeat.saturating_sub(before.age(now))
+        } else {
+            Duration::ZERO
+        };
+        if !fresh_for.is_zero() {
+            return Ok(Some(Instant::now() + fresh_for));
         }
         let applied = apply_status::<ScimBridgeConnection>(
             &self.context.server,
@@ -230,7 +240,30 @@ impl Writer {
             published.resource_version.as_deref(),
             &status,
         );
-        Ok(!matches!(applied.await?, Applied::Conflict))
+        let is_written = !matches!(applied.await?, Applied::Conflict);
+        Ok(is_written.then(|| Instant::now() + heartbeat))
+    }
+}
+
+impl DirectoryStatus {
+    /// All but the time of the read.
+    fn timeless(&self) -> Self {
+        let mut status = self.clone();
+        if let Some(provisioning) = &mut status.provisioning {
+            provisioning.snapshot_time = None;
+        }
+        status
+    }
+
+    /// The time since the read; the longest one if there was none.
+    fn age(&self, now: Timestamp) -> Duration {
+        let read = self
+            .provisioning
+            .as_ref()
+            .and_then(|status| status.snapshot_time.as_ref());
+        read.map_or(Duration::MAX, |read| {
+            Duration::try_from(now.duration_since(read.0)).unwrap_or_default()
+        })
     }
 }
 

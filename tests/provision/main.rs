@@ -13,6 +13,7 @@
 )]
 
 mod absent;
+mod cost;
 mod life;
 mod off;
 mod page;
