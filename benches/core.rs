@@ -11,7 +11,9 @@ use scim_bridge_operator::{
         connection::{
             ComponentState, IdentityProvider, ObjectVersion, ScimBridgeConnection, ScimBridgeConnectionStatus,
         },
+        group::ScimGroupSpec,
         role::PerRole,
+        user::ScimUserSpec,
     },
     domain::{
         connection::{
@@ -24,10 +26,25 @@ use scim_bridge_operator::{
             target::Target,
             verdict::diagnose,
         },
+        directory::{
+            budget::{DigestKey, Limits, Spent},
+            census::Census,
+            names::RemoteId,
+            plan::{Directory, Policy, plan},
+            scope::{Protected, Scope},
+            snapshot::{Activity, GroupEntry, MemberEntry, Snapshot, UserEntry},
+            walk::{Entry, Listing, Page, Progress, Walk},
+            wish::{GroupWish, UserWish, Wishes},
+        },
         watched::{Seen, Watched},
     },
 };
 use serde_json::json;
+
+/// Users of the directory that is planned.
+const USERS: usize = 10_000;
+/// Members of each of its groups.
+const MEMBERS: usize = 100;
 
 /// A moment like any other.
 fn now() -> Timestamp {
@@ -197,5 +214,136 @@ fn specifications(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, verdicts, statuses, gate, specifications);
+/// A complete list.
+fn listing<T: Entry + Clone>(entries: &[T]) -> Option<Listing<T>> {
+    let total = u64::try_from(entries.len()).ok()?;
+    let mut walk = Walk::new();
+    let mut pages = entries.chunks(100);
+    loop {
+        let entries = pages.next().unwrap_or_default().to_vec();
+        match walk.feed(Ok(Page { total, entries })) {
+            Progress::More(more) => walk = more,
+            Progress::Complete(listing) => return Some(listing),
+            Progress::Incomplete(_) => return None,
+        }
+    }
+}
+
+fn user_name(number: usize) -> String {
+    format!("given.family.{number:05}@example.com")
+}
+
+/// What a bridge has: every user is in one group.
+fn snapshot() -> Option<Snapshot> {
+    let id = |number: usize| RemoteId::parse(&format!("6NF7ZWCFBBHUXBSGZM5YX{number:05}")).ok();
+    let user = |number: usize| {
+        Some(UserEntry {
+            id: id(number)?,
+            user_name: Some(user_name(number).into()),
+            active: Activity::Active,
+            given_name: Some("Given".into()),
+            family_name: Some(format!("Family-{number:05}").into()),
+            groups: None,
+        })
+    };
+    let users: Vec<_> = (0..USERS).map(user).collect::<Option<_>>()?;
+    let group = |(number, members): (usize, &[UserEntry])| {
+        let member = |user: &UserEntry| MemberEntry {
+            value: user.id.as_str().into(),
+            is_group: false,
+        };
+        Some(GroupEntry {
+            id: RemoteId::parse(&format!("f7eqriu7ht27mq5zmm63g{number:05}")).ok()?,
+            display_name: Some(format!("k8s-{number:05}").into()),
+            members: Some(members.iter().map(member).collect()),
+        })
+    };
+    let groups: Vec<_> = users
+        .chunks(MEMBERS)
+        .enumerate()
+        .map(group)
+        .collect::<Option<_>>()?;
+    Some(Snapshot::new(
+        listing(&users)?,
+        listing(&groups)?,
+        Vec::new(),
+        None,
+    ))
+}
+
+/// An object for each user and each group; the users have this state.
+fn wishes(state: &str) -> Option<Wishes> {
+    let user = |number: usize| {
+        let spec: ScimUserSpec = serde_json::from_value(json!({
+            "connectionRef": {"name": "corp"}, "userName": user_name(number), "adopt": "Always", "state": state,
+            "name": {"givenName": "Given", "familyName": format!("Family-{number:05}")},
+        }))
+        .ok()?;
+        UserWish::of(
+            &format!("2a6d1c1e-0000-4000-8000-0000000{number:05}"),
+            None,
+            &spec,
+        )
+        .ok()
+    };
+    let group = |number: usize| {
+        let members: Vec<_> = (number * MEMBERS..(number + 1) * MEMBERS)
+            .map(|member| json!({"userName": user_name(member)}))
+            .collect();
+        let spec: ScimGroupSpec = serde_json::from_value(json!({
+            "connectionRef": {"name": "corp"}, "displayName": format!("k8s-{number:05}"), "members": members,
+        }))
+        .ok()?;
+        GroupWish::of(
+            &format!("2a6d1c1e-0000-4000-8001-0000000{number:05}"),
+            None,
+            &spec,
+        )
+        .ok()
+    };
+    Some(Wishes {
+        users: (0..USERS).map(user).collect::<Option<_>>()?,
+        groups: (0..USERS / MEMBERS).map(group).collect::<Option<_>>()?,
+    })
+}
+
+fn plans(c: &mut Criterion) {
+    let (Some(snapshot), Ok(scope), Ok(protected)) = (
+        snapshot(),
+        Scope::parse(&["*@example.com"], &["k8s-*"]),
+        Protected::parse(&["owner@example.com"], &[]),
+    ) else {
+        return;
+    };
+    let policy = Policy {
+        scope,
+        protected,
+        limits: Limits::default(),
+        released: None,
+        digest_key: DigestKey::new(b"not a secret"),
+    };
+    let census = Census::default();
+    for (name, state) in [("nothing to do", "Active"), ("suspend everybody", "Suspended")] {
+        let Some(wishes) = wishes(state) else {
+            return;
+        };
+        let directory = Directory {
+            snapshot: &snapshot,
+            census: &census,
+        };
+        c.bench_function(&format!("plan: 10,000 users, {name}"), |bencher| {
+            bencher.iter(|| {
+                plan(
+                    black_box(&wishes),
+                    Ok(directory),
+                    &policy,
+                    &Spent::default(),
+                    now(),
+                )
+            });
+        });
+    }
+}
+
+criterion_group!(benches, verdicts, statuses, gate, specifications, plans);
 criterion_main!(benches);
