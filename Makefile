@@ -59,10 +59,19 @@ build_bench = cargo build --quiet --release $(CARGO_FLAGS) --bin scim-bridge-ope
 	cargo build --quiet --release $(CARGO_FLAGS) --package scim-bridge-bench
 
 .PHONY: bench
-bench: prerequisites ## Measure the operator's cost, and the machine's limits: target/bench/report.md (BENCH_FLAGS="--objects 1000 --interval 30")
+bench: prerequisites ## Measure the operator's cost, and the machine's limits: target/bench/report.md and directory.md (BENCH_FLAGS="--objects 1000 --interval 30")
 	@$(build_bench)
 	cargo bench $(CARGO_FLAGS) --bench core --bench documents
 	@$(BENCH) run --distinct $(BENCH_FLAGS)
+	@$(directory)
+
+# No other connections beside the directory.
+directory = $(BENCH) directory --objects 0 --interval 60 --out target/bench/directory.md
+
+.PHONY: bench-directory
+bench-directory: prerequisites ## Measure what users and groups cost: target/bench/directory.md (BENCH_FLAGS="--users 10000 --groups 100 --requests-per-second 5")
+	@$(build_bench)
+	@$(directory) $(BENCH_FLAGS)
 
 .PHONY: bench-growth
 bench-growth: prerequisites ## Measure how the cost per object grows with the number of objects: target/bench/growth.md (BENCH_FLAGS="--sizes 100,1000,10000,50000")

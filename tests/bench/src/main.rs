@@ -7,6 +7,7 @@
 
 mod api_server;
 mod bridge;
+mod directory;
 mod fairness;
 mod growth;
 mod limits;
@@ -57,6 +58,8 @@ enum Command {
     Fairness(fairness::FairnessArguments),
     /// A restart with fresh verdicts: no request to a bridge, no write
     Restart(restart::RestartArguments),
+    /// Users and groups that are compared with those of a bridge
+    Directory(directory::DirectoryArguments),
     /// Secrets that nobody refers to cost nothing that lasts
     Secrets(secrets::SecretsArguments),
     /// Faults, edits and rotations for a long time: nothing grows, and nothing stays
@@ -175,6 +178,7 @@ async fn run(command: Command) -> Result<(), Failure> {
             Command::Growth(arguments) => Box::pin(growth::run(&arguments)).await,
             Command::Fairness(arguments) => Box::pin(fairness::run(&arguments)).await,
             Command::Restart(arguments) => Box::pin(restart::run(&arguments)).await,
+            Command::Directory(arguments) => Box::pin(directory::run(&arguments)).await,
             Command::Secrets(arguments) => Box::pin(secrets::run(&arguments)).await,
             Command::Soak(arguments) => Box::pin(soak::run(&arguments)).await,
             Command::Bridges(arguments) => bridge::serve(&arguments).await,

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kube::Client;
 use serde::Serialize;
 use serde_json::json;
 use testbed::{Cluster, Failure, OperatorProcess, connection, free_port, scratch::Scratch, spec, workspace};
@@ -162,6 +163,16 @@ impl Stage {
         };
         stage.api_server.write_each(namespaces, make).await?;
         Ok(stage)
+    }
+
+    /// Installs what the operator needs for users and groups.
+    pub(crate) async fn install_provisioning(&self) -> Result<(), Failure> {
+        Ok(self.cluster.install_provisioning().await?)
+    }
+
+    /// The administrator's client.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(self.cluster.client()?)
     }
 
     /// The administrator's kubeconfig.
