@@ -48,6 +48,8 @@ pub(super) trait DirectoryKind:
         judgement: &Judgement<'_>,
         now: Timestamp,
     ) -> Self::Status;
+    /// Gives back memory that a status does not need.
+    fn shrink(status: &mut Self::Status);
     /// The parts of a status that every kind has: generation, conditions and id.
     fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>);
 }
@@ -67,9 +69,9 @@ pub(super) struct Declared<K: DirectoryKind> {
     pub(super) status: K::Status,
 }
 
-/// The declared objects of one kind in a directory, by name.
+/// The declared objects of one kind in a directory, by name. Boxed: a map has up to twice as many places as objects.
 #[derive(Debug)]
-pub(super) struct Store<K: DirectoryKind>(HashMap<Arc<str>, Declared<K>>);
+pub(super) struct Store<K: DirectoryKind>(HashMap<Arc<str>, Box<Declared<K>>>);
 
 /// The part of a specification that says which directory it is about.
 #[derive(Deserialize)]
@@ -90,7 +92,8 @@ impl<K: DirectoryKind> From<RawObject<K>> for Declared<K> {
     fn from(raw: RawObject<K>) -> Self {
         let metadata = &raw.metadata;
         let uid = metadata.uid.as_deref().unwrap_or_default();
-        let status: K::Status = raw.status().unwrap_or_default();
+        let mut status: K::Status = raw.status().unwrap_or_default();
+        K::shrink(&mut status);
         let (_, _, id) = K::parts(&status);
         let wish = raw
             .spec::<K::Spec>()
@@ -117,7 +120,8 @@ impl<K: DirectoryKind> Declared<K> {
     }
 
     /// Notes a status that was written.
-    fn written(&mut self, status: K::Status, resource_version: Box<str>) {
+    fn written(&mut self, mut status: K::Status, resource_version: Box<str>) {
+        K::shrink(&mut status);
         let (_, _, id) = K::parts(&status);
         let id = id.and_then(|id| RemoteId::parse(id).ok());
         if let Ok(wish) = &mut self.wish {
@@ -157,7 +161,7 @@ impl<K: DirectoryKind> Store<K> {
                 false
             }
             Some(_) | None => {
-                self.0.insert(name, object);
+                self.0.insert(name, Box::new(object));
                 true
             }
         }
@@ -173,7 +177,7 @@ impl<K: DirectoryKind> Store<K> {
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Declared<K>> {
-        self.0.get(name)
+        self.0.get(name).map(Box::as_ref)
     }
 
     /// Notes a status that was written to this object.
@@ -263,6 +267,12 @@ impl DirectoryKind for ScimUser {
         user_status(previous, generation, judgement, now)
     }
 
+    fn shrink(status: &mut Self::Status) {
+        // A list that grows has places for four.
+        status.conditions.shrink_to_fit();
+        status.plan.shrink_to_fit();
+    }
+
     fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>) {
         (
             status.observed_generation,
@@ -293,6 +303,12 @@ impl DirectoryKind for ScimGroup {
         now: Timestamp,
     ) -> Self::Status {
         group_status(previous, generation, judgement, now)
+    }
+
+    fn shrink(status: &mut Self::Status) {
+        // A list that grows has places for four.
+        status.conditions.shrink_to_fit();
+        status.plan.shrink_to_fit();
     }
 
     fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>) {

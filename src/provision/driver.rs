@@ -257,10 +257,14 @@ impl Driver {
         if let Some(directory) = directory.filter(|_| !is_deleting) {
             let inbox = self.inbox(&directory);
             inbox.put(|news| put(news, Arc::clone(&key.name), Some(raw.into())));
-            self.placed
-                .entry(kind)
-                .or_default()
-                .insert(key.clone(), directory);
+            // Thousands of objects name the same directory: its texts are kept once.
+            let known = self.inboxes.get_key_value(&directory);
+            let directory = known.map_or(directory, |(known, _)| known.clone());
+            let shared = Key {
+                namespace: Arc::clone(&directory.namespace),
+                name: Arc::clone(&key.name),
+            };
+            self.placed.entry(kind).or_default().insert(shared, directory);
         }
         key
     }
