@@ -181,7 +181,7 @@ impl Sight {
         Some(self.next_read)
     }
 
-    /// Begins to read. The read goes on in a task of its own: what is known is planned with meanwhile.
+    /// Begins to read. The read has its own task: meanwhile, plans use the last complete read.
     pub(super) fn begin(&mut self, context: &Context, subject: Subject, per_second: u8) {
         let (_, rate) = self
             .rate
@@ -190,7 +190,7 @@ impl Sight {
                 let requests = NonZeroU32::new(per_second.into()).unwrap_or(NonZeroU32::MIN);
                 (per_second, Arc::new(Mutex::new(Rate::per_second(requests))))
             });
-        // Kept here, so that a read that is interrupted does not start the pace anew.
+        // Kept here, so that a read that is interrupted does not restart the pace.
         self.rate = Some((per_second, Arc::clone(&rate)));
         let terms = Terms {
             within: subject.spec.interval.0.max(MIN_READ_TIME),

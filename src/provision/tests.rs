@@ -223,7 +223,7 @@ async fn a_missing_connection_has_some_time_to_come() {
     assert!(scene.within(29 * SECOND).await.is_empty());
     let told = ["GET corp", "PATCH ada ConnectionNotFound"];
     assert_eq!(scene.within(2 * SECOND).await, told);
-    // Another one later is told at once.
+    // Another one later arrives at once.
     scene.user("kim", None);
     let told = ["GET corp", "PATCH kim ConnectionNotFound"];
     assert_eq!(scene.within(SECOND).await, told);

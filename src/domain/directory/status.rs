@@ -465,13 +465,13 @@ mod tests {
             (
                 report(None, Vec::new(), incomplete),
                 &[],
-                "DirectoryIncomplete=True:RequestFailed",
+                "DirectoryIncomplete=True:PageFailed",
             ),
             // Without a plan, what was held is held.
             (
                 report(None, Vec::new(), incomplete),
                 &held_before,
-                "ProvisioningHeld=True:LimitExceeded DirectoryIncomplete=True:RequestFailed",
+                "ProvisioningHeld=True:LimitExceeded DirectoryIncomplete=True:PageFailed",
             ),
             (report(totals, Vec::new(), None), &held_before, ""),
         ] {
@@ -492,7 +492,7 @@ mod tests {
             .unwrap();
         let ages: Vec<_> = next.pending.iter().map(|pending| pending.since.0).collect();
         assert_eq!(ages, [at(NOW), at(LATER)]);
-        // Without a read nothing is said anew.
+        // Without a read nothing is repeated.
         assert_eq!(
             report(None, Vec::new(), None).status(Some(&next), at(LATER)),
             Some(next)
