@@ -31,7 +31,10 @@ const MAY: [&str; 12] = [
 ];
 
 /// In any namespace, its own included.
-const MAY_NOT: [&str; 27] = [
+const MAY_NOT: [&str; 30] = [
+    "list scimusers.scimbridge.dev",
+    "watch scimgroups.scimbridge.dev",
+    "patch scimusers.scimbridge.dev --subresource=status",
     "create secrets",
     "update secrets",
     "patch secrets",

@@ -21,7 +21,7 @@ use std::{
 /// The memory for all directories, in bytes. The chart gives 64 MiB to the process, and the process without a directory
 /// takes about 16.
 ///
-/// Ten thousand users with twenty groups each take 17 MiB while they are read, and 5 MiB after that, beside which they
+/// Ten thousand users with twenty groups each take 18 MiB while they are read, and 5 MiB after that, beside which they
 /// are read again. One directory may take 24 MiB.
 pub const TOTAL: usize = 40 * 1024 * 1024;
 
@@ -182,7 +182,16 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        bridge::scim::lists::{memory_to_parse, read_users},
+        domain::directory::{
+            snapshot::{GroupEntry, Snapshot},
+            walk::{Entry, Listing, Page, Progress, Walk},
+        },
+    };
 
     /// Charges in order: `a1=30` makes the charge of directory 1 in namespace a 30. Each gives `.`, `d` or `o` (full).
     fn grants(memory: &Memory, steps: &str) -> String {
@@ -263,5 +272,74 @@ mod tests {
             let honest = memory.account("honest").charge();
             assert_eq!(honest.set(TOTAL / 40), Ok(()), "after {number}");
         }
+    }
+
+    /// The figures of [`TOTAL`]. They are read again while the last snapshot is kept.
+    #[test]
+    fn ten_thousand_users_with_twenty_groups_fit() {
+        let groups: Vec<String> = (0..20).map(|number| format!("{number:026}")).collect();
+        let page = |users: std::ops::Range<u32>| {
+            let users: Vec<_> = users
+                .map(|number| {
+                    json!({
+                        "id": format!("{number:026}"),
+                        "userName": format!("someone-{number}@example.com"),
+                        "name": {"givenName": "Given name", "familyName": "Family name"},
+                        "active": true,
+                        "groups": groups.iter().map(|id| json!({"value": id})).collect::<Vec<_>>(),
+                    })
+                })
+                .collect();
+            json!({"totalResults": 10_000, "Resources": users}).to_string()
+        };
+        let entries: Vec<_> = (0..100)
+            .flat_map(|number| {
+                let page = page(number * 100..(number + 1) * 100);
+                read_users(page.as_bytes()).unwrap().entries
+            })
+            .collect();
+        let read: usize = entries.iter().map(Entry::bytes).sum();
+        let Progress::More(walk) = Walk::new().feed(Ok(Page {
+            total: 10_000,
+            entries,
+        })) else {
+            panic!("not complete yet");
+        };
+        let beyond = Ok(Page {
+            total: 10_000,
+            entries: Vec::new(),
+        });
+        let Progress::Complete(users) = walk.feed(beyond) else {
+            panic!("complete");
+        };
+        let kept = Snapshot::new(users, empty(), Vec::new(), None).bytes();
+        let mib = |bytes: usize| bytes.div_ceil(1024 * 1024);
+        assert_eq!((mib(read), mib(kept)), (18, 5));
+
+        let body = page(0..100);
+        let page = 2 * body.len() + memory_to_parse(body.as_bytes());
+        let account = Memory::default().account("a");
+        let charges = [kept, read, page].map(|bytes| {
+            let charge = account.charge();
+            assert_eq!(charge.set(bytes), Ok(()), "{bytes}");
+            charge
+        });
+        drop(charges);
+    }
+
+    fn empty() -> Listing<GroupEntry> {
+        let nothing = || {
+            Ok(Page {
+                total: 0,
+                entries: Vec::new(),
+            })
+        };
+        let Progress::More(walk) = Walk::new().feed(nothing()) else {
+            panic!("not complete yet");
+        };
+        let Progress::Complete(list) = walk.feed(nothing()) else {
+            panic!("complete");
+        };
+        list
     }
 }
