@@ -16,7 +16,7 @@ pub const PAGE: u32 = 100;
 pub const MAX_ENTRIES: usize = 200_000;
 
 /// The most memory that the entries of one directory may take, in bytes. Ten thousand users with twenty groups each take
-/// 17 MiB.
+/// 18 MiB.
 pub const MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The most requests for one list, with any answers.
