@@ -31,6 +31,8 @@ pub struct FeedConnection {
     pub uid: Box<str>,
     /// `metadata.generation`
     pub generation: i64,
+    /// `status.lastHandledReconcileAt`: a new value is a request for a read, too.
+    pub handled: Option<Box<str>>,
     /// The specification, if it asks for provisioning. Else the operator must not read the directory.
     pub spec: Option<Arc<ScimBridgeConnectionSpec>>,
     /// The proof, if the last verdict is `Connected`, about this generation, and the connection is not suspended.

@@ -161,8 +161,8 @@ pub struct ScimBridgeConnectionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_api_key_secret_ref: Option<ApiKeySecretRef>,
 
-    /// How to keep the users and groups behind the bridge. Without this field the operator neither reads nor changes
-    /// them. It needs an operator that runs with `--provisioning`.
+    /// How to compare the users and groups behind the bridge with declared ones. Without this field the operator does not
+    /// read them. It needs an operator that runs with `--provisioning`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioning: Option<ProvisioningSpec>,
 }

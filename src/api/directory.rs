@@ -21,11 +21,12 @@ pub struct ProvisioningSpec {
     /// `Plan`: the operator reads the directory, compares it, and reports what it would send. It sends nothing.
     pub mode: ProvisioningMode,
 
-    /// The users and groups that the operator may change. It never changes others. Write `["*"]` for all.
+    /// The users and groups that a plan may change. It never changes others. Write `["*"]` for all.
     #[x_kube(validation = Rule::new("size(self.userNames) + size(self.groups) > 0").message("must name user names or groups: write [\"*\"] for all"))]
     pub scope: NamePatterns,
 
-    /// Users and groups that the operator never changes. Name at least one user: an owner of the 1Password account.
+    /// Users whom no plan suspends, renames or removes from a group, and groups that no plan changes. Name at least one
+    /// user: an owner of the 1Password account.
     #[x_kube(validation = Rule::new("size(self.userNames) > 0").message("must name at least one user: an owner of the 1Password account"))]
     pub protected: NamePatterns,
 

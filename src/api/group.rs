@@ -70,12 +70,12 @@ pub struct ScimGroupSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed: create another object for another connection"))]
     pub connection_ref: ConnectionRef,
 
-    /// The group's name. If it changes, the operator renames the group.
+    /// The group's name. If it changes, the plan renames the group.
     #[schemars(length(min = 1, max = 256))]
     pub display_name: String,
 
-    /// `Additive`: the operator adds the listed members and removes only members that it added. `Exact`: it also removes
-    /// all others. `Exact` needs a bridge that shows the members of a group.
+    /// `Additive`: the plan adds the listed members and removes only members that the operator added. `Exact`: it also
+    /// removes all others. `Exact` needs a bridge that shows the members of a group.
     #[serde(default = "additive")]
     pub membership: Membership,
 

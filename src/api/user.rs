@@ -79,7 +79,7 @@ pub struct ScimUserSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("cannot be changed: create another object for another connection"))]
     pub connection_ref: ConnectionRef,
 
-    /// The address with which the user signs in. If it changes, the operator renames the account.
+    /// The address with which the user signs in. If it changes, the plan renames the account.
     #[schemars(length(min = 3, max = 254), regex(pattern = USER_NAME))]
     pub user_name: String,
 

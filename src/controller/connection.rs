@@ -125,6 +125,7 @@ impl Connection {
         FeedConnection {
             uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
             generation,
+            handled: self.status.last_handled_reconcile_at.as_deref().map(Into::into),
             spec: self
                 .spec
                 .as_ref()

@@ -199,6 +199,12 @@ impl Directory {
                 Service::NotServed => None,
             };
             is_news |= self.connection != connection;
+            if let (Some(before), Some(after)) = (&self.connection, &connection)
+                && before.uid == after.uid
+                && before.handled != after.handled
+            {
+                self.sight.hasten();
+            }
             self.connection = connection;
         }
         is_news

@@ -215,6 +215,11 @@ impl Sight {
         self.reading = Some(AbortOnDropHandle::new(reading));
     }
 
+    /// Reads as soon as no read goes on: somebody asked for it.
+    pub(super) fn hasten(&mut self) {
+        self.next_read = Instant::now();
+    }
+
     /// Waits until the read that goes on has ended. Without one, it waits for ever.
     pub(super) async fn ended(&mut self) {
         let Some(reading) = &mut self.reading else {
@@ -295,7 +300,15 @@ impl Sight {
                 context.metrics.directory_read_ended("complete");
                 let (users, groups) = (snapshot.users().len(), snapshot.groups().len());
                 if self.failure.take().is_some() || self.known.is_none() {
-                    info!(namespace, name, users, groups, requests, ?took, "directory read");
+                    info!(
+                        namespace,
+                        name,
+                        users,
+                        groups,
+                        requests,
+                        took = took.as_secs_f64(),
+                        "directory read"
+                    );
                 } else {
                     debug!(
                         namespace,
@@ -303,7 +316,7 @@ impl Sight {
                         users,
                         groups,
                         requests,
-                        ?took,
+                        took = took.as_secs_f64(),
                         "directory read again"
                     );
                 }

@@ -151,6 +151,7 @@ impl Scene {
         }))
         .unwrap();
         let connection = FeedConnection {
+            handled: None,
             uid: "u".into(),
             generation: 1,
             spec: spec.provisioning.is_some().then(|| Arc::new(spec)),

@@ -1,5 +1,6 @@
 //! Objects and connections that come, change and go.
 
+use bridge_front::User;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use scim_bridge_operator::{
     api::{
@@ -235,6 +236,25 @@ async fn more_suspensions_than_the_limit() {
             .await;
     }
     bed.expect("corp", "True Connected").await;
+    operator.stop().await;
+    assert_only_reads(&bridge);
+}
+
+/// The annotation that asks for a probe asks for a read, too.
+#[tokio::test]
+async fn who_asks_for_a_check_gets_a_read() {
+    let bed = Bed::with_provisioning("asked").await;
+    let bridge = declared(&bed, "corp").await;
+    let operator = bed.provider(&[]).await;
+    all_provisioned(&bed).await;
+    bridge
+        .directory()
+        .put_user(User::new("late@example.com", "Given", "Family"));
+    bed.probe("corp").await;
+    let what = "the user who came after the first read";
+    bed.expect_directory("corp", what, |directory| directory.users == 5)
+        .await;
+    assert_eq!(reads(&bridge), 2);
     operator.stop().await;
     assert_only_reads(&bridge);
 }
