@@ -233,12 +233,19 @@ fn user_name(number: usize) -> String {
     format!("given.family.{number:05}@example.com")
 }
 
+fn user_id(number: usize) -> String {
+    format!("6NF7ZWCFBBHUXBSGZM5YX{number:05}")
+}
+
+fn group_id(number: usize) -> String {
+    format!("f7eqriu7ht27mq5zmm63g{number:05}")
+}
+
 /// What a bridge has: every user is in one group.
 fn snapshot() -> Option<Snapshot> {
-    let id = |number: usize| RemoteId::parse(&format!("6NF7ZWCFBBHUXBSGZM5YX{number:05}")).ok();
     let user = |number: usize| {
         Some(UserEntry {
-            id: id(number)?,
+            id: RemoteId::parse(&user_id(number)).ok()?,
             user_name: Some(user_name(number).into()),
             active: Activity::Active,
             given_name: Some("Given".into()),
@@ -253,7 +260,7 @@ fn snapshot() -> Option<Snapshot> {
             is_group: false,
         };
         Some(GroupEntry {
-            id: RemoteId::parse(&format!("f7eqriu7ht27mq5zmm63g{number:05}")).ok()?,
+            id: RemoteId::parse(&group_id(number)).ok()?,
             display_name: Some(format!("k8s-{number:05}").into()),
             members: Some(members.iter().map(member).collect()),
         })
@@ -271,17 +278,17 @@ fn snapshot() -> Option<Snapshot> {
     ))
 }
 
-/// An object for each user and each group; the users have this state.
+/// An object for each user and each group, with its id; the users have this state.
 fn wishes(state: &str) -> Option<Wishes> {
     let user = |number: usize| {
         let spec: ScimUserSpec = serde_json::from_value(json!({
-            "connectionRef": {"name": "corp"}, "userName": user_name(number), "adopt": "Always", "state": state,
+            "connectionRef": {"name": "corp"}, "userName": user_name(number), "state": state,
             "name": {"givenName": "Given", "familyName": format!("Family-{number:05}")},
         }))
         .ok()?;
         UserWish::of(
             &format!("2a6d1c1e-0000-4000-8000-0000000{number:05}"),
-            None,
+            Some(&user_id(number)),
             &spec,
         )
         .ok()
@@ -296,7 +303,7 @@ fn wishes(state: &str) -> Option<Wishes> {
         .ok()?;
         GroupWish::of(
             &format!("2a6d1c1e-0000-4000-8001-0000000{number:05}"),
-            None,
+            Some(&group_id(number)),
             &spec,
         )
         .ok()
