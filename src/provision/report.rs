@@ -223,15 +223,13 @@ impl Writer {
             conditions: report.conditions(&before.conditions, now),
             provisioning: report.status(before.provisioning.as_ref(), now),
         });
-        let fresh_for = if status == *before {
-            heartbeat
-        } else if status.timeless() == before.timeless() {
-            heartbeat.saturating_sub(before.age(now))
-        } else {
-            Duration::ZERO
-        };
-        if !fresh_for.is_zero() {
-            return Ok(Some(Instant::now() + fresh_for));
+        if status.timeless() == before.timeless() {
+            let age = before.age(now).unwrap_or_default();
+            let fresh_for = heartbeat.saturating_sub(age);
+            // A read that goes on ends with another time.
+            if status == *before || !fresh_for.is_zero() {
+                return Ok(Some(Instant::now() + fresh_for));
+            }
         }
         let applied = apply_status::<ScimBridgeConnection>(
             &self.context.server,
@@ -255,15 +253,10 @@ impl DirectoryStatus {
         status
     }
 
-    /// The time since the read; the longest one if there was none.
-    fn age(&self, now: Timestamp) -> Duration {
-        let read = self
-            .provisioning
-            .as_ref()
-            .and_then(|status| status.snapshot_time.as_ref());
-        read.map_or(Duration::MAX, |read| {
-            Duration::try_from(now.duration_since(read.0)).unwrap_or_default()
-        })
+    /// The time since the read. `None` if there was none.
+    fn age(&self, now: Timestamp) -> Option<Duration> {
+        let read = self.provisioning.as_ref()?.snapshot_time.as_ref()?;
+        Some(Duration::try_from(now.duration_since(read.0)).unwrap_or_default())
     }
 }
 
