@@ -244,7 +244,8 @@ impl Cluster {
     /// rights, both from the component `deploy/provisioning`.
     pub async fn install_provisioning(&self) -> Result<(), ClusterError> {
         let component = workspace::root().join("deploy/provisioning");
-        self.install(&[&component.join("crds.yaml")]).await?;
+        let manifests = ["crds.yaml", "user-roles.yaml"].map(|file| component.join(file));
+        self.install(&manifests.each_ref().map(PathBuf::as_path)).await?;
         let rights = component.join("operator/rights.yaml").display().to_string();
         let patch = [
             "patch",
