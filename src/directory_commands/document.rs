@@ -13,7 +13,7 @@ use crate::{
     api::directory::MembersReadBy,
     check::document::{Case, CaseResult, suite_of},
     domain::directory::{
-        act::{Act, Change},
+        act::{Act, Change, Host, Joiner},
         budget::Kind as ChangeKind,
         names::{ObjectId, PlainName, RemoteId, UserName},
         plan::{Pending, Totals},
@@ -83,6 +83,9 @@ struct ChangeDocument<'a> {
     group_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<String>,
+    /// The actions of the same plan that have to come first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    follows: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fields: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -283,7 +286,7 @@ impl<'a> ChangeDocument<'a> {
                 cause: Some(cause.to_string()),
                 ..base.action("remove").user(user).group(group)
             },
-            Change::Add { group, user } => base.action("add").user(user).group(group),
+            Change::Add { group, user } => base.action("add").joiner(*user).host(*group),
             Change::RenameUser {
                 user,
                 user_name,
@@ -340,6 +343,32 @@ impl<'a> ChangeDocument<'a> {
             group_name: group.display_name.as_deref(),
             ..self
         }
+    }
+
+    fn joiner(self, user: Joiner<'a>) -> Self {
+        match user {
+            Joiner::Active(user) => self.user(user),
+            Joiner::Returning(user) => self.user(user).after("reactivate"),
+            Joiner::Coming(wish) => Self {
+                user_name: Some(wish.user_name.as_str()),
+                ..self.after("createUser")
+            },
+        }
+    }
+
+    fn host(self, group: Host<'a>) -> Self {
+        match group {
+            Host::Present(group) => self.group(group),
+            Host::Coming(wish) => Self {
+                group_name: Some(wish.display_name.as_str()),
+                ..self.after("createGroup")
+            },
+        }
+    }
+
+    fn after(mut self, action: &'static str) -> Self {
+        self.follows.push(action);
+        self
     }
 
     fn renamed(self, new: NewNames<'a>) -> Self {

@@ -11,7 +11,7 @@ use proptest::{
     test_runner::RngSeed,
 };
 use scim_bridge_operator::domain::directory::{
-    act::{Act, Change, RemovalCause},
+    act::{Act, Change, Host, Joiner, RemovalCause},
     budget::{DigestKey, Kind, Limits, Spent},
     census::Census,
     names::{ObjectId, UserName, fold},
@@ -330,6 +330,53 @@ fn check_removal(
     Ok(())
 }
 
+/// What every addition has to be: nobody is added before a read or the plan itself has made the account active.
+fn check_addition(
+    plan: &Plan<'_>,
+    case: &Case,
+    group: Host<'_>,
+    joiner: Joiner<'_>,
+) -> Result<(), TestCaseError> {
+    let is_planned = |change: &Change<'_>| {
+        plan.acts
+            .iter()
+            .chain(&plan.held)
+            .any(|act| act.change == *change)
+    };
+    let (name, user) = match joiner {
+        Joiner::Active(user) => {
+            prop_assert_eq!(user.active, Activity::Active, "only who is proven active");
+            (user.user_name.as_deref().unwrap(), Some(user))
+        }
+        Joiner::Returning(user) => {
+            prop_assert!(is_planned(&Change::Reactivate { user }), "follows nothing");
+            (user.user_name.as_deref().unwrap(), Some(user))
+        }
+        Joiner::Coming(wish) => {
+            prop_assert!(is_planned(&Change::CreateUser { wish }), "follows nothing");
+            (wish.user_name.as_str(), None)
+        }
+    };
+    prop_assert!(is_in_scope(name));
+    if let Some(user) = user {
+        prop_assert!(!case.wishes.users.iter().any(|wish| wants_suspended(wish, user)));
+    }
+    match group {
+        Host::Present(group) => {
+            prop_assert!(is_group_in_scope(group.display_name.as_deref().unwrap()));
+            let mut groups = case.bridge.groups.iter();
+            let shown = groups.find(|entry| entry.id == group.id).unwrap();
+            let is_member = shown.members.iter().flatten().any(|member| {
+                let has_id = user.is_some_and(|user| *member.value == *user.id.as_str());
+                !member.is_group && (has_id || is_same(&member.value, name))
+            });
+            prop_assert!(!is_member, "is a member already");
+        }
+        Host::Coming(wish) => prop_assert!(is_planned(&Change::CreateGroup { wish }), "follows nothing"),
+    }
+    Ok(())
+}
+
 /// What every act has to be, whatever led to it.
 pub(crate) fn check(plan: &Plan<'_>, case: &Case, snapshot: &Snapshot) -> Result<(), TestCaseError> {
     let Case { wishes, .. } = case;
@@ -399,20 +446,7 @@ pub(crate) fn check(plan: &Plan<'_>, case: &Case, snapshot: &Snapshot) -> Result
                 prop_assert!(is_free, "a second group");
             }
             Change::Add { group, user } => {
-                let name = user.user_name.as_deref().unwrap();
-                prop_assert!(is_in_scope(name) && is_group_in_scope(group.display_name.as_deref().unwrap()));
-                prop_assert_eq!(user.active, Activity::Active, "only who is proven active");
-                prop_assert!(!wishes.users.iter().any(|wish| wants_suspended(wish, user)));
-                let shown = case
-                    .bridge
-                    .groups
-                    .iter()
-                    .find(|entry| entry.id == group.id)
-                    .unwrap();
-                let is_member = shown.members.iter().flatten().any(|member| {
-                    !member.is_group && (*member.value == *user.id.as_str() || is_same(&member.value, name))
-                });
-                prop_assert!(!is_member, "is a member already");
+                check_addition(plan, case, *group, *user)?;
                 prop_assert!(
                     snapshot.members_read_by().is_some(),
                     "nobody knows who is a member"
@@ -514,11 +548,20 @@ proptest! {
         }
         let plan = plan(&case.wishes, Ok(directory), &policy, &spent, at(NOW));
         for kind in Kind::ALL {
-            let count = |acts: &[Act<'_>]| acts.iter().filter(|act| act.change.kind() == kind).count();
-            let (sent, held) = (count(&plan.acts), count(&plan.held));
+            let is_held = |kind| plan.pending.iter().any(|pending| pending.kind == kind && pending.held);
+            // What follows a creation waits with it.
+            let waits = |act: &Act<'_>| act.change.follows_creation() && is_held(Kind::Creation);
+            let count = |acts: &[Act<'_>], is_waiting| {
+                let mut acts = acts.iter().filter(|act| act.change.kind() == kind).collect::<Vec<_>>();
+                acts.retain(|act| (!is_held(kind) && waits(act)) == is_waiting);
+                acts.len()
+            };
+            let (sent, held) = (count(&plan.acts, false), count(&plan.held, false));
+            prop_assert_eq!(count(&plan.acts, true), 0, "before its creation");
             prop_assert!(sent == 0 || held == 0, "all or none");
             let pending = plan.pending.iter().find(|pending| pending.kind == kind);
-            prop_assert_eq!(pending.map_or(0, |pending| pending.count as usize), sent + held);
+            let count = sent + held + count(&plan.held, true);
+            prop_assert_eq!(pending.map_or(0, |pending| pending.count as usize), count);
             prop_assert_eq!(pending.is_some_and(|pending| pending.held), held > 0);
             if let (Some(limit), Some(pending)) = (policy.limits.get(kind), pending) {
                 let left = limit.saturating_sub(spent.within(kind, at(NOW)));

@@ -174,8 +174,52 @@ fn plans_for_groups() {
             "k8s-a=1[ada](A)",
             "| Provisioned",
         ),
-        // A new group begins without members.
-        ("9:x[O]", "", "k8s-a[ada]", "create k8s-a | ChangePlanned"),
+        // A new group begins without members, who follow.
+        (
+            "9:x[O]",
+            "",
+            "k8s-a[kim,ada]",
+            "create k8s-a, add new k8s-a/A, add new k8s-a/K | ChangePlanned",
+        ),
+        (
+            "1:k8s-b[] 9:x[O]",
+            "bo",
+            "k8s-a[bo,ada] k8s-b=1[bo,ada]",
+            "create bo, create k8s-a, add 1/A, add 1/new bo, add new k8s-a/A, add new k8s-a/new bo | \
+             ChangePlanned ChangePlanned ChangePlanned",
+        ),
+        ("9:x[O]", "", "k8s-a.p[ada]", "| ChangePlanned"),
+        ("9:x[O]", "", "k8s-a[ada<100]", "create k8s-a | ChangePlanned"),
+        // Whom a new group cannot have is said as for one that is there.
+        (
+            "9:x[O]",
+            "",
+            "k8s-a[bo,ada]",
+            "create k8s-a, add new k8s-a/A | MemberMissing",
+        ),
+        ("9:x[O]", "", "k8s-a[sue]", "create k8s-a | MemberMissing"),
+        (
+            "9:x[O]",
+            "",
+            "k8s-a[out@example.org]",
+            "create k8s-a | OutOfScope",
+        ),
+        (
+            "9:x[O]",
+            "bo BO",
+            "k8s-a[bo]",
+            "create k8s-a | Ambiguous Ambiguous Ambiguous",
+        ),
+        // Nobody could see who joined.
+        ("1:k8s-b[]", "", "k8s-a[ada]", "create k8s-a | MembersUnreadable"),
+        ("1:k8s-b[]", "", "k8s-a", "create k8s-a | ChangePlanned"),
+        // What follows a creation is held with it.
+        (
+            "1:k8s-b[] 9:x[O]",
+            "bo b c d",
+            "k8s-b=1[bo,ada]",
+            "add 1/A | create b, create bo, create c, create d, add 1/new bo | Held Held Held Held Held",
+        ),
         (
             "1:k8s-old[] 9:x[O]",
             "",
@@ -217,13 +261,13 @@ fn plans_for_groups() {
             "1:k8s-a[] 9:x[O]",
             "bo",
             "k8s-a=1[bo]",
-            "create bo | ChangePlanned ChangePlanned",
+            "create bo, add 1/new bo | ChangePlanned ChangePlanned",
         ),
         (
             "1:k8s-a[] 9:x[O]",
             "sue=S",
             "k8s-a=1[sue]",
-            "reactivate S | ChangePlanned ChangePlanned",
+            "reactivate S, add 1/returning S | ChangePlanned ChangePlanned",
         ),
         (
             "1:k8s-a[] 9:x[O]",
@@ -573,14 +617,16 @@ fn text_for_everybody_and_text_with_names() {
     let census = Census::default();
     let wishes = wishes(
         "canary-a.s=A canary-b.s=B canary-c.s=C canary-new canary-d=D",
-        "k8s-canary=1[canary-a](B) k8s-canary-new",
+        "k8s-canary=1[canary-a,canary-new](B) k8s-canary-new[canary-new]",
     );
     let plan = plan_for(&wishes, &snapshot, &census, &policy(), at(NOW));
     let digest = plan.pending[0].digest;
     let summary = Summary(&plan).to_string();
     assert_eq!(
         summary,
-        format!("3 suspensions held (2 allowed now, digest {digest}), 1 removal, 1 rename, 2 creations")
+        format!(
+            "3 suspensions held (2 allowed now, digest {digest}), 1 removal, 1 rename, 2 creations, 2 additions"
+        )
     );
     let named = Named(&plan).to_string();
     assert_eq!(
@@ -590,6 +636,8 @@ fn text_for_everybody_and_text_with_names() {
              rename \"ev\\u{{202e}}il\\u{{1b}}[2J@example.com\": userName \"canary-d@example.com\"\n\
              create \"canary-new@example.com\"\n\
              create group \"k8s-canary-new\"\n\
+             add \"canary-new@example.com\" (after its creation) to \"k8s-canary\"\n\
+             add \"canary-new@example.com\" (after its creation) to \"k8s-canary-new\" (after its creation)\n\
              held: suspend \"canary-a@example.com\"\n\
              held: suspend \"canary-b@example.com\"\n\
              held: suspend \"canary-c@example.com\"\n\

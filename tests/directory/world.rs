@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::domain::directory::{
-    act::{Act, Change, RemovalCause},
+    act::{Act, Change, Host, Joiner, RemovalCause},
     budget::{Digest, DigestKey, Limits, Spent},
     census::{Census, Taken},
     names::{RemoteId, fold},
@@ -179,13 +179,30 @@ impl Bridge {
                     });
                 }
                 Change::Add { group, user } => {
-                    let members = self.group(&group.id).members.get_or_insert_default();
+                    let group = match group {
+                        Host::Present(group) => group.id.clone(),
+                        Host::Coming(wish) => {
+                            let mut groups = next.groups.iter();
+                            let made = groups.find(|made| made.object == wish.object);
+                            made.and_then(|made| made.known.clone()).unwrap()
+                        }
+                    };
+                    let user = match user {
+                        Joiner::Active(user) | Joiner::Returning(user) => user.id.clone(),
+                        Joiner::Coming(wish) => {
+                            let mut users = next.users.iter();
+                            let made = users.find(|made| made.object == wish.object);
+                            made.and_then(|made| made.known.clone()).unwrap()
+                        }
+                    };
+                    assert_eq!(self.user(&user).active, Activity::Active, "added too early");
+                    let members = self.group(&group).members.get_or_insert_default();
                     members.push(MemberEntry {
-                        value: user.id.as_str().into(),
+                        value: user.as_str().into(),
                         is_group: false,
                     });
                     members.sort();
-                    added(&mut next, object.as_str(), |ids| ids.push(user.id.clone()));
+                    added(&mut next, object.as_str(), |ids| ids.push(user));
                 }
                 Change::Remove {
                     group,
@@ -456,7 +473,18 @@ pub(crate) fn brief(act: &Act<'_>) -> String {
         Change::Reactivate { user } => format!("reactivate {}", user.id.as_str()),
         Change::CreateUser { wish } => format!("create {}", name(wish.user_name.as_str())),
         Change::CreateGroup { wish } => format!("create {}", wish.display_name.as_str()),
-        Change::Add { group, user } => format!("add {}/{}", group.id.as_str(), user.id.as_str()),
+        Change::Add { group, user } => {
+            let group = match group {
+                Host::Present(group) => group.id.as_str().to_owned(),
+                Host::Coming(wish) => format!("new {}", wish.display_name.as_str()),
+            };
+            let user = match user {
+                Joiner::Active(user) => user.id.as_str().to_owned(),
+                Joiner::Returning(user) => format!("returning {}", user.id.as_str()),
+                Joiner::Coming(wish) => format!("new {}", name(wish.user_name.as_str())),
+            };
+            format!("add {group}/{user}")
+        }
     }
 }
 

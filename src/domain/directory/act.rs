@@ -68,13 +68,33 @@ pub enum Change<'a> {
         /// As declared.
         wish: &'a GroupWish,
     },
-    /// The user joins the group.
+    /// The user joins the group. Where either does not exist yet, this follows the act that makes it.
     Add {
         /// To where.
-        group: &'a Group,
+        group: Host<'a>,
         /// Who.
-        user: &'a User,
+        user: Joiner<'a>,
     },
+}
+
+/// The user of an addition. Nobody joins before a read has shown an active account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joiner<'a> {
+    /// A read shows an active account.
+    Active(&'a User),
+    /// The account is suspended, and the plan makes it active again.
+    Returning(&'a User),
+    /// The plan creates the user.
+    Coming(&'a UserWish),
+}
+
+/// The group of an addition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host<'a> {
+    /// A read shows the group.
+    Present(&'a Group),
+    /// The plan creates the group.
+    Coming(&'a GroupWish),
 }
 
 /// The value on which a removal rests.
@@ -86,6 +106,29 @@ pub enum RemovalCause {
     Expired,
     /// The list is there and does not hold the user.
     NotListed,
+}
+
+// === impl Joiner, Host ===
+
+impl<'a> Joiner<'a> {
+    /// Its place among others, what it is called in a digest, and its id or, before it has one, its name.
+    fn key(self) -> (u8, &'static str, &'a str) {
+        match self {
+            Self::Active(user) => (0, "active", user.id.as_str()),
+            Self::Returning(user) => (1, "returning", user.id.as_str()),
+            Self::Coming(wish) => (2, "coming", wish.user_name.as_str()),
+        }
+    }
+}
+
+impl<'a> Host<'a> {
+    /// As for [`Joiner`].
+    fn key(self) -> (u8, &'static str, &'a str) {
+        match self {
+            Self::Present(group) => (0, "present", group.id.as_str()),
+            Self::Coming(wish) => (3, "coming", wish.display_name.as_str()),
+        }
+    }
 }
 
 // === impl Change ===
@@ -103,8 +146,23 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Whether it can be sent only after creations of the same plan.
+    #[must_use]
+    pub const fn follows_creation(&self) -> bool {
+        match self {
+            Self::Add { group, user } => !matches!((group, user), (Host::Present(_), Joiner::Active(_))),
+            Self::Suspend { .. }
+            | Self::Remove { .. }
+            | Self::RenameUser { .. }
+            | Self::RenameGroup { .. }
+            | Self::Reactivate { .. }
+            | Self::CreateUser { .. }
+            | Self::CreateGroup { .. } => false,
+        }
+    }
+
     /// Where it comes among those of its kind. Memberships of suspended users come first, and users before groups.
-    /// The rest is by id or name.
+    /// What follows a creation comes last. The rest is by id or name.
     pub(super) fn place(&self) -> (u8, &'a str, &'a str) {
         match self {
             Self::Suspend { user } | Self::Reactivate { user } | Self::RenameUser { user, .. } => {
@@ -114,7 +172,10 @@ impl<'a> Change<'a> {
                 let place = u8::from(*cause != RemovalCause::Suspended);
                 (place, group.id.as_str(), user.id.as_str())
             }
-            Self::Add { group, user } => (0, group.id.as_str(), user.id.as_str()),
+            Self::Add { group, user } => {
+                let ((group_place, _, group), (user_place, _, user)) = (group.key(), user.key());
+                (group_place + user_place, group, user)
+            }
             Self::CreateUser { wish } => (1, wish.user_name.as_str(), ""),
             Self::RenameGroup { group, .. } => (2, group.id.as_str(), ""),
             Self::CreateGroup { wish } => (2, wish.display_name.as_str(), ""),
@@ -166,7 +227,10 @@ impl<'a> Change<'a> {
                 ],
             ),
             Self::CreateGroup { wish } => digest_all(digester, &["create group", wish.display_name.as_str()]),
-            Self::Add { group, user } => digest_all(digester, &["add", group.id.as_str(), user.id.as_str()]),
+            Self::Add { group, user } => {
+                let ((_, group_is, group), (_, user_is, user)) = (group.key(), user.key());
+                digest_all(digester, &["add", group_is, group, user_is, user]);
+            }
         }
     }
 }

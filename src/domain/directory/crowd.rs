@@ -5,10 +5,11 @@ use std::{borrow::Cow, collections::HashMap};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
+    act::Joiner,
     claim::Claim,
     names::{RemoteId, fold},
     plan::{Draft, Totals},
-    snapshot::{Activity, Found, Snapshot, User, UserIndex},
+    snapshot::{Activity, Found, Snapshot, UserIndex},
     wish::{GroupWish, State, UserWish},
 };
 
@@ -34,16 +35,6 @@ pub(super) enum Course {
     Coming,
 }
 
-/// Whether a user may join a group.
-pub(super) enum Joining<'a> {
-    /// A read shows an active user, and nobody wants another state.
-    Now(&'a User),
-    /// Once the user is active again, which is planned.
-    Later,
-    /// The user is not active, and nothing is planned about it.
-    Never,
-}
-
 /// Whether a user's memberships are withdrawn because the user is declared suspended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Leaving {
@@ -67,15 +58,15 @@ pub(super) struct Crowd<'a, 'c> {
 
 /// The list of a group, resolved.
 #[derive(Default)]
-pub(super) struct List {
+pub(super) struct List<'a> {
     /// Users who should be members: in order, each once.
     pub(super) wanted: Vec<UserIndex>,
     /// Users who are listed, and declared suspended.
     pub(super) suspended: Vec<UserIndex>,
     /// Users whose entry has expired, without those that another entry holds.
     pub(super) expired: Vec<UserIndex>,
-    /// Entries of users who will be created.
-    pub(super) coming: u32,
+    /// Users who will be created.
+    pub(super) coming: Vec<&'a UserWish>,
     /// Entries that lead to nobody.
     pub(super) unknown: u32,
     /// Entries that lead to several.
@@ -84,22 +75,21 @@ pub(super) struct List {
     pub(super) has_entries: bool,
 }
 
-impl List {
+impl List<'_> {
     pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.wanted.len())
+        u32::try_from(self.wanted.len() + self.coming.len())
             .unwrap_or(u32::MAX)
-            .saturating_add(self.coming)
             .saturating_add(self.unknown)
             .saturating_add(self.ambiguous)
     }
 }
 
 /// What an entry of a list leads to.
-enum Entry {
+enum Entry<'a> {
     User(UserIndex),
     /// Declared suspended, and without an account.
     Nobody,
-    Coming,
+    Coming(&'a UserWish),
     Unknown,
     Ambiguous,
 }
@@ -149,18 +139,16 @@ impl<'a, 'c> Crowd<'a, 'c> {
         self.unwanted.get(index.place()).copied().unwrap_or_default()
     }
 
-    pub(super) fn joining(&self, index: UserIndex) -> Joining<'a> {
-        match self.snapshot.user(index) {
-            Some(user) if user.active == Activity::Active && !self.is_unwanted(index) => Joining::Now(user),
-            Some(_)
-                if self
-                    .owner(index)
-                    .is_some_and(|case| case.course == Course::Coming) =>
-            {
-                Joining::Later
-            }
-            Some(_) | None => Joining::Never,
+    /// The user as one who may join: an active one whom nobody wants in another state, or one whom the plan makes active.
+    pub(super) fn joining(&self, index: UserIndex) -> Option<Joiner<'a>> {
+        let user = self.snapshot.user(index)?;
+        if user.active == Activity::Active && !self.is_unwanted(index) {
+            return Some(Joiner::Active(user));
         }
+        let is_coming = self
+            .owner(index)
+            .is_some_and(|case| case.course == Course::Coming);
+        is_coming.then_some(Joiner::Returning(user))
     }
 
     pub(super) fn leaving(&self, index: UserIndex) -> Leaving {
@@ -172,7 +160,7 @@ impl<'a, 'c> Crowd<'a, 'c> {
     }
 
     /// Finds whom an entry means: the object of this name counts more than an account of this name.
-    fn find(&self, key: &str) -> Entry {
+    fn find(&self, key: &str) -> Entry<'a> {
         let named = self.snapshot.user_named(key);
         let case = match self.by_name.get(key) {
             Some(None) => return Entry::Ambiguous,
@@ -192,13 +180,13 @@ impl<'a, 'c> Crowd<'a, 'c> {
             }
             (Claim::Known(index) | Claim::Named(index), _) => Entry::User(index),
             (Claim::Nothing, _) if case.wanted == State::Suspended => Entry::Nobody,
-            (Claim::Nothing, _) if case.course == Course::Coming => Entry::Coming,
+            (Claim::Nothing, _) if case.course == Course::Coming => Entry::Coming(case.wish),
             (Claim::Nothing | Claim::Absent | Claim::Gone, _) => Entry::Unknown,
             (Claim::Ambiguous(_), _) => Entry::Ambiguous,
         }
     }
 
-    pub(super) fn list(&self, wish: &GroupWish, now: Timestamp) -> List {
+    pub(super) fn list(&self, wish: &GroupWish, now: Timestamp) -> List<'a> {
         let mut list = List::default();
         for member in &wish.members {
             let is_current = member.is_current(now);
@@ -207,8 +195,8 @@ impl<'a, 'c> Crowd<'a, 'c> {
                 (Entry::User(index), true) if self.is_unwanted(index) => list.suspended.push(index),
                 (Entry::User(index), true) => list.wanted.push(index),
                 (Entry::User(index), false) => list.expired.push(index),
-                (Entry::Nobody, _) | (Entry::Coming | Entry::Unknown, false) => {}
-                (Entry::Coming, true) => list.coming = list.coming.saturating_add(1),
+                (Entry::Nobody, _) | (Entry::Coming(_) | Entry::Unknown, false) => {}
+                (Entry::Coming(wish), true) => list.coming.push(wish),
                 (Entry::Unknown, true) => list.unknown = list.unknown.saturating_add(1),
                 // Whom the entry no longer means is as unclear as whom it means.
                 (Entry::Ambiguous, _) => list.ambiguous = list.ambiguous.saturating_add(1),

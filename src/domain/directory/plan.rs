@@ -12,14 +12,14 @@ use std::collections::HashSet;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    act::{Act, Change, RemovalCause},
+    act::{Act, Change, Host, Joiner, RemovalCause},
     budget::{Digest, DigestKey, Digester, Kind, Limits, PerKind, Spent},
     census::Census,
     claim::{Claim, Claimed, settle},
-    crowd::{Course, Crowd, Joining, Leaving, UserCase},
+    crowd::{Course, Crowd, Leaving, UserCase},
     names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
     scope::{InvalidPatterns, Protected, Scope},
-    snapshot::{Activity, Group, GroupIndex, Members, Snapshot, User, UserIndex},
+    snapshot::{Activity, GroupIndex, Members, Snapshot, User, UserIndex},
     verdict::{Field, MemberCounts, Reason, Subject, Verdict},
     walk::Incomplete,
     wish::{Adopt, GroupWish, Membership, State, UserWish, Wishes},
@@ -219,19 +219,8 @@ pub(super) struct Draft<'a> {
     /// What to say where nothing is planned.
     rest: Reason,
     is_paused: bool,
-    waits: Waits,
-}
-
-/// What a part of an object's changes waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Waits {
-    /// Nothing.
-    #[default]
-    No,
-    /// Another act.
-    ForAct,
-    /// A suspension that is held.
-    ForRelease,
+    /// Kinds of acts of other objects that a part of its changes waits for. It is held if they are.
+    follows: PerKind<bool>,
 }
 
 impl<'a> Draft<'a> {
@@ -246,7 +235,7 @@ impl<'a> Draft<'a> {
             refusal: None,
             rest: Reason::Provisioned,
             is_paused,
-            waits: Waits::No,
+            follows: PerKind::default(),
         }
     }
 
@@ -268,16 +257,15 @@ impl<'a> Draft<'a> {
             refusal,
             rest,
             is_paused,
-            waits,
+            follows,
         } = self;
-        let has = |kind: Kind| *planned.get(kind) > 0;
-        let holds =
-            waits == Waits::ForRelease || Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind));
+        let has = |kind: Kind| *planned.get(kind) > 0 || *follows.get(kind);
+        let holds = Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind));
         let reason = if holds && !is_paused {
             Reason::Held
         } else if let Some(reason) = refusal {
             reason
-        } else if waits != Waits::No || Kind::ALL.into_iter().any(has) {
+        } else if Kind::ALL.into_iter().any(has) {
             Reason::ChangePlanned
         } else {
             rest
@@ -385,11 +373,14 @@ impl<'a, 'p> Planner<'a, 'p> {
             .collect();
         let (mut sent, mut held) = (Vec::new(), Vec::new());
         for kind in Kind::ALL {
-            let of_kind = std::mem::take(acts.get_mut(kind));
-            if is_held(kind) {
-                held.extend(of_kind);
-            } else {
-                sent.extend(of_kind);
+            for act in std::mem::take(acts.get_mut(kind)) {
+                let waits = act.change.follows_creation() && is_held(Kind::Creation);
+                let list = if is_held(kind) || waits {
+                    &mut held
+                } else {
+                    &mut sent
+                };
+                list.push(act);
             }
         }
         Plan {
@@ -668,7 +659,10 @@ impl<'a, 'p> Planner<'a, 'p> {
                 if is_protected {
                     draft.refuse(Reason::Protected);
                 } else {
+                    let diff = self.members(wish, Host::Coming(wish), crowd);
+                    draft.subject = Subject::Group(diff.counts);
                     self.act(&mut draft, Change::CreateGroup { wish });
+                    self.additions(&mut draft, Host::Coming(wish), diff);
                 }
                 return draft;
             }
@@ -685,7 +679,7 @@ impl<'a, 'p> Planner<'a, 'p> {
                 return draft;
             }
         };
-        let diff = self.members(wish, group, crowd);
+        let mut diff = self.members(wish, Host::Present(group), crowd);
         draft.subject = Subject::Group(diff.counts);
         if claimed.renames {
             draft.differs.push(Field::DisplayName);
@@ -704,7 +698,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft.refuse(Reason::Protected);
             return draft;
         }
-        for (user, cause) in diff.removals {
+        for (user, cause) in std::mem::take(&mut diff.removals) {
             self.act(&mut draft, Change::Remove { group, user, cause });
         }
         if claimed.renames && claimed.is_name_taken {
@@ -712,21 +706,37 @@ impl<'a, 'p> Planner<'a, 'p> {
         } else if claimed.renames {
             self.act(&mut draft, Change::RenameGroup { group, display_name });
         }
-        for user in diff.additions {
-            self.act(&mut draft, Change::Add { group, user });
-        }
-        draft.waits = diff.waits;
-        if let Some(reason) = diff.refusal {
-            draft.refuse(reason);
-        }
+        self.additions(&mut draft, Host::Present(group), diff);
         draft
     }
 
+    /// Notes who joins a group, and why not everybody does.
+    fn additions(&mut self, draft: &mut Draft<'a>, group: Host<'a>, diff: MemberDiff<'a>) {
+        for user in diff.additions {
+            self.act(draft, Change::Add { group, user });
+        }
+        draft.follows = diff.follows;
+        if let Some(reason) = diff.refusal {
+            draft.refuse(reason);
+        }
+    }
+
     /// Compares the members of a group with the list.
-    fn members(&self, wish: &'a GroupWish, group: &'a Group, crowd: &Crowd<'a, '_>) -> MemberDiff<'a> {
+    fn members(&self, wish: &'a GroupWish, group: Host<'a>, crowd: &Crowd<'a, '_>) -> MemberDiff<'a> {
         let mut diff = MemberDiff::default();
         let list = crowd.list(wish, self.now);
-        let (present, others) = match &group.members {
+        let snapshot = self.directory.snapshot;
+        let empty = Members::Listed {
+            users: Box::default(),
+            others: 0,
+        };
+        let members = match group {
+            Host::Present(group) => &group.members,
+            // It will have none. Without a way to see who joined, nobody is added to it either.
+            Host::Coming(_) if snapshot.members_read_by().is_some() => &empty,
+            Host::Coming(_) => &Members::Unread,
+        };
+        let (present, others) = match members {
             Members::Listed { users, others } => (&**users, *others),
             // Members that nobody can see are left as they are. Who knows that nobody is listed may add somebody.
             Members::Unsaid
@@ -747,14 +757,15 @@ impl<'a, 'p> Planner<'a, 'p> {
                 continue;
             }
             match crowd.joining(*user) {
-                Joining::Now(user) if self.is_in_scope(user) => diff.additions.push(user),
-                Joining::Now(_) => diff.refuse(Reason::OutOfScope),
-                Joining::Later => diff.wait(Waits::ForAct),
-                Joining::Never => diff.refuse(Reason::MemberMissing),
+                Some(Joiner::Active(user) | Joiner::Returning(user)) if !self.is_in_scope(user) => {
+                    diff.refuse(Reason::OutOfScope);
+                }
+                Some(user) => diff.add(user),
+                None => diff.refuse(Reason::MemberMissing),
             }
         }
-        if list.coming > 0 {
-            diff.wait(Waits::ForAct);
+        for user in &list.coming {
+            diff.add(Joiner::Coming(user));
         }
         if list.ambiguous > 0 {
             diff.refuse(Reason::Ambiguous);
@@ -763,7 +774,6 @@ impl<'a, 'p> Planner<'a, 'p> {
             diff.refuse(Reason::MemberMissing);
         }
         let is_clear = list.ambiguous == 0 && list.unknown == 0;
-        let snapshot = self.directory.snapshot;
         let mut extra = others;
         for index in present {
             let is_wanted = list.wanted.binary_search(index).is_ok();
@@ -780,7 +790,7 @@ impl<'a, 'p> Planner<'a, 'p> {
                 match crowd.leaving(*index) {
                     Leaving::Yes if is_ours => Some(RemovalCause::Suspended),
                     Leaving::IfReleased if is_ours => {
-                        diff.wait(Waits::ForRelease);
+                        diff.follows.suspensions = true;
                         None
                     }
                     Leaving::Yes | Leaving::IfReleased | Leaving::No => None,
@@ -846,15 +856,16 @@ const fn may_adopt(adopt: Adopt, is_unchanged: bool) -> bool {
 #[derive(Default)]
 struct MemberDiff<'a> {
     removals: Vec<(&'a User, RemovalCause)>,
-    additions: Vec<&'a User>,
+    additions: Vec<Joiner<'a>>,
     counts: Option<MemberCounts>,
     refusal: Option<Reason>,
-    waits: Waits,
+    follows: PerKind<bool>,
 }
 
-impl MemberDiff<'_> {
-    fn wait(&mut self, waits: Waits) {
-        self.waits = self.waits.max(waits);
+impl<'a> MemberDiff<'a> {
+    fn add(&mut self, user: Joiner<'a>) {
+        self.follows.creations |= !matches!(user, Joiner::Active(_));
+        self.additions.push(user);
     }
 
     /// The gravest refusal counts: the one that names a limit of the connection.
@@ -875,7 +886,7 @@ impl MemberDiff<'_> {
     fn does_differ(&self) -> bool {
         !self.removals.is_empty()
             || !self.additions.is_empty()
-            || self.waits != Waits::No
+            || self.follows != PerKind::default()
             || self.refusal.is_some()
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{
-    act::{Act, Change, RemovalCause},
+    act::{Act, Change, Host, Joiner, RemovalCause},
     names::{PlainName, UserName},
     plan::{Pending, Plan},
     snapshot::{Group, User},
@@ -122,7 +122,23 @@ impl fmt::Display for NamedAct<'_, '_> {
             Change::CreateGroup { wish } => {
                 write!(f, "create group {}", Quoted(Some(wish.display_name.as_str())))
             }
-            Change::Add { group, user } => write!(f, "add {} to {}", who(user), which(group)),
+            Change::Add { group, user } => {
+                match user {
+                    Joiner::Active(user) => write!(f, "add {}", who(user))?,
+                    Joiner::Returning(user) => write!(f, "add {} (after its reactivation)", who(user))?,
+                    Joiner::Coming(wish) => {
+                        let name = Quoted(Some(wish.user_name.as_str()));
+                        write!(f, "add {name} (after its creation)")?;
+                    }
+                }
+                match group {
+                    Host::Present(group) => write!(f, " to {}", which(group)),
+                    Host::Coming(wish) => {
+                        let name = Quoted(Some(wish.display_name.as_str()));
+                        write!(f, " to {name} (after its creation)")
+                    }
+                }
+            }
         }
     }
 }
@@ -160,7 +176,17 @@ impl fmt::Display for ActById<'_, '_> {
             Change::Reactivate { user } => write!(f, "reactivate user {:?}", user.id),
             Change::CreateUser { wish: _ } => f.write_str("create a user"),
             Change::CreateGroup { wish: _ } => f.write_str("create a group"),
-            Change::Add { group, user } => write!(f, "add user {:?} to group {:?}", user.id, group.id),
+            Change::Add { group, user } => {
+                match user {
+                    Joiner::Active(user) => write!(f, "add user {:?}", user.id)?,
+                    Joiner::Returning(user) => write!(f, "add user {:?} (after its reactivation)", user.id)?,
+                    Joiner::Coming(_) => f.write_str("add a user (after its creation)")?,
+                }
+                match group {
+                    Host::Present(group) => write!(f, " to group {:?}", group.id),
+                    Host::Coming(_) => f.write_str(" to a group (after its creation)"),
+                }
+            }
         }
     }
 }
