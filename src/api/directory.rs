@@ -328,6 +328,10 @@ reasons! {
     MemberMissing: Action,
         "A user in spec.members has no active account on the bridge. Users who left the list stay until that is clear.",
         "Declare the user, correct the name, or remove the entry.";
+    /// A member who should no longer be in the group is not the operator's to remove.
+    MemberRemains: Action,
+        "A member whose time has passed, or who is declared suspended, is still in the group. The operator did not add this member.",
+        "Remove the member in 1Password, or set spec.membership to Exact.";
     /// The operator cannot use the specification; the detail says why.
     InvalidSpec: Action,
         "The operator cannot use this specification.",

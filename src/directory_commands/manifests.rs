@@ -184,9 +184,12 @@ fn describe_group(snapshot: &Snapshot, group: &Group, target: Target<'_>) -> Res
             None
         }
         Members::Listed { users, others } => {
-            let mut listed: Vec<GroupMember> = users
+            let (suspended, users): (Vec<&User>, Vec<&User>) = users
                 .iter()
                 .filter_map(|index| snapshot.user(*index))
+                .partition(|user| user.active == Activity::Suspended);
+            let mut listed: Vec<GroupMember> = users
+                .iter()
                 .filter_map(|user| member_name(snapshot, user))
                 .map(|user_name| GroupMember {
                     user_name,
@@ -197,6 +200,13 @@ fn describe_group(snapshot: &Snapshot, group: &Group, target: Target<'_>) -> Res
             if others > 0 {
                 comments.push(format!(
                     "{others} more in this group: other groups, unknown members, or users without a usable name."
+                ));
+            }
+            if !suspended.is_empty() {
+                // Declared suspended, a listed one should leave, which would be a difference.
+                comments.push(format!(
+                    "Suspended users are in this group, too: {}.",
+                    suspended.len()
                 ));
             }
             listed.sort_by(|a, b| a.user_name.cmp(&b.user_name));

@@ -258,6 +258,7 @@ pub(super) const fn is_refused(verdict: &Verdict<'_>) -> bool {
         | Reason::RemoteGone
         | Reason::MembersUnreadable
         | Reason::MemberMissing
+        | Reason::MemberRemains
         | Reason::InvalidSpec
         | Reason::ConnectionNotFound
         | Reason::ProvisioningOff

@@ -427,6 +427,7 @@ spec:
 ---
 # id 1
 # 1 more in this group: other groups, unknown members, or users without a usable name.
+# Suspended users are in this group, too: 1.
 apiVersion: scimbridge.dev/v1alpha1
 kind: ScimGroup
 metadata:
@@ -439,7 +440,6 @@ spec:
   membership: Additive
   members:
   - userName: ada@example.com
-  - userName: kim@example.com
   adopt: IfUnchanged
   paused: false
 ---

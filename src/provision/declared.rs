@@ -227,6 +227,7 @@ const fn rests_on_a_read(reason: Reason) -> bool {
         | Reason::RemoteGone
         | Reason::MembersUnreadable
         | Reason::MemberMissing
+        | Reason::MemberRemains
         | Reason::Unproven => true,
         Reason::InvalidSpec
         | Reason::ConnectionNotFound

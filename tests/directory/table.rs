@@ -335,7 +335,21 @@ fn plans_for_groups() {
             "k8s-a=1[ada<100](A)",
             "remove 1/A (expired) | ChangePlanned",
         ),
-        ("1:k8s-a[A] 9:x[O]", "", "k8s-a=1[ada<100]", "| Provisioned"),
+        // Whose membership is not ours stays in an additive group, and the verdict says so.
+        ("1:k8s-a[A] 9:x[O]", "", "k8s-a=1[ada<100]", "| MemberRemains"),
+        ("1:k8s-a[A] 9:x[O]", "", "k8s-a[ada<100]", "| AlreadyExists"),
+        (
+            "1:k8s-a[A] 9:x[O]",
+            "",
+            "k8s-a=1[ada<100,kim]",
+            "add 1/K | MemberRemains",
+        ),
+        (
+            "1:k8s-a[A] 9:x[O]",
+            "",
+            "k8s-a.x=1[ada<100]",
+            "remove 1/A (expired) | ChangePlanned",
+        ),
         (
             "1:k8s-a[A] 9:x[O]",
             "",
@@ -380,12 +394,24 @@ fn plans_for_groups() {
             "1:k8s-a[A,K] 9:x[O]",
             "kim.s=K",
             "k8s-a=1[kim,ada](A)",
-            "suspend K | ChangePlanned Provisioned",
+            "suspend K | ChangePlanned MemberRemains",
         ),
         (
             "1:k8s-a[S] 9:x[O]",
             "sue.s=S",
             "k8s-a=1[sue](S)",
+            "remove 1/S (suspended) | Suspended ChangePlanned",
+        ),
+        (
+            "1:k8s-a[S] 9:x[O]",
+            "sue.s=S",
+            "k8s-a=1[sue]",
+            "| Suspended MemberRemains",
+        ),
+        (
+            "1:k8s-a[S] 9:x[O]",
+            "sue.s=S",
+            "k8s-a.x=1[sue]",
             "remove 1/S (suspended) | Suspended ChangePlanned",
         ),
         ("1:k8s-a[S] 9:x[O]", "", "k8s-a=1[sue](S)", "| Provisioned"),

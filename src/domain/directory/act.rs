@@ -100,7 +100,7 @@ pub enum Host<'a> {
 /// The value on which a removal rests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RemovalCause {
-    /// The user is declared suspended, and the operator added the membership.
+    /// The user is declared suspended, and the membership is the operator's to remove.
     Suspended,
     /// The entry's time has passed.
     Expired,

@@ -785,19 +785,23 @@ impl<'a, 'p> Planner<'a, 'p> {
                 continue;
             };
             let is_ours = wish.added.binary_search(&user.id).is_ok();
-            let is_listed = list.suspended.binary_search(index).is_ok();
-            let cause = if is_listed {
+            let is_suspended = list.suspended.binary_search(index).is_ok();
+            let has_expired = list.expired.binary_search(index).is_ok();
+            let cause = if !(is_ours || wish.membership == Membership::Exact) {
+                if is_suspended || has_expired {
+                    diff.refuse(Reason::MemberRemains);
+                }
+                None
+            } else if is_suspended {
                 match crowd.leaving(*index) {
-                    Leaving::Yes if is_ours => Some(RemovalCause::Suspended),
-                    Leaving::IfReleased if is_ours => {
+                    Leaving::Yes => Some(RemovalCause::Suspended),
+                    Leaving::IfReleased => {
                         diff.follows.suspensions = true;
                         None
                     }
-                    Leaving::Yes | Leaving::IfReleased | Leaving::No => None,
+                    Leaving::No => None,
                 }
-            } else if !(is_ours || wish.membership == Membership::Exact) {
-                None
-            } else if list.expired.binary_search(index).is_ok() {
+            } else if has_expired {
                 Some(RemovalCause::Expired)
             } else if is_ours && crowd.leaving(*index) == Leaving::Yes {
                 Some(RemovalCause::Suspended)
@@ -870,12 +874,13 @@ impl<'a> MemberDiff<'a> {
 
     /// The gravest refusal counts: the one that names a limit of the connection.
     fn refuse(&mut self, reason: Reason) {
-        const GRAVITY: [Reason; 5] = [
+        const GRAVITY: [Reason; 6] = [
             Reason::Protected,
             Reason::OutOfScope,
             Reason::Ambiguous,
             Reason::MembersUnreadable,
             Reason::MemberMissing,
+            Reason::MemberRemains,
         ];
         let place = |reason| GRAVITY.iter().position(|other| *other == reason);
         if self.refusal.is_none_or(|before| place(reason) < place(before)) {
