@@ -270,12 +270,7 @@ fn snapshot() -> Option<Snapshot> {
         .enumerate()
         .map(group)
         .collect::<Option<_>>()?;
-    Some(Snapshot::new(
-        listing(&users)?,
-        listing(&groups)?,
-        Vec::new(),
-        None,
-    ))
+    Some(Snapshot::new(listing(&users)?, listing(&groups)?, Vec::new()))
 }
 
 /// An object for each user and each group, with its id; the users have this state.

@@ -122,7 +122,7 @@ pub struct ProvisioningStatus {
     #[schemars(range(min = 0))]
     pub groups: u64,
 
-    /// Where the bridge shows the members of groups. Absent if no place has shown one yet.
+    /// Where the bridge shows the members of groups. Absent if the last complete read showed none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members_read_by: Option<MembersReadBy>,
 
@@ -136,7 +136,7 @@ pub struct ProvisioningStatus {
     pub pending: Vec<PendingChanges>,
 }
 
-/// Where the members of groups can be read. A place is proven once it has shown a member.
+/// Where the members of groups can be read. A place is proven if it shows a member.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(
     missing_docs,

@@ -13,7 +13,6 @@ use super::{
     plan::known_before,
 };
 use crate::{
-    api::directory::MembersReadBy,
     args::{PlanFormat, ShowPlan},
     check::subject::documents_in,
     domain::{
@@ -256,8 +255,8 @@ fn groups() -> impl Strategy<Value = Vec<GroupEntry>> {
     })
 }
 
-fn snapshot_of(users: Vec<UserEntry>, groups: Vec<GroupEntry>, proven: Option<MembersReadBy>) -> Snapshot {
-    Snapshot::new(listing(users), listing(groups), Vec::new(), proven)
+fn snapshot_of(users: Vec<UserEntry>, groups: Vec<GroupEntry>) -> Snapshot {
+    Snapshot::new(listing(users), listing(groups), Vec::new())
 }
 
 proptest! {
@@ -272,11 +271,9 @@ proptest! {
     fn a_directory_comes_back_as_it_is(
         users in users(),
         groups in groups(),
-        is_proven: bool,
         is_everything: bool,
     ) {
-        let proven = is_proven.then_some(MembersReadBy::GroupList);
-        let snapshot = snapshot_of(users.clone(), groups.clone(), proven);
+        let snapshot = snapshot_of(users.clone(), groups.clone());
         let policy = if is_everything {
             policy(&["*"], &["*"])
         } else {
@@ -308,7 +305,7 @@ proptest! {
         let (mut users, mut groups) = (users, groups);
         users.reverse();
         groups.reverse();
-        let again = manifests::of(&snapshot_of(users, groups, proven), TARGET, scope);
+        let again = manifests::of(&snapshot_of(users, groups), TARGET, scope);
         prop_assert_eq!(text, format!("{}{}", again.users, again.groups));
     }
 }
@@ -365,7 +362,7 @@ fn who_cannot_be_described_is_reported() {
     ] {
         let mut ada = user("A", "ada@example.com");
         change(&mut ada);
-        let snapshot = snapshot_of(vec![ada, user("K", "kim@example.com")], Vec::new(), None);
+        let snapshot = snapshot_of(vec![ada, user("K", "kim@example.com")], Vec::new());
         let manifests = manifests::of(&snapshot, TARGET, None);
         let said = manifests.skipped.first().map(|skipped| skipped.why.to_string());
         assert_eq!(said.unwrap_or_default(), expected);
@@ -384,7 +381,6 @@ fn manifests_of_a_small_directory() {
             group("1", "k8s-a", Some(&["A", "K", "Z"])),
             group("2", "k8s-b", None),
         ],
-        None,
     );
     let manifests = manifests::of(&snapshot, TARGET, None);
     let expected = "\
@@ -485,7 +481,7 @@ fn names_of_objects() {
             .zip(ids)
             .map(|(n, id)| group(id, &format!("k8s-{n}"), None))
             .collect();
-        let snapshot = snapshot_of(users, groups, None);
+        let snapshot = snapshot_of(users, groups);
         let manifests = manifests::of(&snapshot, target, None);
         let declared = declared(
             &format!("{}{}", manifests.users, manifests.groups),
@@ -640,7 +636,6 @@ fn printed(text: &str, output: PlanFormat, show_names: bool) -> (String, Conclus
     let snapshot = snapshot_of(
         vec![user("A", "ada@example.com"), user("K", "kim@example.com")],
         vec![group("1", "k8s-a", Some(&["A"]))],
-        None,
     );
     let (census, policy) = (Census::default(), policy(&["*@example.com"], &["k8s-*"]));
     let declared = declared(text, owner(&[]));
@@ -819,7 +814,6 @@ fn a_change_is_planned_for_the_account_of_the_object() {
     let snapshot = snapshot_of(
         vec![user("A", "ada@example.com"), user("K", "kim@example.com")],
         vec![group("1", "k8s-a", Some(&["A"]))],
-        None,
     );
     let policy = policy(&["*@example.com"], &["k8s-*"]);
     let census = Census::default();

@@ -55,12 +55,7 @@ fn groups(users: &[UserEntry]) -> Vec<GroupEntry> {
 #[test]
 fn ten_thousand_wishes_are_planned_at_once() {
     let users = people();
-    let snapshot = Snapshot::new(
-        listing(&users, 100),
-        listing(&groups(&users), 100),
-        Vec::new(),
-        None,
-    );
+    let snapshot = Snapshot::new(listing(&users, 100), listing(&groups(&users), 100), Vec::new());
     let wishes = Wishes {
         users: users
             .iter()

@@ -224,7 +224,7 @@ fn live(seed: u64, reads: u32) -> Result<u32, TestCaseError> {
         let (Ok(users), Ok(groups)) = (users, groups) else {
             continue;
         };
-        let snapshot = Snapshot::new(users, groups, Vec::new(), None);
+        let snapshot = Snapshot::new(users, groups, Vec::new());
         let is_lie =
             snapshot.users().len() != bridge.users.len() || snapshot.groups().len() != bridge.groups.len();
         // With the size of a page as the total, one answer without entries is the proof of a short list.

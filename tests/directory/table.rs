@@ -456,6 +456,8 @@ fn plans_for_groups() {
         ("1:k8s-a[K] 9:x[O]", "", "k8s-a.p=1[ada](K)", "| ChangePlanned"),
         // Members that nobody can see.
         ("1:k8s-a 2:k8s-b[]", "", "k8s-a=1[ada]", "| MembersUnreadable"),
+        ("1:k8s-a[] 2:k8s-b[]", "", "k8s-a=1[ada]", "| MembersUnreadable"),
+        ("1:k8s-a[]", "", "k8s-a=1[ada](A)", "| MembersUnreadable"),
         ("1:k8s-a 2:k8s-b[]", "", "k8s-a=1", "| Provisioned"),
         ("1:k8s-a 2:k8s-b[]", "", "k8s-a=1(A)", "| MembersUnreadable"),
         ("1:k8s-a 2:k8s-b[]", "", "k8s-a.x=1", "| MembersUnreadable"),

@@ -18,7 +18,7 @@ use scim_bridge_operator::domain::directory::{
     names::{RemoteId, fold},
     plan::{Directory, Plan, Policy, plan},
     scope::{Protected, Scope},
-    snapshot::{Activity, GroupEntry, MemberEntry, MembersReadBy, Snapshot, UserEntry},
+    snapshot::{Activity, GroupEntry, MemberEntry, Snapshot, UserEntry},
     walk::{Entry, Listing, Page, Progress, Walk},
     wish::{Adopt, GroupFields, GroupWish, Membership, State, UserFields, UserWish, Wishes},
 };
@@ -44,7 +44,6 @@ pub(crate) fn address(name: &str) -> String {
 pub(crate) struct Bridge {
     pub(crate) users: Vec<UserEntry>,
     pub(crate) groups: Vec<GroupEntry>,
-    pub(crate) proven: Option<MembersReadBy>,
     pub(crate) made: u32,
 }
 
@@ -113,18 +112,12 @@ impl Bridge {
         Self {
             users: users.split_whitespace().map(user).collect(),
             groups: groups.split_whitespace().map(group).collect(),
-            proven: None,
             made: 0,
         }
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot::new(
-            listing(&self.users, 100),
-            listing(&self.groups, 100),
-            Vec::new(),
-            self.proven,
-        )
+        Snapshot::new(listing(&self.users, 100), listing(&self.groups, 100), Vec::new())
     }
 
     /// Does what the plan would send, and writes ids and added members into the wishes, as a status keeps them.

@@ -86,7 +86,6 @@ pub struct Lists {
     pub groups: Listing<GroupEntry>,
     /// Groups that were read by themselves: all of them, or those that were tried.
     pub details: Vec<GroupEntry>,
-    proven: Option<MembersReadBy>,
     charge: Charge,
 }
 
@@ -200,10 +199,9 @@ impl Lists {
             users,
             groups,
             details,
-            proven,
             charge,
         } = self;
-        let snapshot = Snapshot::new(users, groups, details, proven);
+        let snapshot = Snapshot::new(users, groups, details);
         // Entries take more. If it is not so, the charge of the entries stands.
         let _ = charge.set(snapshot.bytes());
         (snapshot, charge)
@@ -271,7 +269,6 @@ impl DirectoryReader {
             users,
             groups,
             details,
-            proven,
             charge: read.charge,
         })
     }

@@ -312,7 +312,7 @@ mod tests {
         let Progress::Complete(users) = walk.feed(beyond) else {
             panic!("complete");
         };
-        let kept = Snapshot::new(users, empty(), Vec::new(), None).bytes();
+        let kept = Snapshot::new(users, empty(), Vec::new()).bytes();
         let mib = |bytes: usize| bytes.div_ceil(1024 * 1024);
         assert_eq!((mib(read), mib(kept)), (18, 5));
 

@@ -177,7 +177,7 @@ mod tests {
             .chars()
             .map(|c| group(&c.to_string(), &c.to_string(), None))
             .collect();
-        Snapshot::new(listing(users), listing(groups), Vec::new(), None)
+        Snapshot::new(listing(users), listing(groups), Vec::new())
     }
 
     fn known(ids: &str) -> Vec<RemoteId> {

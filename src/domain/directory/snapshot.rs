@@ -182,15 +182,12 @@ const fn text(text: &str) -> usize {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Puts complete lists together. `details` are groups that were read by themselves. `proven` is a way to read
-    /// members that has shown some before. Without either, a list of groups in which nobody is a member proves none.
+    /// Puts complete lists together. `details` are groups that were read by themselves.
+    ///
+    /// Only a member proves a way to read members, and only in these lists. A bridge that showed members before and shows
+    /// none in any group may have stopped to show them.
     #[must_use]
-    pub fn new(
-        users: Listing<UserEntry>,
-        groups: Listing<GroupEntry>,
-        details: Vec<GroupEntry>,
-        proven: Option<MembersReadBy>,
-    ) -> Self {
+    pub fn new(users: Listing<UserEntry>, groups: Listing<GroupEntry>, details: Vec<GroupEntry>) -> Self {
         let entries = users.into_entries();
         let group_entries = groups.into_entries();
         let shows = |group: &GroupEntry| group.members.as_ref().is_some_and(|members| !members.is_empty());
@@ -204,7 +201,7 @@ impl Snapshot {
         {
             Some(MembersReadBy::UserGroups)
         } else {
-            proven
+            None
         };
         let mut named_by_user: HashMap<Box<str>, Vec<UserIndex>> = HashMap::new();
         let mut users = Vec::with_capacity(entries.len());
@@ -580,14 +577,14 @@ pub(super) mod tests {
 
     #[test]
     fn members_are_known_only_where_a_way_to_read_them_is_proven() {
-        for (first, second, proven, expected, way) in [
+        for (first, second, expected, way) in [
             // No key, or nothing but empty lists: nobody knows whether members would be shown.
-            (None, None, None, ["?", "?"], None),
-            (Some(&[][..]), None, None, ["?", "?"], None),
+            (None, None, ["?", "?"], None),
+            (Some(&[][..]), None, ["?", "?"], None),
+            (Some(&[][..]), Some(&[][..]), ["?", "?"], None),
             // One group shows a member: the list of groups carries them. A group without the key says nothing still.
             (
                 Some(&["A"][..]),
-                None,
                 None,
                 ["A+0", "-"],
                 Some(MembersReadBy::GroupList),
@@ -595,29 +592,19 @@ pub(super) mod tests {
             (
                 Some(&["A"][..]),
                 Some(&[][..]),
-                None,
                 ["A+0", "+0"],
-                Some(MembersReadBy::GroupList),
-            ),
-            // Proven before.
-            (
-                Some(&[][..]),
-                None,
-                Some(MembersReadBy::GroupList),
-                ["+0", "-"],
                 Some(MembersReadBy::GroupList),
             ),
             // Listed twice, by name, a group, and somebody unknown.
             (
                 Some(&["K", "A", "A", "kim@EXAMPLE.com", "group:A", "Z"][..]),
                 None,
-                None,
                 ["AK+2", "-"],
                 Some(MembersReadBy::GroupList),
             ),
         ] {
             let groups = listing(vec![group("1", "k8s-a", first), group("2", "k8s-b", second)]);
-            let snapshot = Snapshot::new(listing(people()), groups, Vec::new(), proven);
+            let snapshot = Snapshot::new(listing(people()), groups, Vec::new());
             assert_eq!(members(&snapshot), expected);
             assert_eq!(snapshot.members_read_by(), way);
         }
@@ -628,11 +615,11 @@ pub(super) mod tests {
         let groups = || listing(vec![group("1", "k8s-a", None), group("2", "k8s-b", None)]);
         let mut users = people();
         users[1].groups = Some(vec!["2".into()]);
-        let snapshot = Snapshot::new(listing(users), groups(), Vec::new(), None);
+        let snapshot = Snapshot::new(listing(users), groups(), Vec::new());
         assert_eq!(members(&snapshot), ["-", "K+0"]);
         assert_eq!(snapshot.members_read_by(), Some(MembersReadBy::UserGroups));
         let details = vec![group("2", "k8s-b", Some(&["A"]))];
-        let snapshot = Snapshot::new(listing(people()), groups(), details, None);
+        let snapshot = Snapshot::new(listing(people()), groups(), details);
         assert_eq!(members(&snapshot), ["-", "A+0"]);
         assert_eq!(snapshot.members_read_by(), Some(MembersReadBy::Group));
     }
@@ -644,7 +631,7 @@ pub(super) mod tests {
         let mut nameless = user("N", "", Activity::Active);
         nameless.user_name = None;
         users.push(nameless);
-        let snapshot = Snapshot::new(listing(users), listing(Vec::new()), Vec::new(), None);
+        let snapshot = Snapshot::new(listing(users), listing(Vec::new()), Vec::new());
         assert_eq!(snapshot.user_named("ada@example.com"), Found::One(UserIndex(0)));
         assert_eq!(snapshot.user_named("kim@example.com"), Found::Several);
         assert_eq!(snapshot.user_named("bo@example.com"), Found::Nothing);
@@ -658,7 +645,6 @@ pub(super) mod tests {
             listing(vec![user("A", "canary", Activity::Active)]),
             listing(vec![group("1", "canary", Some(&["canary"]))]),
             Vec::new(),
-            None,
         );
         let entry = group("1", "canary", Some(&["canary"]));
         let shown = format!(
