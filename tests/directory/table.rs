@@ -570,7 +570,38 @@ fn what_a_verdict_says() {
     assert_eq!(group.reason, Reason::MemberMissing);
     let totals = plan.totals.unwrap();
     assert_eq!((totals.users, totals.suspended, totals.groups), (2, 1, 2));
-    assert_eq!((totals.managed, totals.unmanaged_active), (2, 0));
+    assert_eq!((totals.managed, totals.unmanaged_active), (1, 1));
+}
+
+/// Nobody watches over an account that an object was refused.
+#[test]
+fn who_counts_as_managed() {
+    for (bridge, wished, expected) in [
+        ("A:ada K:kim", "ada=A kim", (2, 0)),
+        ("A:ada K:kim", "ada=A", (1, 1)),
+        ("A:ada.s", "", (0, 0)),
+        ("A:ada", "ada.s=A", (1, 0)),
+        ("A:old K:ada", "ada=A", (1, 1)),
+        ("O:owner", "owner.s=O", (1, 0)),
+        ("A:ada.g", "ada.a", (1, 0)),
+        ("A:ada.g", "ada", (0, 1)),
+        ("A:ada", "ada.n", (0, 1)),
+        ("A:ada", "ada ADA", (0, 1)),
+        ("A:ada", "ada=A ADA", (1, 0)),
+        ("A:ada@example.org", "ada@example.org=A", (0, 1)),
+    ] {
+        let snapshot = Bridge::parse(bridge, "").snapshot();
+        let census = Census::default();
+        let wishes = wishes(wished, "");
+        let totals = plan_for(&wishes, &snapshot, &census, &policy(), at(NOW))
+            .totals
+            .unwrap();
+        assert_eq!(
+            (totals.managed, totals.unmanaged_active),
+            expected,
+            "bridge `{bridge}`, wishes `{wished}`"
+        );
+    }
 }
 
 #[test]

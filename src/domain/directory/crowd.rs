@@ -219,7 +219,11 @@ impl<'a, 'c> Crowd<'a, 'c> {
             if user.active == Activity::Suspended {
                 totals.suspended += 1;
             }
-            if owner.is_some() {
+            // An object that was refused the account does not watch over it.
+            let stands_for = owner
+                .and_then(|number| self.case(number))
+                .is_some_and(|case| case.draft.has_id());
+            if stands_for {
                 totals.managed += 1;
             } else if user.active == Activity::Active {
                 totals.unmanaged_active += 1;

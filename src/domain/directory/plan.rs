@@ -120,7 +120,8 @@ pub struct Totals {
     pub users: usize,
     /// Suspended users.
     pub suspended: usize,
-    /// Users for whom an object stands.
+    /// Users for whom an object stands. One that may not take the account over, or whose name is out of the scope, does
+    /// not.
     pub managed: usize,
     /// Active users for whom none does.
     pub unmanaged_active: usize,
@@ -237,6 +238,11 @@ impl<'a> Draft<'a> {
             is_paused,
             follows: PerKind::default(),
         }
+    }
+
+    /// Whether the object stands for an account or group: nothing has refused it.
+    pub(super) const fn has_id(&self) -> bool {
+        self.id.is_some()
     }
 
     /// Of several refusals the first counts.
