@@ -294,6 +294,49 @@ fn plans_for_groups() {
             "k8s-a.x=1[ada]",
             "| Ambiguous Ambiguous",
         ),
+        // A second object for the account takes its place in no list from the one that holds it by id.
+        (
+            "1:k8s-a[] 9:x[O]",
+            "ADA ada=A",
+            "k8s-a=1[ada]",
+            "add 1/A | Ambiguous Provisioned ChangePlanned",
+        ),
+        (
+            "1:k8s-a[A,K] 9:x[O]",
+            "ada=A ADA Ada",
+            "k8s-a.x=1[ada]",
+            "remove 1/K (not listed) | Ambiguous Ambiguous Provisioned ChangePlanned",
+        ),
+        (
+            "1:k8s-a[A] 9:x[O]",
+            "ada=A ada=K",
+            "k8s-a.x=1[ada]",
+            "| Provisioned Ambiguous Provisioned",
+        ),
+        (
+            "1:k8s-a[A] 9:x[O]",
+            "lin=A lin=K",
+            "k8s-a.x=1[lin]",
+            "| Ambiguous Ambiguous Ambiguous",
+        ),
+        (
+            "1:k8s-a[A] 9:x[O]",
+            "ada=A ada=A",
+            "k8s-a.x=1[ada]",
+            "| Ambiguous Ambiguous Ambiguous",
+        ),
+        (
+            "1:k8s-a[A] 9:x[O]",
+            "ada ADA",
+            "k8s-a.x=1[ada]",
+            "| Ambiguous Ambiguous Ambiguous",
+        ),
+        (
+            "1:k8s-a[] 9:x[O]",
+            "ada=Z ada",
+            "k8s-a=1[ada]",
+            "| Provisioned DirectoryIncomplete Ambiguous",
+        ),
         // Members leave: only ours in an additive group, all in an exact one.
         ("1:k8s-a[A,K] 9:x[O]", "", "k8s-a=1[ada](A)", "| Provisioned"),
         (

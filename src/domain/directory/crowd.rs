@@ -1,6 +1,6 @@
 //! The users of a directory as groups see them. Whom does an entry of a list mean, who may join, and who leaves?
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, cmp::Ordering, collections::HashMap};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -52,8 +52,8 @@ pub(super) struct Crowd<'a, 'c> {
     owners: Vec<Option<u32>>,
     /// Whether an object wants the user suspended, a doubtful one among them.
     unwanted: Vec<bool>,
-    /// The object for each user name; `None` where several have it.
-    by_name: HashMap<Cow<'a, str>, Option<u32>>,
+    /// The object for each user name, and its rank; `None` where several of this rank have the name.
+    by_name: HashMap<Cow<'a, str>, (u8, Option<u32>)>,
 }
 
 /// The list of a group, resolved.
@@ -104,10 +104,21 @@ impl<'a, 'c> Crowd<'a, 'c> {
         let mut owners = vec![None; snapshot.users().len()];
         let mut by_name = HashMap::with_capacity(keys.len());
         for ((number, case), (_, key)) in (0..).zip(cases).zip(keys) {
+            // Who holds the account of this name by its id comes first, then who holds another one. What somebody else
+            // declares under the same name takes nothing from them.
+            let rank: u8 = match (case.claim, snapshot.user_named(&key)) {
+                (Claim::Known(index), Found::One(named)) if index == named => 2,
+                (Claim::Known(_), _) => 1,
+                _ => 0,
+            };
             by_name
                 .entry(key)
-                .and_modify(|entry| *entry = None)
-                .or_insert(Some(number));
+                .and_modify(|(best, entry): &mut (u8, Option<u32>)| match rank.cmp(best) {
+                    Ordering::Greater => (*best, *entry) = (rank, Some(number)),
+                    Ordering::Equal => *entry = None,
+                    Ordering::Less => {}
+                })
+                .or_insert((rank, Some(number)));
             if let Claim::Known(index) | Claim::Named(index) = case.claim
                 && let Some(owner) = owners.get_mut(index.place())
             {
@@ -163,8 +174,8 @@ impl<'a, 'c> Crowd<'a, 'c> {
     fn find(&self, key: &str) -> Entry<'a> {
         let named = self.snapshot.user_named(key);
         let case = match self.by_name.get(key) {
-            Some(None) => return Entry::Ambiguous,
-            Some(Some(number)) => self.case(*number),
+            Some((_, None)) => return Entry::Ambiguous,
+            Some((_, Some(number))) => self.case(*number),
             None => None,
         };
         let Some(case) = case else {
