@@ -351,7 +351,7 @@ reasons! {
     /// The directory is not known in full, or the account of a stored id is missing for the first time.
     DirectoryIncomplete: Transient,
         "The operator could not read all users and groups of the bridge, or one is missing that was there before.",
-        "Read the connection's condition DirectoryIncomplete.";
+        "If the connection has condition DirectoryIncomplete, read it. If not, wait for the next read.";
     /// The read does not say whether the user is active.
     Unproven: Transient,
         "The bridge does not say whether this user is active.",

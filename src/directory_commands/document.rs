@@ -126,6 +126,8 @@ struct ObjectDocument<'a> {
     adopts: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differs: Vec<&'static str>,
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
+    entries: &'a [u32],
 }
 
 #[derive(Debug, Serialize)]
@@ -408,6 +410,8 @@ impl<'a> ObjectDocument<'a> {
             adopts,
             planned: _,
             differs,
+            entries,
+            has_expired: _,
         } = verdict;
         let (object, place) = labels(outcome, object);
         Self {
@@ -419,6 +423,7 @@ impl<'a> ObjectDocument<'a> {
             id: id.map(RemoteId::as_str),
             adopts: *adopts,
             differs: differs.iter().map(|field| field.as_str()).collect(),
+            entries,
         }
     }
 }

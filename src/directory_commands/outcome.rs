@@ -280,11 +280,12 @@ pub(super) fn line(act: &Act<'_>, show_names: bool) -> String {
 pub(super) fn describe(verdict: &Verdict<'_>) -> String {
     let fields: Vec<&str> = verdict.differs.iter().map(|field| field.as_str()).collect();
     let message = verdict.reason.message();
+    let note = verdict.note().map_or_else(String::new, |note| format!(" {note}"));
     if fields.is_empty() {
-        format!("{}  {message}", verdict.reason)
+        format!("{}  {message}{note}", verdict.reason)
     } else {
         format!(
-            "{}  {message} It differs in {}.",
+            "{}  {message} It differs in {}.{note}",
             verdict.reason,
             fields.join(", ")
         )

@@ -18,7 +18,7 @@ use scim_bridge_operator::domain::directory::{
     plan::{Directory, Plan, Policy, plan},
     render::Summary,
     snapshot::{Activity, Group, GroupEntry, MemberEntry, Snapshot, User, UserEntry},
-    verdict::{Reason, Subject},
+    verdict::{Reason, Subject, Verdict},
     wish::{Adopt, GroupFields, GroupWish, Membership, State, UserFields, UserWish, Wishes},
 };
 
@@ -600,7 +600,15 @@ proptest! {
         let other = plan_for(&other_wishes, &other, census, &policy(), at(NOW));
         prop_assert_eq!(whole(&one), whole(&other));
         prop_assert_eq!(&one.pending, &other.pending, "digests, too");
-        prop_assert_eq!(&one.verdicts, &other.verdicts);
+        // The places of entries are those in the list.
+        let without_places = |plan: &Plan<'_>| {
+            let mut lines = Vec::new();
+            for verdict in &plan.verdicts {
+                lines.push((format!("{:?}", Verdict { entries: Vec::new(), ..verdict.clone() }), verdict.entries.len()));
+            }
+            lines
+        };
+        prop_assert_eq!(without_places(&one), without_places(&other));
         prop_assert_eq!(one.totals, other.totals);
     }
 

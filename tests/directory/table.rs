@@ -611,9 +611,43 @@ fn what_a_verdict_says() {
     };
     assert_eq!(group.subject, Subject::Group(Some(counts)));
     assert_eq!(group.reason, Reason::MemberMissing);
+    assert_eq!(group.entries, [1]);
     let totals = plan.totals.unwrap();
     assert_eq!((totals.users, totals.suspended, totals.groups), (2, 1, 2));
     assert_eq!((totals.managed, totals.unmanaged_active), (1, 1));
+}
+
+/// Which entries of a list the reason is about.
+#[test]
+fn entries_of_a_verdict() {
+    let bridge = Bridge::parse(
+        "A:ada K:kim S:sue.s T:twin U:TWIN@example.com X:out@example.org",
+        "1:k8s-a[K] 9:x[A]",
+    );
+    let snapshot = bridge.snapshot();
+    let census = Census::default();
+    for (group, reason, entries) in [
+        ("k8s-a=1[ada,bo,kim,sue]", Reason::MemberMissing, &[1, 3][..]),
+        ("k8s-a=1[bo,out@example.org]", Reason::OutOfScope, &[1]),
+        ("k8s-a=1[bo,twin]", Reason::Ambiguous, &[1]),
+        ("k8s-a=1[ada,kim<50]", Reason::MemberRemains, &[1]),
+        ("k8s-a.x=1[kim]", Reason::Provisioned, &[]),
+        ("k8s-new[ada,bo]", Reason::MemberMissing, &[1]),
+    ] {
+        let wishes = wishes("", group);
+        let plan = plan_for(&wishes, &snapshot, &census, &policy(), at(NOW));
+        let verdict = &plan.verdicts[0];
+        assert_eq!(
+            (verdict.reason, &verdict.entries[..]),
+            (reason, entries),
+            "{group}"
+        );
+    }
+    for (user, has_expired) in [("ada=A<100", true), ("ada=A<101", false), ("ada.s=A<99", false)] {
+        let wishes = wishes(user, "");
+        let plan = plan_for(&wishes, &snapshot, &census, &policy(), at(NOW));
+        assert_eq!(plan.verdicts[0].has_expired, has_expired, "{user}");
+    }
 }
 
 /// Nobody watches over an account that an object was refused.

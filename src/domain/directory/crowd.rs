@@ -60,27 +60,40 @@ pub(super) struct Crowd<'a, 'c> {
 #[derive(Default)]
 pub(super) struct List<'a> {
     /// Users who should be members: in order, each once.
-    pub(super) wanted: Vec<UserIndex>,
+    pub(super) wanted: Vec<Listed>,
     /// Users who are listed, and declared suspended.
-    pub(super) suspended: Vec<UserIndex>,
+    pub(super) suspended: Vec<Listed>,
     /// Users whose entry has expired, without those that another entry holds.
-    pub(super) expired: Vec<UserIndex>,
+    pub(super) expired: Vec<Listed>,
     /// Users who will be created.
     pub(super) coming: Vec<&'a UserWish>,
     /// Entries that lead to nobody.
-    pub(super) unknown: u32,
+    pub(super) unknown: Vec<u32>,
     /// Entries that lead to several.
-    pub(super) ambiguous: u32,
+    pub(super) ambiguous: Vec<u32>,
     /// Whether any entry counts now.
     pub(super) has_entries: bool,
 }
 
+/// A user of a list, and the place of the entry in `spec.members`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Listed {
+    pub(super) user: UserIndex,
+    pub(super) entry: u32,
+}
+
+/// The entry of a user in a list that is in order.
+pub(super) fn entry_of(list: &[Listed], user: UserIndex) -> Option<u32> {
+    list.binary_search_by_key(&user, |listed| listed.user)
+        .ok()
+        .and_then(|place| list.get(place))
+        .map(|listed| listed.entry)
+}
+
 impl List<'_> {
     pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.wanted.len() + self.coming.len())
-            .unwrap_or(u32::MAX)
-            .saturating_add(self.unknown)
-            .saturating_add(self.ambiguous)
+        let entries = self.wanted.len() + self.coming.len() + self.unknown.len() + self.ambiguous.len();
+        u32::try_from(entries).unwrap_or(u32::MAX)
     }
 }
 
@@ -199,23 +212,25 @@ impl<'a, 'c> Crowd<'a, 'c> {
 
     pub(super) fn list(&self, wish: &GroupWish, now: Timestamp) -> List<'a> {
         let mut list = List::default();
-        for member in &wish.members {
+        for (entry, member) in (0..).zip(&wish.members) {
             let is_current = member.is_current(now);
             list.has_entries |= is_current;
             match (self.find(&fold(member.user_name.as_str())), is_current) {
-                (Entry::User(index), true) if self.is_unwanted(index) => list.suspended.push(index),
-                (Entry::User(index), true) => list.wanted.push(index),
-                (Entry::User(index), false) => list.expired.push(index),
+                (Entry::User(user), true) if self.is_unwanted(user) => {
+                    list.suspended.push(Listed { user, entry });
+                }
+                (Entry::User(user), true) => list.wanted.push(Listed { user, entry }),
+                (Entry::User(user), false) => list.expired.push(Listed { user, entry }),
                 (Entry::Nobody, _) | (Entry::Coming(_) | Entry::Unknown, false) => {}
                 (Entry::Coming(wish), true) => list.coming.push(wish),
-                (Entry::Unknown, true) => list.unknown = list.unknown.saturating_add(1),
+                (Entry::Unknown, true) => list.unknown.push(entry),
                 // Whom the entry no longer means is as unclear as whom it means.
-                (Entry::Ambiguous, _) => list.ambiguous = list.ambiguous.saturating_add(1),
+                (Entry::Ambiguous, _) => list.ambiguous.push(entry),
             }
         }
         for users in [&mut list.wanted, &mut list.suspended, &mut list.expired] {
             users.sort_unstable();
-            users.dedup();
+            users.dedup_by_key(|listed| listed.user);
         }
         list
     }

@@ -16,7 +16,7 @@ use super::{
     budget::{Digest, DigestKey, Digester, Kind, Limits, PerKind, Spent},
     census::Census,
     claim::{Claim, Claimed, settle},
-    crowd::{Course, Crowd, Leaving, UserCase},
+    crowd::{Course, Crowd, Leaving, List, UserCase, entry_of},
     names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
     scope::{InvalidPatterns, Protected, Scope},
     snapshot::{Activity, GroupIndex, Members, Snapshot, User, UserIndex},
@@ -190,6 +190,8 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
         adopts: false,
         planned: PerKind::default(),
         differs: Vec::new(),
+        entries: Vec::new(),
+        has_expired: false,
     };
     let users = users
         .iter()
@@ -217,6 +219,9 @@ pub(super) struct Draft<'a> {
     differs: Vec<Field>,
     /// Why not all of it is planned.
     refusal: Option<Reason>,
+    /// The entries of the list for which the refusal stands.
+    entries: Vec<u32>,
+    has_expired: bool,
     /// What to say where nothing is planned.
     rest: Reason,
     is_paused: bool,
@@ -234,6 +239,8 @@ impl<'a> Draft<'a> {
             planned: PerKind::default(),
             differs: Vec::new(),
             refusal: None,
+            entries: Vec::new(),
+            has_expired: false,
             rest: Reason::Provisioned,
             is_paused,
             follows: PerKind::default(),
@@ -261,6 +268,8 @@ impl<'a> Draft<'a> {
             planned,
             differs,
             refusal,
+            mut entries,
+            has_expired,
             rest,
             is_paused,
             follows,
@@ -276,6 +285,9 @@ impl<'a> Draft<'a> {
         } else {
             rest
         };
+        if refusal != Some(reason) {
+            entries.clear();
+        }
         Verdict {
             object,
             subject,
@@ -284,6 +296,8 @@ impl<'a> Draft<'a> {
             adopts,
             planned,
             differs,
+            entries,
+            has_expired,
         }
     }
 }
@@ -499,6 +513,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             course: Course::Still,
             draft: Draft::new(object, subject, *paused),
         };
+        case.draft.has_expired = wanted != wish.state;
         let policy = self.policy;
         let shown_name = user.and_then(|user| user.user_name.as_deref());
         // Most accounts have the very name that is wanted.
@@ -722,8 +737,13 @@ impl<'a, 'p> Planner<'a, 'p> {
             self.act(draft, Change::Add { group, user });
         }
         draft.follows = diff.follows;
-        if let Some(reason) = diff.refusal {
+        if let Some((reason, mut entries)) = diff.refusal
+            && draft.refusal.is_none()
+        {
             draft.refuse(reason);
+            entries.sort_unstable();
+            entries.dedup();
+            draft.entries = entries;
         }
     }
 
@@ -753,37 +773,16 @@ impl<'a, 'p> Planner<'a, 'p> {
             Members::Unsaid | Members::Unread => {
                 let is_content =
                     wish.membership == Membership::Additive && wish.added.is_empty() && !list.has_entries;
-                diff.refusal = (!is_content).then_some(Reason::MembersUnreadable);
+                diff.refusal = (!is_content).then(|| (Reason::MembersUnreadable, Vec::new()));
                 return diff;
             }
         };
         let is_present = |user: &UserIndex| present.binary_search(user).is_ok();
-        for user in &list.wanted {
-            if is_present(user) {
-                continue;
-            }
-            match crowd.joining(*user) {
-                Some(Joiner::Active(user) | Joiner::Returning(user)) if !self.is_in_scope(user) => {
-                    diff.refuse(Reason::OutOfScope);
-                }
-                Some(user) => diff.add(user),
-                None => diff.refuse(Reason::MemberMissing),
-            }
-        }
-        for user in &list.coming {
-            diff.add(Joiner::Coming(user));
-        }
-        if list.ambiguous > 0 {
-            diff.refuse(Reason::Ambiguous);
-        }
-        if list.unknown > 0 {
-            diff.refuse(Reason::MemberMissing);
-        }
-        let is_clear = list.ambiguous == 0 && list.unknown == 0;
+        self.joiners(&list, crowd, is_present, &mut diff);
+        let is_clear = list.ambiguous.is_empty() && list.unknown.is_empty();
         let mut extra = others;
         for index in present {
-            let is_wanted = list.wanted.binary_search(index).is_ok();
-            if is_wanted {
+            if entry_of(&list.wanted, *index).is_some() {
                 continue;
             }
             extra = extra.saturating_add(1);
@@ -791,14 +790,14 @@ impl<'a, 'p> Planner<'a, 'p> {
                 continue;
             };
             let is_ours = wish.added.binary_search(&user.id).is_ok();
-            let is_suspended = list.suspended.binary_search(index).is_ok();
-            let has_expired = list.expired.binary_search(index).is_ok();
+            let suspended = entry_of(&list.suspended, *index);
+            let expired = entry_of(&list.expired, *index);
             let cause = if !(is_ours || wish.membership == Membership::Exact) {
-                if is_suspended || has_expired {
-                    diff.refuse(Reason::MemberRemains);
+                if let Some(entry) = suspended.or(expired) {
+                    diff.refuse(Reason::MemberRemains, Some(entry));
                 }
                 None
-            } else if is_suspended {
+            } else if suspended.is_some() {
                 match crowd.leaving(*index) {
                     Leaving::Yes => Some(RemovalCause::Suspended),
                     Leaving::IfReleased => {
@@ -807,7 +806,7 @@ impl<'a, 'p> Planner<'a, 'p> {
                     }
                     Leaving::No => None,
                 }
-            } else if has_expired {
+            } else if expired.is_some() {
                 Some(RemovalCause::Expired)
             } else if is_ours && crowd.leaving(*index) == Leaving::Yes {
                 Some(RemovalCause::Suspended)
@@ -818,17 +817,21 @@ impl<'a, 'p> Planner<'a, 'p> {
                 continue;
             };
             if !self.is_in_scope(user) {
-                diff.refuse(Reason::OutOfScope);
+                diff.refuse(Reason::OutOfScope, None);
             } else if self.is_protected(user) {
-                diff.refuse(Reason::Protected);
+                diff.refuse(Reason::Protected, None);
             } else {
                 diff.removals.push((user, cause));
             }
         }
         if wish.membership == Membership::Exact && others > 0 {
-            diff.refuse(Reason::MembersUnreadable);
+            diff.refuse(Reason::MembersUnreadable, None);
         }
-        let present_and_wanted = list.wanted.iter().filter(|user| is_present(user)).count();
+        let present_and_wanted = list
+            .wanted
+            .iter()
+            .filter(|listed| is_present(&listed.user))
+            .count();
         let wanted = list.count();
         let present_and_wanted = u32::try_from(present_and_wanted).unwrap_or(u32::MAX);
         diff.counts = Some(MemberCounts {
@@ -838,6 +841,37 @@ impl<'a, 'p> Planner<'a, 'p> {
             extra,
         });
         diff
+    }
+
+    /// Notes who is listed and no member, or why that user cannot join.
+    fn joiners(
+        &self,
+        list: &List<'a>,
+        crowd: &Crowd<'a, '_>,
+        is_present: impl Fn(&UserIndex) -> bool,
+        diff: &mut MemberDiff<'a>,
+    ) {
+        for listed in &list.wanted {
+            if is_present(&listed.user) {
+                continue;
+            }
+            match crowd.joining(listed.user) {
+                Some(Joiner::Active(user) | Joiner::Returning(user)) if !self.is_in_scope(user) => {
+                    diff.refuse(Reason::OutOfScope, Some(listed.entry));
+                }
+                Some(user) => diff.add(user),
+                None => diff.refuse(Reason::MemberMissing, Some(listed.entry)),
+            }
+        }
+        for user in &list.coming {
+            diff.add(Joiner::Coming(user));
+        }
+        for entry in &list.ambiguous {
+            diff.refuse(Reason::Ambiguous, Some(*entry));
+        }
+        for entry in &list.unknown {
+            diff.refuse(Reason::MemberMissing, Some(*entry));
+        }
     }
 
     /// Whether the user's name is in the scope. A user without a readable name is not.
@@ -868,7 +902,8 @@ struct MemberDiff<'a> {
     removals: Vec<(&'a User, RemovalCause)>,
     additions: Vec<Joiner<'a>>,
     counts: Option<MemberCounts>,
-    refusal: Option<Reason>,
+    /// Why not all of it is planned, and the entries for which that stands.
+    refusal: Option<(Reason, Vec<u32>)>,
     follows: PerKind<bool>,
 }
 
@@ -879,7 +914,7 @@ impl<'a> MemberDiff<'a> {
     }
 
     /// The gravest refusal counts: the one that names a limit of the connection.
-    fn refuse(&mut self, reason: Reason) {
+    fn refuse(&mut self, reason: Reason, entry: Option<u32>) {
         const GRAVITY: [Reason; 6] = [
             Reason::Protected,
             Reason::OutOfScope,
@@ -889,8 +924,10 @@ impl<'a> MemberDiff<'a> {
             Reason::MemberRemains,
         ];
         let place = |reason| GRAVITY.iter().position(|other| *other == reason);
-        if self.refusal.is_none_or(|before| place(reason) < place(before)) {
-            self.refusal = Some(reason);
+        match &mut self.refusal {
+            Some((before, _)) if place(*before) < place(reason) => {}
+            Some((before, entries)) if *before == reason => entries.extend(entry),
+            refusal => *refusal = Some((reason, entry.into_iter().collect())),
         }
     }
 

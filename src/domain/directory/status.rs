@@ -62,10 +62,12 @@ impl Judgement<'_> {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::Planned(verdict) if verdict.differs.is_empty() => None,
             Self::Planned(verdict) => {
                 let fields: Vec<&str> = verdict.differs.iter().copied().map(Field::as_str).collect();
-                Some(format!("Fields that differ: {}.", fields.join(", ")))
+                let differing =
+                    (!fields.is_empty()).then(|| format!("Fields that differ: {}.", fields.join(", ")));
+                let sentences: Vec<String> = differing.into_iter().chain(verdict.note()).collect();
+                (!sentences.is_empty()).then(|| sentences.join(" "))
             }
             Self::Unplanned(_, detail) => detail.clone(),
         }
@@ -416,6 +418,8 @@ mod tests {
                 adopts,
                 planned: acts,
                 differs: Vec::new(),
+                entries: Vec::new(),
+                has_expired: false,
             }
         };
         let known = ScimUserStatus {
@@ -446,6 +450,40 @@ mod tests {
             (known.id, known.remote_state),
             "what was known stays"
         );
+    }
+
+    /// What a message says about the reason. It names neither people nor values.
+    #[test]
+    fn messages() {
+        let object = ObjectId::new("g1");
+        let verdict = |reason, differs, entries: &[u32], has_expired| Verdict {
+            object: &object,
+            subject: Subject::Group(None),
+            reason,
+            id: None,
+            adopts: false,
+            planned: PerKind::default(),
+            differs,
+            entries: entries.to_vec(),
+            has_expired,
+        };
+        for (verdict, expected) in [
+            (
+                verdict(Reason::MemberMissing, vec![Field::Members], &[3, 7], false),
+                Some("Fields that differ: spec.members. Entries of spec.members: 3, 7."),
+            ),
+            (
+                verdict(Reason::MemberMissing, Vec::new(), &[0, 1, 2, 3, 4, 5, 6], false),
+                Some("Entries of spec.members: 0, 1, 2, 3, 4 and 2 more."),
+            ),
+            (
+                verdict(Reason::Suspended, Vec::new(), &[], true),
+                Some("spec.activeUntil has passed."),
+            ),
+            (verdict(Reason::Provisioned, Vec::new(), &[], false), None),
+        ] {
+            assert_eq!(Judgement::Planned(&verdict).detail().as_deref(), expected);
+        }
     }
 
     #[test]

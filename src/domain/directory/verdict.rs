@@ -86,4 +86,30 @@ pub struct Verdict<'a> {
     pub planned: PerKind<u32>,
     /// The fields that differ.
     pub differs: Vec<Field>,
+    /// The entries of `spec.members` for which the reason stands, counted from 0: in order, each once.
+    pub entries: Vec<u32>,
+    /// Whether the user is wanted suspended because `spec.activeUntil` has passed.
+    pub has_expired: bool,
+}
+
+/// The most entries that a message shows.
+const SHOWN: usize = 5;
+
+impl Verdict<'_> {
+    /// More about the reason, in one sentence without names.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        if self.has_expired {
+            return Some("spec.activeUntil has passed.".to_owned());
+        }
+        let shown: Vec<String> = self.entries.iter().take(SHOWN).map(u32::to_string).collect();
+        if shown.is_empty() {
+            return None;
+        }
+        let shown = shown.join(", ");
+        Some(match self.entries.len().saturating_sub(SHOWN) {
+            0 => format!("Entries of spec.members: {shown}."),
+            more => format!("Entries of spec.members: {shown} and {more} more."),
+        })
+    }
 }
