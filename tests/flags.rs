@@ -439,6 +439,16 @@ fn every_flag_of_check() {
 fn every_flag_of_plan_and_import() {
     let folder = Scratch::new("flags").unwrap();
     let path = folder.path().join("corp.yaml");
+    let user = json!({
+        "apiVersion": "scimbridge.dev/v1alpha1",
+        "kind": "ScimUser",
+        "metadata": {"name": "ada"},
+        "spec": {
+            "connectionRef": {"name": "corp"},
+            "userName": "ada@example.com",
+            "name": {"givenName": "Ada", "familyName": "Example"},
+        },
+    });
     let connection = json!({
         "apiVersion": "scimbridge.dev/v1alpha1",
         "kind": "ScimBridgeConnection",
@@ -453,11 +463,19 @@ fn every_flag_of_plan_and_import() {
             },
         },
     });
-    fs::write(&path, connection.to_string()).unwrap();
+    fs::write(&path, format!("{connection}\n---\n{user}\n")).unwrap();
     let path = path.display().to_string();
     let not_proven = (1, "is not proven, so its directory is not read. ConnectFailed: ");
     let into = folder.path().join("people").display().to_string();
-    let plan = ["plan", "-f", &path, "--api-key-env", "KEY"];
+    let plan = [
+        "plan",
+        "-f",
+        &path,
+        "--url",
+        "https://127.0.0.1:1",
+        "--api-key-env",
+        "KEY",
+    ];
     let import = [
         "import",
         "-o",

@@ -109,6 +109,18 @@ pub enum CheckError {
     /// The given key is empty.
     #[error("{0} is empty: write the API key there")]
     EmptyKey(&'static str),
+    /// A manifest would send a key to its own address that its author may not have.
+    #[error(
+        "the key does not come from the same --file as the address, so the author of the manifest would choose who gets \
+         the key. Give --url and a key, or allow the host with --allowed-host"
+    )]
+    KeyFromElsewhere,
+    /// A manifest would send a key without TLS that its author may not have.
+    #[error(
+        "the manifest has allowPlaintext: true, and the key does not come from the same --file. Give --url and \
+         --allow-plaintext, or use https://"
+    )]
+    PlaintextFromElsewhere,
     /// No file contains an object that the connection references, and there is no cluster.
     #[error("no file contains {0}: give --secret-file, or a kubeconfig")]
     Missing(String),

@@ -25,7 +25,7 @@ use crate::{
         },
         duration::HumanDuration,
     },
-    args::{BridgeFlags, CheckArguments, Cluster, KeySource},
+    args::{Addresses, BridgeFlags, CheckArguments, Cluster, KeySource},
     bridge::credential::{DataEntry, config_map_entry, secret_entry},
     cluster,
     cluster::ClusterError,
@@ -243,16 +243,29 @@ pub(crate) struct Instead {
     ca: Option<DataEntry>,
 }
 
+/// The objects of files, seen from a connection in one of them.
+pub(crate) struct Found {
+    /// Those of the path that led to the connection: who writes the one writes the other.
+    pub(crate) beside: Objects,
+    /// Those of other paths.
+    pub(crate) elsewhere: Objects,
+}
+
 /// Reads the connection of a manifest. `flags` may give another address, key and certificate authorities. With an address,
 /// only the identity provider and spec.provisioning of the manifest count.
 ///
+/// A key that does not come with the manifest goes to no host that only the manifest names. The manifest may be a pull
+/// request of somebody who must not have the key.
+///
 /// # Errors
-/// If a file or the cluster cannot be read. An object that does not exist is a verdict, not an error.
+/// If a file or the cluster cannot be read, or the key would go where only the manifest sends it. An object that does not
+/// exist is a verdict, not an error.
 pub(crate) async fn from_object_or_flags(
     connection: &Value,
-    objects: Objects,
+    found: Found,
     cluster: &Cluster,
     flags: &BridgeFlags,
+    addresses: &Addresses,
 ) -> Result<Subject, CheckError> {
     let Some(url) = &flags.url else {
         let is_given = flags.key.api_key_file.is_some() || flags.key.api_key_env.is_some();
@@ -263,6 +276,24 @@ pub(crate) async fn from_object_or_flags(
                 .map(|key| DataEntry::bare(Ok(key))),
             ca: read_ca(flags)?,
         };
+        let Found {
+            beside: mut objects,
+            elsewhere,
+        } = found;
+        objects.retain_namespace(namespace_of(&metadata_of(connection), cluster));
+        if let Ok(spec) = read_spec(connection.get("spec").unwrap_or(&Value::Null))
+            && (is_given || !objects.has_keys_of(&spec))
+        {
+            if addresses.allowed_hosts.is_empty() {
+                return Err(CheckError::KeyFromElsewhere);
+            }
+            // A host alone allows TLS only, as in the annotation of a Secret.
+            if spec.allow_plaintext {
+                return Err(CheckError::PlaintextFromElsewhere);
+            }
+        }
+        // Behind those that stand beside: the first of a name counts.
+        objects.extend(elsewhere);
         return from_object(connection, objects, cluster, instead).await;
     };
     let declared = read_spec(connection.get("spec").unwrap_or(&Value::Null));
@@ -288,7 +319,7 @@ async fn from_object(
     instead: Instead,
 ) -> Result<Subject, CheckError> {
     let metadata = metadata_of(connection);
-    objects.retain_namespace(metadata.namespace.as_deref().or(cluster.namespace.as_deref()));
+    objects.retain_namespace(namespace_of(&metadata, cluster));
     let spec = read_spec(connection.get("spec").unwrap_or(&Value::Null));
     let missing = spec
         .as_ref()
@@ -309,6 +340,11 @@ async fn from_object(
         instead,
     };
     source.subject(name_of(&metadata), spec).await
+}
+
+/// The namespace of a connection. Unknown if neither its manifest nor a flag says it.
+fn namespace_of<'a>(metadata: &'a ObjectMeta, cluster: &'a Cluster) -> Option<&'a str> {
+    metadata.namespace.as_deref().or(cluster.namespace.as_deref())
 }
 
 /// `NAMESPACE/NAME`, or the name alone.
@@ -508,7 +544,14 @@ impl Objects {
         Ok(())
     }
 
-    fn extend(&mut self, other: Self) {
+    /// Whether these hold each Secret that the specification takes a key from.
+    fn has_keys_of(&self, spec: &ScimBridgeConnectionSpec) -> bool {
+        let next = spec.next_api_key_secret_ref.as_ref();
+        let mut references = next.into_iter().chain([&spec.api_key_secret_ref]);
+        references.all(|reference| self.secret(&reference.name).is_some())
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
         self.connections.extend(other.connections);
         self.secrets.extend(other.secrets);
         self.config_maps.extend(other.config_maps);

@@ -37,13 +37,15 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 pub struct Place {
     path: PathBuf,
     line: u64,
+    /// Which of the paths that the user gave led to the file.
+    pub(super) source: usize,
 }
 
 /// What files declare.
 #[derive(Default)]
 pub struct Manifests {
-    /// Secrets, `ConfigMaps`, and other objects.
-    pub(super) objects: Objects,
+    /// Secrets, `ConfigMaps`, and other objects of each path that the user gave.
+    objects: Vec<Objects>,
     /// The connections.
     pub(super) connections: Vec<(Place, Value)>,
     /// The users and groups, usable or not.
@@ -59,6 +61,7 @@ impl Manifests {
     pub fn read(paths: &[PathBuf]) -> Result<Self, DirectoryError> {
         let mut manifests = Self::default();
         for path in paths {
+            manifests.objects.push(Objects::default());
             if path != Path::new("-") && path.is_dir() {
                 manifests.read_folder(path)?;
             } else {
@@ -103,6 +106,7 @@ impl Manifests {
             let place = Place {
                 path: path.to_owned(),
                 line,
+                source: self.objects.len().saturating_sub(1),
             };
             self.take(&place, document)?;
         }
@@ -120,9 +124,26 @@ impl Manifests {
                     self.take(place, item)?;
                 }
             }
-            Some(_) | None => self.objects.take_from(&place.path, document)?,
+            Some(_) | None => {
+                let mut objects = self.objects.pop().unwrap_or_default();
+                objects.take_from(&place.path, document)?;
+                self.objects.push(objects);
+            }
         }
         Ok(())
+    }
+}
+
+impl Manifests {
+    /// The Secrets and `ConfigMaps` of the path that led to this place, and those of the other paths.
+    pub(super) fn objects_beside(&mut self, place: &Place) -> (Objects, Objects) {
+        let mut all = std::mem::take(&mut self.objects);
+        let own = all.get_mut(place.source).map(std::mem::take).unwrap_or_default();
+        let mut others = Objects::default();
+        for objects in all {
+            others.extend(objects);
+        }
+        (own, others)
     }
 }
 

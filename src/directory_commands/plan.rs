@@ -20,7 +20,7 @@ use crate::{
     args::{Addresses, PlanArguments, PluginPlanArguments, ShowPlan},
     check::{
         plugin::Location,
-        subject::{Subject, from_object_or_flags, metadata_of, read_live},
+        subject::{Found, Subject, from_object_or_flags, metadata_of, read_live},
     },
     clock::{Clock as _, SystemClock},
     domain::{
@@ -62,7 +62,9 @@ pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Con
     } = arguments;
     let mut manifests = Manifests::read(files)?;
     let base = (!base.is_empty()).then(|| Manifests::read(base)).transpose()?;
-    let (connection, others) = choose(std::mem::take(&mut manifests.connections), connection.as_deref())?;
+    let connections = std::mem::take(&mut manifests.connections);
+    let (place, connection, others) = choose(connections, connection.as_deref())?;
+    let (beside, elsewhere) = manifests.objects_beside(&place);
     let metadata = metadata_of(&connection);
     let name = metadata.name.ok_or(DirectoryError::NamelessConnection)?;
     let task = Task {
@@ -74,7 +76,14 @@ pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Con
         candidates: manifests.candidates,
         base: base.map(|base| base.candidates),
     };
-    let subject = from_object_or_flags(&connection, manifests.objects, cluster, bridge).await?;
+    let subject = from_object_or_flags(
+        &connection,
+        Found { beside, elsewhere },
+        cluster,
+        bridge,
+        addresses,
+    )
+    .await?;
     conclude(subject, task, addresses, *show, out).await
 }
 
@@ -143,7 +152,7 @@ fn provisioning_in(document: &Value) -> Result<Option<ProvisioningSpec>, Directo
 fn choose(
     connections: Vec<(Place, Value)>,
     chosen: Option<&str>,
-) -> Result<(Value, Vec<String>), DirectoryError> {
+) -> Result<(Place, Value, Vec<String>), DirectoryError> {
     let name_of = |document: &Value| metadata_of(document).name;
     let wanted = match (chosen, connections.as_slice()) {
         (Some(chosen), _) => Some(chosen.to_owned()),
@@ -155,10 +164,9 @@ fn choose(
     let others = others_of(&connections, &wanted)?;
     let found = connections
         .into_iter()
-        .map(|(_, document)| document)
-        .find(|document| name_of(document).as_deref() == Some(&*wanted));
-    let found = found.ok_or(DirectoryError::NotThisConnection)?;
-    Ok((found, others))
+        .find(|(_, document)| name_of(document).as_deref() == Some(&*wanted));
+    let (place, found) = found.ok_or(DirectoryError::NotThisConnection)?;
+    Ok((place, found, others))
 }
 
 /// The names of the other connections.

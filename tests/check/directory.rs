@@ -105,6 +105,13 @@ impl Scene {
         self.folder.path().join("people")
     }
 
+    /// The host of the bridge.
+    fn host(&self) -> String {
+        let url = self.bridge.url();
+        let (_, rest) = url.split_once("://").unwrap();
+        rest.split_once(':').unwrap().0.to_owned()
+    }
+
     /// The manifest of the connection, without its Secret and its authority.
     fn corp(&self) -> String {
         let spec = spec().url(&self.bridge.url()).secret("corp").ca("ca");
@@ -168,6 +175,8 @@ impl Scene {
             &self.ca.path,
             "--api-key-env",
             "SOME_KEY",
+            "--allowed-host",
+            &self.host(),
         ];
         let run = Run::new(&[&args, more].concat());
         run.env("SOME_KEY", KEY).run().await
@@ -183,6 +192,8 @@ impl Scene {
             &self.ca.path,
             "--api-key-env",
             "SOME_KEY",
+            "--allowed-host",
+            &self.host(),
         ];
         let run = Run::new(&[&args, more].concat());
         run.env("SOME_KEY", KEY).input(input).run().await
@@ -313,6 +324,70 @@ async fn a_pull_request_has_a_plan() {
     assert_untouched(&scene.bridge);
 }
 
+/// The author of a manifest does not choose who gets a key of somebody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_goes_to_no_host_that_only_a_manifest_names() {
+    const REFUSED: &str = "does not come from the same --file as the address";
+    let scene = Scene::new("whose-key").await;
+    let ada = person("ada", "ada@example.com", "");
+    let corp = File::new("corp.yaml", &format!("{}\n{ada}", scene.corp()));
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "corp"}, "stringData": {"apiKey": KEY}});
+    let secret_of = |namespace: &str| {
+        let mut secret = secret.clone();
+        secret["metadata"]["namespace"] = namespace.into();
+        File::new("secret.yaml", &format!("{}\n{ada}---\n{secret}\n", scene.corp()))
+    };
+    let (elsewhere, ours) = (secret_of("elsewhere"), secret_of("identity"));
+    let apart = File::new("apart.yaml", &secret.to_string());
+    let plain = scene.corp().replace("\"url\"", "\"allowPlaintext\":true,\"url\"");
+    let plain = File::new("plain.yaml", &format!("{plain}\n{ada}"));
+    let next = scene
+        .corp()
+        .replace("\"url\"", "\"nextApiKeySecretRef\":{\"name\":\"next\"},\"url\"");
+    let next = File::new("next.yaml", &format!("{next}\n{ada}---\n{secret}\n"));
+    let (host, url) = (scene.host(), scene.bridge.url());
+    let key = ["--api-key-env", "SOME_KEY"];
+    let at = scene.bridge.requests().len();
+    for (paths, more, words) in [
+        (&[&corp][..], &key[..], REFUSED),
+        // A Secret in the cluster, or in a file that somebody else gives.
+        (&[&corp], &[], REFUSED),
+        (&[&corp, &apart], &[], REFUSED),
+        (&[&elsewhere, &apart], &[], REFUSED),
+        (&[&ours], &key, REFUSED),
+        (&[&next, &apart], &[], REFUSED),
+        (
+            &[&corp],
+            &[&key[..], &["--allowed-host", "scim.example.com"]].concat(),
+            "HostDenied",
+        ),
+        (
+            &[&plain],
+            &[&key[..], &["--allowed-host", &host]].concat(),
+            "the manifest has allowPlaintext: true",
+        ),
+    ] {
+        let files = paths.iter().flat_map(|file| ["-f", &file.path]);
+        let args: Vec<&str> = ["plan", "--ca-file", &scene.ca.path]
+            .into_iter()
+            .chain(files)
+            .collect();
+        let ran = Run::new(&[&args, more].concat()).env("SOME_KEY", KEY).run().await;
+        assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{words}: {ran:?}");
+    }
+    assert_eq!(scene.bridge.requests().len(), at);
+    for (file, more) in [
+        (&ours, &[][..]),
+        (&corp, &[&key[..], &["--allowed-host", &host]].concat()),
+        (&corp, &[&key[..], &["--url", &url]].concat()),
+    ] {
+        let args = ["plan", "--ca-file", &scene.ca.path, "-f", &file.path];
+        let ran = Run::new(&[&args, more].concat()).env("SOME_KEY", KEY).run().await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    assert_untouched(&scene.bridge);
+}
+
 fn person(name: &str, address: &str, more: &str) -> String {
     format!(
         "---\napiVersion: scimbridge.dev/v1alpha1\nkind: ScimUser\nmetadata: {{name: {name}}}\nspec: {{connectionRef: \
@@ -377,6 +452,8 @@ async fn exit_codes_of_a_plan() {
         &scene.ca.path,
         "--api-key-env",
         "SOME_KEY",
+        "--allowed-host",
+        &scene.host(),
     ];
     let ran = Run::new(&args).env("SOME_KEY", KEY).on_terminal().run().await;
     assert_eq!(
