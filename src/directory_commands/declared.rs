@@ -79,8 +79,8 @@ pub struct ObjectName {
 pub struct Fault {
     /// The object, if it has a name.
     pub object: Option<ObjectName>,
-    /// Its kind.
-    pub kind: Kind,
+    /// Its kind, if there is such a kind.
+    pub kind: Option<Kind>,
     /// Where it is, if it is in a file.
     pub place: Option<Place>,
     /// Why it cannot be used. It holds no name of a person.
@@ -105,9 +105,21 @@ pub enum Unusable {
     /// Another namespace than the connection's.
     #[error("metadata.namespace is not the namespace of the connection")]
     Namespace,
+    /// A kind that the group does not have.
+    #[error("scimbridge.dev has no such kind: write ScimUser, ScimGroup or ScimBridgeConnection")]
+    Kind,
     /// A connection that is not there.
     #[error("spec.connectionRef names another connection")]
     Connection,
+}
+
+/// How many users and groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Users.
+    pub users: usize,
+    /// Groups.
+    pub groups: usize,
 }
 
 /// The users and groups that are declared for one connection.
@@ -119,6 +131,10 @@ pub struct Declared {
     pub faults: Vec<Fault>,
     /// How many objects belong to other connections.
     pub others: usize,
+    /// How many users and groups can be used, without those that are kept.
+    pub own: Counts,
+    /// Those that are applied now and that the new manifests leave out. They stay, and the plan includes them.
+    kept: HashSet<ObjectId>,
     objects: HashMap<ObjectId, (ObjectName, Option<Place>)>,
 }
 
@@ -158,13 +174,58 @@ impl Declared {
                 Ok(false) => declared.others += 1,
                 Err(why) => declared.faults.push(Fault {
                     object,
-                    kind,
+                    kind: Some(kind),
                     place,
                     why,
                 }),
             }
         }
+        declared.own = Counts {
+            users: declared.wishes.users.len(),
+            groups: declared.wishes.groups.len(),
+        };
         declared
+    }
+
+    /// Adds objects that are applied now and that no new manifest declares: an apply leaves them where they are. One that
+    /// cannot be used changes nothing, before as after.
+    pub(super) fn keep(&mut self, candidates: Vec<Candidate>, owner: Owner<'_>) {
+        let kept = Self::of(
+            candidates,
+            Owner {
+                others: Others::Any,
+                ..owner
+            },
+        );
+        self.kept = kept.objects.keys().cloned().collect();
+        self.wishes.users.extend(kept.wishes.users);
+        self.wishes.groups.extend(kept.wishes.groups);
+        self.objects.extend(kept.objects);
+    }
+
+    /// Adds documents of a kind that the group does not have.
+    pub(super) fn refuse(&mut self, strays: impl IntoIterator<Item = Place>) {
+        self.faults.extend(strays.into_iter().map(|place| Fault {
+            object: None,
+            kind: None,
+            place: Some(place),
+            why: Unusable::Kind,
+        }));
+    }
+
+    /// Whether nothing at all is declared, not even something that cannot be used.
+    pub(super) fn is_empty(&self) -> bool {
+        self.own == Counts::default() && self.faults.is_empty()
+    }
+
+    /// Whether the object is applied now, and the new manifests leave it out.
+    pub(super) fn is_kept(&self, id: &ObjectId) -> bool {
+        self.kept.contains(id)
+    }
+
+    /// How many objects are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
     }
 
     /// Takes an object. `false` if it belongs to another connection.
@@ -264,6 +325,17 @@ pub(super) fn know(candidates: &mut [Candidate], ids: &HashMap<ObjectName, Strin
     }
 }
 
+/// The objects of a connection that no new manifest declares.
+pub(super) fn left_out(base: &[Candidate], new: &[Candidate], owner: Owner<'_>) -> Vec<Candidate> {
+    let declared: HashSet<ObjectName> = new
+        .iter()
+        .filter(|one| one.is_here(owner))
+        .filter_map(Candidate::object)
+        .collect();
+    let is_left_out = |one: &&Candidate| one.object().is_some_and(|object| !declared.contains(&object));
+    base.iter().filter(is_left_out).cloned().collect()
+}
+
 /// The names in a list that occur more than once.
 pub(super) fn doubled(names: impl IntoIterator<Item = String>) -> Option<String> {
     let mut seen = HashSet::new();
@@ -302,10 +374,11 @@ impl Fault {
     /// The object and its place: `ScimUser ada (users.yaml:12)`.
     #[must_use]
     pub fn label(&self) -> String {
-        let object = self
-            .object
-            .as_ref()
-            .map_or_else(|| self.kind.as_str().to_owned(), ToString::to_string);
+        let object = match (&self.object, self.kind) {
+            (Some(object), _) => object.to_string(),
+            (None, Some(kind)) => kind.as_str().to_owned(),
+            (None, None) => "an object".to_owned(),
+        };
         match &self.place {
             Some(place) => format!("{object} ({place})"),
             None => object,

@@ -8,7 +8,10 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
-use super::outcome::{Outcome, describe, is_refused, line, next_step};
+use super::{
+    declared::{Counts, Kind},
+    outcome::{Outcome, describe, is_refused, line, next_step},
+};
 use crate::{
     api::directory::MembersReadBy,
     check::document::{Case, CaseResult, suite_of},
@@ -42,7 +45,17 @@ struct Document<'a> {
     changes: Vec<ChangeDocument<'a>>,
     objects: Vec<ObjectDocument<'a>>,
     faults: Vec<FaultDocument>,
+    declared: CountsDocument,
+    kept_objects: usize,
+    connection_differs: &'a [String],
     other_objects: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CountsDocument {
+    users: usize,
+    groups: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -124,6 +137,7 @@ struct ObjectDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     adopts: bool,
+    kept: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     differs: Vec<&'static str>,
     #[serde(skip_serializing_if = "<[u32]>::is_empty")]
@@ -133,7 +147,8 @@ struct ObjectDocument<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FaultDocument {
-    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,7 +173,7 @@ pub(super) fn junit(outcome: &Outcome<'_>, show_names: bool, out: &mut impl Writ
     }
     let of_verdict = |verdict: &Verdict<'_>| {
         let lines = lines.remove(verdict.object).unwrap_or_default().join("\n");
-        let result = if is_refused(verdict) || verdict.reason == Reason::Held {
+        let result = if outcome.fails(verdict) || verdict.reason == Reason::Held {
             let next = next_step(verdict.reason).unwrap_or_default();
             CaseResult::Failed {
                 reason: verdict.reason.as_str(),
@@ -167,7 +182,7 @@ pub(super) fn junit(outcome: &Outcome<'_>, show_names: bool, out: &mut impl Writ
             }
         } else if !lines.is_empty() {
             CaseResult::PassedWith(lines)
-        } else if matches!(verdict.reason, Reason::ChangePlanned | Reason::Unproven) {
+        } else if is_refused(verdict) || matches!(verdict.reason, Reason::ChangePlanned | Reason::Unproven) {
             CaseResult::PassedWith(describe(verdict))
         } else {
             CaseResult::Passed
@@ -198,6 +213,7 @@ pub(super) fn junit(outcome: &Outcome<'_>, show_names: bool, out: &mut impl Writ
 impl<'a> Document<'a> {
     fn of(outcome: &'a Outcome<'a>, show_names: bool) -> Self {
         let plan = &outcome.plan;
+        let Counts { users, groups } = outcome.declared.own;
         Self {
             format_version: FORMAT_VERSION,
             connection: outcome.connection,
@@ -241,12 +257,15 @@ impl<'a> Document<'a> {
                 .faults
                 .iter()
                 .map(|fault| FaultDocument {
-                    kind: fault.kind.as_str(),
+                    kind: fault.kind.map(Kind::as_str),
                     object: fault.object.as_ref().map(ToString::to_string),
                     place: fault.place.as_ref().map(ToString::to_string),
                     message: fault.why.to_string(),
                 })
                 .collect(),
+            declared: CountsDocument { users, groups },
+            kept_objects: outcome.declared.kept(),
+            connection_differs: outcome.applied.map_or(&[], |applied| applied.differs),
             other_objects: outcome.declared.others,
         }
     }
@@ -413,10 +432,12 @@ impl<'a> ObjectDocument<'a> {
             entries,
             has_expired: _,
         } = verdict;
+        let kept = outcome.declared.is_kept(object);
         let (object, place) = labels(outcome, object);
         Self {
             object,
             place,
+            kept,
             reason: reason.as_str(),
             message: reason.message(),
             action: reason.action(),

@@ -50,6 +50,8 @@ pub struct Manifests {
     pub(super) connections: Vec<(Place, Value)>,
     /// The users and groups, usable or not.
     pub(super) candidates: Vec<Candidate>,
+    /// Objects of the group of the API whose kind is none of it.
+    pub(super) strays: Vec<Place>,
 }
 
 impl Manifests {
@@ -124,6 +126,7 @@ impl Manifests {
                     self.take(place, item)?;
                 }
             }
+            Some(_) if is_of_group(&document) => self.strays.push(place.clone()),
             Some(_) | None => {
                 let mut objects = self.objects.pop().unwrap_or_default();
                 objects.take_from(&place.path, document)?;
@@ -145,6 +148,12 @@ impl Manifests {
         }
         (own, others)
     }
+}
+
+fn is_of_group(document: &Value) -> bool {
+    let version = document.get("apiVersion").and_then(Value::as_str);
+    let group = version.and_then(|version| version.split_once('/'));
+    group.is_some_and(|(group, _)| group == ScimUser::group(&()))
 }
 
 /// `kubectl get -o yaml` writes a `List`, and others write a list by the name of its kind.

@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    DirectoryError, Reading,
-    manifests::{self, Counts, Manifests, Target},
+    DirectoryError, Reading, counted,
+    declared::Counts,
+    manifests::{self, Manifests, Target},
     read,
 };
 use crate::{
@@ -212,9 +213,4 @@ fn report(
         writeln!(out, "  {} {}: {why}", kind.as_str(), id.as_str())?;
     }
     out.flush()
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

@@ -6,7 +6,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
-use super::declared::Kind;
+use super::declared::{Counts, Kind};
 use crate::{
     api::{
         group::{GroupMember, Membership, ScimGroup, ScimGroupSpec},
@@ -37,13 +37,6 @@ pub(super) struct Manifests {
     pub(super) left_out: Counts,
     /// Those that no manifest can describe.
     pub(super) skipped: Vec<Skipped>,
-}
-
-/// How many of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) users: usize,
-    pub(super) groups: usize,
 }
 
 /// A user or group without a manifest.

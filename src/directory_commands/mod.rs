@@ -80,6 +80,16 @@ pub enum DirectoryError {
         "the ScimBridgeConnection has no spec.provisioning, so nothing says which users and groups may change"
     )]
     ProvisioningOff,
+    /// Files without users and groups: the wrong folder, or a wrong kind. A plan for nothing would look like a proof.
+    #[error(
+        "no file declares a ScimUser or ScimGroup of this connection: check --file, and kind and connectionRef of the objects"
+    )]
+    NothingDeclared,
+    /// A cluster without users and groups of the connection.
+    #[error(
+        "the cluster has no ScimUser and no ScimGroup of this connection: apply some first, or give --file"
+    )]
+    NothingApplied,
     /// Its patterns cannot be used.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),
@@ -157,4 +167,10 @@ async fn read(
         url: result.url,
         digest_key: request.key.digest_key(),
     })
+}
+
+/// A number of things: `1 user`, `2 users`.
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }

@@ -8,7 +8,8 @@ use std::{
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
-    declared::{Declared, ObjectName},
+    counted,
+    declared::{Counts, Declared, ObjectName},
     document,
     files::Place,
 };
@@ -26,6 +27,9 @@ use crate::{
     },
 };
 
+/// The field that names the address of a bridge.
+pub(super) const URL: &str = "spec.url";
+
 /// A plan, and what belongs to it.
 pub struct Outcome<'a> {
     /// `NAMESPACE/NAME` of the connection.
@@ -37,8 +41,27 @@ pub struct Outcome<'a> {
     /// Where the bridge shows members.
     pub(super) members_read_by: Option<MembersReadBy>,
     pub(super) declared: &'a Declared,
+    pub(super) applied: Option<Applied<'a>>,
     pub(super) policy: &'a Policy,
     pub(super) plan: Plan<'a>,
+}
+
+/// What is applied now, beside the manifests to plan for.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a> {
+    /// Where it is.
+    pub source: Source,
+    /// The fields of the connection that differ between the two.
+    pub differs: &'a [String],
+}
+
+/// Where the objects are that are applied now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the files of `--base`.
+    Base,
+    /// In a cluster.
+    Cluster,
 }
 
 /// What plans for one connection have in common.
@@ -48,6 +71,8 @@ pub struct Ground<'a> {
     pub connection: &'a str,
     /// The address of the bridge.
     pub url: Option<&'a str>,
+    /// What is applied now.
+    pub applied: Option<Applied<'a>>,
     /// The limits of the connection.
     pub policy: &'a Policy,
     /// The time.
@@ -78,6 +103,7 @@ impl<'a> Outcome<'a> {
         let Ground {
             connection,
             url,
+            applied,
             policy,
             at,
         } = *ground;
@@ -89,6 +115,7 @@ impl<'a> Outcome<'a> {
                 .ok()
                 .and_then(|directory| directory.snapshot.members_read_by()),
             declared,
+            applied,
             policy,
             plan: plan(&declared.wishes, directory, policy, &Spent::default(), at),
         }
@@ -98,7 +125,10 @@ impl<'a> Outcome<'a> {
     #[must_use]
     pub fn conclusion(&self) -> Conclusion {
         let plan = &self.plan;
-        if !self.declared.faults.is_empty() || plan.totals.is_err() || plan.verdicts.iter().any(is_refused) {
+        if !self.declared.faults.is_empty()
+            || plan.totals.is_err()
+            || plan.verdicts.iter().any(|verdict| self.fails(verdict))
+        {
             Conclusion::Failed
         } else if !plan.held.is_empty() {
             Conclusion::Held
@@ -141,11 +171,19 @@ impl<'a> Outcome<'a> {
         if let Ok(totals) = &plan.totals {
             write!(
                 out,
-                "  {} users, {} of them suspended, {} groups",
-                totals.users, totals.suspended, totals.groups
+                "  {}, {} of them suspended, {}",
+                counted(totals.users, "user"),
+                totals.suspended,
+                counted(totals.groups, "group")
             )?;
         }
-        writeln!(out, "\n")?;
+        let Counts { users, groups } = declared.own;
+        writeln!(
+            out,
+            "\ndeclared: {} and {}\n",
+            counted(users, "user"),
+            counted(groups, "group")
+        )?;
         for (act, is_held) in self.acts() {
             let held = if is_held { "held: " } else { "" };
             writeln!(
@@ -161,7 +199,9 @@ impl<'a> Outcome<'a> {
         writeln!(out, "{}", Summary(plan))?;
         for pending in &plan.pending {
             if let Some(limit) = self.policy.limits.get(pending.kind) {
-                writeln!(out, "  {} of {limit} {} in an hour", pending.count, pending.kind)?;
+                let noun = pending.kind.singular();
+                let changes = counted(pending.count as usize, noun);
+                writeln!(out, "  {changes}; the limit is {limit} in an hour")?;
             }
         }
         let acting: HashSet<&ObjectId> = self.acts().map(|(act, _)| act.object).collect();
@@ -186,13 +226,47 @@ impl<'a> Outcome<'a> {
             writeln!(out, "{fault}")?;
         }
         if declared.others > 0 {
+            let others = counted(declared.others, "object");
+            writeln!(out, "\nleft out: {others} of other connections")?;
+        }
+        self.text_beside(out)?;
+        out.flush()
+    }
+
+    /// Says what is applied now and differs, or is in no file.
+    fn text_beside(&self, out: &mut impl Write) -> io::Result<()> {
+        let Some(Applied { source, differs }) = self.applied else {
+            return Ok(());
+        };
+        if self.declared.kept() > 0 {
             writeln!(
                 out,
-                "\n{} objects of other connections are left out",
-                declared.others
+                "\nnot in the files: {} of {}. An apply without prune leaves them there, so the plan includes them.",
+                counted(self.declared.kept(), "object"),
+                source.as_str()
             )?;
         }
-        out.flush()
+        if !differs.is_empty() {
+            writeln!(
+                out,
+                "\nThe connection differs from that of {} in {}.",
+                source.as_str(),
+                differs.join(", ")
+            )?;
+        }
+        if source == Source::Cluster && differs.iter().any(|field| field == URL) {
+            writeln!(
+                out,
+                "The plan is for the address in the cluster. It ignores that of the files."
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Whether the plan fails for the object: it is declared so, and cannot be done. One that only stays as it was does not
+    /// count against those who change others.
+    pub(super) fn fails(&self, verdict: &Verdict<'_>) -> bool {
+        is_refused(verdict) && !self.declared.is_kept(verdict.object)
     }
 
     /// All acts in the order in which they would be sent, those that are held last.
@@ -217,6 +291,15 @@ impl<'a> Outcome<'a> {
     /// The limit for a kind of changes.
     pub(super) const fn limit(&self, kind: ChangeKind) -> Option<u32> {
         *self.policy.limits.get(kind)
+    }
+}
+
+impl Source {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "the base",
+            Self::Cluster => "the cluster",
+        }
     }
 }
 

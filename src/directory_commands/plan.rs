@@ -1,15 +1,19 @@
 //! `plan`: what would be sent.
 
-use std::{collections::HashMap, io::Write, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::Write,
+    time::Duration,
+};
 
 use serde_json::Value;
 
 use super::{
     DirectoryError, Reading,
-    declared::{Candidate, Declared, ObjectName, Others, Owner, doubled, know, known},
+    declared::{Candidate, Declared, ObjectName, Others, Owner, doubled, know, known, left_out},
     files::{Manifests, Place},
     live::{self, Kinds},
-    outcome::{Conclusion, Ground, Outcome},
+    outcome::{Applied, Conclusion, Ground, Outcome, Source, URL},
     read,
 };
 use crate::{
@@ -40,9 +44,21 @@ use crate::{
 struct Task<'a> {
     owner: Owner<'a>,
     candidates: Vec<Candidate>,
+    /// Documents of a kind that the group does not have.
+    strays: Vec<Place>,
+    /// What it means if there are none of both.
+    nothing: DirectoryError,
     /// The objects as they are applied now. An account that one of them stands for is known by its id, so that a change of
     /// the object is a change of that account.
-    base: Option<Vec<Candidate>>,
+    base: Option<Before>,
+}
+
+/// What is applied now.
+struct Before {
+    source: Source,
+    candidates: Vec<Candidate>,
+    /// The fields of the connection that differ.
+    differs: Vec<String>,
 }
 
 /// Plans for the users and groups of manifests.
@@ -74,7 +90,18 @@ pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Con
             others: Others::These(&others),
         },
         candidates: manifests.candidates,
-        base: base.map(|base| base.candidates),
+        strays: manifests.strays,
+        nothing: DirectoryError::NothingDeclared,
+        base: base.map(|base| Before {
+            source: Source::Base,
+            differs: base
+                .connections
+                .iter()
+                .find(|(_, document)| metadata_of(document).name.as_ref() == Some(&name))
+                .map(|(_, before)| differing(Own::of(before), Own::of(&connection)))
+                .unwrap_or_default(),
+            candidates: base.candidates,
+        }),
     };
     let subject = from_object_or_flags(
         &connection,
@@ -116,6 +143,8 @@ pub async fn plan_live(
         let task = Task {
             owner,
             candidates: live::candidates(&client, &namespace, Kinds::Required).await?,
+            strays: Vec::new(),
+            nothing: DirectoryError::NothingApplied,
             base: None,
         };
         return conclude(subject, task, addresses, *show, out).await;
@@ -124,7 +153,13 @@ pub async fn plan_live(
     // The files may change the scope or a limit, too. Address and key are those of the cluster.
     let named = |document: &Value| metadata_of(document).name.as_deref() == Some(&*name);
     let own = manifests.connections.iter().find(|(_, document)| named(document));
+    let mut differs = Vec::new();
     if let (Some((_, document)), Ok(spec)) = (own, &mut subject.spec) {
+        let before = Own {
+            url: Some(&spec.url),
+            provisioning: spec.provisioning.clone(),
+        };
+        differs = differing(before, Own::of(document));
         spec.provisioning = provisioning_in(document)?;
     }
     let others = others_of(&manifests.connections, &name)?;
@@ -132,10 +167,55 @@ pub async fn plan_live(
     let task = Task {
         owner,
         candidates: manifests.candidates,
-        // Before the first apply, the cluster may not have the kinds yet.
-        base: Some(live::candidates(&client, &namespace, Kinds::Optional).await?),
+        strays: manifests.strays,
+        nothing: DirectoryError::NothingDeclared,
+        base: Some(Before {
+            source: Source::Cluster,
+            // Before the first apply, the cluster may not have the kinds yet.
+            candidates: live::candidates(&client, &namespace, Kinds::Optional).await?,
+            differs,
+        }),
     };
     conclude(subject, task, addresses, *show, out).await
+}
+
+/// What a connection says about its directory.
+struct Own<'a> {
+    url: Option<&'a str>,
+    provisioning: Option<ProvisioningSpec>,
+}
+
+impl<'a> Own<'a> {
+    fn of(document: &'a Value) -> Self {
+        Self {
+            url: document.pointer("/spec/url").and_then(Value::as_str),
+            provisioning: provisioning_in(document).ok().flatten(),
+        }
+    }
+}
+
+/// The fields that differ. Defaults count as written.
+fn differing(before: Own<'_>, after: Own<'_>) -> Vec<String> {
+    let mut fields = Vec::new();
+    if before.url != after.url {
+        fields.push(URL.to_owned());
+    }
+    let object = |spec: Option<ProvisioningSpec>| match serde_json::to_value(spec) {
+        Ok(Value::Object(fields)) => Some(fields),
+        Ok(_) | Err(_) => None,
+    };
+    match (object(before.provisioning), object(after.provisioning)) {
+        (Some(before), Some(after)) => {
+            let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+            let changed = names
+                .into_iter()
+                .filter(|name| before.get(*name) != after.get(*name));
+            fields.extend(changed.map(|name| format!("spec.provisioning.{name}")));
+        }
+        (None, None) => {}
+        (Some(_), None) | (None, Some(_)) => fields.push("spec.provisioning".to_owned()),
+    }
+    fields
 }
 
 /// `spec.provisioning` of a manifest.
@@ -196,12 +276,17 @@ async fn conclude(
 ) -> Result<Conclusion, DirectoryError> {
     let Task {
         owner,
-        mut candidates,
+        candidates,
+        strays,
+        nothing,
         base,
     } = task;
     let provisioning = provisioning_of(&subject)?.clone();
     // Patterns that cannot be used are found before the bridge is asked. The key of digests comes from the bridge's key.
     Policy::parse(&provisioning, DigestKey::new(&[]))?;
+    if strays.is_empty() && Declared::of(candidates.clone(), owner).is_empty() {
+        return Err(nothing);
+    }
     let interval = subject
         .spec
         .as_ref()
@@ -219,14 +304,16 @@ async fn conclude(
     let ground = Ground {
         connection: name.as_deref().unwrap_or("the connection"),
         url: url.as_deref(),
+        applied: base.as_ref().map(|base| Applied {
+            source: base.source,
+            differs: &base.differs,
+        }),
         policy: &policy,
         at,
     };
-    if let Some(base) = base {
-        let ids = known_before(&base, owner, &snapshot, &ground);
-        know(&mut candidates, &ids);
-    }
-    let declared = Declared::of(candidates, owner);
+    let base = base.as_ref().map(|base| &*base.candidates);
+    let mut declared = declared_after(candidates, base, owner, &snapshot, &ground);
+    declared.refuse(strays);
     let taken = Taken {
         at,
         interval,
@@ -246,8 +333,29 @@ async fn conclude(
     Ok(outcome.conclusion())
 }
 
+/// What is declared after an apply without prune: the candidates, and those of the base that they leave out. `base` is what
+/// is applied now.
+pub(super) fn declared_after(
+    mut candidates: Vec<Candidate>,
+    base: Option<&[Candidate]>,
+    owner: Owner<'_>,
+    snapshot: &Snapshot,
+    ground: &Ground<'_>,
+) -> Declared {
+    let Some(base) = base else {
+        return Declared::of(candidates, owner);
+    };
+    let mut kept = left_out(base, &candidates, owner);
+    let ids = known_before(base, owner, snapshot, ground);
+    know(&mut candidates, &ids);
+    know(&mut kept, &ids);
+    let mut declared = Declared::of(candidates, owner);
+    declared.keep(kept, owner);
+    declared
+}
+
 /// The accounts and groups that the objects stand for that are applied now.
-pub(super) fn known_before(
+fn known_before(
     base: &[Candidate],
     owner: Owner<'_>,
     snapshot: &Snapshot,

@@ -6,11 +6,11 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::RngSeed};
 
 use super::{
-    declared::{Candidate, Declared, Others, Owner, know},
+    declared::{Candidate, Declared, Others, Owner},
     files::Manifests,
     manifests::{self, Target},
-    outcome::{Conclusion, Ground, Outcome},
-    plan::known_before,
+    outcome::{Applied, Conclusion, Ground, Outcome, Source},
+    plan::declared_after,
 };
 use crate::{
     args::{PlanFormat, ShowPlan},
@@ -98,6 +98,7 @@ fn ground(policy: &Policy) -> Ground<'_> {
     Ground {
         connection: "identity/corp",
         url: Some("https://scim.example.com"),
+        applied: None,
         policy,
         at: Timestamp::from_second(NOW).unwrap(),
     }
@@ -651,7 +652,8 @@ fn a_plan_as_text() {
     let (digest, rest) = text.split_once("digest ").unwrap().1.split_at(32);
     assert!(rest.starts_with(')'), "{text}");
     let expected = format!(
-        "identity/corp  https://scim.example.com  2 users, 0 of them suspended, 1 groups
+        "identity/corp  https://scim.example.com  2 users, 0 of them suspended, 1 group
+declared: 4 users and 1 group
 
   suspend \"ada@example.com\"  ScimUser ada (people.yaml:2)
   add \"kim@example.com\" to \"k8s-a\"  ScimGroup admins (people.yaml:22)
@@ -659,8 +661,8 @@ fn a_plan_as_text() {
   held: create \"cy@example.com\"  ScimUser cy (people.yaml:12)
 
 1 suspension, 2 creations held (1 allowed now, digest {digest}), 1 addition
-  1 of 1 suspensions in an hour
-  2 of 1 creations in an hour
+  1 suspension; the limit is 1 in an hour
+  2 creations; the limit is 1 in an hour
 
 ScimUser zoe (people.yaml:17): OutOfScope  {}
   next     {}
@@ -728,6 +730,9 @@ fn a_plan_as_json() {
         ("/objects/4/adopts", "true"),
         ("/faults", "[]"),
         ("/otherObjects", "0"),
+        ("/declared", r#"{"groups":1,"users":4}"#),
+        ("/keptObjects", "0"),
+        ("/connectionDiffers", "[]"),
     ] {
         let mut said = brief(pointer);
         if let Some(digest) = document.pointer(&format!("{pointer}/digest")) {
@@ -857,6 +862,33 @@ fn a_change_is_planned_for_the_account_of_the_object() {
             "create a user",
             Conclusion::Changes,
         ),
+        // An apply without prune leaves the other object of this account where it is.
+        (
+            Some(person("kim", "")),
+            person("kim", "").replace("name: kim}", "name: kim2}"),
+            "ScimUser kim2 (people.yaml:2): Ambiguous",
+            Conclusion::Failed,
+        ),
+        // What was wrong before, and is in no file, does not count.
+        (
+            Some(
+                [
+                    bo("ada", ""),
+                    person("zoe", "").replace("example.com", "example.org"),
+                ]
+                .concat(),
+            ),
+            bo("ada", ""),
+            "not in the files: 1 object of the base.",
+            Conclusion::Nothing,
+        ),
+        // A limit counts what the others send, too.
+        (
+            Some(person("cy", "")),
+            person("bo", ""),
+            "2 creations; the limit is 1",
+            Conclusion::Held,
+        ),
         // Two objects change places: neither name is free.
         (
             Some([bo("ada", ""), person("kim", "")].concat()),
@@ -865,13 +897,26 @@ fn a_change_is_planned_for_the_account_of_the_object() {
             Conclusion::Failed,
         ),
     ] {
-        let mut candidates = candidates(&after);
-        if let Some(before) = &before {
-            let ids = known_before(&self::candidates(before), owner(&[]), &snapshot, &ground(&policy));
-            know(&mut candidates, &ids);
-        }
-        let declared = Declared::of(candidates, owner(&[]));
-        let outcome = outcome(&declared, &snapshot, &census, &policy);
+        let base = before.as_deref().map(candidates);
+        let ground = Ground {
+            applied: base.is_some().then_some(Applied {
+                source: Source::Base,
+                differs: &[],
+            }),
+            ..ground(&policy)
+        };
+        let declared = declared_after(
+            candidates(&after),
+            base.as_deref(),
+            owner(&[]),
+            &snapshot,
+            &ground,
+        );
+        let directory = Directory {
+            snapshot: &snapshot,
+            census: &census,
+        };
+        let outcome = Outcome::of(&ground, &declared, Ok(directory));
         let mut out = Vec::new();
         outcome.text(false, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -402,13 +402,12 @@ async fn exit_codes_of_a_plan() {
     let scene = Scene::new("codes").await;
     let corp = scene.corp();
     for (manifests, code, words) in [
-        (String::new(), 0, "no changes"),
         (person("ada", "ada@example.com", ""), 0, "no changes"),
         (person("ada", "ADA@example.com", ""), 0, "no changes"),
         (
             person("ada", "ada@example.com", GONE),
             2,
-            "1 of 1 suspensions in an hour",
+            "1 suspension; the limit is 1 in an hour",
         ),
         (
             [
@@ -421,6 +420,11 @@ async fn exit_codes_of_a_plan() {
         ),
         (person("owner", "owner@example.com", GONE), 1, "explain Protected"),
         (person("else", "else@example.org", ""), 1, "explain OutOfScope"),
+        (
+            person("ada", "ada@example.com", "").replace("ScimUser", "Scimuser"),
+            1,
+            "an object (standard input:3): scimbridge.dev has no such kind",
+        ),
         (
             person("ada", "ada@example.com", ", sate: Suspended"),
             1,
@@ -437,6 +441,7 @@ async fn exit_codes_of_a_plan() {
     }
     // The address from a flag, and the rest from the manifest.
     let elsewhere = corp.replace(&scene.bridge.url(), "https://scim.example.com");
+    let elsewhere = format!("{elsewhere}\n{}", person("ada", "ada@example.com", ""));
     let ran = scene
         .plan_input(&elsewhere, &["--url", &scene.bridge.url()])
         .await;
@@ -495,6 +500,11 @@ async fn connections_without_a_plan() {
             format!("{corp}\n---\n{corp}"),
             &["--connection", "corp"],
             "corp more than once",
+        ),
+        (
+            corp.clone(),
+            &[],
+            "no file declares a ScimUser or ScimGroup of this connection",
         ),
         (
             corp.replace("owner@example.com", " "),
@@ -615,7 +625,7 @@ async fn objects_of_another_connection() {
     let others = File::new("other.yaml", &others);
     apply(bed, Path::new(&others.path)).await;
     let ran = plugin(bed, &["plan", "corp"]).await;
-    let words = "3 objects of other connections are left out";
+    let words = "left out: 3 objects of other connections";
     assert_eq!((ran.code, ran.out.contains(words)), (0, true), "{ran:?}");
     let ran = plugin(bed, &["plan", "corp", "-f", &into, "-f", &others.path]).await;
     let words = "names another connection";
@@ -661,6 +671,19 @@ async fn a_pull_request_beside_the_cluster() {
         assert_eq!(ran.code, 2, "{ran:?}");
     }
 
+    // An apply leaves what the files do not have, so a second object of the same account is ambiguous.
+    let twice = File::new("twice.yaml", &person("second", "owner@example.com", ""));
+    let ran = plugin(bed, &["plan", "corp", "-f", &twice.path]).await;
+    assert_eq!(
+        (
+            ran.code,
+            ran.out.contains("Ambiguous"),
+            ran.out.contains("not in the files: 8 objects of the cluster.")
+        ),
+        (1, true, true),
+        "{ran:?}"
+    );
+
     // The pull request narrows the scope.
     let narrow = json!({"provisioning": {
         "mode": "Plan",
@@ -671,5 +694,11 @@ async fn a_pull_request_beside_the_cluster() {
     let narrow = File::new("corp.yaml", &narrow.to_string());
     let ran = plugin(bed, &["plan", "corp", "-f", &into, "-f", &narrow.path]).await;
     assert_eq!((ran.code, ran.out.contains("OutOfScope")), (1, true), "{ran:?}");
+    for words in [
+        "differs from that of the cluster in spec.url, spec.provisioning.limits, spec.provisioning.protected, ",
+        "It ignores that of the files.",
+    ] {
+        assert!(ran.out.contains(words), "{words} in {}", ran.out);
+    }
     assert_untouched(&scene.bridge);
 }
