@@ -122,8 +122,13 @@ pub enum CheckError {
     )]
     PlaintextFromElsewhere,
     /// No file contains an object that the connection references, and there is no cluster.
-    #[error("no file contains {0}: give --secret-file, or a kubeconfig")]
-    Missing(String),
+    #[error("no file contains {missing}: give {instead}, or a kubeconfig")]
+    Missing {
+        /// The object.
+        missing: String,
+        /// The flags that the command has for it.
+        instead: &'static str,
+    },
     /// No file contains an object that the connection references, and the kubeconfig is not usable.
     #[error("cannot read {missing} from the cluster. The kubeconfig ({origin}): {why}")]
     Kubeconfig {

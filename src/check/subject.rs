@@ -237,10 +237,22 @@ pub(crate) fn metadata_of(document: &Value) -> ObjectMeta {
 }
 
 /// Values that flags give in place of what a manifest names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Instead {
     key: Option<DataEntry>,
     ca: Option<DataEntry>,
+    /// The flags of the command for an object that no file has.
+    flags: &'static str,
+}
+
+impl Default for Instead {
+    fn default() -> Self {
+        Self {
+            key: None,
+            ca: None,
+            flags: "--secret-file",
+        }
+    }
 }
 
 /// The objects of files, seen from a connection in one of them.
@@ -275,6 +287,7 @@ pub(crate) async fn from_object_or_flags(
                 .transpose()?
                 .map(|key| DataEntry::bare(Ok(key))),
             ca: read_ca(flags)?,
+            flags: "the file with it to --file, a flag in its place",
         };
         let Found {
             beside: mut objects,
@@ -328,7 +341,7 @@ async fn from_object(
     let live = if let Some(missing) = missing {
         let (config, namespace) = cluster::chosen_config(cluster)
             .await
-            .map_err(|error| no_cluster(error, cluster, missing))?;
+            .map_err(|error| no_cluster(error, cluster, missing, &instead))?;
         let namespace = metadata.namespace.clone().unwrap_or(namespace);
         Some((cluster::client(config)?, namespace))
     } else {
@@ -357,7 +370,7 @@ fn name_of(metadata: &ObjectMeta) -> Option<String> {
 }
 
 /// Why the rest of a connection cannot be read: the kubeconfig has a fault, or there is none.
-fn no_cluster(error: ClusterError, chosen: &Cluster, missing: String) -> CheckError {
+fn no_cluster(error: ClusterError, chosen: &Cluster, missing: String, instead: &Instead) -> CheckError {
     let is_chosen = chosen.kubeconfig.is_some() || chosen.context.is_some();
     let (ClusterError::NoCluster { origin, why } | ClusterError::Kubeconfig { origin, why }) = error else {
         return error.into();
@@ -365,7 +378,10 @@ fn no_cluster(error: ClusterError, chosen: &Cluster, missing: String) -> CheckEr
     if is_chosen || why != cluster::NO_KUBECONFIG {
         CheckError::Kubeconfig { missing, origin, why }
     } else {
-        CheckError::Missing(missing)
+        CheckError::Missing {
+            missing,
+            instead: instead.flags,
+        }
     }
 }
 
@@ -622,7 +638,11 @@ impl Source {
             ca: None,
             next_key: None,
             status: None,
-            wording: Wording::Fields,
+            wording: if self.instead.key.is_some() {
+                Wording::GivenKey
+            } else {
+                Wording::Fields
+            },
         };
         if let Ok(spec) = &spec {
             subject.key = match self.instead.key.take() {

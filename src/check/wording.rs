@@ -8,6 +8,8 @@
 pub enum Wording {
     /// As an object: messages name its fields.
     Fields,
+    /// As an object, but the key by a flag.
+    GivenKey,
     /// As flags: messages name them.
     Flags,
 }
@@ -22,17 +24,26 @@ const HERE: [(&str, &str); 6] = [
     ("the operator", "this program"),
 ];
 
-/// Replacements for fields, applied in this order: a longer text comes before one that it contains.
-const FLAGS: [(&str, &str); 18] = [
-    (
-        "the entry that spec.tls.caRef names",
-        "the file that --ca-file names",
-    ),
+/// Replacements for a key that a flag gives, applied in this order.
+const KEY: [(&str, &str); 4] = [
     (
         "Store the token alone, without quotes or line break, and encode it in base64 once only.",
         "Write the token alone, without quotes, blanks or line breaks.",
     ),
     ("under that key", "in that file"),
+    ("The Secret's entry", "The given key"),
+    (
+        "into the Secret",
+        "where --api-key-file or --api-key-env reads it",
+    ),
+];
+
+/// Replacements for fields, applied in this order: a longer text comes before one that it contains.
+const FLAGS: [(&str, &str); 14] = [
+    (
+        "the entry that spec.tls.caRef names",
+        "the file that --ca-file names",
+    ),
     (
         "Raise spec.interval",
         "Wait, and check again. If it lasts, raise the pause of --watch",
@@ -51,11 +62,6 @@ const FLAGS: [(&str, &str); 18] = [
     ("spec.interval", "--watch"),
     ("allowPlaintext: true", "--allow-plaintext"),
     ("with allowPlaintext", "with --allow-plaintext"),
-    ("The Secret's entry", "The given key"),
-    (
-        "into the Secret",
-        "where --api-key-file or --api-key-env reads it",
-    ),
     ("cannot use this specification", "cannot use the value of a flag"),
     (
         "Compare the specification with kubectl explain sbc.spec, then apply it again.",
@@ -69,7 +75,8 @@ impl Wording {
     pub fn translate(self, text: &str) -> String {
         match self {
             Self::Fields => replaced(text, &HERE),
-            Self::Flags => replaced(&replaced(text, &HERE), &FLAGS),
+            Self::GivenKey => replaced(&replaced(text, &HERE), &KEY),
+            Self::Flags => replaced(&replaced(&replaced(text, &HERE), &KEY), &FLAGS),
         }
     }
 }

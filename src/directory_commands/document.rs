@@ -9,11 +9,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
+    DirectoryError,
     declared::{Counts, Kind},
-    outcome::{Outcome, describe, is_refused, line, next_step},
+    outcome::{Conclusion, Outcome, describe, is_refused, line, next_step},
 };
 use crate::{
     api::directory::MembersReadBy,
+    args::PlanFormat,
     check::document::{Case, CaseResult, suite_of},
     domain::directory::{
         act::{Act, Change, Host, Joiner},
@@ -40,6 +42,8 @@ struct Document<'a> {
     result: &'static str,
     summary: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     directory: Option<DirectoryDocument>,
     pending: Vec<PendingDocument>,
     changes: Vec<ChangeDocument<'a>>,
@@ -51,7 +55,7 @@ struct Document<'a> {
     other_objects: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CountsDocument {
     users: usize,
@@ -210,7 +214,56 @@ pub(super) fn junit(outcome: &Outcome<'_>, show_names: bool, out: &mut impl Writ
     suite_of(outcome.connection, &cases, out)
 }
 
+/// Writes the document for a plan that could not be made. People read the error itself.
+pub(super) fn failure(
+    error: &DirectoryError,
+    connection: &str,
+    at: Timestamp,
+    output: PlanFormat,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match output {
+        PlanFormat::Text => Ok(()),
+        PlanFormat::Json => {
+            serde_json::to_writer_pretty(&mut *out, &Document::failed(error, connection, at))?;
+            writeln!(out)
+        }
+        PlanFormat::Junit => {
+            let case = Case {
+                name: "plan".to_owned(),
+                result: CaseResult::Failed {
+                    reason: error.reason(),
+                    message: error.line(),
+                    next: String::new(),
+                },
+            };
+            suite_of(connection, &[case], out)
+        }
+    }
+}
+
 impl<'a> Document<'a> {
+    fn failed(error: &DirectoryError, connection: &'a str, at: Timestamp) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            connection,
+            url: None,
+            planned_at: at,
+            result: Conclusion::Failed.as_str(),
+            summary: format!("nothing is planned: {}", error.reason()),
+            message: Some(error.line()),
+            directory: None,
+            pending: Vec::new(),
+            changes: Vec::new(),
+            objects: Vec::new(),
+            faults: Vec::new(),
+            declared: CountsDocument::default(),
+            kept_objects: 0,
+            connection_differs: &[],
+            other_objects: 0,
+        }
+    }
+
     fn of(outcome: &'a Outcome<'a>, show_names: bool) -> Self {
         let plan = &outcome.plan;
         let Counts { users, groups } = outcome.declared.own;
@@ -221,6 +274,7 @@ impl<'a> Document<'a> {
             planned_at: outcome.at,
             result: outcome.conclusion().as_str(),
             summary: Summary(plan).to_string(),
+            message: None,
             directory: plan.totals.ok().map(|totals| {
                 let Totals {
                     users,

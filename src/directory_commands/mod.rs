@@ -24,13 +24,13 @@ use crate::{
     args::Addresses,
     bridge::{
         Lanes,
-        scim::directory::{DirectoryReader, Rate, Terms, Unread},
+        scim::directory::{DirectoryReader, Rate, Terms},
     },
     check::{CheckError, Checker, subject::Subject},
     cluster::ClusterError,
     domain::{
         connection::target::InvalidSpec,
-        directory::{budget::DigestKey, plan::InvalidPolicy, snapshot::Snapshot},
+        directory::{budget::DigestKey, plan::InvalidPolicy, snapshot::Snapshot, verdict, walk::Incomplete},
     },
 };
 
@@ -101,9 +101,9 @@ pub enum DirectoryError {
         /// The fault, and the next step.
         message: String,
     },
-    /// The lists cannot be read.
-    #[error("cannot read users and groups")]
-    Unread(#[from] Unread),
+    /// The lists cannot be read. The words are those of the operator.
+    #[error("cannot read users and groups: {0}. See scim-bridge-operator explain DirectoryIncomplete")]
+    Unread(Incomplete),
     /// A file is there already.
     #[error("{} exists: give another folder to --output-dir, or overwrite the files with --force", .0.display())]
     Exists(PathBuf),
@@ -118,6 +118,28 @@ pub enum DirectoryError {
     /// The output cannot be written.
     #[error("cannot write the output")]
     Output(#[source] io::Error),
+}
+
+impl DirectoryError {
+    /// The reason, in the words of the operator where it has one.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NotProven { reason, .. } => reason.as_str(),
+            Self::Unread(_) => verdict::Reason::DirectoryIncomplete.as_str(),
+            _ => "Failed",
+        }
+    }
+
+    /// The error with its causes, in one line.
+    fn line(&self) -> String {
+        let mut line = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            line = format!("{line}: {cause}");
+            source = cause.source();
+        }
+        line
+    }
 }
 
 /// A directory that was read in full from a bridge that a probe has just proven.
@@ -160,7 +182,8 @@ async fn read(
         proven,
         round: 0,
     };
-    let lists = reader.read(&request, terms, &mut rate).await?;
+    let lists = reader.read(&request, terms, &mut rate).await;
+    let lists = lists.map_err(|unread| DirectoryError::Unread(unread.incomplete()))?;
     Ok(Reading {
         snapshot: lists.into_snapshot(),
         name: result.name,

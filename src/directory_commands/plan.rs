@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     DirectoryError, Reading,
     declared::{Candidate, Declared, ObjectName, Others, Owner, doubled, know, known, left_out},
+    document,
     files::{Manifests, Place},
     live::{self, Kinds},
     outcome::{Applied, Conclusion, Ground, Outcome, Source, URL},
@@ -64,9 +65,33 @@ struct Before {
 /// Plans for the users and groups of manifests.
 ///
 /// # Errors
-/// [`DirectoryError`] if nothing can be planned: a file cannot be read, or the directory. An object that cannot be used is
-/// part of the outcome.
+/// [`DirectoryError`] if nothing can be planned: a file cannot be read, or the directory. JSON and `JUnit` then say why. An
+/// object that cannot be used is part of the outcome.
 pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Conclusion, DirectoryError> {
+    let result = plan_files(arguments, out).await;
+    let connection = arguments.connection.as_deref().unwrap_or("the connection");
+    documented(result, connection, arguments.show, out)
+}
+
+/// Writes the document of a failure, too: a program that reads the output of each run finds one.
+fn documented(
+    result: Result<Conclusion, DirectoryError>,
+    connection: &str,
+    show: ShowPlan,
+    out: &mut impl Write,
+) -> Result<Conclusion, DirectoryError> {
+    match result {
+        // Part of a document is written.
+        Ok(_) | Err(DirectoryError::Output(_)) => result,
+        Err(error) => {
+            let at = SystemClock.now();
+            document::failure(&error, connection, at, show.output, out).map_err(DirectoryError::Output)?;
+            Err(error)
+        }
+    }
+}
+
+async fn plan_files(arguments: &PlanArguments, out: &mut impl Write) -> Result<Conclusion, DirectoryError> {
     let PlanArguments {
         files,
         base,
@@ -119,6 +144,14 @@ pub async fn plan(arguments: &PlanArguments, out: &mut impl Write) -> Result<Con
 /// # Errors
 /// As [`plan`]; also if the cluster does not answer.
 pub async fn plan_live(
+    arguments: &PluginPlanArguments,
+    out: &mut impl Write,
+) -> Result<Conclusion, DirectoryError> {
+    let result = plan_cluster(arguments, out).await;
+    documented(result, &arguments.connection.name, arguments.show, out)
+}
+
+async fn plan_cluster(
     arguments: &PluginPlanArguments,
     out: &mut impl Write,
 ) -> Result<Conclusion, DirectoryError> {

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use bridge_front::{Front, Group, Seed, User, directory::Total};
+use bridge_front::{Content, Fault, Front, Group, Seed, User, directory::Total};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use scim_bridge_operator::api::{
@@ -205,12 +205,18 @@ async fn an_import_that_fails_writes_nothing() {
     let scene = Scene::new("no-import").await;
     let ran = scene.import(WRONG_KEY, &[]).await;
     assert_eq!((ran.code, ran.err.contains("AuthFailed")), (1, true), "{ran:?}");
+    let fault = Fault::status(500, Content::Json);
+    scene.bridge.set(|state| state.fault("/scim/Groups", fault));
+    let ran = scene.import(KEY, &[]).await;
+    let words = "cannot read users and groups: a request for a page failed. See scim-bridge-operator explain DirectoryIncomplete";
+    assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{ran:?}");
     scene.bridge.set(|state| {
+        state.faults.clear();
         state.habits.lists.ends_at = Some(3);
         state.habits.lists.total = Total::Everything;
     });
     let ran = scene.import(KEY, &[]).await;
-    let words = "cannot read users and groups: the directory was not read: the list has fewer entries";
+    let words = "cannot read users and groups: the list has fewer entries";
     assert_eq!((ran.code, ran.err.contains(words)), (1, true), "{ran:?}");
     assert!(!scene.people().exists());
     assert_untouched(&scene.bridge);
@@ -321,6 +327,59 @@ async fn a_pull_request_has_a_plan() {
         (1, true, true),
         "{ran:?}"
     );
+    assert_untouched(&scene.bridge);
+}
+
+/// A program that reads the output finds a document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_fails_is_documented() {
+    let scene = Scene::new("failed").await;
+    let input = format!("{}\n{}", scene.corp(), person("ada", "ada@example.com", ""));
+    let host = scene.host();
+    let args = [
+        "plan",
+        "-f",
+        "-",
+        "--ca-file",
+        &scene.ca.path,
+        "--allowed-host",
+        &host,
+    ];
+    let plan = async |output: &str, more: &[&str]| {
+        let run = Run::new(&[&args[..], &["-o", output], more].concat());
+        run.env("SOME_KEY", WRONG_KEY).input(&input).run().await
+    };
+    let key = ["--api-key-env", "SOME_KEY"];
+    let ran = plan("text", &key).await;
+    assert!(
+        ran.code == 1
+            && ran.out.is_empty()
+            && ran.err.contains("--api-key-env reads it")
+            && !ran.err.contains("Secret"),
+        "{ran:?}"
+    );
+    let ran = plan("json", &key).await;
+    let document = ran.json();
+    let message = document["message"].as_str().unwrap();
+    assert_eq!(
+        (ran.code, &document["result"], &document["changes"]),
+        (1, &json!("failed"), &json!([]))
+    );
+    assert!(
+        message.contains("AuthFailed") && !message.contains("example"),
+        "{message}"
+    );
+    let ran = plan("junit", &key).await;
+    assert!(
+        ran.code == 1 && ran.out.contains("<failure type=\"AuthFailed\""),
+        "{ran:?}"
+    );
+    // Which flags the command has for a Secret that is nowhere.
+    let ran = plan("json", &[]).await;
+    let document = ran.json();
+    let message = document["message"].as_str().unwrap();
+    let words = "no file contains Secret corp (spec.apiKeySecretRef): give the file with it to --file, a flag in its place, or";
+    assert!(ran.code == 1 && message.contains(words), "{ran:?}");
     assert_untouched(&scene.bridge);
 }
 
