@@ -75,8 +75,16 @@ pub enum CheckError {
     #[error("cannot read the file that --api-key-file names")]
     KeyFile(#[source] io::Error),
     /// The file is not a manifest.
-    #[error("{} is not a Kubernetes manifest in YAML or JSON", Named(.0))]
-    NoManifest(PathBuf),
+    #[error(
+        "{}:{line} is not a Kubernetes manifest in YAML or JSON. Correct it, or give other files to --file",
+        Named(path)
+    )]
+    NoManifest {
+        /// The file.
+        path: PathBuf,
+        /// The line of the fault, or where the document begins.
+        line: u64,
+    },
     /// An object in the file does not have the form of its kind.
     #[error(
         "a {kind} in {} does not have the form of a v1 {kind}: check its apiVersion and its data",

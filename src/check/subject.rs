@@ -23,6 +23,7 @@ use crate::{
             ApiKeySecretRef, CaKind, CaRef, IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec,
             ScimBridgeConnectionStatus, TlsSpec,
         },
+        directory::ProvisioningSpec,
         duration::HumanDuration,
     },
     args::{Addresses, BridgeFlags, CheckArguments, Cluster, KeySource},
@@ -422,12 +423,34 @@ fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
     };
     let field = FIELDS.into_iter().find(is_wrong);
     Err(match field {
+        Some("provisioning") => provisioning_fault(given.get("provisioning").unwrap_or(&Value::Null)),
         Some(field @ ("url" | "apiKeySecretRef")) if given.get(field).is_none_or(Value::is_null) => {
             InvalidSpec::Missing(field)
         }
         Some(field) => InvalidSpec::Field(field),
         None => InvalidSpec::Form,
     })
+}
+
+/// What is wrong with `spec.provisioning`: the first field that does not have its form, or the whole.
+pub(crate) fn provisioning_fault(given: &Value) -> InvalidSpec {
+    const FIELDS: [(&str, &str); 5] = [
+        ("mode", "provisioning.mode"),
+        ("scope", "provisioning.scope"),
+        ("protected", "provisioning.protected"),
+        ("limits", "provisioning.limits"),
+        ("requestsPerSecond", "provisioning.requestsPerSecond"),
+    ];
+    let wrong = FIELDS.into_iter().find(|(field, _)| {
+        given.get(field).is_some_and(|value| {
+            let mut tried = serde_json::json!({"mode": "Plan", "scope": {}, "protected": {}});
+            if let Some(fields) = tried.as_object_mut() {
+                fields.insert((*field).to_owned(), value.clone());
+            }
+            typed::<ProvisioningSpec>(tried).is_none()
+        })
+    });
+    InvalidSpec::Field(wrong.map_or("provisioning", |(_, path)| path))
 }
 
 /// Why a document of a manifest cannot be read.
@@ -463,13 +486,19 @@ struct Source {
 /// If the file cannot be read, or is not YAML.
 pub(crate) fn documents(path: &Path, most: u64) -> Result<Vec<(u64, Value)>, CheckError> {
     let bytes = read_file(path, most)?;
-    let text = std::str::from_utf8(&bytes).ok();
-    text.and_then(documents_in)
-        .ok_or_else(|| CheckError::NoManifest(path.to_owned()))
+    let fault = |line| CheckError::NoManifest {
+        path: path.to_owned(),
+        line,
+    };
+    let text = std::str::from_utf8(&bytes).map_err(|_| fault(1))?;
+    documents_in(text).map_err(fault)
 }
 
-/// Reads the documents of a text, each with the line where it begins. `None` if the text is not YAML.
-pub(crate) fn documents_in(text: &str) -> Option<Vec<(u64, Value)>> {
+/// Reads the documents of a text, each with the line where it begins.
+///
+/// # Errors
+/// The line of the fault, if the text is not YAML.
+pub(crate) fn documents_in(text: &str) -> Result<Vec<(u64, Value)>, u64> {
     // The parser's own bounds allow 1024 documents. Each node has a byte at least, and a stream has a beginning and an end.
     let size = text.len() + 2;
     let options = serde_saphyr::options! {
@@ -479,19 +508,20 @@ pub(crate) fn documents_in(text: &str) -> Option<Vec<(u64, Value)>> {
             max_events: size.saturating_mul(4),
         },
     };
-    let documents: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options).ok()?;
+    let documents: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| error.location().map_or(1, |location| location.line()))?;
     let lines = documents
         .into_iter()
         .map(|document| (document.referenced.line(), document.value));
-    Some(lines.collect())
+    Ok(lines.collect())
 }
 
 impl Objects {
     /// Reads the objects of a file, including those in lists. Errors never quote the file, because it may contain a key.
     fn read(path: &Path) -> Result<Self, CheckError> {
         let mut objects = Self::default();
-        for (_, document) in documents(path, MAX_FILE)? {
-            objects.take_from(path, document)?;
+        for (line, document) in documents(path, MAX_FILE)? {
+            objects.take_from(path, line, document)?;
         }
         Ok(objects)
     }
@@ -500,9 +530,12 @@ impl Objects {
     ///
     /// # Errors
     /// If it is not an object, or does not have the form of its kind.
-    pub(crate) fn take_from(&mut self, path: &Path, document: Value) -> Result<(), CheckError> {
+    pub(crate) fn take_from(&mut self, path: &Path, line: u64, document: Value) -> Result<(), CheckError> {
         self.take(document).map_err(|why| match why {
-            Unreadable::NotAnObject => CheckError::NoManifest(path.to_owned()),
+            Unreadable::NotAnObject => CheckError::NoManifest {
+                path: path.to_owned(),
+                line,
+            },
             Unreadable::Form(kind) => CheckError::MalformedObject {
                 path: path.to_owned(),
                 kind,

@@ -37,6 +37,8 @@ const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "K
 pub struct Place {
     path: PathBuf,
     line: u64,
+    /// The index in the list that the document is.
+    item: Option<usize>,
     /// Which of the paths that the user gave led to the file.
     pub(super) source: usize,
 }
@@ -108,6 +110,7 @@ impl Manifests {
             let place = Place {
                 path: path.to_owned(),
                 line,
+                item: None,
                 source: self.objects.len().saturating_sub(1),
             };
             self.take(&place, document)?;
@@ -122,14 +125,19 @@ impl Manifests {
             Some("ScimGroup") => self.candidates.push(candidate(Kind::Group, place, &document)),
             Some(kind) if is_list(kind) => {
                 let items = document.get_mut("items").and_then(Value::as_array_mut);
-                for item in items.map(std::mem::take).unwrap_or_default() {
-                    self.take(place, item)?;
+                let items = items.map(std::mem::take).unwrap_or_default();
+                for (index, item) in items.into_iter().enumerate() {
+                    let place = Place {
+                        item: Some(index),
+                        ..place.clone()
+                    };
+                    self.take(&place, item)?;
                 }
             }
             Some(_) if is_of_group(&document) => self.strays.push(place.clone()),
             Some(_) | None => {
                 let mut objects = self.objects.pop().unwrap_or_default();
-                objects.take_from(&place.path, document)?;
+                objects.take_from(&place.path, place.line, document)?;
                 self.objects.push(objects);
             }
         }
@@ -210,6 +218,10 @@ impl fmt::Display for Place {
             write!(f, "standard input:{}", self.line)
         } else {
             write!(f, "{}:{}", self.path.display(), self.line)
+        }?;
+        match self.item {
+            Some(index) => write!(f, " items[{index}]"),
+            None => Ok(()),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `import`: manifests of what a bridge has.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,7 @@ impl Imported {
 /// Writes manifests for a connection that flags give, or a manifest.
 ///
 /// # Errors
-/// [`DirectoryError`]; then no file is written, unless the error is about writing the second one.
+/// [`DirectoryError`]; then no file is written.
 pub async fn import(arguments: &ImportArguments, out: &mut impl Write) -> Result<Imported, DirectoryError> {
     let ImportArguments {
         bridge,
@@ -135,18 +136,10 @@ async fn write(
         path: output_dir.clone(),
         source,
     })?;
-    for (path, text) in [(&users, &manifests.users), (&groups, &manifests.groups)] {
-        write_file(path, text, *force).map_err(|error| {
-            if error.kind() == io::ErrorKind::AlreadyExists {
-                DirectoryError::Exists(path.clone())
-            } else {
-                DirectoryError::Write {
-                    path: path.clone(),
-                    source: error,
-                }
-            }
-        })?;
-    }
+    write_files(
+        &[(&users, &manifests.users), (&groups, &manifests.groups)],
+        *force,
+    )?;
     report(&manifests, url.as_deref(), [&users, &groups], out).map_err(DirectoryError::Output)?;
     Ok(if manifests.skipped.is_empty() {
         Imported::All
@@ -155,20 +148,64 @@ async fn write(
     })
 }
 
-/// Writes a new file, or replaces one as a whole: a reader never sees half of it.
-fn write_file(path: &Path, text: &str, force: bool) -> io::Result<()> {
-    if !force {
-        return fs::File::create_new(path)?.write_all(text.as_bytes());
+/// A file with the new content beside the one that it replaces. It goes if it was not put in place.
+struct Beside<'a> {
+    path: &'a Path,
+    beside: PathBuf,
+}
+
+impl<'a> Beside<'a> {
+    /// Writes the content. Only the owner may read it: it names people.
+    fn write(path: &'a Path, text: &str) -> io::Result<Self> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(name);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        let written = Self { path, beside };
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        Ok(written)
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // The first error counts.
-        let _ = fs::remove_file(&beside);
+
+    /// Puts it in place: a reader never sees half of a file.
+    fn put(&self) -> io::Result<()> {
+        fs::rename(&self.beside, self.path)
     }
-    written
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        // It is gone if it was put in place.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+/// Writes new files, or replaces files as a whole. If one cannot be written, none is.
+fn write_files(files: &[(&PathBuf, &String)], force: bool) -> Result<(), DirectoryError> {
+    let fault = |path: &Path, source| DirectoryError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let mut written = Vec::new();
+    for (path, text) in files {
+        written.push(Beside::write(path, text).map_err(|source| fault(path, source))?);
+    }
+    // What is in place is looked at last: nothing can fail afterwards but the file system itself.
+    for Beside { path, .. } in &written {
+        match path.symlink_metadata() {
+            Ok(_) if !force => return Err(DirectoryError::Exists(path.to_path_buf())),
+            Ok(found) if found.is_dir() => return Err(fault(path, io::ErrorKind::IsADirectory.into())),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    for file in &written {
+        file.put().map_err(|source| fault(file.path, source))?;
+    }
+    Ok(())
 }
 
 /// Says what was written, and what was not. Users and groups are named by their ids.
@@ -196,11 +233,15 @@ fn report(
         counted(written.groups, "group")
     )?;
     if *left_out != Counts::default() {
+        let (users, groups) = (counted(left_out.users, "user"), counted(left_out.groups, "group"));
+        let left_out = match (left_out.users, left_out.groups) {
+            (_, 0) => users,
+            (0, _) => groups,
+            _ => format!("{users} and {groups}"),
+        };
         writeln!(
             out,
-            "\nspec.provisioning.scope does not cover {} and {}. To write them too, use --all.",
-            counted(left_out.users, "user"),
-            counted(left_out.groups, "group")
+            "\nspec.provisioning.scope does not cover {left_out}. To write them too, use --all."
         )?;
     }
     if !skipped.is_empty() {

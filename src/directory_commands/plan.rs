@@ -25,19 +25,16 @@ use crate::{
     args::{Addresses, PlanArguments, PluginPlanArguments, ShowPlan},
     check::{
         plugin::Location,
-        subject::{Found, Subject, from_object_or_flags, metadata_of, read_live},
+        subject::{Found, Subject, from_object_or_flags, metadata_of, provisioning_fault, read_live},
     },
     clock::{Clock as _, SystemClock},
-    domain::{
-        connection::target::InvalidSpec,
-        directory::{
-            budget::DigestKey,
-            census::{Census, Taken},
-            names::RemoteId,
-            plan::{Directory, Policy},
-            snapshot::Snapshot,
-            wish::Wishes,
-        },
+    domain::directory::{
+        budget::DigestKey,
+        census::{Census, Taken},
+        names::RemoteId,
+        plan::{Directory, Policy},
+        snapshot::Snapshot,
+        wish::Wishes,
     },
 };
 
@@ -256,9 +253,11 @@ fn provisioning_in(document: &Value) -> Result<Option<ProvisioningSpec>, Directo
     let declared = document.get("spec").and_then(|spec| spec.get("provisioning"));
     declared
         .filter(|declared| !declared.is_null())
-        .map(|declared| serde_json::from_value(declared.clone()))
+        .map(|declared| {
+            serde_json::from_value(declared.clone())
+                .map_err(|_| DirectoryError::Spec(provisioning_fault(declared)))
+        })
         .transpose()
-        .map_err(|_| DirectoryError::Spec(InvalidSpec::Field("provisioning")))
 }
 
 /// The connection to plan for, and the names of the others.

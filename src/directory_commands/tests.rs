@@ -519,6 +519,7 @@ kind: ScimUser
 metadata: {name: ada}
 spec: {connectionRef: {name: corp}, userName: ada@example.com, name: {givenName: Ada, familyName: Canary}}
 ";
+    const LIST: &str = "{kind: List, items: [{kind: Widget}, {kind: ScimUser, apiVersion: scimbridge.dev/v1alpha1, metadata: {name: ada}}]}";
     let two = format!("{USER}---\n{USER}");
     let group = USER.replace("ScimUser", "ScimGroup");
     for (text, old, new, expected) in [
@@ -572,6 +573,12 @@ spec: {connectionRef: {name: corp}, userName: ada@example.com, name: {givenName:
             "spec: {",
             "spec: {activeUntil: tomorrow, ",
             "ScimUser ada (people.yaml:1): a time is not in the form of RFC 3339, such as 2027-01-31T00:00:00Z",
+        ),
+        (
+            LIST,
+            "",
+            "",
+            "ScimUser ada (people.yaml:1 items[1]): spec is missing",
         ),
         (
             &two,

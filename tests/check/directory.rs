@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -249,6 +250,23 @@ async fn an_import_says_whom_it_leaves_out() {
     let ran = scene.import(KEY, &["--force"]).await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert_eq!(fs::read_to_string(&users).unwrap(), before);
+    // One target that cannot be written: the other file stays as it was.
+    let groups = scene.people().join("groups.yaml");
+    fs::remove_file(&groups).unwrap();
+    fs::create_dir(&groups).unwrap();
+    fs::write(&users, "old").unwrap();
+    let ran = scene.import(KEY, &["--force"]).await;
+    assert_eq!(
+        (ran.code, ran.err.contains("cannot write ")),
+        (1, true),
+        "{ran:?}"
+    );
+    assert_eq!(fs::read_to_string(&users).unwrap(), "old");
+    assert_eq!(fs::read_dir(scene.people()).unwrap().count(), 2);
+    fs::remove_dir(&groups).unwrap();
+    let ran = scene.import(KEY, &["--force"]).await;
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert_eq!(fs::metadata(&users).unwrap().permissions().mode() & 0o777, 0o600);
     // Nothing but the two files is left.
     assert_eq!(fs::read_dir(scene.people()).unwrap().count(), 2);
     assert_untouched(&scene.bridge);
@@ -260,7 +278,7 @@ async fn what_was_imported_needs_no_change() {
     let ran = scene.import_scope().await;
     assert_eq!(ran.code, 2, "{ran:?}");
     assert!(
-        ran.out.contains("users.yaml  5 users") && ran.out.contains("does not cover 1 user and 0 groups"),
+        ran.out.contains("users.yaml  5 users") && ran.out.contains("does not cover 1 user. To write"),
         "{}",
         ran.out
     );
@@ -573,7 +591,17 @@ async fn connections_without_a_plan() {
         (
             "a: b".to_owned(),
             &[],
-            "standard input is not a Kubernetes manifest",
+            "standard input:1 is not a Kubernetes manifest in YAML or JSON. Correct it, or give other files to --file",
+        ),
+        (
+            format!("{corp}\n---\na: b"),
+            &[],
+            "standard input:3 is not a Kubernetes manifest",
+        ),
+        (
+            corp.replace("\"mode\":\"Plan\"", "\"mode\":\"Enforce\""),
+            &[],
+            "spec.provisioning.mode does not have the form of scimbridge.dev/v1alpha1: write Plan",
         ),
     ] {
         let ran = scene.plan_input(&manifests, more).await;

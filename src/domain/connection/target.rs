@@ -138,6 +138,7 @@ fn written(field: &str) -> String {
             IdentityProvider::ALL.map(IdentityProvider::as_str).join(", ")
         ),
         "interval" | "timeout" => ": write a duration, for instance 30s or 5m".to_owned(),
+        "provisioning.mode" => ": write Plan".to_owned(),
         "suspend" | "allowPlaintext" => ": write true or false".to_owned(),
         _ => String::new(),
     }
