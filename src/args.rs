@@ -71,7 +71,7 @@ pub enum Command {
     Man,
 }
 
-/// The command line of `kubectl scim-bridge`: the same program under the name `kubectl-scim_bridge`.
+// The same program under the name `kubectl-scim_bridge`.
 #[derive(Debug, Parser)]
 #[command(
     name = "kubectl scim-bridge",
@@ -219,6 +219,15 @@ fn in_place_of_the_manifest(argument: Arg) -> Arg {
     }
 }
 
+/// After the check, these commands read lists.
+fn of_a_read(argument: Arg) -> Arg {
+    match argument.get_id().as_str() {
+        "timeout" => argument
+            .help("Time limit of the whole check, and then of each request for users or groups: 1s to 60s"),
+        _ => argument,
+    }
+}
+
 /// The address and the key of a bridge, and how to reach it.
 #[derive(Clone, Debug, Args)]
 pub struct BridgeFlags {
@@ -291,7 +300,7 @@ pub enum OutputFormat {
 
 /// Flags of `plan`.
 #[derive(Clone, Debug, Args)]
-#[command(mut_args(in_place_of_the_manifest))]
+#[command(mut_args(in_place_of_the_manifest), mut_args(of_a_read))]
 #[command(
     after_help = "Exit codes: 0 nothing to do; 1 wrong usage, a failure, or an object that cannot be provisioned; 2 changes; 3 changes that a limit holds."
 )]
@@ -374,7 +383,7 @@ pub enum PlanFormat {
 /// Flags of `import`.
 #[derive(Clone, Debug, Args)]
 #[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
-#[command(mut_args(of_one_source))]
+#[command(mut_args(of_one_source), mut_args(of_a_read))]
 #[command(mut_group("key", |group| group.conflicts_with("file")))]
 #[command(after_help = IMPORT_CODES)]
 pub struct ImportArguments {
@@ -424,7 +433,7 @@ pub struct PluginImportArguments {
     pub into: ImportInto,
 }
 
-const IMPORT_CODES: &str = "Exit codes: 0 all is written; 1 wrong usage or a failure, nothing is written; 2 some users or groups cannot be written.";
+const IMPORT_CODES: &str = "Exit codes: 0 all that the scope covers is written; 1 wrong usage or a failure, nothing is written; 2 some users or groups cannot be written.";
 
 /// Where `import` writes, and what.
 #[derive(Clone, Debug, Args)]

@@ -432,7 +432,7 @@ fn read_spec(spec: &Value) -> Result<ScimBridgeConnectionSpec, InvalidSpec> {
     })
 }
 
-/// What is wrong with `spec.provisioning`: the first field that does not have its form, or the whole.
+/// The fault of `spec.provisioning`: the first field that does not have its form, or the whole.
 pub(crate) fn provisioning_fault(given: &Value) -> InvalidSpec {
     const FIELDS: [(&str, &str); 5] = [
         ("mode", "provisioning.mode"),

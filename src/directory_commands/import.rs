@@ -194,7 +194,7 @@ fn write_files(files: &[(&PathBuf, &String)], force: bool) -> Result<(), Directo
     for (path, text) in files {
         written.push(Beside::write(path, text).map_err(|source| fault(path, source))?);
     }
-    // What is in place is looked at last: nothing can fail afterwards but the file system itself.
+    // The targets come last: afterwards only the file system itself can fail.
     for Beside { path, .. } in &written {
         match path.symlink_metadata() {
             Ok(_) if !force => return Err(DirectoryError::Exists(path.to_path_buf())),

@@ -46,7 +46,7 @@ pub struct Outcome<'a> {
     pub(super) plan: Plan<'a>,
 }
 
-/// What is applied now, beside the manifests to plan for.
+/// The state that is applied now, beside the manifests to plan for.
 #[derive(Clone, Copy, Debug)]
 pub struct Applied<'a> {
     /// Where it is.
@@ -71,7 +71,7 @@ pub struct Ground<'a> {
     pub connection: &'a str,
     /// The address of the bridge.
     pub url: Option<&'a str>,
-    /// What is applied now.
+    /// The applied state, if the user gave one.
     pub applied: Option<Applied<'a>>,
     /// The limits of the connection.
     pub policy: &'a Policy,
@@ -233,7 +233,7 @@ impl<'a> Outcome<'a> {
         out.flush()
     }
 
-    /// Says what is applied now and differs, or is in no file.
+    /// Names the differences to the applied state.
     fn text_beside(&self, out: &mut impl Write) -> io::Result<()> {
         let Some(Applied { source, differs }) = self.applied else {
             return Ok(());

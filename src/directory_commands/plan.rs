@@ -51,7 +51,7 @@ struct Task<'a> {
     base: Option<Before>,
 }
 
-/// What is applied now.
+/// The applied state.
 struct Before {
     source: Source,
     candidates: Vec<Candidate>,
@@ -365,8 +365,8 @@ async fn conclude(
     Ok(outcome.conclusion())
 }
 
-/// What is declared after an apply without prune: the candidates, and those of the base that they leave out. `base` is what
-/// is applied now.
+/// The declarations after an apply without prune: the candidates, and those of the base that they leave out. `base` has the
+/// applied objects.
 pub(super) fn declared_after(
     mut candidates: Vec<Candidate>,
     base: Option<&[Candidate]>,
