@@ -39,15 +39,18 @@ pub struct Place {
     line: u64,
     /// The index in the list that the document is.
     item: Option<usize>,
-    /// Which of the paths that the user gave led to the file.
-    pub(super) source: usize,
+    /// Which of [`Manifests::objects`] are beside it.
+    source: usize,
 }
 
 /// What files declare.
 #[derive(Default)]
 pub struct Manifests {
-    /// Secrets, `ConfigMaps`, and other objects of each path that the user gave.
+    /// Secrets, `ConfigMaps`, and other objects of each path that the user gave, and of each link in a folder. A link may
+    /// lead to a file of somebody else than the author of the folder.
     objects: Vec<Objects>,
+    /// Which of them are read.
+    source: usize,
     /// The connections.
     pub(super) connections: Vec<(Place, Value)>,
     /// The users and groups, usable or not.
@@ -65,7 +68,7 @@ impl Manifests {
     pub fn read(paths: &[PathBuf]) -> Result<Self, DirectoryError> {
         let mut manifests = Self::default();
         for path in paths {
-            manifests.objects.push(Objects::default());
+            manifests.begin();
             if path != Path::new("-") && path.is_dir() {
                 manifests.read_folder(path)?;
             } else {
@@ -73,6 +76,12 @@ impl Manifests {
             }
         }
         Ok(manifests)
+    }
+
+    /// What follows does not stand beside what came before.
+    fn begin(&mut self) {
+        self.source = self.objects.len();
+        self.objects.push(Objects::default());
     }
 
     fn read_folder(&mut self, folder: &Path) -> Result<(), DirectoryError> {
@@ -94,7 +103,12 @@ impl Manifests {
             if entry.file_type().map_err(fault)?.is_dir() {
                 self.read_folder(&path)?;
             } else if path.is_file() && is_manifest(&path) && !KUSTOMIZATIONS.contains(&&*name) {
+                let before = self.source;
+                if entry.file_type().map_err(fault)?.is_symlink() {
+                    self.begin();
+                }
                 self.read_file(&path)?;
+                self.source = before;
             }
         }
         Ok(())
@@ -106,12 +120,15 @@ impl Manifests {
 
     /// Takes the documents of a file, each with its line.
     pub(super) fn take_all(&mut self, path: &Path, documents: Vec<(u64, Value)>) -> Result<(), CheckError> {
+        if self.objects.is_empty() {
+            self.begin();
+        }
         for (line, document) in documents {
             let place = Place {
                 path: path.to_owned(),
                 line,
                 item: None,
-                source: self.objects.len().saturating_sub(1),
+                source: self.source,
             };
             self.take(&place, document)?;
         }
@@ -136,9 +153,9 @@ impl Manifests {
             }
             Some(_) if is_of_group(&document) => self.strays.push(place.clone()),
             Some(_) | None => {
-                let mut objects = self.objects.pop().unwrap_or_default();
-                objects.take_from(&place.path, place.line, document)?;
-                self.objects.push(objects);
+                if let Some(objects) = self.objects.get_mut(place.source) {
+                    objects.take_from(&place.path, place.line, document)?;
+                }
             }
         }
         Ok(())
@@ -146,7 +163,7 @@ impl Manifests {
 }
 
 impl Manifests {
-    /// The Secrets and `ConfigMaps` of the path that led to this place, and those of the other paths.
+    /// The Secrets and `ConfigMaps` that stand beside this place, and all others.
     pub(super) fn objects_beside(&mut self, place: &Place) -> (Objects, Objects) {
         let mut all = std::mem::take(&mut self.objects);
         let own = all.get_mut(place.source).map(std::mem::take).unwrap_or_default();

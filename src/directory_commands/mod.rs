@@ -123,10 +123,12 @@ pub enum DirectoryError {
 impl DirectoryError {
     /// The reason, in the words of the operator where it has one.
     fn reason(&self) -> &'static str {
-        match self {
-            Self::NotProven { reason, .. } => reason.as_str(),
-            Self::Unread(_) => verdict::Reason::DirectoryIncomplete.as_str(),
-            _ => "Failed",
+        if let Self::NotProven { reason, .. } = self {
+            reason.as_str()
+        } else if matches!(self, Self::Unread(_)) {
+            verdict::Reason::DirectoryIncomplete.as_str()
+        } else {
+            "Failed"
         }
     }
 

@@ -641,10 +641,7 @@ fn changes() -> String {
 }
 
 fn printed(text: &str, output: PlanFormat, show_names: bool) -> (String, Conclusion) {
-    let snapshot = snapshot_of(
-        vec![user("A", "ada@example.com"), user("K", "kim@example.com")],
-        vec![group("1", "k8s-a", Some(&["A"]))],
-    );
+    let snapshot = two_people();
     let (census, policy) = (Census::default(), policy(&["*@example.com"], &["k8s-*"]));
     let declared = declared(text, owner(&[]));
     let outcome = outcome(&declared, &snapshot, &census, &policy);
@@ -815,21 +812,28 @@ fn what_a_plan_comes_to() {
     }
 }
 
+fn two_people() -> Snapshot {
+    snapshot_of(
+        vec![user("A", "ada@example.com"), user("K", "kim@example.com")],
+        vec![group("1", "k8s-a", Some(&["A"]))],
+    )
+}
+
+/// An object that stands for an account of another name.
+fn bo(name: &str, more: &str) -> String {
+    person("bo", more).replace("userName: bo@", &format!("userName: {name}@"))
+}
+
+fn admins(name: &str) -> String {
+    manifest("ScimGroup", "admins", &format!("displayName: {name}"))
+}
+
 /// The applied manifests say which account an object stands for.
 #[test]
 fn a_change_is_planned_for_the_account_of_the_object() {
-    let bo = |name: &str, more: &str| {
-        let spec =
-            format!("userName: {name}@example.com, name: {{givenName: Given, familyName: Family}}{more}");
-        manifest("ScimUser", "bo", &spec)
-    };
-    let snapshot = snapshot_of(
-        vec![user("A", "ada@example.com"), user("K", "kim@example.com")],
-        vec![group("1", "k8s-a", Some(&["A"]))],
-    );
+    let snapshot = two_people();
     let policy = policy(&["*@example.com"], &["k8s-*"]);
     let census = Census::default();
-    let admins = |name: &str| manifest("ScimGroup", "admins", &format!("displayName: {name}"));
     for (before, after, said, conclusion) in [
         // Without a base, an account that differs is somebody else's.
         (

@@ -416,6 +416,16 @@ async fn a_key_goes_to_no_host_that_only_a_manifest_names() {
     };
     let (elsewhere, ours) = (secret_of("elsewhere"), secret_of("identity"));
     let apart = File::new("apart.yaml", &secret.to_string());
+    // A link in a pull request leads to a file of the pipeline.
+    let linked = scene.folder.path().join("linked");
+    fs::create_dir(&linked).unwrap();
+    fs::copy(&corp.path, linked.join("corp.yaml")).unwrap();
+    std::os::unix::fs::symlink(&apart.path, linked.join("secret.yaml")).unwrap();
+    let linked = linked.display().to_string();
+    let ran = Run::new(&["plan", "--ca-file", &scene.ca.path, "-f", &linked])
+        .run()
+        .await;
+    assert_eq!((ran.code, ran.err.contains(REFUSED)), (1, true), "{ran:?}");
     let plain = scene.corp().replace("\"url\"", "\"allowPlaintext\":true,\"url\"");
     let plain = File::new("plain.yaml", &format!("{plain}\n{ada}"));
     let next = scene
