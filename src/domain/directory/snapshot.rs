@@ -93,7 +93,7 @@ pub struct GroupIndex(u32);
 /// The known members of a group.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Members {
-    /// Nothing: no way to read members is proven.
+    /// Nothing: no way to read members is proven, or a member's name leads to several users.
     Unread,
     /// A way is proven, and says nothing about this group. It is empty on most servers, which proves nothing.
     Unsaid,
@@ -292,12 +292,15 @@ impl Snapshot {
         let mut others = 0;
         let mut users = Vec::with_capacity(members.len());
         for MemberEntry { value, is_group } in members {
-            let user = self
-                .index_of_text(&value)
-                .or_else(|| match self.user_named(&fold(&value)) {
+            let user = match self.index_of_text(&value) {
+                Some(user) => Some(user),
+                None => match self.user_named(&fold(&value)) {
                     Found::One(user) => Some(user),
-                    Found::Nothing | Found::Several => None,
-                });
+                    Found::Nothing => None,
+                    // Any of them may be the member, so nobody may be added or removed.
+                    Found::Several => return Members::Unread,
+                },
+            };
             match user {
                 Some(user) if !is_group => users.push(user),
                 Some(_) | None => others += 1,
