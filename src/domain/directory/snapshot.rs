@@ -579,6 +579,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_member_whose_name_two_users_have_may_be_either() {
+        let mut users = people();
+        users.push(user("L", "KIM@example.com", Activity::Active));
+        for (member, expected) in [
+            ("K", "AK+0"),
+            ("kim@example.com", "?"),
+            ("nobody@example.com", "A+1"),
+        ] {
+            let groups = vec![group("1", "k8s-a", Some(&["A", member]))];
+            let snapshot = Snapshot::new(listing(users.clone()), listing(groups), Vec::new());
+            assert_eq!(members(&snapshot), [expected], "{member}");
+        }
+    }
+
+    #[test]
     fn members_are_known_only_where_a_way_to_read_them_is_proven() {
         for (first, second, expected, way) in [
             // No key, or nothing but empty lists: nobody knows whether members would be shown.
