@@ -35,6 +35,8 @@ pub struct FeedConnection {
     pub handled: Option<Box<str>>,
     /// The specification, if it asks for provisioning. Else the operator must not read the directory.
     pub spec: Option<Arc<ScimBridgeConnectionSpec>>,
+    /// Whether there is a verdict about this generation, or none will come because the connection is suspended.
+    pub is_judged: bool,
     /// The proof, if the last verdict is `Connected`, about this generation, and the connection is not suspended.
     pub proof: Option<Proof>,
     /// Whether the status says something about a directory. `None` if it was not read, but written by the controller of

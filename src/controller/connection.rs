@@ -125,6 +125,7 @@ impl Connection {
         FeedConnection {
             uid: self.metadata.uid.as_deref().unwrap_or_default().into(),
             generation,
+            is_judged: self.status.observed_generation == generation || self.is_dormant(),
             handled: self.status.last_handled_reconcile_at.as_deref().map(Into::into),
             spec: self
                 .spec

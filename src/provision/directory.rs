@@ -153,6 +153,10 @@ impl Directory {
         let proof = connection.proof.as_ref().filter(|proof| now < proof.valid_until);
         let Some(proof) = proof else {
             self.sight.stop();
+            if !connection.is_judged && self.sight.known().is_none() {
+                // The first probe is about to say whether the directory can be read.
+                return Round::Until(Instant::now() + IDLE);
+            }
             return self.judge(&connection, policy, spec.interval.0).await;
         };
         let context = &self.writer.context;

@@ -467,6 +467,7 @@ mod tests {
     #[tokio::test]
     async fn a_status_about_a_directory_is_remembered() {
         let connection = |uid: &str, has| FeedConnection {
+            is_judged: true,
             handled: None,
             uid: uid.into(),
             generation: 1,

@@ -151,6 +151,7 @@ impl Scene {
         }))
         .unwrap();
         let connection = FeedConnection {
+            is_judged: true,
             handled: None,
             uid: "u".into(),
             generation: 1,
