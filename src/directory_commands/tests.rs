@@ -835,7 +835,7 @@ fn a_change_is_planned_for_the_account_of_the_object() {
     let policy = policy(&["*@example.com"], &["k8s-*"]);
     let census = Census::default();
     for (before, after, said, conclusion) in [
-        // Without a base, an account that differs is somebody else's.
+        // Without a base, no object stands for an account that differs.
         (
             None,
             bo("ada", ", state: Suspended"),

@@ -187,7 +187,7 @@ fn answer(result: Result<Value, Error>) -> Result<Result<Value, Box<Status>>, Fa
     }
 }
 
-/// What is wrong with which field.
+/// A field and its fault.
 pub(crate) fn causes(refusal: &Status) -> Vec<(&str, &str)> {
     let causes = refusal.details.iter().flat_map(|details| &details.causes);
     causes

@@ -68,7 +68,7 @@ fn outcome(read: Result<Lists, Unread>) -> String {
     }
 }
 
-/// Reads once, with a reader of its own. What came of it, and the number of requests.
+/// Reads once, with its own reader. Returns the result and the number of requests.
 async fn read(peer: &Peer, terms: Terms) -> (String, usize) {
     let mut rate = quick();
     let (reader, _) = reader(prober());

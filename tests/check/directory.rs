@@ -304,7 +304,7 @@ async fn a_pull_request_has_a_plan() {
     let scene = Scene::new("pull-request").await;
     assert_eq!(scene.import_scope().await.code, 2);
     let people = scene.people();
-    // Without the manifests as they are applied now, an account that differs is somebody else's.
+    // Without the applied manifests, no object stands for an account that differs.
     let base = scene.folder.path().join("base");
     fs::create_dir(&base).unwrap();
     fs::copy(people.join("users.yaml"), base.join("users.yaml")).unwrap();

@@ -15,10 +15,10 @@ use testbed::Dice;
 
 use crate::world::{Bridge, at, taken, unlimited, wishes};
 
-/// A server, and what is wrong with it.
+/// A server and its habit.
 struct Server<'a, T> {
     entries: &'a [T],
-    /// The most entries of one page, whatever is asked for.
+    /// The server sends at most this many entries in one page.
     size: usize,
     habit: Habit,
 }
@@ -296,7 +296,7 @@ proptest! {
         live(seed, 20)?;
     }
 
-    /// Without a fault, every list is read in full, in whatever pages, and whatever comes beyond the end.
+    /// Without a fault, every list is read in full. Neither the size of pages nor the answer beyond the end matters.
     #[test]
     fn sound_lists_are_complete(count in 0_usize..60, size in 1_usize..70, beyond in any::<bool>()) {
         let entries: Vec<UserEntry> = (0..count)

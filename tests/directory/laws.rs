@@ -358,7 +358,7 @@ fn check_addition(
             let mut groups = case.bridge.groups.iter();
             let shown = groups.find(|entry| entry.id == group.id).unwrap();
             let is_member = shown.members.iter().flatten().any(|member| {
-                // A value that no account has is not whoever gets this name later.
+                // A value that no account has does not stand for a later account of that name.
                 let is_it = |user: &User| *member.value == *user.id.as_str() || is_same(&member.value, name);
                 !member.is_group && user.is_some_and(is_it)
             });
@@ -369,7 +369,7 @@ fn check_addition(
     Ok(())
 }
 
-/// What every act has to be, whatever led to it.
+/// The rules that every act obeys.
 pub(crate) fn check(plan: &Plan<'_>, case: &Case, snapshot: &Snapshot) -> Result<(), TestCaseError> {
     let Case { wishes, .. } = case;
     let mut seen = BTreeSet::new();
@@ -508,7 +508,7 @@ fn config() -> ProptestConfig {
 proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(testbed::seed()), ..config() })]
 
-    /// Scope, protection, causes: whatever is wished.
+    /// No wish leads to an act outside of the scope, against protection, or without a cause.
     #[test]
     fn every_act_is_allowed_and_asked_for(case in case()) {
         let snapshot = case.bridge.snapshot();

@@ -1,6 +1,6 @@
 //! A directory that is seen and planned: what it costs the bridge, the API server and the operator.
 //!
-//! The bridge is the front of the tests, with users and groups of its own. It runs in this process.
+//! The bridge is the front of the tests, with its own users and groups. It runs in this process.
 
 use std::{
     collections::{BTreeMap, HashMap},

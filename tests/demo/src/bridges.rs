@@ -8,7 +8,7 @@ use testbed::{Failure, ScimServer, free_port};
 /// The key of every bridge, the same as in the examples. It opens nothing.
 pub(crate) const KEY: &str = "not-a-real-key";
 
-/// The bridge that has users and groups of its own.
+/// The bridge with its own users and groups.
 const PEOPLE: &str = "people";
 
 /// The users and groups of that bridge.
