@@ -70,6 +70,18 @@ impl ConditionType {
     /// The types that are present in every status.
     pub const ALWAYS: [Self; 4] = [Self::Ready, Self::Connected, Self::AuthFailed, Self::ScimDisabled];
 
+    /// Whether a probe writes conditions of this type.
+    #[must_use]
+    pub fn is_probed(type_: &str) -> bool {
+        Self::PROBED.iter().any(|probed| probed.as_str() == type_)
+    }
+
+    /// Whether provisioning writes conditions of this type.
+    #[must_use]
+    pub fn is_of_provisioning(type_: &str) -> bool {
+        !Self::is_probed(type_) && Self::ALL.iter().any(|known| known.as_str() == type_)
+    }
+
     /// The name in `conditions[].type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

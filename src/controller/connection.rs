@@ -197,11 +197,9 @@ fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
 /// The part of a status that probes write. Others may own the rest.
 fn probed(mut status: ScimBridgeConnectionStatus) -> ScimBridgeConnectionStatus {
     status.provisioning = None;
-    status.conditions.retain(|condition| {
-        ConditionType::PROBED
-            .iter()
-            .any(|type_| condition.type_ == type_.as_str())
-    });
+    status
+        .conditions
+        .retain(|condition| ConditionType::is_probed(&condition.type_));
     status
 }
 

@@ -16,11 +16,10 @@ pub(super) type RawConnection = RawObject<ScimBridgeConnection>;
 pub(super) fn has_directory_status(raw: &RawConnection) -> bool {
     raw.status::<ScimBridgeConnectionStatus>().is_some_and(|status| {
         status.provisioning.is_some()
-            || status.conditions.iter().any(|condition| {
-                !ConditionType::PROBED
-                    .iter()
-                    .any(|type_| condition.type_ == type_.as_str())
-            })
+            || status
+                .conditions
+                .iter()
+                .any(|condition| ConditionType::is_of_provisioning(&condition.type_))
     })
 }
 

@@ -15,9 +15,11 @@ use crate::{
         directory::Reason,
         group::{ScimGroup, ScimGroupSpec, ScimGroupStatus},
         user::{ConnectionRef, ScimUser, ScimUserSpec, ScimUserStatus},
+        vocabulary::ConditionType,
     },
     cluster::object::RawObject,
     domain::{
+        connection::conditions::find,
         directory::{
             names::RemoteId,
             status::{Judgement, group_status, user_status},
@@ -239,10 +241,7 @@ const fn rests_on_a_read(reason: Reason) -> bool {
 
 /// The reason of `Ready`.
 pub(super) fn ready_reason(conditions: &[Condition]) -> Option<&str> {
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready")
-        .map(|ready| ready.reason.as_str())
+    find(conditions, ConditionType::Ready).map(|ready| ready.reason.as_str())
 }
 
 impl DirectoryKind for ScimUser {

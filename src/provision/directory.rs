@@ -28,7 +28,7 @@ use crate::{
             wish::Wishes,
         },
     },
-    feed::FeedConnection,
+    feed::{FeedConnection, Proof},
     metrics::DirectoryRow,
 };
 
@@ -157,7 +157,7 @@ impl Directory {
                 // The first probe is about to say whether the directory can be read.
                 return Round::Until(Instant::now() + IDLE);
             }
-            return self.judge(&connection, policy, spec.interval.0).await;
+            return self.judge(&connection, None, policy, spec.interval.0).await;
         };
         let context = &self.writer.context;
         if self.sight.has_ended() {
@@ -178,7 +178,8 @@ impl Directory {
         if self.sight.is_first_read() {
             return Round::Until(Instant::now() + until(now, proof.valid_until));
         }
-        self.judge(&connection, policy, spec.interval.0).await
+        self.judge(&connection, Some(proof), policy, spec.interval.0)
+            .await
     }
 
     /// Takes in the news. Returns whether a plan could differ now.
@@ -296,10 +297,15 @@ impl Directory {
     }
 
     /// Plans, and reports on the objects and on the connection.
-    async fn judge(&mut self, connection: &FeedConnection, policy: Policy, interval: Duration) -> Round {
+    async fn judge(
+        &mut self,
+        connection: &FeedConnection,
+        proof: Option<&Proof>,
+        policy: Policy,
+        interval: Duration,
+    ) -> Round {
         let hold = (interval * 3).max(MIN_HOLD);
         let now = self.writer.context.clock.now();
-        let proof = connection.proof.as_ref().filter(|proof| now < proof.valid_until);
         let held_until = *self.held_until.get_or_insert_with(|| Instant::now() + hold);
         let mut report = DirectoryReport {
             generation: connection.generation,

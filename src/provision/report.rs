@@ -195,7 +195,7 @@ impl Writer {
                 status: DirectoryStatus {
                     conditions: conditions
                         .into_iter()
-                        .filter(|condition| is_ours(&condition.type_))
+                        .filter(|condition| ConditionType::is_of_provisioning(&condition.type_))
                         .collect(),
                     provisioning,
                 },
@@ -258,14 +258,4 @@ impl DirectoryStatus {
         let read = self.provisioning.as_ref()?.snapshot_time.as_ref()?;
         Some(Duration::try_from(now.duration_since(read.0)).unwrap_or_default())
     }
-}
-
-/// Whether provisioning writes conditions of this type.
-fn is_ours(type_: &str) -> bool {
-    [
-        ConditionType::ProvisioningHeld,
-        ConditionType::DirectoryIncomplete,
-    ]
-    .iter()
-    .any(|ours| ours.as_str() == type_)
 }

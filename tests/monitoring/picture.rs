@@ -11,7 +11,7 @@ use scim_bridge_operator::api::user::ScimUser;
 use serde_json::{Value, json};
 use testbed::{
     Spec,
-    bed::{Bed, CA, KEY, WRONG_KEY, install_provisioning, own_cluster, provisioning},
+    bed::{Bed, CA, KEY, WRONG_KEY, own_cluster, provisioning},
     spec, wait, workspace,
 };
 use tokio::task::spawn_blocking;
@@ -173,7 +173,7 @@ async fn the_picture_is_drawn() {
     let cluster = own_cluster()
         .await
         .expect("no CLUSTER: the picture's namespaces are its own");
-    install_provisioning(&cluster).await;
+    cluster.install_provisioning().await.unwrap();
     let mut bed = Bed::on_own(&cluster, "picture").await;
     let operator = bed.provider_everywhere().await;
     let prometheus = Prometheus::start(&[&operator.admin().to_string()], SCRAPED).await;

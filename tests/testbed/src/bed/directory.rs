@@ -3,31 +3,20 @@
 use std::fmt::Debug;
 
 use bridge_front::{Builder, Front, Seed};
-use k8s_openapi::{
-    api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject},
-    apimachinery::pkg::apis::meta::v1::Condition,
-};
-use kube::{
-    Api, Resource,
-    api::{ObjectMeta, Patch},
-    core::NamespaceResourceScope,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{Resource, api::Patch, core::NamespaceResourceScope};
 use scim_bridge_operator::api::{
     GROUP,
     directory::ProvisioningStatus,
     group::{ScimGroup, ScimGroupStatus},
-    kinds::PROVISIONING_RIGHTS,
     user::{ScimUser, ScimUserStatus},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::{Bed, DEADLINE, LOOPBACK, OPERATOR, Operator, installed, spec, status, user};
-use crate::{Cluster, wait, workspace};
-
-/// The name of the rights that the operator has only with `--provisioning`.
-const PROVISIONING: &str = "scim-bridge-operator-provisioning";
+use super::{Bed, DEADLINE, LOOPBACK, Operator, installed, spec, status, user};
+use crate::wait;
 
 /// A kind of objects in a directory.
 pub trait DirectoryObject:
@@ -87,61 +76,13 @@ pub fn provisioning() -> Value {
     })
 }
 
-/// Installs the CRDs of users and groups, and grants the operator its rights for them.
-pub async fn install_provisioning(cluster: &Cluster) {
-    let crds = workspace::root().join("deploy/provisioning/crds.yaml");
-    cluster.install(&[&crds]).await.unwrap();
-    let client = cluster.client().unwrap();
-    let role = ClusterRole {
-        metadata: named(PROVISIONING),
-        rules: Some(
-            PROVISIONING_RIGHTS
-                .iter()
-                .map(|right| PolicyRule {
-                    api_groups: Some(vec![right.group.to_owned()]),
-                    resources: Some(right.resources.iter().map(|&name| name.to_owned()).collect()),
-                    verbs: right.verbs.iter().map(|&verb| verb.to_owned()).collect(),
-                    ..PolicyRule::default()
-                })
-                .collect(),
-        ),
-        ..ClusterRole::default()
-    };
-    let binding = ClusterRoleBinding {
-        metadata: named(PROVISIONING),
-        role_ref: RoleRef {
-            api_group: Some("rbac.authorization.k8s.io".to_owned()),
-            kind: "ClusterRole".to_owned(),
-            name: PROVISIONING.to_owned(),
-        },
-        subjects: Some(vec![Subject {
-            kind: "ServiceAccount".to_owned(),
-            namespace: Some(OPERATOR.to_owned()),
-            name: OPERATOR.to_owned(),
-            ..Subject::default()
-        }]),
-    };
-    let roles = Api::<ClusterRole>::all(client.clone());
-    let bindings = Api::<ClusterRoleBinding>::all(client);
-    let (user, role, binding) = (user(), Patch::Apply(&role), Patch::Apply(&binding));
-    roles.patch(PROVISIONING, &user, &role).await.unwrap();
-    bindings.patch(PROVISIONING, &user, &binding).await.unwrap();
-}
-
-fn named(name: &str) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(name.to_owned()),
-        ..ObjectMeta::default()
-    }
-}
-
 impl Bed<'static> {
     /// A bed in whose cluster the CRDs of users and groups are.
     pub async fn with_provisioning(prefix: &str) -> Self {
         static INSTALLED: OnceCell<()> = OnceCell::const_new();
         let cluster = installed().await.cluster;
         INSTALLED
-            .get_or_init(async || install_provisioning(cluster).await)
+            .get_or_init(async || cluster.install_provisioning().await.unwrap())
             .await;
         Self::new(prefix).await
     }
@@ -161,7 +102,7 @@ impl Bed<'_> {
         operator
     }
 
-    /// A bridge to be, with users and groups of its own.
+    /// A bridge to be, with its own users and groups.
     pub fn directory(&self, seed: Seed) -> Builder {
         self.bridge().directory(seed)
     }

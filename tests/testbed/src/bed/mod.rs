@@ -59,7 +59,7 @@ use tokio::sync::OnceCell;
 
 pub use self::{
     bridges::{BRIDGES, CERTIFICATES, Played, answer},
-    directory::{DirectoryObject, directory_line, install_provisioning, provisioning},
+    directory::{DirectoryObject, directory_line, provisioning},
     gate::Gate,
     operator::{Operator, sum},
     proxy::{Exchange, Fate, Proxy},
