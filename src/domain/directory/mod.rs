@@ -18,6 +18,7 @@ pub mod act;
 pub mod budget;
 pub mod census;
 pub mod names;
+pub mod order;
 pub mod plan;
 pub mod render;
 pub mod scope;
