@@ -27,8 +27,9 @@ use scim_bridge_operator::{
             verdict::diagnose,
         },
         directory::{
-            budget::{DigestKey, Limits, Spent},
+            budget::{DigestKey, Limits},
             census::Census,
+            ledger::Ledger,
             names::RemoteId,
             plan::{Directory, Policy, plan},
             scope::{Protected, Scope},
@@ -321,7 +322,8 @@ fn plans(c: &mut Criterion) {
         scope,
         protected,
         limits: Limits::default(),
-        released: None,
+        sends: true,
+        released: Vec::new(),
         digest_key: DigestKey::new(b"not a secret"),
     };
     let census = Census::default();
@@ -339,7 +341,7 @@ fn plans(c: &mut Criterion) {
                     black_box(&wishes),
                     Ok(directory),
                     &policy,
-                    &Spent::default(),
+                    &Ledger::default(),
                     now(),
                 )
             });

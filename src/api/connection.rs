@@ -252,6 +252,15 @@ impl IdentityProvider {
         Self::Other,
     ];
 
+    /// Whether it writes users and groups to the bridge by itself.
+    #[must_use]
+    pub const fn pushes(self) -> bool {
+        match self {
+            Self::EntraID | Self::Okta | Self::JumpCloud | Self::OneLogin | Self::Rippling => true,
+            Self::GoogleWorkspace | Self::Other => false,
+        }
+    }
+
     /// The name in `spec.identityProvider`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -19,6 +19,7 @@ use super::vocabulary::Class;
 #[serde(rename_all = "camelCase")]
 pub struct ProvisioningSpec {
     /// `Plan`: the operator reads the directory, compares it, and reports what it would send. It sends nothing.
+    /// `Manage`: it sends the changes, and reads each one back.
     pub mode: ProvisioningMode,
 
     /// The users and groups that a plan may change. It never changes others. Write `["*"]` for all.
@@ -48,6 +49,7 @@ pub struct ProvisioningSpec {
 )]
 pub enum ProvisioningMode {
     Plan,
+    Manage,
 }
 
 /// Patterns for user names and names of groups. `*` stands for any text. Case does not matter.
@@ -134,6 +136,84 @@ pub struct ProvisioningStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5))]
     pub pending: Vec<PendingChanges>,
+
+    /// The changes of limited kinds that the operator sent within about an hour, by kind and time. They count against
+    /// the limits. The operator notes them before it sends them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    pub spent: Vec<SpentChanges>,
+
+    /// The last set of each kind that annotation `scimbridge.dev/release` released.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5))]
+    pub released: Vec<ReleasedChanges>,
+
+    /// Users and groups that somebody else changed back twice within a day. The operator leaves them alone.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub contested: u64,
+}
+
+/// Changes of one kind that were sent within a few minutes.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SpentChanges {
+    /// The kind.
+    pub kind: ChangeKind,
+    /// When these minutes began.
+    pub since: Time,
+    /// How many.
+    #[schemars(range(min = 1))]
+    pub count: u32,
+}
+
+/// A set of changes that a person released.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleasedChanges {
+    /// The kind.
+    pub kind: ChangeKind,
+    /// The digest of the set.
+    #[schemars(length(max = 64))]
+    pub digest: String,
+    /// How many changes it had.
+    #[schemars(range(min = 1))]
+    pub count: u32,
+    /// When the operator began to send it.
+    pub time: Time,
+}
+
+/// A kind of changes that the operator no longer sends for an object, until its specification changes or somebody
+/// requests a reconcile of the connection.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct StoppedChange {
+    /// The kind.
+    pub kind: ChangeKind,
+    /// Why.
+    pub reason: StopReason,
+}
+
+/// Why the operator no longer sends a kind of changes.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(
+    missing_docs,
+    reason = "the reasons of the same names say what they mean, and a description would break the compact enum"
+)]
+pub enum StopReason {
+    Contested,
+    NotAsWritten,
+    Unsupported,
+}
+
+/// When somebody else changed back what the operator had set.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OverwrittenChange {
+    /// The kind of the change that was undone.
+    pub kind: ChangeKind,
+    /// When a read showed it.
+    pub time: Time,
 }
 
 /// Where the members of groups can be read. A place is proven if it shows a member.
@@ -198,6 +278,7 @@ pub enum ChangeKind {
     reason = "the names say it all, and a description would break the compact enum of the schema"
 )]
 pub enum Origin {
+    Created,
     Adopted,
 }
 
@@ -295,11 +376,31 @@ reasons! {
     /// Something differs, and nothing is sent: the mode is `Plan`, or the object is paused.
     ChangePlanned: Action,
         "The bridge differs from the declared state. Nothing is sent in mode Plan, or while the object is paused.",
-        "Review the plan. Make the change on the bridge, or write the values of the bridge into this object.";
+        "Review the plan. To have it sent, set the connection's mode to Manage and spec.paused to false.";
     /// The acts of one kind exceed the limit of an hour.
     Held: Action,
         "More changes of this kind are pending than the connection's limits allow in an hour.",
-        "Review the plan. If you want all of it, raise the connection's spec.provisioning.limits.";
+        "Review the plan. If you want all of it, release it: kubectl scim-bridge release CONNECTION.";
+    /// Somebody else changed back twice what the operator had set.
+    Contested: Action,
+        "Somebody else changed this user or group back twice within a day. The operator does not change it a third time.",
+        "Find out who else writes to the bridge. Then change this object, or request a reconcile of the connection.";
+    /// The bridge refuses the values.
+    Rejected: Action,
+        "The bridge refuses the change.",
+        "Correct the values. If the bridge refused them for another reason, mend that and request a reconcile.";
+    /// The bridge accepts the change and does not show it.
+    NotAsWritten: Action,
+        "The bridge accepted the change, but later reads do not show it, or show another one.",
+        "Make the change in 1Password by hand, and report this bridge to the project.";
+    /// The bridge refuses the one form of request that the operator has.
+    Unsupported: Action,
+        "The bridge does not support the request for this change. The operator tries no other form.",
+        "Make the change in 1Password by hand, and report this bridge to the project.";
+    /// A provider that pushes has authority over everybody.
+    IdentityProviderAuthoritative: Action,
+        "The declared identity provider writes users and groups, and the scope of mode Manage covers everybody.",
+        "Narrow the connection's spec.provisioning.scope to what the provider does not manage, or use mode Plan.";
     /// The connection's scope does not cover this name.
     OutOfScope: Action,
         "The connection's spec.provisioning.scope does not cover this user, group or one of its members.",
@@ -352,9 +453,17 @@ reasons! {
     DirectoryIncomplete: Transient,
         "The operator could not read all users and groups of the bridge, or one is missing that was there before.",
         "If the connection has condition DirectoryIncomplete, read it. If not, wait for the next read.";
-    /// The read does not say whether the user is active.
+    /// The bridge asks for a pause.
+    RateLimited: Transient,
+        "The bridge answers that it gets too many requests. The operator waits as long as the bridge asks.",
+        "";
+    /// The change was sent and is not read back yet, or the read does not say whether the user is active.
     Unproven: Transient,
-        "The bridge does not say whether this user is active.",
+        "The bridge does not show yet whether the change is done, or whether this user is active.",
+        "";
+    /// The change is about to be sent.
+    Progressing: Pending,
+        "The operator is about to send the change.",
         "";
 }
 

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    directory::{Origin, PlannedChange},
+    directory::{Origin, OverwrittenChange, PlannedChange, StoppedChange},
     user::{Adopt, ConnectionRef, USER_NAME, if_unchanged},
 };
 
@@ -138,7 +138,7 @@ pub struct ScimGroupStatus {
     #[schemars(length(max = 256))]
     pub id: Option<String>,
 
-    /// How the group came to this object.
+    /// How the group came to this object. `Created` without an id: the operator asked the bridge to create it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 
@@ -150,6 +150,23 @@ pub struct ScimGroupStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
     pub plan: Vec<PlannedChange>,
+
+    /// The ids of the members that the operator added, or is about to add. Only they are its to remove, unless
+    /// `spec.membership` is `Exact`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10_000), inner(length(max = 256)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub added: Vec<String>,
+
+    /// Kinds of changes that the operator no longer sends for this object, until the specification changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub stopped: Vec<StoppedChange>,
+
+    /// When somebody else last changed back what the operator had set, by kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub overwritten: Vec<OverwrittenChange>,
 }
 
 /// How many members a group should have and has.

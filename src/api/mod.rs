@@ -33,6 +33,9 @@ pub const PROVISIONING_FIELD_MANAGER: &str = "scim-bridge-operator-provisioning"
 /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#triggering-a-reconcile>
 pub const REQUESTED_AT_ANNOTATION: &str = "reconcile.fluxcd.io/requestedAt";
 
+/// Annotation on a connection that releases one held set of changes: its digest. For several kinds, digests with commas.
+pub const RELEASE_ANNOTATION: &str = "scimbridge.dev/release";
+
 /// Annotation on a Secret that names the hosts its key may be sent to: host patterns, separated by commas.
 /// Users who can write the Secret decide. Users who can only write connections cannot redirect its key.
 pub const ALLOWED_HOSTS_ANNOTATION: &str = "scimbridge.dev/allowed-hosts";

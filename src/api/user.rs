@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     connection::OBJECT_NAME,
-    directory::{Origin, PlannedChange},
+    directory::{Origin, OverwrittenChange, PlannedChange, StoppedChange},
 };
 
 /// User names are addresses. The operator's own rule is stricter about blanks and invisible characters.
@@ -169,7 +169,7 @@ pub struct ScimUserStatus {
     #[schemars(length(max = 256))]
     pub id: Option<String>,
 
-    /// How the account came to this object.
+    /// How the account came to this object. `Created` without an id: the operator asked the bridge to create it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 
@@ -181,6 +181,37 @@ pub struct ScimUserStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
     pub plan: Vec<PlannedChange>,
+
+    /// When the suspension was asked for, sent and proven. Present while the user is wanted suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspension: Option<SuspensionTimes>,
+
+    /// Kinds of changes that the operator no longer sends for this object, until the specification changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub stopped: Vec<StoppedChange>,
+
+    /// When somebody else last changed back what the operator had set, by kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub overwritten: Vec<OverwrittenChange>,
+}
+
+/// The times of a suspension: the evidence that somebody's access ended.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
+pub struct SuspensionTimes {
+    /// When the operator first planned it, or `spec.activeUntil` if that time came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<Time>,
+    /// When the operator last began to send it. Absent if it was not sent, for instance because the account was suspended
+    /// already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Time>,
+    /// When a read first showed no active account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_at: Option<Time>,
 }
 
 /// What a complete read of the bridge showed about an account.

@@ -485,6 +485,11 @@ impl<'a> ObjectDocument<'a> {
             differs,
             entries,
             has_expired: _,
+            suspension: _,
+            stopped: _,
+            overwritten: _,
+            added: _,
+            scim_type: _,
         } = verdict;
         let kept = outcome.declared.is_kept(object);
         let (object, place) = labels(outcome, object);

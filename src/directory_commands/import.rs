@@ -118,7 +118,7 @@ async fn write(
     let policy = spec
         .provisioning
         .as_ref()
-        .map(|provisioning| Policy::parse(provisioning, DigestKey::new(&[])))
+        .map(|provisioning| Policy::parse(provisioning, spec.identity_provider, DigestKey::new(&[])))
         .transpose()?;
     let proven = subject
         .status

@@ -18,7 +18,8 @@ use crate::{
     args::{PlanFormat, ShowPlan},
     domain::directory::{
         act::Act,
-        budget::{Kind as ChangeKind, Spent},
+        budget::Kind as ChangeKind,
+        ledger::Ledger,
         names::ObjectId,
         plan::{Directory, Plan, Policy, plan},
         render::{ActById, NamedAct, Summary},
@@ -75,6 +76,8 @@ pub struct Ground<'a> {
     pub applied: Option<Applied<'a>>,
     /// The limits of the connection.
     pub policy: &'a Policy,
+    /// What was sent lately.
+    pub ledger: &'a Ledger,
     /// The time.
     pub at: Timestamp,
 }
@@ -93,7 +96,7 @@ pub enum Conclusion {
 }
 
 impl<'a> Outcome<'a> {
-    /// Plans, if the directory is believed. Nothing counts as sent within the last hour: mode Plan sends nothing.
+    /// Plans, if the directory is believed.
     #[must_use]
     pub fn of(
         ground: &Ground<'a>,
@@ -105,6 +108,7 @@ impl<'a> Outcome<'a> {
             url,
             applied,
             policy,
+            ledger,
             at,
         } = *ground;
         Self {
@@ -117,7 +121,7 @@ impl<'a> Outcome<'a> {
             declared,
             applied,
             policy,
-            plan: plan(&declared.wishes, directory, policy, &Spent::default(), at),
+            plan: plan(&declared.wishes, directory, policy, ledger, at),
         }
     }
 
@@ -331,9 +335,13 @@ impl Conclusion {
 /// bridge that does not say whether somebody is active is none either.
 pub(super) const fn is_refused(verdict: &Verdict<'_>) -> bool {
     match verdict.reason {
-        Reason::Provisioned | Reason::Suspended | Reason::ChangePlanned | Reason::Held | Reason::Unproven => {
-            false
-        }
+        Reason::Provisioned
+        | Reason::Suspended
+        | Reason::ChangePlanned
+        | Reason::Held
+        | Reason::Progressing
+        | Reason::RateLimited
+        | Reason::Unproven => false,
         Reason::OutOfScope
         | Reason::Protected
         | Reason::AlreadyExists
@@ -342,7 +350,12 @@ pub(super) const fn is_refused(verdict: &Verdict<'_>) -> bool {
         | Reason::MembersUnreadable
         | Reason::MemberMissing
         | Reason::MemberRemains
+        | Reason::Contested
+        | Reason::Rejected
+        | Reason::NotAsWritten
+        | Reason::Unsupported
         | Reason::InvalidSpec
+        | Reason::IdentityProviderAuthoritative
         | Reason::ConnectionNotFound
         | Reason::ProvisioningOff
         | Reason::ConnectionNotReady

@@ -31,6 +31,7 @@ use crate::{
     domain::directory::{
         budget::DigestKey,
         census::{Census, Taken},
+        ledger::Ledger,
         names::RemoteId,
         plan::{Directory, Policy},
         snapshot::Snapshot,
@@ -315,7 +316,8 @@ async fn conclude(
     } = task;
     let provisioning = provisioning_of(&subject)?.clone();
     // Patterns that cannot be used are found before the bridge is asked. The key of digests comes from the bridge's key.
-    Policy::parse(&provisioning, DigestKey::new(&[]))?;
+    let provider = subject.spec.as_ref().ok().and_then(|spec| spec.identity_provider);
+    Policy::parse(&provisioning, provider, DigestKey::new(&[]))?;
     if strays.is_empty() && Declared::of(candidates.clone(), owner).is_empty() {
         return Err(nothing);
     }
@@ -331,8 +333,10 @@ async fn conclude(
         url,
         digest_key,
     } = read(subject, addresses, proven).await?;
-    let policy = Policy::parse(&provisioning, digest_key)?;
+    let policy = Policy::parse(&provisioning, provider, digest_key)?;
     let at = SystemClock.now();
+    // What the operator sent lately counts, and names the sets that it holds.
+    let ledger = Ledger::resume(before.as_ref(), at);
     let ground = Ground {
         connection: name.as_deref().unwrap_or("the connection"),
         url: url.as_deref(),
@@ -341,6 +345,7 @@ async fn conclude(
             differs: &base.differs,
         }),
         policy: &policy,
+        ledger: &ledger,
         at,
     };
     let base = base.as_ref().map(|base| &*base.candidates);

@@ -55,7 +55,8 @@ fn policy(user_names: &[&str], groups: &[&str]) -> Policy {
             creations: Some(1),
             ..Limits::default()
         },
-        released: None,
+        sends: false,
+        released: Vec::new(),
         digest_key: DigestKey::new(b"not a secret"),
     }
 }
@@ -100,6 +101,7 @@ fn ground(policy: &Policy) -> Ground<'_> {
         url: Some("https://scim.example.com"),
         applied: None,
         policy,
+        ledger: Box::leak(Box::default()),
         at: Timestamp::from_second(NOW).unwrap(),
     }
 }

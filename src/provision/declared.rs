@@ -22,7 +22,7 @@ use crate::{
         connection::conditions::find,
         directory::{
             names::RemoteId,
-            status::{Judgement, group_status, user_status},
+            status::{Judgement, group_record, group_status, user_record, user_status},
             wish::{GroupWish, InvalidWish, UserWish},
         },
         watched::is_older,
@@ -41,8 +41,8 @@ pub(super) trait DirectoryKind:
 
     /// Parses a specification.
     fn wish(uid: &str, id: Option<&str>, spec: &Self::Spec) -> Result<Self::Wish, InvalidWish>;
-    /// Notes the id that the status holds now.
-    fn set_known(wish: &mut Self::Wish, id: Option<RemoteId>);
+    /// Notes what the status holds now: id, members that were added, and the record of earlier writes.
+    fn remember(wish: &mut Self::Wish, status: &Self::Status, generation: i64);
     /// The status after a plan.
     fn next_status(
         previous: &Self::Status,
@@ -97,14 +97,19 @@ impl<K: DirectoryKind> From<RawObject<K>> for Declared<K> {
         let mut status: K::Status = raw.status().unwrap_or_default();
         K::shrink(&mut status);
         let (_, _, id) = K::parts(&status);
+        let generation = metadata.generation.unwrap_or_default();
         let wish = raw
             .spec::<K::Spec>()
             .ok_or(InvalidWish::Form)
-            .and_then(|spec| K::wish(uid, id, &spec));
+            .and_then(|spec| K::wish(uid, id, &spec))
+            .map(|mut wish| {
+                K::remember(&mut wish, &status, generation);
+                wish
+            });
         Self {
             uid: uid.into(),
             resource_version: metadata.resource_version.as_deref().unwrap_or_default().into(),
-            generation: metadata.generation.unwrap_or_default(),
+            generation,
             wish,
             status,
         }
@@ -124,10 +129,8 @@ impl<K: DirectoryKind> Declared<K> {
     /// Notes a status that was written.
     fn written(&mut self, mut status: K::Status, resource_version: Box<str>) {
         K::shrink(&mut status);
-        let (_, _, id) = K::parts(&status);
-        let id = id.and_then(|id| RemoteId::parse(id).ok());
         if let Ok(wish) = &mut self.wish {
-            K::set_known(wish, id);
+            K::remember(wish, &status, self.generation);
         }
         self.status = status;
         self.resource_version = resource_version;
@@ -230,8 +233,15 @@ const fn rests_on_a_read(reason: Reason) -> bool {
         | Reason::MembersUnreadable
         | Reason::MemberMissing
         | Reason::MemberRemains
-        | Reason::Unproven => true,
+        | Reason::Unproven
+        | Reason::Contested
+        | Reason::Rejected
+        | Reason::NotAsWritten
+        | Reason::Unsupported
+        | Reason::RateLimited
+        | Reason::Progressing => true,
         Reason::InvalidSpec
+        | Reason::IdentityProviderAuthoritative
         | Reason::ConnectionNotFound
         | Reason::ProvisioningOff
         | Reason::ConnectionNotReady
@@ -254,8 +264,9 @@ impl DirectoryKind for ScimUser {
         UserWish::of(uid, id, spec)
     }
 
-    fn set_known(wish: &mut Self::Wish, id: Option<RemoteId>) {
-        wish.known = id;
+    fn remember(wish: &mut Self::Wish, status: &Self::Status, generation: i64) {
+        wish.known = status.id.as_deref().and_then(|id| RemoteId::parse(id).ok());
+        wish.record = user_record(status, generation);
     }
 
     fn next_status(
@@ -271,6 +282,8 @@ impl DirectoryKind for ScimUser {
         // A list that grows has places for four.
         status.conditions.shrink_to_fit();
         status.plan.shrink_to_fit();
+        status.stopped.shrink_to_fit();
+        status.overwritten.shrink_to_fit();
     }
 
     fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>) {
@@ -292,8 +305,16 @@ impl DirectoryKind for ScimGroup {
         GroupWish::of(uid, id, spec)
     }
 
-    fn set_known(wish: &mut Self::Wish, id: Option<RemoteId>) {
-        wish.known = id;
+    fn remember(wish: &mut Self::Wish, status: &Self::Status, generation: i64) {
+        wish.known = status.id.as_deref().and_then(|id| RemoteId::parse(id).ok());
+        wish.added = status
+            .added
+            .iter()
+            .filter_map(|id| RemoteId::parse(id).ok())
+            .collect();
+        wish.added.sort();
+        wish.added.dedup();
+        wish.record = group_record(status, generation);
     }
 
     fn next_status(
@@ -309,6 +330,8 @@ impl DirectoryKind for ScimGroup {
         // A list that grows has places for four.
         status.conditions.shrink_to_fit();
         status.plan.shrink_to_fit();
+        status.stopped.shrink_to_fit();
+        status.overwritten.shrink_to_fit();
     }
 
     fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>) {

@@ -20,7 +20,8 @@ use crate::{
     domain::{
         connection::conditions::MISSING_GRACE,
         directory::{
-            budget::{DigestKey, Spent},
+            budget::DigestKey,
+            ledger::Ledger,
             plan::{self, InvalidPolicy, Policy, Totals},
             render::Summary,
             status::{DirectoryReport, Judgement},
@@ -144,7 +145,7 @@ impl Directory {
                 Err(error) => return self.later(error),
             }
         }
-        let policy = match Policy::parse(provisioning, DigestKey::new(&[])) {
+        let policy = match Policy::parse(provisioning, spec.identity_provider, DigestKey::new(&[])) {
             Ok(policy) => policy,
             Err(fault) => return self.unusable(&connection, fault).await,
         };
@@ -318,6 +319,9 @@ impl Directory {
                 .failure()
                 .filter(|_| proof.is_some())
                 .map(DirectoryReport::incomplete),
+            spent: Vec::new(),
+            released: Vec::new(),
+            contested: 0,
         };
         let mut wakes = Vec::new();
         if let Some(proof) = proof {
@@ -340,7 +344,7 @@ impl Directory {
                 census: self.sight.census(),
             };
             let begun = Instant::now();
-            let plan = plan::plan(&wishes, Ok(directory), &policy, &Spent::default(), now);
+            let plan = plan::plan(&wishes, Ok(directory), &policy, &Ledger::default(), now);
             self.writer.context.metrics.plan_took(begun.elapsed());
             report.totals = plan.totals.ok();
             report.members_read_by = known.snapshot.members_read_by();
@@ -401,6 +405,9 @@ impl Directory {
                 "InvalidProvisioning",
                 format!("The operator cannot use the connection's specification: {fault}."),
             )),
+            spent: Vec::new(),
+            released: Vec::new(),
+            contested: 0,
         };
         self.sight.stop();
         let judge = || Judgement::Unplanned(Reason::ProvisioningOff, Some(format!("The fault: {fault}.")));

@@ -841,6 +841,6 @@ fn read_group(object: &Value) -> Result<(), String> {
 fn read_policy(object: &Value) -> Result<(), String> {
     let object: ScimBridgeConnection = serde_json::from_value(object.clone()).map_err(|_| UNREADABLE)?;
     let policy = object.spec.provisioning.as_ref().ok_or(UNREADABLE)?;
-    let policy = Policy::parse(policy, DigestKey::new(&[7; 32]));
+    let policy = Policy::parse(policy, None, DigestKey::new(&[7; 32]));
     policy.map(drop).map_err(|error| error.to_string())
 }

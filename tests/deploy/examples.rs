@@ -101,7 +101,8 @@ fn users_and_groups_are_in_the_scope_of_their_connection() {
                 connection.unwrap_or_else(|| panic!("{file}: {} has no connection", Name(object)));
             let connection: ScimBridgeConnection = serde_json::from_value(connection.clone()).unwrap();
             let policy = connection.spec.provisioning.as_ref().unwrap();
-            let Policy { scope, protected, .. } = Policy::parse(policy, DigestKey::new(&[7; 32])).unwrap();
+            let Policy { scope, protected, .. } =
+                Policy::parse(policy, None, DigestKey::new(&[7; 32])).unwrap();
             let may_change_user = |name: &str| scope.has_user(name) && !protected.has_user(name);
             if kind == "ScimUser" {
                 let user: ScimUser = serde_json::from_value(object.clone()).unwrap();

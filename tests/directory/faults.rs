@@ -4,8 +4,9 @@
 
 use proptest::{prelude::*, test_runner::RngSeed};
 use scim_bridge_operator::domain::directory::{
-    budget::{Kind, Spent},
+    budget::Kind,
     census::{Census, Presence},
+    ledger::Ledger,
     names::RemoteId,
     plan::{Directory, plan},
     snapshot::{GroupEntry, Snapshot, UserEntry},
@@ -267,7 +268,7 @@ fn live(seed: u64, reads: u32) -> Result<u32, TestCaseError> {
             snapshot: &snapshot,
             census: &census,
         };
-        let plan = plan(&wishes, Ok(directory), &policy, &Spent::default(), at(now));
+        let plan = plan(&wishes, Ok(directory), &policy, &Ledger::default(), at(now));
         plans += 1;
         for act in plan.acts.iter().chain(&plan.held) {
             let text = crate::world::brief(act);

@@ -5,6 +5,7 @@ use scim_bridge_operator::{
     domain::directory::{
         budget::{Kind, Spent},
         census::Census,
+        ledger::Ledger,
         plan::{Directory, plan},
         render::{Named, Summary, incomplete_message},
         snapshot::Activity,
@@ -568,7 +569,7 @@ fn a_directory_that_is_not_known_in_full_plans_nothing() {
         Incomplete::TotalChanged,
         Incomplete::UsersVanished,
     ] {
-        let plan = plan(&wishes, Err(reason), &policy(), &Spent::default(), at(NOW));
+        let plan = plan(&wishes, Err(reason), &policy(), &Ledger::default(), at(NOW));
         assert_eq!(
             whole(&plan),
             "| DirectoryIncomplete DirectoryIncomplete DirectoryIncomplete"
@@ -719,7 +720,13 @@ fn what_was_sent_counts_until_an_hour_has_passed() {
             snapshot: &snapshot,
             census: &census,
         };
-        let plan = plan(&wishes, Ok(directory), &policy(), &spent, at(now));
+        let plan = plan(
+            &wishes,
+            Ok(directory),
+            &policy(),
+            &Ledger::new(spent.clone(), at(now)),
+            at(now),
+        );
         assert_eq!(plan.acts.len(), sent, "{now}");
         assert_eq!(plan.next, next.map(at), "{now}");
         assert_eq!(plan.pending[0].left, Some(if sent == 0 { 1 } else { 2 }));

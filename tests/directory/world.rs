@@ -13,8 +13,9 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::domain::directory::{
     act::{Act, Change, Host, Joiner, RemovalCause},
-    budget::{Digest, DigestKey, Limits, Spent},
+    budget::{Digest, DigestKey, Limits},
     census::{Census, Taken},
+    ledger::Ledger,
     names::{RemoteId, fold},
     plan::{Directory, Plan, Policy, plan},
     scope::{Protected, Scope},
@@ -375,7 +376,8 @@ pub(crate) fn policy() -> Policy {
             creations: Some(3),
             additions: None,
         },
-        released: None,
+        sends: false,
+        released: Vec::new(),
         digest_key: DigestKey::new(b"not a secret"),
     }
 }
@@ -389,7 +391,7 @@ pub(crate) fn unlimited() -> Policy {
 
 pub(crate) fn released(digest: Digest) -> Policy {
     Policy {
-        released: Some(digest),
+        released: vec![digest],
         ..policy()
     }
 }
@@ -406,7 +408,7 @@ pub(crate) fn plan_for<'a>(
         wishes,
         Ok(Directory { snapshot, census }),
         policy,
-        &Spent::default(),
+        &Ledger::default(),
         now,
     )
 }

@@ -3,8 +3,9 @@
 //! No act deletes something, and none replaces a list. A bridge gets nothing else from the operator.
 
 use super::{
-    budget::{Digester, Kind},
-    names::{ObjectId, PlainName, UserName},
+    budget::{Digest, DigestKey, Digester, Kind},
+    ledger::Key,
+    names::{ObjectId, PlainName, RemoteId, UserName},
     snapshot::{Group, User},
     wish::{GroupWish, UserWish},
 };
@@ -111,6 +112,15 @@ pub enum RemovalCause {
 // === impl Joiner, Host ===
 
 impl<'a> Joiner<'a> {
+    /// The user's id; `None` before there is one.
+    #[must_use]
+    pub const fn id(self) -> Option<&'a RemoteId> {
+        match self {
+            Self::Active(user) | Self::Returning(user) => Some(&user.id),
+            Self::Coming(_) => None,
+        }
+    }
+
     /// Its place among others, what it is called in a digest, and its id or, before it has one, its name.
     fn key(self) -> (u8, &'static str, &'a str) {
         match self {
@@ -182,8 +192,34 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Adds all that would be written.
-    pub(super) fn digest(&self, digester: &mut Digester) {
+    /// Its name in the ledger.
+    #[must_use]
+    pub fn key(&self, object: &ObjectId) -> Key {
+        let member = match self {
+            Self::Remove { user, .. } => Some(&user.id),
+            Self::Add { user, .. } => user.id(),
+            Self::Suspend { .. }
+            | Self::RenameUser { .. }
+            | Self::RenameGroup { .. }
+            | Self::Reactivate { .. }
+            | Self::CreateUser { .. }
+            | Self::CreateGroup { .. } => None,
+        };
+        Key {
+            object: object.clone(),
+            kind: self.kind(),
+            member: member.cloned(),
+        }
+    }
+
+    /// The digest of all that would be written.
+    pub(super) fn digest(&self, key: &DigestKey) -> Digest {
+        let mut digester = Digester::of_act(key);
+        self.add_to(&mut digester);
+        digester.finish()
+    }
+
+    fn add_to(&self, digester: &mut Digester) {
         match self {
             Self::Suspend { user } => digest_all(digester, &["suspend", user.id.as_str()]),
             Self::Remove {

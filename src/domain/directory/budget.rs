@@ -10,8 +10,8 @@ pub use crate::api::directory::ChangeKind as Kind;
 /// The time over which acts are counted.
 pub const WINDOW: Duration = Duration::from_hours(1);
 
-/// Acts are noted by the minute, so that an hour of them fits into a status.
-const GRAIN: i64 = 60;
+/// Acts are noted by five minutes, in seconds, so that an hour of them fits into a status.
+const GRAIN: i64 = 300;
 
 /// One value for each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,11 +35,11 @@ pub type Limits = PerKind<Option<u32>>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spent(PerKind<Vec<Entry>>);
 
-/// So many acts in one minute.
+/// So many acts within five minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// When the minute begins.
-    pub minute: Timestamp,
+    /// When the five minutes begin.
+    pub since: Timestamp,
     /// How many acts.
     pub count: u32,
 }
@@ -89,8 +89,8 @@ impl Spent {
     #[must_use]
     pub fn resume(entries: impl IntoIterator<Item = (Kind, Entry)>) -> Self {
         let mut spent = Self::default();
-        for (kind, Entry { minute, count }) in entries {
-            spent.note(kind, minute, count);
+        for (kind, Entry { since, count }) in entries {
+            spent.note(kind, since, count);
         }
         spent
     }
@@ -103,20 +103,28 @@ impl Spent {
         self.note(kind, now, count);
     }
 
+    /// Takes back acts that were noted at this time and then not sent.
+    pub fn refund(&mut self, kind: Kind, at: Timestamp, count: u32) {
+        let since = grain(at);
+        if let Some(entry) = self.0.get_mut(kind).iter_mut().find(|entry| entry.since == since) {
+            entry.count = entry.count.saturating_sub(count);
+        }
+        self.0.get_mut(kind).retain(|entry| entry.count > 0);
+    }
+
     fn note(&mut self, kind: Kind, at: Timestamp, count: u32) {
         if count == 0 {
             return;
         }
-        let second = at.as_second();
-        let minute = Timestamp::from_second(second - second.rem_euclid(GRAIN)).unwrap_or(at);
+        let since = grain(at);
         let entries = self.0.get_mut(kind);
-        match entries.binary_search_by_key(&minute, |entry| entry.minute) {
+        match entries.binary_search_by_key(&since, |entry| entry.since) {
             Ok(index) => {
                 if let Some(entry) = entries.get_mut(index) {
                     entry.count = entry.count.saturating_add(count);
                 }
             }
-            Err(index) => entries.insert(index, Entry { minute, count }),
+            Err(index) => entries.insert(index, Entry { since, count }),
         }
     }
 
@@ -149,10 +157,16 @@ impl Spent {
     }
 }
 
-/// When a minute's acts stop counting: an hour after its end, so that each counts for an hour at least.
+/// The beginning of the five minutes that hold this time.
+fn grain(at: Timestamp) -> Timestamp {
+    let second = at.as_second();
+    Timestamp::from_second(second - second.rem_euclid(GRAIN)).unwrap_or(at)
+}
+
+/// When acts stop counting: an hour after the end of their five minutes, so that each counts for an hour at least.
 fn ends(entry: &Entry) -> Option<Timestamp> {
     let window = i64::try_from(WINDOW.as_secs()).ok()?;
-    Timestamp::from_second(entry.minute.as_second() + GRAIN + window).ok()
+    Timestamp::from_second(entry.since.as_second() + GRAIN + window).ok()
 }
 
 // === impl DigestKey ===
@@ -174,11 +188,24 @@ impl fmt::Debug for DigestKey {
 // === impl Digester ===
 
 impl Digester {
-    pub(super) fn new(key: &DigestKey, kind: Kind) -> Self {
+    /// The digest of one act.
+    pub(super) fn of_act(key: &DigestKey) -> Self {
+        Self::new(key, "scimbridge.dev/act 1")
+    }
+
+    /// The digest of a set of acts. `released` is the last set of this kind that was released: after that, even the same
+    /// acts are another set.
+    pub(super) fn of_set(key: &DigestKey, kind: Kind, released: Option<&str>) -> Self {
+        let mut digester = Self::new(key, "scimbridge.dev/release 1");
+        digester.add(kind.as_str());
+        digester.add(released.unwrap_or_default());
+        digester
+    }
+
+    fn new(key: &DigestKey, purpose: &str) -> Self {
         let DigestKey(key) = key;
         let mut digester = Self(hmac::Context::with_key(key));
-        digester.add("scimbridge.dev/release 1");
-        digester.add(kind.as_str());
+        digester.add(purpose);
         digester
     }
 
@@ -198,6 +225,11 @@ impl Digester {
 // === impl Digest ===
 
 impl Digest {
+    /// Its bytes, to be digested again.
+    pub(super) const fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
     /// Reads the value of the annotation that releases a set.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -239,21 +271,23 @@ mod tests {
         spent.record(Kind::Removal, at(600), 2);
         spent.record(Kind::Suspension, at(600), 7);
         for (now, count, next) in [
-            (600, 6, Some(3660)),
-            (3629, 6, Some(3660)),
-            (3659, 6, Some(3660)),
-            (3660, 2, Some(4260)),
-            (4260, 0, None),
+            (600, 6, Some(3900)),
+            (3629, 6, Some(3900)),
+            (3899, 6, Some(3900)),
+            (3900, 2, Some(4500)),
+            (4500, 0, None),
             // A clock that is set back.
-            (0, 6, Some(3660)),
+            (0, 6, Some(3900)),
         ] {
             assert_eq!(spent.within(Kind::Removal, at(now)), count, "{now}");
             assert_eq!(spent.next_release(Kind::Removal, at(now)), next.map(at), "{now}");
         }
         assert_eq!(spent.within(Kind::Addition, at(600)), 0);
-        spent.record(Kind::Removal, at(4260), 1);
+        spent.record(Kind::Removal, at(4500), 1);
         assert_eq!(spent.entries().count(), 2, "what no longer counts is forgotten");
         assert_eq!(Spent::resume(spent.entries()), spent);
+        spent.refund(Kind::Removal, at(4501), 1);
+        assert_eq!(spent.within(Kind::Removal, at(4500)), 0, "what was not sent");
     }
 
     #[test]
@@ -267,13 +301,14 @@ mod tests {
 
     #[test]
     fn digests() {
-        let digest = |key: &[u8], kind, texts: &[&str]| {
-            let mut digester = Digester::new(&DigestKey::new(key), kind);
+        let released = |key: &[u8], kind, released, texts: &[&str]| {
+            let mut digester = Digester::of_set(&DigestKey::new(key), kind, released);
             for text in texts {
                 digester.add(text);
             }
             digester.finish()
         };
+        let digest = |key: &[u8], kind, texts: &[&str]| released(key, kind, None, texts);
         let one = digest(b"key", Kind::Removal, &["ab", "c"]);
         assert_eq!(one, digest(b"key", Kind::Removal, &["ab", "c"]));
         for other in [
@@ -281,6 +316,7 @@ mod tests {
             digest(b"key", Kind::Suspension, &["ab", "c"]),
             digest(b"key", Kind::Removal, &["a", "bc"]),
             digest(b"key", Kind::Removal, &["abc"]),
+            released(b"key", Kind::Removal, Some("before"), &["ab", "c"]),
         ] {
             assert_ne!(one, other);
         }

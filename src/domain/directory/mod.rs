@@ -17,6 +17,8 @@
 pub mod act;
 pub mod budget;
 pub mod census;
+pub mod job;
+pub mod ledger;
 pub mod names;
 pub mod order;
 pub mod plan;

@@ -7,24 +7,32 @@
 //! - It writes nothing outside of the scope, and of a protected user nothing but a new membership.
 //! - It sends no act of a kind of which more are pending than the limit allows.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
     act::{Act, Change, Host, Joiner, RemovalCause},
-    budget::{Digest, DigestKey, Digester, Kind, Limits, PerKind, Spent},
+    budget::{Digest, DigestKey, Digester, Kind, Limits, PerKind},
     census::Census,
     claim::{Claim, Claimed, settle},
     crowd::{Course, Crowd, Leaving, List, UserCase, entry_of},
+    ledger::{Key, Ledger, Standing},
     names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
+    order::ScimType,
     scope::{InvalidPatterns, Protected, Scope},
     snapshot::{Activity, GroupIndex, Members, Snapshot, User, UserIndex},
-    verdict::{Field, MemberCounts, Reason, Subject, Verdict},
+    verdict::{Asked, Field, MemberCounts, Reason, StopReason, Subject, Verdict},
     walk::Incomplete,
-    wish::{Adopt, GroupWish, Membership, State, UserWish, Wishes},
+    wish::{Adopt, GroupWish, Membership, Record, State, UserWish, Wishes},
 };
-use crate::api::directory::{ChangeLimits, ProvisioningMode, ProvisioningSpec};
+use crate::api::{
+    connection::IdentityProvider,
+    directory::{ChangeLimits, ProvisioningMode, ProvisioningSpec},
+};
+
+/// What somebody else undoes twice within this time is left to them.
+const CONTEST: Duration = Duration::from_hours(24);
 
 /// A directory that was read in full and is believed.
 #[derive(Clone, Copy, Debug)]
@@ -44,20 +52,26 @@ pub struct Policy {
     pub protected: Protected,
     /// The most acts of each kind within an hour.
     pub limits: Limits,
-    /// The set that a person has released.
-    pub released: Option<Digest>,
+    /// Whether the changes are sent.
+    pub sends: bool,
+    /// The sets that a person has released.
+    pub released: Vec<Digest>,
     /// The key of digests.
     pub digest_key: DigestKey,
 }
 
 impl Policy {
-    /// Reads `spec.provisioning`. Renames and additions have no limit.
+    /// Reads `spec.provisioning` of a connection with this declared provider. Renames and additions have no limit.
     ///
     /// # Errors
     /// [`InvalidPolicy`] names the field that cannot be used.
-    pub fn parse(spec: &ProvisioningSpec, digest_key: DigestKey) -> Result<Self, InvalidPolicy> {
+    pub fn parse(
+        spec: &ProvisioningSpec,
+        provider: Option<IdentityProvider>,
+        digest_key: DigestKey,
+    ) -> Result<Self, InvalidPolicy> {
         let ProvisioningSpec {
-            mode: ProvisioningMode::Plan,
+            mode,
             scope,
             protected,
             limits:
@@ -68,8 +82,13 @@ impl Policy {
                 },
             requests_per_second: _,
         } = spec;
+        let scope = Scope::parse(&scope.user_names, &scope.groups).map_err(InvalidPolicy::Scope)?;
+        let sends = *mode == ProvisioningMode::Manage;
+        if sends && scope.is_everybody() && provider.is_some_and(IdentityProvider::pushes) {
+            return Err(InvalidPolicy::Provider);
+        }
         Ok(Self {
-            scope: Scope::parse(&scope.user_names, &scope.groups).map_err(InvalidPolicy::Scope)?,
+            scope,
             protected: Protected::parse(&protected.user_names, &protected.groups)
                 .map_err(InvalidPolicy::Protected)?,
             limits: Limits {
@@ -79,7 +98,8 @@ impl Policy {
                 renames: None,
                 additions: None,
             },
-            released: None,
+            sends,
+            released: Vec::new(),
             digest_key,
         })
     }
@@ -94,6 +114,25 @@ pub enum InvalidPolicy {
     /// `spec.provisioning.protected`
     #[error("spec.provisioning.protected has {0}")]
     Protected(InvalidPatterns),
+    /// A provider that pushes has authority over everybody in the scope.
+    #[error(
+        "spec.identityProvider writes users and groups itself, and spec.provisioning.scope covers everybody"
+    )]
+    Provider,
+    /// An older connection in mode Manage leads to the same bridge.
+    #[error("an older connection in mode Manage leads to the same bridge")]
+    SharedBridge,
+}
+
+impl InvalidPolicy {
+    /// What the objects of the directory say.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Provider => Reason::IdentityProviderAuthoritative,
+            Self::Scope(_) | Self::Protected(_) | Self::SharedBridge => Reason::ProvisioningOff,
+        }
+    }
 }
 
 /// What would be sent, and what to say about each object.
@@ -111,6 +150,8 @@ pub struct Plan<'a> {
     pub next: Option<Timestamp>,
     /// Counts of the directory, or why it is not known.
     pub totals: Result<Totals, Incomplete>,
+    /// Acts that differ from what the last read shows, the ones that were sent and wait for a read among them.
+    pub asked: HashSet<Key>,
 }
 
 /// Counts of a directory.
@@ -144,17 +185,17 @@ pub struct Pending {
     pub held: bool,
 }
 
-/// Decides what would be sent. `spent` is what was sent within the last hour.
+/// Decides what would be sent. The ledger says what was sent already.
 #[must_use]
 pub fn plan<'a>(
     wishes: &'a Wishes,
     directory: Result<Directory<'a>, Incomplete>,
     policy: &Policy,
-    spent: &Spent,
+    ledger: &Ledger,
     now: Timestamp,
 ) -> Plan<'a> {
     let mut plan = match directory {
-        Ok(directory) => Planner::new(wishes, directory, policy, spent, now).run(),
+        Ok(directory) => Planner::new(wishes, directory, policy, ledger, now).run(),
         Err(reason) => unknown(wishes, reason),
     };
     // The objects are in the order of their uids, with the wishes in any order.
@@ -166,7 +207,7 @@ pub fn plan<'a>(
         .pending
         .iter()
         .filter(|pending| pending.held)
-        .filter_map(|pending| spent.next_release(pending.kind, now));
+        .filter_map(|pending| ledger.spent().next_release(pending.kind, ledger.time()));
     plan.next = next_change(wishes, now).into_iter().chain(released).min();
     plan
 }
@@ -192,6 +233,11 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
         differs: Vec::new(),
         entries: Vec::new(),
         has_expired: false,
+        suspension: None,
+        stopped: PerKind::default(),
+        overwritten: Vec::new(),
+        added: None,
+        scim_type: None,
     };
     let users = users
         .iter()
@@ -206,6 +252,7 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
         verdicts: users.chain(groups).collect(),
         next: None,
         totals: Err(reason),
+        asked: HashSet::new(),
     }
 }
 
@@ -227,11 +274,37 @@ pub(super) struct Draft<'a> {
     is_paused: bool,
     /// Kinds of acts of other objects that a part of its changes waits for. It is held if they are.
     follows: PerKind<bool>,
+    record: &'a Record,
+    /// Whether a change was sent and is not read back yet.
+    waits: bool,
+    suspension: Option<Asked>,
+    stopped: PerKind<Option<StopReason>>,
+    overwritten: Vec<(Kind, Timestamp)>,
+    added: Option<Vec<RemoteId>>,
+    scim_type: Option<ScimType>,
+}
+
+/// What becomes of an act that a plan asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is planned.
+    Planned,
+    /// It was sent, and waits for a read.
+    Sent,
+    /// It is not sent any more.
+    Refused,
 }
 
 impl<'a> Draft<'a> {
-    fn new(object: &'a ObjectId, subject: Subject, is_paused: bool) -> Self {
+    fn new(object: &'a ObjectId, subject: Subject, is_paused: bool, record: &'a Record) -> Self {
         Self {
+            record,
+            waits: false,
+            suspension: None,
+            stopped: record.stopped,
+            overwritten: record.overwritten.clone(),
+            added: None,
+            scim_type: None,
             object,
             subject,
             id: None,
@@ -259,7 +332,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn verdict(self, is_held: impl Fn(Kind) -> bool) -> Verdict<'a> {
+    fn verdict(self, is_held: impl Fn(Kind) -> bool, sending: Option<Reason>) -> Verdict<'a> {
         let Self {
             object,
             subject,
@@ -273,6 +346,13 @@ impl<'a> Draft<'a> {
             rest,
             is_paused,
             follows,
+            record: _,
+            waits,
+            suspension,
+            stopped,
+            overwritten,
+            added,
+            scim_type,
         } = self;
         let has = |kind: Kind| *planned.get(kind) > 0 || *follows.get(kind);
         let holds = Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind));
@@ -281,7 +361,9 @@ impl<'a> Draft<'a> {
         } else if let Some(reason) = refusal {
             reason
         } else if Kind::ALL.into_iter().any(has) {
-            Reason::ChangePlanned
+            sending.filter(|_| !is_paused).unwrap_or(Reason::ChangePlanned)
+        } else if waits {
+            Reason::Unproven
         } else {
             rest
         };
@@ -298,6 +380,11 @@ impl<'a> Draft<'a> {
             differs,
             entries,
             has_expired,
+            suspension,
+            stopped,
+            overwritten,
+            added,
+            scim_type,
         }
     }
 }
@@ -306,12 +393,13 @@ struct Planner<'a, 'p> {
     wishes: &'a Wishes,
     directory: Directory<'a>,
     policy: &'p Policy,
-    spent: &'p Spent,
+    ledger: &'p Ledger,
     now: Timestamp,
     /// For each user of the snapshot whether an object wants the user suspended, a doubtful one among them.
     unwanted: Vec<bool>,
     acts: PerKind<Vec<Act<'a>>>,
     pending: Vec<Pending>,
+    asked: HashSet<Key>,
 }
 
 impl<'a, 'p> Planner<'a, 'p> {
@@ -319,18 +407,19 @@ impl<'a, 'p> Planner<'a, 'p> {
         wishes: &'a Wishes,
         directory: Directory<'a>,
         policy: &'p Policy,
-        spent: &'p Spent,
+        ledger: &'p Ledger,
         now: Timestamp,
     ) -> Self {
         Self {
             wishes,
             directory,
             policy,
-            spent,
+            ledger,
             now,
             unwanted: vec![false; directory.snapshot.users().len()],
             acts: PerKind::default(),
             pending: Vec::new(),
+            asked: HashSet::new(),
         }
     }
 
@@ -381,15 +470,25 @@ impl<'a, 'p> Planner<'a, 'p> {
         for kind in [Kind::Removal, Kind::Rename, Kind::Creation, Kind::Addition] {
             self.close(kind);
         }
+        let sending = self.policy.sends.then(|| {
+            if self.ledger.is_limited() {
+                Reason::RateLimited
+            } else {
+                Reason::Progressing
+            }
+        });
         let Self {
-            mut acts, pending, ..
+            mut acts,
+            pending,
+            asked,
+            ..
         } = self;
         let is_held = |kind| pending.iter().any(|pending| pending.kind == kind && pending.held);
         let verdicts = users
             .into_iter()
             .map(|case| case.draft)
             .chain(groups)
-            .map(|draft| draft.verdict(is_held))
+            .map(|draft| draft.verdict(is_held, sending))
             .collect();
         let (mut sent, mut held) = (Vec::new(), Vec::new());
         for kind in Kind::ALL {
@@ -410,6 +509,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             verdicts,
             next: None,
             totals: Ok(totals),
+            asked,
         }
     }
 
@@ -455,9 +555,12 @@ impl<'a, 'p> Planner<'a, 'p> {
                 .cmp(&b.change.place())
                 .then_with(|| a.object.cmp(b.object))
         });
-        let mut digester = Digester::new(&self.policy.digest_key, kind);
-        for act in &*acts {
-            act.change.digest(&mut digester);
+        let key = &self.policy.digest_key;
+        let released = self.ledger.release(kind).map(|release| &*release.digest);
+        let mut digester = Digester::of_set(key, kind, released);
+        let digests: Vec<Digest> = acts.iter().map(|act| act.change.digest(key)).collect();
+        for digest in &digests {
+            digester.add(&digest.to_string());
         }
         let digest = digester.finish();
         let count = u32::try_from(acts.len()).unwrap_or(u32::MAX);
@@ -465,8 +568,12 @@ impl<'a, 'p> Planner<'a, 'p> {
             .policy
             .limits
             .get(kind)
-            .map(|limit| limit.saturating_sub(self.spent.within(kind, self.now)));
-        let held = left.is_some_and(|left| count > left) && self.policy.released != Some(digest);
+            .map(|limit| limit.saturating_sub(self.ledger.spent().within(kind, self.ledger.time())));
+        let held = left.is_some_and(|left| count > left)
+            && !self.policy.released.contains(&digest)
+            && !self
+                .ledger
+                .is_released(kind, digests.iter().map(|digest| digest.number()));
         self.pending.push(Pending {
             kind,
             count,
@@ -477,9 +584,38 @@ impl<'a, 'p> Planner<'a, 'p> {
         held
     }
 
-    /// Notes an act, unless its object is paused.
-    fn act(&mut self, draft: &mut Draft<'a>, change: Change<'a>) {
+    /// Notes an act, unless its object is paused or the act may not be sent. `repeats` says that the operator has done
+    /// it before, so that somebody else must have undone it.
+    fn act(&mut self, draft: &mut Draft<'a>, change: Change<'a>, repeats: bool) -> Fate {
         let kind = change.kind();
+        if self.policy.sends && !draft.is_paused {
+            let key = change.key(draft.object);
+            let standing = self.ledger.standing(&key);
+            self.asked.insert(key);
+            let stopped = match (*draft.stopped.get(kind), standing) {
+                (Some(reason), _) | (None, Standing::Stopped(reason)) => Some(reason),
+                (None, Standing::Refused(scim_type)) => {
+                    draft.scim_type = scim_type;
+                    draft.refuse(Reason::Rejected);
+                    return Fate::Refused;
+                }
+                (None, Standing::Waits) => {
+                    draft.waits = true;
+                    return Fate::Sent;
+                }
+                (None, Standing::Free) if repeats => self.contest(draft, kind),
+                (None, Standing::Free) => None,
+            };
+            if let Some(reason) = stopped {
+                *draft.stopped.get_mut(kind) = Some(reason);
+                draft.refuse(match reason {
+                    StopReason::Contested => Reason::Contested,
+                    StopReason::NotAsWritten => Reason::NotAsWritten,
+                    StopReason::Unsupported => Reason::Unsupported,
+                });
+                return Fate::Refused;
+            }
+        }
         *draft.planned.get_mut(kind) += 1;
         if !draft.is_paused {
             self.acts.get_mut(kind).push(Act {
@@ -487,6 +623,21 @@ impl<'a, 'p> Planner<'a, 'p> {
                 change,
             });
         }
+        Fate::Planned
+    }
+
+    /// Somebody else has undone an act of this kind: for the second time within a day, that is a contest.
+    fn contest(&self, draft: &mut Draft<'a>, kind: Kind) -> Option<StopReason> {
+        let before = draft.record.overwritten.iter().find(|(known, _)| *known == kind);
+        let is_recent = |at: Timestamp| {
+            Duration::try_from(self.now.duration_since(at)).is_ok_and(|passed| passed < CONTEST)
+        };
+        if before.is_some_and(|(_, at)| is_recent(*at)) {
+            return Some(StopReason::Contested);
+        }
+        draft.overwritten.retain(|(known, _)| *known != kind);
+        draft.overwritten.push((kind, self.now));
+        None
     }
 
     fn user(&mut self, wish: &'a UserWish, claimed: Claimed<UserIndex>) -> UserCase<'a> {
@@ -501,6 +652,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             active_until: _,
             adopt: _,
             paused,
+            record,
         } = wish;
         let wanted = wish.state_at(self.now);
         let snapshot = self.directory.snapshot;
@@ -511,9 +663,13 @@ impl<'a, 'p> Planner<'a, 'p> {
             claim: claimed.claim,
             wanted,
             course: Course::Still,
-            draft: Draft::new(object, subject, *paused),
+            draft: Draft::new(object, subject, *paused, record),
         };
         case.draft.has_expired = wanted != wish.state;
+        case.draft.suspension = (wanted == State::Suspended).then(|| match wish.active_until {
+            Some(until) if case.draft.has_expired => Asked::At(until),
+            Some(_) | None => Asked::Now,
+        });
         let policy = self.policy;
         let shown_name = user.and_then(|user| user.user_name.as_deref());
         // Most accounts have the very name that is wanted.
@@ -537,10 +693,10 @@ impl<'a, 'p> Planner<'a, 'p> {
             (Claim::Nothing, _) if wanted == State::Suspended => case.draft.rest = Reason::Suspended,
             (Claim::Nothing, _) if is_protected() => case.draft.refuse(Reason::Protected),
             (Claim::Nothing, _) => {
-                if !paused {
+                let fate = self.act(&mut case.draft, Change::CreateUser { wish }, false);
+                if !paused && fate != Fate::Refused {
                     case.course = Course::Coming;
                 }
-                self.act(&mut case.draft, Change::CreateUser { wish });
             }
             (Claim::Gone, _) => case.draft.refuse(Reason::RemoteGone),
             (Claim::Absent | Claim::Known(_) | Claim::Named(_), _) => {
@@ -587,12 +743,13 @@ impl<'a, 'p> Planner<'a, 'p> {
             }
         }
         let is_new = matches!(claimed.claim, Claim::Named(_));
-        if is_new && !may_adopt(wish.adopt, draft.differs.is_empty()) {
+        if is_new && !wish.record.is_ours && !may_adopt(wish.adopt, draft.differs.is_empty()) {
             draft.refuse(Reason::AlreadyExists);
             return;
         }
         draft.adopts = is_new;
         draft.id = Some(&user.id);
+        let repeats = wish.record.settled == Some(case.wanted);
         if draft.differs.is_empty() {
             if case.wanted == State::Suspended {
                 case.course = Course::Leaving;
@@ -608,15 +765,15 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft.refuse(Reason::Protected);
             return;
         }
-        if suspends && !wish.paused {
-            case.course = Course::Suspending;
-        } else if case.wanted == State::Suspended && !suspends {
-            case.course = Course::Leaving;
-        } else if reactivates && !is_unwanted && !wish.paused {
-            case.course = Course::Coming;
-        }
         if suspends {
-            self.act(draft, Change::Suspend { user });
+            let fate = self.act(draft, Change::Suspend { user }, repeats);
+            case.course = match fate {
+                Fate::Planned if !wish.paused => Course::Suspending,
+                Fate::Sent => Course::Leaving,
+                Fate::Planned | Fate::Refused => Course::Still,
+            };
+        } else if case.wanted == State::Suspended {
+            case.course = Course::Leaving;
         }
         // A name that somebody has is never asked for: some servers give it away in silence.
         let user_name = (renames && !claimed.is_name_taken).then_some(&wish.user_name);
@@ -632,13 +789,17 @@ impl<'a, 'p> Planner<'a, 'p> {
                     given_name,
                     family_name,
                 },
+                repeats,
             );
         }
         if reactivates && is_unwanted {
             // Another object wants this account suspended. Which of the two counts is for a person to say.
             draft.refuse(Reason::Ambiguous);
         } else if reactivates {
-            self.act(draft, Change::Reactivate { user });
+            let fate = self.act(draft, Change::Reactivate { user }, repeats);
+            if !wish.paused && fate != Fate::Refused {
+                case.course = Course::Coming;
+            }
         }
     }
 
@@ -658,10 +819,11 @@ impl<'a, 'p> Planner<'a, 'p> {
             added: _,
             adopt,
             paused,
+            record,
         } = wish;
         let snapshot = self.directory.snapshot;
         let policy = self.policy;
-        let mut draft = Draft::new(object, Subject::Group(None), *paused);
+        let mut draft = Draft::new(object, Subject::Group(None), *paused, record);
         let group = claimed.claim.index().and_then(|index| snapshot.group(index));
         let remote_name = group.and_then(|group| group.display_name.as_deref());
         let is_known = matches!(claimed.claim, Claim::Known(_));
@@ -682,8 +844,10 @@ impl<'a, 'p> Planner<'a, 'p> {
                 } else {
                     let diff = self.members(wish, Host::Coming(wish), crowd);
                     draft.subject = Subject::Group(diff.counts);
-                    self.act(&mut draft, Change::CreateGroup { wish });
-                    self.additions(&mut draft, Host::Coming(wish), diff);
+                    let fate = self.act(&mut draft, Change::CreateGroup { wish }, false);
+                    if fate != Fate::Refused {
+                        self.additions(&mut draft, Host::Coming(wish), diff);
+                    }
                 }
                 return draft;
             }
@@ -709,7 +873,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft.differs.push(Field::Members);
         }
         let is_new = matches!(claimed.claim, Claim::Named(_));
-        if is_new && !may_adopt(*adopt, draft.differs.is_empty()) {
+        if is_new && !record.is_ours && !may_adopt(*adopt, draft.differs.is_empty()) {
             draft.refuse(Reason::AlreadyExists);
             return draft;
         }
@@ -719,13 +883,20 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft.refuse(Reason::Protected);
             return draft;
         }
+        draft.added = diff.added.take();
+        let is_settled = record.settled.is_some();
         for (user, cause) in std::mem::take(&mut diff.removals) {
-            self.act(&mut draft, Change::Remove { group, user, cause });
+            let repeats = is_settled && cause == RemovalCause::NotListed;
+            self.act(&mut draft, Change::Remove { group, user, cause }, repeats);
         }
         if claimed.renames && claimed.is_name_taken {
             draft.refuse(Reason::Ambiguous);
         } else if claimed.renames {
-            self.act(&mut draft, Change::RenameGroup { group, display_name });
+            self.act(
+                &mut draft,
+                Change::RenameGroup { group, display_name },
+                is_settled,
+            );
         }
         self.additions(&mut draft, Host::Present(group), diff);
         draft
@@ -733,8 +904,10 @@ impl<'a, 'p> Planner<'a, 'p> {
 
     /// Notes who joins a group, and why not everybody does.
     fn additions(&mut self, draft: &mut Draft<'a>, group: Host<'a>, diff: MemberDiff<'a>) {
+        let is_settled = draft.record.settled.is_some();
         for user in diff.additions {
-            self.act(draft, Change::Add { group, user });
+            let repeats = is_settled && user.id().is_some_and(|id| diff.undone.contains(&id));
+            self.act(draft, Change::Add { group, user }, repeats);
         }
         draft.follows = diff.follows;
         if let Some((reason, mut entries)) = diff.refusal
@@ -756,29 +929,40 @@ impl<'a, 'p> Planner<'a, 'p> {
             users: Box::default(),
             others: 0,
         };
+        let has_way = snapshot.members_read_by().is_some();
+        let is_additive = wish.membership == Membership::Additive;
+        // Where no group shows a member, one addition shows whether a way exists. Nothing else does in a new account.
+        let may_try = !has_way && is_additive && !self.ledger.has_failed_trial();
         let members = match group {
             Host::Present(group) => &group.members,
-            // It will have none. Without a way to see who joined, nobody is added to it either.
-            Host::Coming(_) if snapshot.members_read_by().is_some() => &empty,
+            // It will have none.
+            Host::Coming(_) if has_way => &empty,
             Host::Coming(_) => &Members::Unread,
         };
-        let (present, others) = match members {
-            Members::Listed { users, others } => (&**users, *others),
-            // Members that nobody can see are left as they are. Who knows that nobody is listed may add somebody.
-            Members::Unsaid
-                if wish.added.is_empty() && (wish.membership == Membership::Additive || list.has_entries) =>
-            {
-                (&[][..], 0)
-            }
+        let (present, others, is_blind) = match members {
+            Members::Listed { users, others } => (&**users, *others, false),
+            // Members that nobody can see are left as they are. Who is not known to be one may be added.
+            Members::Unsaid if is_additive || list.has_entries => (&[][..], 0, true),
+            Members::Unread if may_try => (&[][..], 0, true),
             Members::Unsaid | Members::Unread => {
-                let is_content =
-                    wish.membership == Membership::Additive && wish.added.is_empty() && !list.has_entries;
+                let is_content = is_additive && wish.added.is_empty() && !list.has_entries;
                 diff.refusal = (!is_content).then(|| (Reason::MembersUnreadable, Vec::new()));
                 return diff;
             }
         };
         let is_present = |user: &UserIndex| present.binary_search(user).is_ok();
-        self.joiners(&list, crowd, is_present, &mut diff);
+        self.joiners(wish, &list, crowd, is_present, is_blind, &mut diff);
+        let may_be_in = |id: &&RemoteId| match snapshot.user_by_id(id) {
+            Some(user) => is_present(&user) || entry_of(&list.wanted, user).is_some(),
+            None => others > 0,
+        };
+        diff.added = Some(
+            wish.added
+                .iter()
+                .filter(|id| is_blind || may_be_in(id))
+                .cloned()
+                .collect(),
+        );
         let is_clear = list.ambiguous.is_empty() && list.unknown.is_empty();
         let mut extra = others;
         for index in present {
@@ -827,6 +1011,9 @@ impl<'a, 'p> Planner<'a, 'p> {
         if wish.membership == Membership::Exact && others > 0 {
             diff.refuse(Reason::MembersUnreadable, None);
         }
+        if is_blind && !has_way {
+            return diff;
+        }
         let present_and_wanted = list
             .wanted
             .iter()
@@ -846,14 +1033,31 @@ impl<'a, 'p> Planner<'a, 'p> {
     /// Notes who is listed and no member, or why that user cannot join.
     fn joiners(
         &self,
+        wish: &'a GroupWish,
         list: &List<'a>,
         crowd: &Crowd<'a, '_>,
         is_present: impl Fn(&UserIndex) -> bool,
+        is_blind: bool,
         diff: &mut MemberDiff<'a>,
     ) {
         for listed in &list.wanted {
             if is_present(&listed.user) {
                 continue;
+            }
+            let user = self.directory.snapshot.user(listed.user);
+            if let Some(user) = user.filter(|user| wish.added.binary_search(&user.id).is_ok()) {
+                let key = Key {
+                    object: wish.object.clone(),
+                    kind: Kind::Addition,
+                    member: Some(user.id.clone()),
+                };
+                if !is_blind {
+                    diff.undone.push(&user.id);
+                } else if self.ledger.standing(&key) == Standing::Free {
+                    // The user may be in the group: many servers list somebody twice who is added twice.
+                    diff.refuse(Reason::MembersUnreadable, Some(listed.entry));
+                    continue;
+                }
             }
             match crowd.joining(listed.user) {
                 Some(Joiner::Active(user) | Joiner::Returning(user)) if !self.is_in_scope(user) => {
@@ -899,6 +1103,10 @@ const fn may_adopt(adopt: Adopt, is_unchanged: bool) -> bool {
 /// What differs between a group and its list.
 #[derive(Default)]
 struct MemberDiff<'a> {
+    /// Those whom the operator added before and who should still be in the group.
+    undone: Vec<&'a RemoteId>,
+    /// Those whom the operator added and who are or should be in the group; `None` where nobody knows.
+    added: Option<Vec<RemoteId>>,
     removals: Vec<(&'a User, RemovalCause)>,
     additions: Vec<Joiner<'a>>,
     counts: Option<MemberCounts>,

@@ -1,6 +1,9 @@
 //! What a bridge has, as complete lists have shown it.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use super::{
     names::{RemoteId, fold},
@@ -282,6 +285,114 @@ impl Snapshot {
             .collect();
         snapshot.groups = groups;
         snapshot
+    }
+
+    /// Takes in a user who was read by id.
+    pub fn amend_user(&mut self, entry: UserEntry) {
+        let UserEntry {
+            id,
+            user_name,
+            active,
+            given_name,
+            family_name,
+            groups: _,
+        } = entry;
+        let user = User {
+            id,
+            user_name,
+            active,
+            given_name,
+            family_name,
+        };
+        let place = self.users.binary_search_by(|known| known.id.cmp(&user.id));
+        let is_renamed = match place {
+            Ok(place) => self.users.get_mut(place).is_some_and(|known| {
+                let before = std::mem::replace(known, user);
+                before.user_name != known.user_name
+            }),
+            Err(place) => {
+                self.users.insert(place, user);
+                self.make_room(place);
+                true
+            }
+        };
+        if is_renamed {
+            let names = self.users.iter().map(|user| user.user_name.as_deref());
+            self.users_by_name = by_name((0..).map(UserIndex).zip(names));
+        }
+    }
+
+    /// A user came to this place: later ones have other indices now.
+    fn make_room(&mut self, place: usize) {
+        for group in &mut self.groups {
+            if let Members::Listed { users, .. } = &mut group.members {
+                for user in users.iter_mut().filter(|user| user.place() >= place) {
+                    *user = UserIndex(user.0.saturating_add(1));
+                }
+            }
+        }
+    }
+
+    /// Takes in a group that was read by id. A read that shows no member says nothing about the members, unless it should
+    /// be empty now: servers leave an empty list out, and some show members only in their lists.
+    pub fn amend_group(&mut self, entry: GroupEntry, should_be_empty: bool) {
+        let GroupEntry {
+            id,
+            display_name,
+            members,
+        } = entry;
+        let shown = members.filter(|members| !members.is_empty());
+        let members = match shown {
+            Some(members) => {
+                self.members_read_by.get_or_insert(MembersReadBy::Group);
+                Some(self.resolve(Some(members)))
+            }
+            None if should_be_empty && self.members_read_by.is_some() => Some(Members::Listed {
+                users: Box::default(),
+                others: 0,
+            }),
+            None => None,
+        };
+        match self.groups.binary_search_by(|known| known.id.cmp(&id)) {
+            Ok(place) => {
+                if let Some(known) = self.groups.get_mut(place) {
+                    known.display_name = display_name;
+                    known.members =
+                        members.unwrap_or_else(|| std::mem::replace(&mut known.members, Members::Unread));
+                }
+            }
+            Err(place) => {
+                let nobody = if self.members_read_by.is_some() {
+                    Members::Unsaid
+                } else {
+                    Members::Unread
+                };
+                let group = Group {
+                    id,
+                    display_name,
+                    members: members.unwrap_or(nobody),
+                };
+                self.groups.insert(place, group);
+            }
+        }
+        let names = self.groups.iter().map(|group| group.display_name.as_deref());
+        self.groups_by_name = by_name((0..).map(GroupIndex).zip(names));
+    }
+
+    /// The ids of the users whom a group lists. `None` if nobody knows.
+    #[must_use]
+    pub fn members_of(&self, id: &RemoteId) -> Option<BTreeSet<RemoteId>> {
+        let group = self.group_by_id(id).and_then(|index| self.group(index))?;
+        match &group.members {
+            Members::Unread | Members::Unsaid => None,
+            Members::Listed { users, others: _ } => Some(
+                users
+                    .iter()
+                    .filter_map(|user| self.user(*user))
+                    .map(|user| user.id.clone())
+                    .collect(),
+            ),
+        }
     }
 
     /// Finds the users that a group lists: by id, else by user name. Two entries of one user are one member.

@@ -6,20 +6,25 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 use super::{
     budget::{Kind, PerKind},
+    ledger::Ledger,
     plan::{Pending, Totals},
     render::incomplete_message,
     snapshot::{Activity, MembersReadBy},
-    verdict::{Field, MemberCounts, Reason, Subject, Verdict},
+    verdict::{Asked, Field, MemberCounts, Reason, Subject, Verdict},
     walk::Incomplete,
+    wish::{Record, State},
 };
 use crate::{
     api::{
-        directory::{Origin, PendingChanges, PlannedChange, ProvisioningStatus},
+        directory::{
+            Origin, OverwrittenChange, PendingChanges, PlannedChange, ProvisioningStatus, ReleasedChanges,
+            SpentChanges, StoppedChange,
+        },
         group::{MemberCount, ScimGroupStatus},
-        user::{RemoteState, ScimUserStatus},
+        user::{RemoteState, ScimUserStatus, SuspensionTimes},
         vocabulary::{Class, ConditionType, Truth},
     },
-    domain::connection::conditions::{Draft, readiness, whole_seconds},
+    domain::connection::conditions::{Draft, find, readiness, whole_seconds},
 };
 
 /// The knowledge about one object.
@@ -32,7 +37,7 @@ pub enum Judgement<'a> {
 }
 
 /// Everything that a connection says about its directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DirectoryReport {
     /// The generation of the connection.
     pub generation: i64,
@@ -46,6 +51,12 @@ pub struct DirectoryReport {
     pub pending: Vec<Pending>,
     /// Why the operator does not know the directory, as a reason and a sentence.
     pub incomplete: Option<(&'static str, String)>,
+    /// What was sent lately.
+    pub spent: Vec<SpentChanges>,
+    /// The sets that were released last.
+    pub released: Vec<ReleasedChanges>,
+    /// How many users and groups somebody else changed back twice.
+    pub contested: u64,
 }
 
 // === impl Judgement ===
@@ -112,20 +123,75 @@ impl Judgement<'_> {
     }
 
     /// The id that the object stands for from now on. An object that takes over an account or group as it is needs no
-    /// write for that, so it does so in mode `Plan` too.
+    /// write for that, so it does so in mode `Plan` too. In mode `Manage` it does so before it changes something.
     fn id(&self, previous: Option<&String>, origin: Option<Origin>) -> (Option<String>, Option<Origin>) {
-        match (previous, self) {
-            (None, Self::Planned(verdict))
-                if verdict.adopts
-                    && verdict.reason.class() == Class::Ok
-                    && verdict.planned == PerKind::default() =>
-            {
-                let id = verdict.id.map(|id| id.as_str().to_owned());
-                let origin = id.is_some().then_some(Origin::Adopted);
-                (id, origin)
-            }
-            (previous, _) => (previous.cloned(), origin),
+        let Self::Planned(verdict) = self else {
+            return (previous.cloned(), origin);
+        };
+        if let Some(previous) = previous {
+            return (Some(previous.clone()), origin);
         }
+        let is_as_wanted = verdict.reason.class() == Class::Ok && verdict.planned == PerKind::default();
+        let is_about_to_change = matches!(verdict.reason, Reason::Progressing | Reason::RateLimited);
+        match verdict.id {
+            Some(id) if verdict.adopts && (is_as_wanted || is_about_to_change) => (
+                Some(id.as_str().to_owned()),
+                Some(origin.unwrap_or(Origin::Adopted)),
+            ),
+            // Whoever creates it now does not do so for this object.
+            None if matches!(verdict.reason, Reason::Rejected | Reason::Unsupported) => (None, None),
+            Some(_) | None => (None, origin),
+        }
+    }
+
+    /// Kinds of changes that are not sent any more. Without a plan they stay as they were.
+    fn stopped(&self, previous: &[StoppedChange]) -> Vec<StoppedChange> {
+        let Self::Planned(verdict) = self else {
+            return previous.to_vec();
+        };
+        let stopped = |kind| {
+            verdict
+                .stopped
+                .get(kind)
+                .map(|reason| StoppedChange { kind, reason })
+        };
+        Kind::ALL.into_iter().filter_map(stopped).collect()
+    }
+
+    fn overwritten(&self, previous: &[OverwrittenChange]) -> Vec<OverwrittenChange> {
+        let Self::Planned(verdict) = self else {
+            return previous.to_vec();
+        };
+        let change = |(kind, time): &(Kind, Timestamp)| OverwrittenChange {
+            kind: *kind,
+            time: whole_seconds(*time),
+        };
+        verdict.overwritten.iter().map(change).collect()
+    }
+
+    /// When the suspension was asked for, sent and proven.
+    fn suspension(&self, previous: Option<&SuspensionTimes>, now: Timestamp) -> Option<SuspensionTimes> {
+        let Self::Planned(verdict) = self else {
+            return previous.cloned();
+        };
+        let asked = match verdict.suspension? {
+            Asked::Now => now,
+            Asked::At(time) => time,
+        };
+        let SuspensionTimes {
+            requested_at,
+            sent_at,
+            proven_at,
+        } = previous.cloned().unwrap_or_default();
+        Some(SuspensionTimes {
+            requested_at: requested_at.or_else(|| Some(whole_seconds(asked))),
+            sent_at,
+            proven_at: match verdict.reason {
+                Reason::Suspended => proven_at.or_else(|| Some(whole_seconds(now))),
+                _ if verdict.subject == Subject::User(Some(Activity::Active)) => None,
+                _ => proven_at,
+            },
+        })
     }
 
     fn plan(&self) -> Vec<PlannedChange> {
@@ -163,6 +229,9 @@ pub fn user_status(
             Judgement::Unplanned(..) => previous.remote_state,
         },
         plan: judgement.plan(),
+        suspension: judgement.suspension(previous.suspension.as_ref(), now),
+        stopped: judgement.stopped(&previous.stopped),
+        overwritten: judgement.overwritten(&previous.overwritten),
     }
 }
 
@@ -188,7 +257,68 @@ pub fn group_status(
             Judgement::Unplanned(..) => previous.members,
         },
         plan: judgement.plan(),
+        added: match judgement {
+            Judgement::Planned(Verdict {
+                added: Some(added), ..
+            }) => added.iter().map(|id| id.as_str().to_owned()).collect(),
+            Judgement::Planned(_) | Judgement::Unplanned(..) => previous.added.clone(),
+        },
+        stopped: judgement.stopped(&previous.stopped),
+        overwritten: judgement.overwritten(&previous.overwritten),
     }
+}
+
+/// What the status of a user remembers. `generation` is that of the specification.
+#[must_use]
+pub fn user_record(status: &ScimUserStatus, generation: i64) -> Record {
+    let is_current = status.observed_generation == generation;
+    record(
+        status.origin,
+        &status.conditions,
+        (&status.stopped, &status.overwritten),
+        is_current,
+    )
+}
+
+/// What the status of a group remembers. `generation` is that of the specification.
+#[must_use]
+pub fn group_record(status: &ScimGroupStatus, generation: i64) -> Record {
+    let is_current = status.observed_generation == generation;
+    record(
+        status.origin,
+        &status.conditions,
+        (&status.stopped, &status.overwritten),
+        is_current,
+    )
+}
+
+fn record(
+    origin: Option<Origin>,
+    conditions: &[Condition],
+    (stopped, overwritten): (&[StoppedChange], &[OverwrittenChange]),
+    is_current: bool,
+) -> Record {
+    let mut record = Record {
+        is_ours: origin == Some(Origin::Created),
+        ..Record::default()
+    };
+    if is_current {
+        record.settled = find(conditions, ConditionType::Ready)
+            .and_then(|ready| Reason::parse(&ready.reason))
+            .and_then(|reason| match reason {
+                Reason::Provisioned => Some(State::Active),
+                Reason::Suspended => Some(State::Suspended),
+                _ => None,
+            });
+        for StoppedChange { kind, reason } in stopped {
+            *record.stopped.get_mut(*kind) = Some(*reason);
+        }
+        record.overwritten = overwritten
+            .iter()
+            .map(|change| (change.kind, change.time.0))
+            .collect();
+    }
+    record
 }
 
 /// What the read showed about the account. `None` if the verdict does not say which account it is.
@@ -227,6 +357,30 @@ impl DirectoryReport {
     #[must_use]
     pub fn incomplete(reason: Incomplete) -> (&'static str, String) {
         (reason.reason(), incomplete_message(reason))
+    }
+
+    /// Takes in what the ledger says about the limits.
+    pub fn account(&mut self, ledger: &Ledger) {
+        self.spent = ledger
+            .spent()
+            .entries()
+            .map(|(kind, entry)| SpentChanges {
+                kind,
+                since: whole_seconds(entry.since),
+                count: entry.count,
+            })
+            .collect();
+        self.released = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| {
+                ledger.release(kind).map(|release| ReleasedChanges {
+                    kind,
+                    digest: release.digest.to_string(),
+                    count: release.count,
+                    time: whole_seconds(release.time),
+                })
+            })
+            .collect();
     }
 
     /// Whether both say the same, except about the time of the read.
@@ -272,6 +426,9 @@ impl DirectoryReport {
             groups: groups as u64,
             members_read_by: self.members_read_by,
             snapshot_time: self.snapshot_time.map(whole_seconds),
+            spent: self.spent.clone(),
+            released: self.released.clone(),
+            contested: self.contested,
             pending: self
                 .pending
                 .iter()
@@ -360,7 +517,7 @@ mod tests {
             kind,
             count: 3,
             left: Some(0),
-            digest: Digester::new(&DigestKey::new(&[7; 32]), kind).finish(),
+            digest: Digester::of_set(&DigestKey::new(&[7; 32]), kind, None).finish(),
             held,
         }
     }
@@ -377,6 +534,9 @@ mod tests {
             snapshot_time: Some(at(NOW)),
             pending,
             incomplete: incomplete.map(DirectoryReport::incomplete),
+            spent: Vec::new(),
+            released: Vec::new(),
+            contested: 0,
         }
     }
 
@@ -420,6 +580,11 @@ mod tests {
                 differs: Vec::new(),
                 entries: Vec::new(),
                 has_expired: false,
+                suspension: None,
+                stopped: PerKind::default(),
+                overwritten: Vec::new(),
+                added: None,
+                scim_type: None,
             }
         };
         let known = ScimUserStatus {
@@ -466,6 +631,11 @@ mod tests {
             differs,
             entries: entries.to_vec(),
             has_expired,
+            suspension: None,
+            stopped: PerKind::default(),
+            overwritten: Vec::new(),
+            added: None,
+            scim_type: None,
         };
         for (verdict, expected) in [
             (

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::{
-    budget::PerKind,
+    budget::{Kind, PerKind},
     names::{ObjectId, RemoteId},
+    order::ScimType,
     snapshot::Activity,
 };
-pub use crate::api::directory::Reason;
+pub use crate::api::directory::{Reason, StopReason};
 
 /// A field that differs. Its values are data about people, and never shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +93,26 @@ pub struct Verdict<'a> {
     pub entries: Vec<u32>,
     /// Whether the user is wanted suspended because `spec.activeUntil` has passed.
     pub has_expired: bool,
+    /// Since when the user is wanted suspended, if so.
+    pub suspension: Option<Asked>,
+    /// Kinds of acts that are not sent any more, and why.
+    pub stopped: PerKind<Option<StopReason>>,
+    /// When somebody else last changed back what this object had set.
+    pub overwritten: Vec<(Kind, Timestamp)>,
+    /// The members whom the operator added and who are or should be in the group. `None` for a user, and where nobody
+    /// knows.
+    pub added: Option<Vec<RemoteId>>,
+    /// What the bridge called the fault, where it refused a change.
+    pub scim_type: Option<ScimType>,
+}
+
+/// Since when a user is wanted suspended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Since the plan that first saw it.
+    Now,
+    /// Since this time, which somebody wrote.
+    At(Timestamp),
 }
 
 /// The most entries that a message shows.
@@ -99,6 +122,9 @@ impl Verdict<'_> {
     /// More about the reason, in one sentence without names.
     #[must_use]
     pub fn note(&self) -> Option<String> {
+        if let (Reason::Rejected, Some(scim_type)) = (self.reason, self.scim_type) {
+            return Some(format!("The bridge calls the fault {}.", scim_type.as_str()));
+        }
         if self.has_expired {
             return Some("spec.activeUntil has passed.".to_owned());
         }

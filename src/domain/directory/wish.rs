@@ -6,14 +6,18 @@ use std::collections::HashSet;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::names::{NameFault, ObjectId, PlainName, RemoteId, UserName, fold};
+use super::{
+    budget::{Kind, PerKind},
+    names::{NameFault, ObjectId, PlainName, RemoteId, UserName, fold},
+};
+use crate::api::{
+    directory::StopReason,
+    group::{GroupMember, ScimGroupSpec},
+    user::{PersonName, ScimUserSpec},
+};
 pub use crate::api::{
     group::Membership,
     user::{Adopt, UserState as State},
-};
-use crate::api::{
-    group::{GroupMember, ScimGroupSpec},
-    user::{PersonName, ScimUserSpec},
 };
 
 /// The most members that one group may list. More would not fit into an object of the API server.
@@ -49,6 +53,8 @@ pub struct UserWish {
     pub adopt: Adopt,
     /// `spec.paused`
     pub paused: bool,
+    /// What the status remembers.
+    pub record: Record,
 }
 
 /// One declared group.
@@ -70,6 +76,22 @@ pub struct GroupWish {
     pub adopt: Adopt,
     /// `spec.paused`
     pub paused: bool,
+    /// What the status remembers.
+    pub record: Record,
+}
+
+/// What the status of an object remembers of earlier writes. All but `is_ours` is about the generation of its
+/// specification: with another one, it is forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Whether the operator created the account or group, or asked the bridge to.
+    pub is_ours: bool,
+    /// The state in which a read showed everything as declared, if that is the last verdict.
+    pub settled: Option<State>,
+    /// When somebody else last changed back what this object had set.
+    pub overwritten: Vec<(Kind, Timestamp)>,
+    /// Kinds of acts that are not sent any more.
+    pub stopped: PerKind<Option<StopReason>>,
 }
 
 /// One entry of `spec.members`.
@@ -223,6 +245,7 @@ impl UserWish {
             active_until,
             adopt,
             paused,
+            record: Record::default(),
         })
     }
 
@@ -246,8 +269,8 @@ impl UserWish {
 // === impl GroupWish ===
 
 impl GroupWish {
-    /// Reads a `ScimGroup` with this uid, and with the id that its status holds. Nothing has added a member yet: that
-    /// needs a mode that writes.
+    /// Reads a `ScimGroup` with this uid, and with the id that its status holds. No member counts as added before
+    /// [`Self::added`] is set.
     ///
     /// # Errors
     /// [`InvalidWish`] names the first field that cannot be used.
@@ -329,6 +352,7 @@ impl GroupWish {
             added,
             adopt,
             paused,
+            record: Record::default(),
         })
     }
 

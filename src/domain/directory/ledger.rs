@@ -1,0 +1,559 @@
+//! The memory of one directory: what was sent, what came of it, and what a person has released.
+//!
+//! A plan asks it about each act, so that nothing is sent twice while a read is still to come. Four rules hold here:
+//! - An answer proves nothing. What was accepted waits for a read, and has [`PATIENCE`] to show.
+//! - A creation without a clear answer waits for complete lists that began after it. So there is one account, never two.
+//! - The limits count what was sent by a clock that nobody can set: each [`Ledger::tick`] only adds the time that passed.
+//! - A released set is remembered act by act. What joins it later is not part of it.
+//!
+//! After a restart, only what stands in statuses is known: see [`Record`](super::wish::Record) and [`Ledger::resume`].
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::{
+    budget::{Digest, Entry as SpentEntry, Kind, PerKind, Spent},
+    names::{ObjectId, RemoteId},
+    order::{Answer, MAX_MEMBERS, Order, ScimType},
+};
+use crate::api::directory::{ProvisioningStatus, StopReason};
+
+/// So long a change that the bridge accepted may be invisible: some servers show a write late.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+/// The first pause before an order without a clear answer is sent again. Each further one doubles it.
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest such pause.
+const MAX_PAUSE: Duration = Duration::from_mins(10);
+/// When a change that was accepted is looked for again, after each fruitless look.
+const LOOKS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(4),
+    Duration::from_secs(15),
+    Duration::from_secs(45),
+];
+/// So often members that an addition or removal lost are put back.
+const MAX_RESTORES: u32 = 5;
+
+/// One act of one object, as the ledger names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The object that asks for it.
+    pub object: ObjectId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Who joins or leaves a group.
+    pub member: Option<RemoteId>,
+}
+
+/// What is known of one directory apart from its lists and statuses.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// The time by which everything here is counted.
+    time: Timestamp,
+    spent: Spent,
+    sent: HashMap<Key, Sent>,
+    refused: HashMap<Key, Option<ScimType>>,
+    /// What has to be written into a status, and no other act of the kind may follow.
+    stops: HashMap<(ObjectId, Kind), StopReason>,
+    releases: PerKind<Option<Release>>,
+    checks: HashMap<RemoteId, Check>,
+    restores: Vec<Restore>,
+    /// Groups whose members the bridge has changed as asked, by kind.
+    trusted: HashSet<(RemoteId, Kind)>,
+    /// No order is sent before this time, because the bridge asked for a pause.
+    limited_until: Option<Timestamp>,
+    /// The most members in one request.
+    chunk: usize,
+    /// Whether somebody was added, and no way shows it.
+    has_failed_trial: bool,
+}
+
+/// An order without a read since that shows its effect.
+#[derive(Clone, Debug, PartialEq)]
+struct Sent {
+    at: Timestamp,
+    outcome: Outcome,
+    attempts: u32,
+    /// The last look for it that began after it was sent, and did not show it.
+    looked: Option<Timestamp>,
+    /// As for `looked`, in complete lists.
+    listed: Option<Timestamp>,
+    looks: usize,
+}
+
+/// What is known of an order that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Accepted,
+    Unclear,
+    Conflict,
+    NotFound,
+}
+
+/// How an act stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may be sent.
+    Free,
+    /// It was sent, and waits for a read.
+    Waits,
+    /// It is not sent any more.
+    Stopped(StopReason),
+    /// The bridge refuses it.
+    Refused(Option<ScimType>),
+}
+
+/// A set that a person released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Its digest.
+    pub digest: Box<str>,
+    /// How many acts it had.
+    pub count: u32,
+    /// When it was released.
+    pub time: Timestamp,
+    /// What is left of it. Empty after a restart.
+    acts: HashSet<u128>,
+}
+
+/// Members of a group that a read has to show after a change of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Check {
+    object: ObjectId,
+    kind: Kind,
+    at: Timestamp,
+    members: BTreeSet<RemoteId>,
+}
+
+/// Members that a bridge has dropped although nobody asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restore {
+    /// The object of the group.
+    pub object: ObjectId,
+    /// The group.
+    pub group: RemoteId,
+    /// Who has to come back.
+    pub users: Vec<RemoteId>,
+    attempts: u32,
+    next: Timestamp,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Spent::default(), Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl Ledger {
+    /// Goes on from the status of a connection, so that a restart refills nothing. `now` is the time of the clock; from
+    /// then on only [`Self::tick`] moves the time.
+    #[must_use]
+    pub fn resume(status: Option<&ProvisioningStatus>, now: Timestamp) -> Self {
+        let spent = status.into_iter().flat_map(|status| &status.spent).map(|spent| {
+            let entry = SpentEntry {
+                since: spent.since.0,
+                count: spent.count,
+            };
+            (spent.kind, entry)
+        });
+        let mut releases = PerKind::default();
+        for released in status.into_iter().flat_map(|status| &status.released) {
+            *releases.get_mut(released.kind) = Some(Release {
+                digest: released.digest.as_str().into(),
+                count: released.count,
+                time: released.time.0,
+                acts: HashSet::new(),
+            });
+        }
+        Self {
+            releases,
+            ..Self::new(Spent::resume(spent), now)
+        }
+    }
+
+    /// Begins with what was sent lately. `now` is the time of the clock.
+    #[must_use]
+    pub fn new(spent: Spent, now: Timestamp) -> Self {
+        Self {
+            time: now,
+            spent,
+            sent: HashMap::new(),
+            refused: HashMap::new(),
+            stops: HashMap::new(),
+            releases: PerKind::default(),
+            checks: HashMap::new(),
+            restores: Vec::new(),
+            trusted: HashSet::new(),
+            limited_until: None,
+            chunk: MAX_MEMBERS,
+            has_failed_trial: false,
+        }
+    }
+
+    /// Lets this much time pass.
+    pub fn tick(&mut self, passed: Duration) {
+        self.time = later(self.time, passed);
+    }
+
+    /// The time by which limits and patience are counted.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    // === Limits and releases ===
+
+    /// How much of the limits is used up.
+    #[must_use]
+    pub const fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    /// Notes acts that are about to be sent.
+    pub fn reserve(&mut self, kind: Kind, count: u32) {
+        self.spent.record(kind, self.time, count);
+    }
+
+    /// Takes back acts that were noted at `noted` and not sent.
+    pub fn refund(&mut self, kind: Kind, noted: Timestamp, count: u32) {
+        self.spent.refund(kind, noted, count);
+    }
+
+    /// The last set of a kind that was released.
+    #[must_use]
+    pub const fn release(&self, kind: Kind) -> Option<&Release> {
+        self.releases.get(kind).as_ref()
+    }
+
+    /// Whether all these acts belong to the set that was released last.
+    pub(super) fn is_released(&self, kind: Kind, mut acts: impl Iterator<Item = u128>) -> bool {
+        self.release(kind)
+            .is_some_and(|release| acts.all(|act| release.acts.contains(&act)))
+    }
+
+    /// Releases this set of acts.
+    pub fn note_release(&mut self, kind: Kind, digest: Digest, acts: impl IntoIterator<Item = u128>) {
+        let acts: HashSet<u128> = acts.into_iter().collect();
+        *self.releases.get_mut(kind) = Some(Release {
+            digest: digest.to_string().into(),
+            count: u32::try_from(acts.len()).unwrap_or(u32::MAX),
+            time: self.time,
+            acts,
+        });
+    }
+
+    // === Orders ===
+
+    /// How an act stands that a plan asks for: the last read does not show its effect.
+    #[must_use]
+    pub fn standing(&self, key: &Key) -> Standing {
+        if let Some(reason) = self.stops.get(&(key.object.clone(), key.kind)) {
+            return Standing::Stopped(*reason);
+        }
+        if let Some(scim_type) = self.refused.get(key) {
+            return Standing::Refused(*scim_type);
+        }
+        let Some(sent) = self.sent.get(key) else {
+            return Standing::Free;
+        };
+        let is_over = |seen: Option<Timestamp>, pause: Duration| {
+            seen.is_some_and(|seen| seen >= later(sent.at, pause)) && self.time >= later(sent.at, pause)
+        };
+        let creates = key.kind == Kind::Creation;
+        match sent.outcome {
+            Outcome::Accepted if is_over(sent.looked, PATIENCE) => {
+                Standing::Stopped(StopReason::NotAsWritten)
+            }
+            Outcome::Accepted => Standing::Waits,
+            Outcome::Conflict if sent.listed.is_some() => Standing::Refused(Some(ScimType::Uniqueness)),
+            Outcome::NotFound if sent.listed.is_some() && sent.attempts > 2 => Standing::Refused(None),
+            Outcome::Unclear | Outcome::NotFound if !creates || sent.listed.is_some() => {
+                let has_looked = sent.looked.or(sent.listed).is_some();
+                if has_looked && self.time >= later(sent.at, pause(sent.attempts)) {
+                    Standing::Free
+                } else {
+                    Standing::Waits
+                }
+            }
+            Outcome::Conflict | Outcome::NotFound | Outcome::Unclear => Standing::Waits,
+        }
+    }
+
+    /// Notes what came of an order. `keys` are its acts. Returns whether it should be sent again in two halves.
+    pub fn record(&mut self, keys: &[Key], order: &Order, answer: &Answer) -> bool {
+        let removes = matches!(order, Order::RemoveMembers { .. });
+        let outcome = match answer {
+            Answer::Accepted(_) => Outcome::Accepted,
+            // Who is not there is no member either.
+            Answer::NotFound if removes => Outcome::Accepted,
+            Answer::NotFound => Outcome::NotFound,
+            Answer::Conflict => Outcome::Conflict,
+            Answer::Unclear => Outcome::Unclear,
+            Answer::NotSent | Answer::RateLimited => return false,
+            Answer::TooMany | Answer::Rejected(_) | Answer::Unsupported if keys.len() > 1 => {
+                if *answer == Answer::TooMany {
+                    self.chunk = (keys.len() / 2).max(1);
+                }
+                return true;
+            }
+            Answer::Unsupported => {
+                self.stop(keys, StopReason::Unsupported);
+                return false;
+            }
+            Answer::Rejected(Some(
+                ScimType::InvalidFilter | ScimType::InvalidPath | ScimType::InvalidSyntax,
+            )) if removes => {
+                self.stop(keys, StopReason::Unsupported);
+                return false;
+            }
+            Answer::TooMany => {
+                self.refuse(keys, Some(ScimType::TooMany));
+                return false;
+            }
+            Answer::Rejected(scim_type) => {
+                self.refuse(keys, *scim_type);
+                return false;
+            }
+        };
+        for key in keys {
+            let attempts = self.sent.get(key).map_or(0, |sent| sent.attempts) + 1;
+            let sent = Sent {
+                at: self.time,
+                outcome,
+                attempts,
+                looked: None,
+                listed: None,
+                looks: 0,
+            };
+            self.sent.insert(key.clone(), sent);
+        }
+        false
+    }
+
+    fn refuse(&mut self, keys: &[Key], scim_type: Option<ScimType>) {
+        for key in keys {
+            self.sent.remove(key);
+            self.refused.insert(key.clone(), scim_type);
+        }
+    }
+
+    fn stop(&mut self, keys: &[Key], reason: StopReason) {
+        for key in keys {
+            self.sent.remove(key);
+            self.stops.insert((key.object.clone(), key.kind), reason);
+        }
+    }
+
+    /// A read that began at `begun` shows the effect of these acts.
+    pub fn settle<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
+        for key in keys {
+            self.sent.remove(key);
+        }
+    }
+
+    /// A read by id that began now does not show the effect of these acts.
+    pub fn note_look<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>, begun: Timestamp) {
+        for key in keys {
+            if let Some(sent) = self.sent.get_mut(key).filter(|sent| sent.at <= begun) {
+                sent.looked = Some(begun);
+                sent.looks += 1;
+            }
+        }
+    }
+
+    /// Complete lists, whose first page was asked for at `begun`, are the last read now. A plan with them asks for
+    /// `asked`; everything else that was sent before they began is done.
+    pub fn note_lists(&mut self, begun: Timestamp, asked: &HashSet<Key>) {
+        self.sent
+            .retain(|key, sent| sent.at > begun || asked.contains(key));
+        for sent in self.sent.values_mut().filter(|sent| sent.at <= begun) {
+            sent.looked = Some(begun);
+            sent.listed = Some(begun);
+        }
+    }
+
+    /// The acts of this object that wait for a read.
+    pub fn waiting<'l>(&'l self, object: &'l ObjectId) -> impl Iterator<Item = &'l Key> {
+        self.sent.keys().filter(move |key| key.object == *object)
+    }
+
+    /// The objects whose accepted changes should be looked for by id now.
+    #[must_use]
+    pub fn looks_due(&self) -> Vec<ObjectId> {
+        let due = self
+            .sent
+            .iter()
+            .filter(|(_, sent)| self.look_at(sent).is_some_and(|at| at <= self.time));
+        let mut objects: Vec<ObjectId> = due.map(|(key, _)| key.object.clone()).collect();
+        objects.sort_unstable();
+        objects.dedup();
+        objects
+    }
+
+    fn look_at(&self, sent: &Sent) -> Option<Timestamp> {
+        if sent.outcome != Outcome::Accepted && sent.looked.is_some() {
+            return None;
+        }
+        let passed: Duration = LOOKS.iter().take(sent.looks).sum();
+        (sent.looks <= LOOKS.len()).then(|| later(sent.at, passed))
+    }
+
+    /// Whether something waits for complete lists that begin from now on.
+    #[must_use]
+    pub fn needs_lists(&self) -> bool {
+        let is_unlisted = |(key, sent): (&Key, &Sent)| {
+            sent.listed.is_none()
+                && match sent.outcome {
+                    Outcome::Conflict | Outcome::NotFound => true,
+                    Outcome::Unclear => key.kind == Kind::Creation,
+                    Outcome::Accepted => {
+                        sent.looks > 0 && matches!(key.kind, Kind::Creation | Kind::Addition | Kind::Removal)
+                    }
+                }
+        };
+        self.sent.iter().any(is_unlisted)
+    }
+
+    /// When the ledger alone changes what may be sent.
+    #[must_use]
+    pub fn next(&self) -> Option<Timestamp> {
+        let looks = self.sent.values().filter_map(|sent| self.look_at(sent));
+        let ends = self.sent.values().map(|sent| match sent.outcome {
+            Outcome::Accepted => later(sent.at, PATIENCE),
+            Outcome::Unclear | Outcome::Conflict | Outcome::NotFound => later(sent.at, pause(sent.attempts)),
+        });
+        let restores = self.restores.iter().map(|restore| restore.next);
+        let times = looks.chain(ends).chain(restores).chain(self.limited_until);
+        times.filter(|time| *time > self.time).min()
+    }
+
+    /// The bridge asks for a pause of this length.
+    pub fn limit(&mut self, pause: Duration) {
+        self.limited_until = Some(later(self.time, pause));
+    }
+
+    /// Whether the bridge has asked for a pause that is not over.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.limited_until.is_some_and(|until| until > self.time)
+    }
+
+    /// The most members in one request to this bridge.
+    #[must_use]
+    pub const fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    // === Members ===
+
+    /// Whether the members of this group were changed by an act of this kind, and a read showed nothing else.
+    #[must_use]
+    pub fn is_trusted(&self, group: &RemoteId, kind: Kind) -> bool {
+        self.trusted.contains(&(group.clone(), kind))
+    }
+
+    /// Whether a read of this group's members is still to come.
+    #[must_use]
+    pub fn is_checked(&self, group: &RemoteId) -> bool {
+        self.checks.contains_key(group)
+    }
+
+    /// Notes who has to be a member of the group after this change.
+    pub fn expect(&mut self, object: &ObjectId, kind: Kind, group: &RemoteId, members: BTreeSet<RemoteId>) {
+        let check = Check {
+            object: object.clone(),
+            kind,
+            at: self.time,
+            members,
+        };
+        self.checks.insert(group.clone(), check);
+    }
+
+    /// A read of the group that began at `begun` shows these members. Who has to be there and is not comes back, and the
+    /// kind of act that led to it is not sent again.
+    pub fn note_members(&mut self, group: &RemoteId, members: &BTreeSet<RemoteId>, begun: Timestamp) {
+        self.restores.retain_mut(|restore| {
+            if restore.group == *group {
+                restore.users.retain(|user| !members.contains(user));
+            }
+            !restore.users.is_empty()
+        });
+        let Some(check) = self.checks.get(group).filter(|check| check.at <= begun) else {
+            return;
+        };
+        let lost: Vec<RemoteId> = check.members.difference(members).cloned().collect();
+        let (object, kind) = (check.object.clone(), check.kind);
+        self.checks.remove(group);
+        if lost.is_empty() {
+            self.trusted.insert((group.clone(), kind));
+            return;
+        }
+        self.stops
+            .insert((object.clone(), kind), StopReason::NotAsWritten);
+        self.restores.push(Restore {
+            object,
+            group: group.clone(),
+            users: lost,
+            attempts: 0,
+            next: self.time,
+        });
+    }
+
+    /// The next members to put back, if any.
+    pub fn restore(&mut self) -> Option<Restore> {
+        let now = self.time;
+        let restore = self
+            .restores
+            .iter_mut()
+            .find(|restore| restore.next <= now && restore.attempts < MAX_RESTORES)?;
+        restore.attempts += 1;
+        restore.next = later(now, pause(restore.attempts));
+        Some(restore.clone())
+    }
+
+    /// Whether no way shows somebody who was added.
+    #[must_use]
+    pub const fn has_failed_trial(&self) -> bool {
+        self.has_failed_trial
+    }
+
+    /// Whether an addition waits for a read.
+    #[must_use]
+    pub fn has_addition(&self) -> bool {
+        self.sent.keys().any(|key| key.kind == Kind::Addition)
+    }
+
+    /// Notes that complete lists do not show somebody who was added.
+    pub fn note_failed_trial(&mut self, has_failed: bool) {
+        self.has_failed_trial = has_failed;
+    }
+
+    // === Objects ===
+
+    /// The specification of an object changed: what was refused may be tried again.
+    pub fn forget_refusals(&mut self, object: &ObjectId) {
+        self.refused.retain(|key, _| key.object != *object);
+        self.stops.retain(|(stopped, _), _| stopped != object);
+    }
+
+    /// Somebody asked for another try of everything.
+    pub fn forget_all_refusals(&mut self) {
+        self.refused.clear();
+        self.stops.clear();
+        self.has_failed_trial = false;
+    }
+}
+
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn pause(attempts: u32) -> Duration {
+    FIRST_PAUSE
+        .saturating_mul(1 << attempts.saturating_sub(1).min(16))
+        .min(MAX_PAUSE)
+}
