@@ -19,7 +19,7 @@ use crate::{
             client::Clients,
             proxy::BridgeProxy,
             resolver::Names,
-            session::{Request, Session},
+            session::{Request, Session, Verb},
             stages::{Course, Observer, Stage, pass},
         },
     },
@@ -194,6 +194,7 @@ impl ProbeSession<'_> {
     /// `GET /ping`: is the peer a bridge?
     async fn ping(&mut self) -> Reading<()> {
         let request = Request {
+            verb: Verb::Get,
             path: "/ping",
             accept: "*/*",
             key: None,
@@ -213,6 +214,7 @@ impl ProbeSession<'_> {
     /// because nobody documents the status of an unhealthy bridge.
     async fn health(&mut self, key: &ApiKey) -> Reading<HealthReport> {
         let request = Request {
+            verb: Verb::Get,
             path: "/health",
             accept: "application/json",
             key: Some(key),
@@ -244,6 +246,7 @@ impl ProbeSession<'_> {
             self.0.route.origin.scim_path()
         );
         let request = Request {
+            verb: Verb::Get,
             path: &path,
             accept: "application/scim+json, application/json;q=0.9",
             key: Some(key),

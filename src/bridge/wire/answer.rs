@@ -21,13 +21,18 @@ pub(crate) struct BoundedResponse {
 // === impl BoundedResponse ===
 
 impl BoundedResponse {
-    /// Interprets the response. `document` reads the body of a 200.
-    pub(crate) fn read<T>(self, document: impl FnOnce(&[u8]) -> Option<T>) -> Answer<T> {
-        let code = self.status.as_u16();
-        let bytes: &[u8] = match &self.body {
+    /// The body, if it came to its end within the bound.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.body {
             Body::Whole(bytes) | Body::Unconfirmed(bytes) => bytes,
             Body::TooLarge | Body::Broken => &[],
-        };
+        }
+    }
+
+    /// Interprets the response. `document` reads the body of a 200.
+    pub(crate) fn read<T>(&self, document: impl FnOnce(&[u8]) -> Option<T>) -> Answer<T> {
+        let code = self.status.as_u16();
+        let bytes = self.bytes();
         if front::refuses(code, &self.headers, bytes) {
             return Answer::Blocked(code);
         }
@@ -57,7 +62,7 @@ impl BoundedResponse {
         }
     }
 
-    fn is_json(&self, body: &[u8]) -> bool {
+    pub(crate) fn is_json(&self, body: &[u8]) -> bool {
         let content_type = self
             .headers
             .get(CONTENT_TYPE)

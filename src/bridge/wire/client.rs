@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     task::{self, Poll},
 };
 
@@ -67,6 +70,19 @@ pub(crate) struct Clients {
     tls_configs: Mutex<HashMap<Trust, ClientConfig>>,
 }
 
+/// Lets the connections of one client pass to its requests, and remembers it. Clones share it.
+///
+/// It decides what may leave: it does not rely on the HTTP client to ask once, nor on a race to have one winner.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<GateState>);
+
+#[derive(Debug)]
+struct GateState {
+    has_passed: AtomicBool,
+    /// How many more connections may pass.
+    left: AtomicUsize,
+}
+
 /// The host that a client connects to.
 enum ConnectTo {
     /// The host of the request's URL.
@@ -108,8 +124,8 @@ impl Clients {
         self.proxy.as_ref().is_some_and(|proxy| proxy.covers(origin))
     }
 
-    /// Builds a client for one probe.
-    pub(crate) fn client(&self, route: &Route) -> Result<reqwest::Client, ClientError> {
+    /// Builds a client for one probe, and its gate.
+    pub(crate) fn client(&self, route: &Route) -> Result<(reqwest::Client, Gate), ClientError> {
         let Route {
             origin,
             trust,
@@ -131,7 +147,9 @@ impl Clients {
             // The client would ask the proxy for the server name, which may lead to another host.
             (Some(_), true) => return Err(ClientError::Denied(Denial::ServerName)),
         };
-        self.build(&connect_to, self.tls_config(trust)?)
+        let gate = Gate::open();
+        let client = self.build(&connect_to, self.tls_config(trust)?, gate.clone())?;
+        Ok((client, gate))
     }
 
     /// The TLS configuration for these trusted roots.
@@ -166,7 +184,12 @@ impl Clients {
         Ok(tls)
     }
 
-    fn build(&self, connect_to: &ConnectTo, tls: ClientConfig) -> Result<reqwest::Client, ClientError> {
+    fn build(
+        &self,
+        connect_to: &ConnectTo,
+        tls: ClientConfig,
+        gate: Gate,
+    ) -> Result<reqwest::Client, ClientError> {
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .tls_info(true)
@@ -186,8 +209,10 @@ impl Clients {
             (ConnectTo::UrlHost, _) | (ConnectTo::Proxy, None) => client.dns_resolver(guarded_resolver(None)),
         };
         let client = client
-            .connector_layer(ConnectorGuard(self.leadership.clone()))
+            .connector_layer(ConnectorGuard(self.leadership.clone(), gate))
             .redirect(reqwest::redirect::Policy::none())
+            // hyper-util 0.1.21 sends a request again too: one that found its connection closed before a byte was
+            // written. Only a connection that was used before can be in that state.
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
@@ -201,19 +226,56 @@ impl Clients {
     }
 }
 
-/// Drops a new connection if another address was faster, or if the leadership ended while it was made. Otherwise the
-/// first request would go out on it at once.
+// === impl Gate ===
+
+impl Gate {
+    fn open() -> Self {
+        Self(Arc::new(GateState {
+            has_passed: AtomicBool::new(false),
+            left: AtomicUsize::new(usize::MAX),
+        }))
+    }
+
+    /// From now on one connection may pass, and no other.
+    pub(crate) fn limit_to_one(&self) {
+        self.0.left.store(1, Ordering::SeqCst);
+    }
+
+    /// Whether a connection has passed. Until then, no byte of a request has left.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.0.has_passed.load(Ordering::SeqCst)
+    }
+
+    fn pass(&self) -> bool {
+        let one_less = |left: usize| match left {
+            usize::MAX => Some(left),
+            _ => left.checked_sub(1),
+        };
+        let left = &self.0.left;
+        let passes = left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_ok();
+        if passes {
+            self.0.has_passed.store(true, Ordering::SeqCst);
+        }
+        passes
+    }
+}
+
+/// Drops a new connection if another address was faster, if the leadership ended while it was made, or if the gate is
+/// closed. Otherwise the first request would go out on it at once.
 ///
 /// reqwest 0.13.5 and hyper-util 0.1.21 call the connector in the task of the request, but do not promise it. If they
 /// stop doing so, no attempt is found here, and `tests/resolver/addresses.rs` fails.
 #[derive(Clone)]
-struct ConnectorGuard(Leadership);
+struct ConnectorGuard(Leadership, Gate);
 
 /// A connector with a [`ConnectorGuard`].
 #[derive(Clone)]
 struct GuardedConnector<S> {
     connector: S,
     leadership: Leadership,
+    gate: Gate,
 }
 
 impl<S> Layer<S> for ConnectorGuard {
@@ -223,6 +285,7 @@ impl<S> Layer<S> for ConnectorGuard {
         GuardedConnector {
             connector,
             leadership: self.0.clone(),
+            gate: self.1.clone(),
         }
     }
 }
@@ -241,7 +304,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let leadership = self.leadership.clone();
+        let (leadership, gate) = (self.leadership.clone(), self.gate.clone());
         let attempt = Attempt::current();
         let connecting = self.connector.call(request);
         Box::pin(async move {
@@ -250,10 +313,12 @@ where
                 return Err("another address was faster".into());
             }
             report_connection();
-            if leadership.holds() {
+            if !leadership.holds() {
+                Err("this process is no longer the leader".into())
+            } else if gate.pass() {
                 Ok(connection)
             } else {
-                Err("this process is no longer the leader".into())
+                Err("the request has had its connection".into())
             }
         })
     }

@@ -96,12 +96,15 @@ where
             biased;
             () = race.changed.notified() => {}
             (result, index, _) = select_all(requests) => {
+                let (number, _) = running.swap_remove(index);
+                let winner = race.winner();
                 let error = match result {
                     Ok(response) => return Ok(response),
-                    Err(error) if race.winner().is_some() || !may_try_next(&error) => return Err(error),
+                    // This attempt lost in the moment when the other won. The other goes on.
+                    Err(_) if winner.is_some_and(|winner| winner != number) => continue,
+                    Err(error) if winner.is_some() || !may_try_next(&error) => return Err(error),
                     Err(error) => error,
                 };
-                running.swap_remove(index);
                 if race.has_more() {
                     running.push(start());
                 } else if running.is_empty() {

@@ -1,13 +1,13 @@
 //! Requests to one bridge, in order, over one connection, within one time.
 //!
-//! A probe and the lists of a directory send their requests here, so all obey the same rules.
+//! A probe, the lists of a directory and its changes send their requests here, so all obey the same rules.
 
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use reqwest::{
     Client, Response, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, HeaderValue, RETRY_AFTER},
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     tls::TlsInfo,
 };
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ use super::{
     answer::{BoundedResponse, read_retry_after},
     body::{self, Body},
     classify::classify,
-    client::{ClientError, Clients},
+    client::{ClientError, Clients, Gate},
     front,
     race::race,
     stages::{chain_of, connected_until, is_certificate_asked_for},
@@ -35,6 +35,7 @@ use crate::{
 /// A connection to one bridge, with what its responses have shown.
 pub(crate) struct Session<'a> {
     client: Client,
+    gate: Gate,
     leadership: &'a Leadership,
     pub(crate) route: &'a Route,
     /// The URL of the bridge, without a path.
@@ -52,8 +53,20 @@ pub(crate) struct Session<'a> {
     pub(crate) certificate: Option<Certificate>,
 }
 
+/// What a request does. There is no form that deletes or replaces a resource.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb<'a> {
+    /// Reads.
+    Get,
+    /// Creates a resource of this JSON document.
+    Post(&'a str),
+    /// Changes a resource by this JSON document.
+    Patch(&'a str),
+}
+
 /// A request, without the URL of the bridge.
 pub(crate) struct Request<'a> {
+    pub(crate) verb: Verb<'a>,
     /// Path and query, encoded.
     pub(crate) path: &'a str,
     pub(crate) accept: &'static str,
@@ -80,8 +93,8 @@ impl<'a> Session<'a> {
         now: Timestamp,
         deadline: Instant,
     ) -> Result<Self, TransportFailure> {
-        let client = match clients.client(route) {
-            Ok(client) => client,
+        let (client, gate) = match clients.client(route) {
+            Ok(built) => built,
             Err(ClientError::Denied(denial)) => return Err(TransportFailure::AddressDenied(denial)),
             Err(error @ (ClientError::Tls(_) | ClientError::Http(_))) => {
                 // The bundle was read before, so the fault is in our own configuration, not in the bridge's TLS.
@@ -93,6 +106,7 @@ impl<'a> Session<'a> {
         let base = base(route).map_err(|_| TransportFailure::Http(HttpFault::Other))?;
         Ok(Self {
             client,
+            gate,
             leadership,
             route,
             base,
@@ -105,7 +119,13 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Sends one request, unless the time is up or the leadership has ended.
+    /// Whether a byte of a request may have left. Until then, nobody has heard of one.
+    pub(crate) fn may_have_sent(&self) -> bool {
+        self.gate.has_passed()
+    }
+
+    /// Sends one request, unless the time is up or the leadership has ended. One that changes something leaves once at
+    /// most, whatever the connection does.
     ///
     /// # Errors
     /// Why no response came.
@@ -137,6 +157,7 @@ impl<'a> Session<'a> {
 
     async fn send(&mut self, request: &Request<'_>) -> Result<BoundedResponse, TransportFailure> {
         let Request {
+            verb,
             path,
             accept,
             key,
@@ -152,8 +173,25 @@ impl<'a> Session<'a> {
         // The key was checked when it was read. An invalid header value is not sent.
         let authorization = key.map(ApiKey::authorization).transpose();
         let authorization = authorization.map_err(|_| TransportFailure::Http(HttpFault::Other))?;
+        if !matches!(verb, Verb::Get) {
+            self.gate.limit_to_one();
+        }
         let request = || {
-            let mut request = self.client.get(url.clone()).header(ACCEPT, accept).header(
+            let (url, json) = (url.clone(), HeaderValue::from_static("application/scim+json"));
+            let request = match verb {
+                Verb::Get => self.client.get(url),
+                Verb::Post(body) => self
+                    .client
+                    .post(url)
+                    .header(CONTENT_TYPE, json)
+                    .body(body.to_owned()),
+                Verb::Patch(body) => self
+                    .client
+                    .patch(url)
+                    .header(CONTENT_TYPE, json)
+                    .body(body.to_owned()),
+            };
+            let mut request = request.header(ACCEPT, accept).header(
                 // Without this header a server may compress the body (RFC 9110, section 12.5.3).
                 ACCEPT_ENCODING,
                 HeaderValue::from_static("identity"),
