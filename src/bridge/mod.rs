@@ -7,6 +7,7 @@
 //! - Bodies and headers are bounded. The whole probe has one time budget.
 //! - No text of a response leaves this module. It returns numbers, closed enums, and a version and an issuer whose
 //!   shape was checked. Only [`scim`] returns more: the entries of a directory, whose `Debug` shows no name.
+//! - Nothing is deleted. Only [`scim::write`] sends anything but GET, and only in the forms of its orders.
 
 pub mod credential;
 pub mod key;

@@ -178,13 +178,13 @@ async fn read(
     let reader = DirectoryReader::new(Arc::clone(&prober), Lanes::new(prober));
     // The definition refuses 0; nothing else does.
     let per_second = NonZeroU8::new(per_second).unwrap_or(NonZeroU8::MIN);
-    let mut rate = Rate::per_second(per_second.into());
+    let rate = Rate::per_second(per_second.into());
     let terms = Terms {
         within: READ_LIMIT,
         proven,
         round: 0,
     };
-    let lists = reader.read(&request, terms, &mut rate).await;
+    let lists = reader.read(&request, terms, &rate).await;
     let lists = lists.map_err(|unread| DirectoryError::Unread(unread.incomplete()))?;
     Ok(Reading {
         snapshot: lists.into_snapshot(),

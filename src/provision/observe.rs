@@ -3,7 +3,7 @@
 use std::{future::pending, num::NonZeroU32, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
-use tokio::{sync::Mutex, task::JoinError, time::Instant};
+use tokio::{task::JoinError, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 
@@ -47,7 +47,7 @@ pub(super) struct Sight {
     known: Option<Known>,
     census: Census,
     proven: Option<MembersReadBy>,
-    rate: Option<(u8, Arc<Mutex<Rate>>)>,
+    rate: Option<(u8, Rate)>,
     reading: Option<AbortOnDropHandle<Option<Read>>>,
     /// A read that has ended. `None` in it: the proven key could not be read.
     ended: Option<Result<Option<Read>, JoinError>>,
@@ -188,10 +188,10 @@ impl Sight {
             .take_if(|(known, _)| *known == per_second)
             .unwrap_or_else(|| {
                 let requests = NonZeroU32::new(per_second.into()).unwrap_or(NonZeroU32::MIN);
-                (per_second, Arc::new(Mutex::new(Rate::per_second(requests))))
+                (per_second, Rate::per_second(requests))
             });
         // Kept here, so that a read that is interrupted does not restart the pace.
-        self.rate = Some((per_second, Arc::clone(&rate)));
+        self.rate = Some((per_second, rate.clone()));
         let terms = Terms {
             within: subject.spec.interval.0.max(MIN_READ_TIME),
             proven: self.proven,
@@ -201,13 +201,14 @@ impl Sight {
         let (context, account) = (context.clone(), self.account.clone());
         let reading = tokio::spawn(async move {
             let request = proven_request(&context, &subject).await?;
-            let mut rate = rate.lock().await;
-            let (begun, before) = (Instant::now(), rate.requests());
+            let begun = Instant::now();
+            // A clone of its own counts the requests of this read.
+            let rate = rate.clone();
             let reader = context.reader.charged_to(account);
-            let lists = reader.read(&request, terms, &mut rate).await;
+            let lists = reader.read(&request, terms, &rate).await;
             Some(Read {
                 lists,
-                requests: u32::try_from(rate.requests() - before).unwrap_or(u32::MAX),
+                requests: u32::try_from(rate.requests()).unwrap_or(u32::MAX),
                 took: begun.elapsed(),
                 digest_key: request.key.digest_key(),
             })

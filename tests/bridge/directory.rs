@@ -70,10 +70,10 @@ fn outcome(read: Result<Lists, Unread>) -> String {
 
 /// Reads once, with its own reader. Returns the result and the number of requests.
 async fn read(peer: &Peer, terms: Terms) -> (String, usize) {
-    let mut rate = quick();
+    let rate = quick();
     let (reader, _) = reader(prober());
     let order = order_of(peer);
-    let seen = outcome(ends("a read", reader.read(&order, terms, &mut rate)).await);
+    let seen = outcome(ends("a read", reader.read(&order, terms, &rate)).await);
     let heard = peer.heard();
     assert_eq!(
         rate.requests(),
@@ -389,7 +389,7 @@ async fn a_list_without_end_ends_in_time() {
         within: SHORT,
         ..TERMS
     };
-    let seen = outcome(ends("a read", reader.read(&order_of(&peer), terms, &mut quick())).await);
+    let seen = outcome(ends("a read", reader.read(&order_of(&peer), terms, &quick())).await);
     assert_eq!(seen, "Users: OutOfTime");
 }
 
@@ -718,7 +718,7 @@ async fn ids_lead_nowhere_else() {
 
 #[tokio::test]
 async fn the_rules_of_a_probe_hold() {
-    let mut rate = quick();
+    let rate = quick();
     let ended = Leadership::limited(LIMIT);
     ended.renew(Instant::now());
     ended.end();
@@ -740,7 +740,7 @@ async fn the_rules_of_a_probe_hold() {
         ),
     ] {
         let (reader, _) = reader(prober);
-        let seen = outcome(ends(name, reader.read(&order_of(peer), TERMS, &mut rate)).await);
+        let seen = outcome(ends(name, reader.read(&order_of(peer), TERMS, &rate)).await);
         assert_eq!(seen, expected, "{name}");
         assert!(peer.heard().is_empty(), "{name}: {:?}", peer.heard());
     }
@@ -757,7 +757,7 @@ async fn a_page_has_the_time_of_a_probe() {
         budget: SHORT,
         ..order_of(&peer)
     };
-    let seen = outcome(ends("a silent page", reader.read(&order, TERMS, &mut quick())).await);
+    let seen = outcome(ends("a silent page", reader.read(&order, TERMS, &quick())).await);
     assert_eq!(seen, "Users: Failed(TimedOut(Answer))");
     assert_eq!(peer.heard().len(), 1);
 }
@@ -783,7 +783,7 @@ async fn each_page_is_a_step_of_a_trace() {
     let (of_probes, of_pages) = (Arc::<Stages>::default(), Arc::<Stages>::default());
     let (reader, _) = reader(prober().observed_by(Arc::<Stages>::clone(&of_probes)));
     let reader = reader.observed_by(Arc::<Stages>::clone(&of_pages));
-    let seen = outcome(ends("a read", reader.read(&order_of(&peer), TERMS, &mut quick())).await);
+    let seen = outcome(ends("a read", reader.read(&order_of(&peer), TERMS, &quick())).await);
     assert_eq!(seen, "Groups: Answered(Unauthorized)");
     assert_eq!(
         *of_pages.0.lock().unwrap(),
@@ -842,7 +842,7 @@ async fn a_probe_comes_between_two_pages() {
     let order = order_of(&peer);
     let reading = tokio::spawn({
         let order = order.clone();
-        async move { outcome(reader.read(&order, TERMS, &mut quick()).await) }
+        async move { outcome(reader.read(&order, TERMS, &quick()).await) }
     });
     tokio::task::spawn_blocking({
         let begun = begun.clone();
@@ -898,7 +898,7 @@ async fn a_page_waits_for_its_turn() {
         within: Duration::from_millis(200),
         ..TERMS
     };
-    let seen = outcome(ends("a read", reader.read(&order, terms, &mut quick())).await);
+    let seen = outcome(ends("a read", reader.read(&order, terms, &quick())).await);
     assert_eq!(seen, "Users: OutOfTime");
     assert_eq!(peer.heard().len(), 1, "the probe's first request alone");
     over.open();

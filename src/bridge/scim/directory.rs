@@ -14,27 +14,22 @@
 //!
 //! A read sends no `/ping`. Read only a directory whose bridge a probe has proven.
 
-use std::{
-    fmt::Write as _,
-    num::NonZeroU32,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use reqwest::StatusCode;
+use tokio::time::Instant;
 
+pub use super::rate::Rate;
 use super::{
-    lists::{self, MAX_BODY},
-    memory::{Account, Charge, Full, Memory},
+    line::{Heard, Line, NotBegun, Query},
+    lists::{self, MAX_BODY, Schemas},
+    memory::{Account, Charge, Full},
 };
 use crate::{
     api::vocabulary::Layer,
     bridge::{
         HttpProber, Lanes, ProbeRequest,
-        wire::{
-            session::Request,
-            stages::{Course, Observer, Stage, pass},
-        },
+        wire::{answer::BoundedResponse, front, session::Verb, stages::Observer},
     },
     domain::{
         connection::evidence::{Answer, TransportFailure},
@@ -51,12 +46,7 @@ pub const TRIALS: u32 = 3;
 
 /// Reads directories, in the lanes of the probes.
 #[derive(Clone, Debug)]
-pub struct DirectoryReader {
-    prober: Arc<HttpProber>,
-    lanes: Lanes,
-    observers: Arc<[Arc<dyn Observer>]>,
-    account: Account,
-}
+pub struct DirectoryReader(Line);
 
 /// The terms of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,14 +57,6 @@ pub struct Terms {
     pub proven: Option<MembersReadBy>,
     /// How many reads there were before. While no way is proven, each read tries the next [`TRIALS`] groups.
     pub round: u32,
-}
-
-/// At most so many requests in a second. Keep it for all requests of one connection, also between reads.
-#[derive(Debug)]
-pub struct Rate {
-    interval: Duration,
-    next: Instant,
-    requests: u64,
 }
 
 /// Complete lists.
@@ -121,11 +103,13 @@ pub enum Cause {
     Incomplete(Incomplete),
 }
 
+type Parser<T> = fn(&[u8]) -> Result<T, PageFault>;
+
 /// One read that goes on.
 struct Read<'a> {
     reader: &'a DirectoryReader,
     request: &'a ProbeRequest,
-    rate: &'a mut Rate,
+    rate: &'a Rate,
     deadline: Instant,
     /// The memory that further entries may take.
     room: usize,
@@ -149,37 +133,6 @@ impl Unread {
                 Incomplete::Page(PageFault::Failed)
             }
         }
-    }
-}
-
-// === impl Rate ===
-
-impl Rate {
-    /// At most so many requests in a second, without bursts.
-    #[must_use]
-    pub fn per_second(requests: NonZeroU32) -> Self {
-        Self {
-            interval: Duration::from_secs(1) / requests.get(),
-            next: Instant::now(),
-            requests: 0,
-        }
-    }
-
-    /// How many requests it has let pass.
-    #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.requests
-    }
-
-    /// Waits until the next request may begin.
-    async fn wait(&self) {
-        sleep_until(self.next).await;
-    }
-
-    /// Notes that a request begins now.
-    fn note(&mut self) {
-        self.requests += 1;
-        self.next = Instant::now() + self.interval;
     }
 }
 
@@ -215,28 +168,20 @@ impl DirectoryReader {
     /// the probes take their turns.
     #[must_use]
     pub fn new(prober: Arc<HttpProber>, lanes: Lanes) -> Self {
-        Self {
-            prober,
-            lanes,
-            observers: Arc::default(),
-            account: Memory::new(usize::MAX).account(""),
-        }
+        Self(Line::new(prober, lanes))
     }
 
     /// Charges what it reads to this account. Without one, each read has no bound but its own.
     #[must_use]
     pub fn charged_to(self, account: Account) -> Self {
-        Self { account, ..self }
+        Self(self.0.charged_to(account))
     }
 
     /// Reports the stages of each request to this observer. The prober's own observers do not see them: they measure
     /// probes.
     #[must_use]
     pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
-        Self {
-            observers: self.observers.iter().cloned().chain([observer]).collect(),
-            ..self
-        }
+        Self(self.0.observed_by(observer))
     }
 
     /// Reads users, then groups, then members where the lists do not show any.
@@ -248,7 +193,7 @@ impl DirectoryReader {
     ///
     /// # Errors
     /// [`Unread`] says what ended the read, and when to read again. Nothing of the lists is returned then.
-    pub async fn read(&self, request: &ProbeRequest, terms: Terms, rate: &mut Rate) -> Result<Lists, Unread> {
+    pub async fn read(&self, request: &ProbeRequest, terms: Terms, rate: &Rate) -> Result<Lists, Unread> {
         let Terms {
             within,
             proven,
@@ -260,7 +205,7 @@ impl DirectoryReader {
             rate,
             deadline: Instant::now() + within,
             room: MAX_BYTES,
-            charge: self.account.charge(),
+            charge: self.0.account.charge(),
         };
         let users = read.list(Layer::Users, lists::read_users).await?;
         let groups = read.list(Layer::Groups, lists::read_groups).await?;
@@ -274,15 +219,71 @@ impl DirectoryReader {
     }
 }
 
+impl DirectoryReader {
+    /// Reads one user. `None`: the bridge says with a SCIM error and 404 that there is none.
+    ///
+    /// # Errors
+    /// [`Unread`] says what ended the read. Then nothing is known of the user.
+    pub async fn read_user(
+        &self,
+        request: &ProbeRequest,
+        id: &RemoteId,
+        within: Duration,
+        rate: &Rate,
+    ) -> Result<Option<UserEntry>, Unread> {
+        self.read_one(request, (Layer::Users, id), within, rate, |body| {
+            lists::read_user(body).map(Some)
+        })
+        .await
+    }
+
+    /// Reads one group. `None`: the bridge says with a SCIM error and 404 that there is none.
+    ///
+    /// # Errors
+    /// [`Unread`] says what ended the read. Then nothing is known of the group.
+    pub async fn read_group(
+        &self,
+        request: &ProbeRequest,
+        id: &RemoteId,
+        within: Duration,
+        rate: &Rate,
+    ) -> Result<Option<GroupEntry>, Unread> {
+        self.read_one(request, (Layer::Groups, id), within, rate, |body| {
+            lists::read_group(body).map(Some)
+        })
+        .await
+    }
+
+    async fn read_one<T: Entry>(
+        &self,
+        request: &ProbeRequest,
+        (layer, id): (Layer, &RemoteId),
+        within: Duration,
+        rate: &Rate,
+        parse: Parser<Option<T>>,
+    ) -> Result<Option<T>, Unread> {
+        let (path, deadline) = (path_of(layer, id), Instant::now() + within);
+        let read = ask(
+            &self.0,
+            request,
+            (layer, &path),
+            rate,
+            deadline,
+            parse,
+            Some(None),
+        )
+        .await?;
+        read.map_err(Incomplete::Page)
+            .and_then(|entry| entry.map(|entry| is_this(entry, id)).transpose())
+            .map_err(|reason| unread(layer, Cause::Incomplete(reason)))
+    }
+}
+
 // === impl Read ===
 
 impl Read<'_> {
-    async fn list<T: Entry>(
-        &mut self,
-        layer: Layer,
-        parse: fn(&[u8]) -> Result<Page<T>, PageFault>,
-    ) -> Result<Listing<T>, Unread> {
-        let path = self.path(layer);
+    async fn list<T: Entry>(&mut self, layer: Layer, parse: Parser<Page<T>>) -> Result<Listing<T>, Unread> {
+        let path = path_of_list(layer);
         let mut walk = Walk::within(self.room);
         loop {
             let Ask { start_index, count } = walk.ask();
@@ -383,19 +384,17 @@ impl Read<'_> {
     }
 
     async fn group(&mut self, id: &RemoteId) -> Result<GroupEntry, Unread> {
-        let path = format!("{}/{}", self.path(Layer::Groups), segment(id));
+        let path = path_of(Layer::Groups, id);
         let group = self
             .ask(Layer::Groups, &path, lists::read_group)
             .await?
-            .map_err(|fault| unread(Layer::Groups, Cause::Incomplete(Incomplete::Page(fault))))?;
+            .map_err(Incomplete::Page)
+            .and_then(|group| is_this(group, id))
+            .map_err(|reason| unread(Layer::Groups, Cause::Incomplete(reason)))?;
         let room = self.room.checked_sub(group.bytes());
         self.room = room.ok_or_else(|| unread(Layer::Groups, Cause::Incomplete(Incomplete::TooLarge)))?;
         self.charge(Layer::Groups, self.room)?;
-        if group.id == *id {
-            Ok(group)
-        } else {
-            Err(unread(Layer::Groups, Cause::Incomplete(Incomplete::Conflict)))
-        }
+        Ok(group)
     }
 
     /// Charges all entries so far. `room` is what further ones may take.
@@ -410,106 +409,128 @@ impl Read<'_> {
         })
     }
 
-    fn path(&self, layer: Layer) -> String {
-        let resource = if layer == Layer::Users { "Users" } else { "Groups" };
-        format!("{}/{resource}", self.request.route.origin.scim_path())
-    }
-
-    /// Sends one request when rate and lane let it. The inner error is that of a body that came with 200.
     async fn ask<T>(
         &mut self,
         layer: Layer,
         path: &str,
-        parse: fn(&[u8]) -> Result<T, PageFault>,
+        parse: Parser<T>,
     ) -> Result<Result<T, PageFault>, Unread> {
-        // Every field is listed. For a new field, decide whether it changes how lists are read.
-        let ProbeRequest {
-            route,
-            key,
-            next_key: _,
-            budget,
-            requested: _,
-        } = self.request;
-        let out_of_time = || unread(layer, Cause::OutOfTime);
-        timeout_at(self.deadline, self.rate.wait())
-            .await
-            .map_err(|_| out_of_time())?;
-        let turn = self
-            .reader
-            .lanes
-            .turn(route, self.deadline)
-            .await
-            .map_err(|_| out_of_time())?;
-        // A process that was frozen finds its deadline over.
-        if self.deadline <= Instant::now() {
-            return Err(out_of_time());
-        }
-        if !self.reader.prober.leads() {
-            return Err(unread(layer, Cause::NotLeading));
-        }
-        let deadline = self.deadline.min(Instant::now() + *budget);
-        let mut session = self
-            .reader
-            .prober
-            .session(route, deadline)
-            .map_err(|failure| unread(layer, Cause::Failed(failure)))?;
-        self.rate.note();
-        // The body, and what it is parsed into. Its entries are charged when they are kept.
-        let page = self.reader.account.charge();
-        let full = OnceLock::new();
-        let holds = |bytes| page.set(bytes).map_err(|why| full.set(why)).is_ok();
-        let request = Request {
-            path,
-            accept: "application/scim+json, application/json;q=0.9",
-            key: Some(key),
-            bound: MAX_BODY,
-            holds: &holds,
-            last: true,
-        };
-        let course = Course::begin(Arc::clone(&self.reader.observers));
-        let (document, answer, retry_after) = course
-            .run(async move {
-                let response = session.ask(&request).await;
-                drop(turn);
-                let mut document = None;
-                let answer = response.map(|response| {
-                    response.read(|body| {
-                        // The body may have twice its room.
-                        let read = if holds(2 * body.len() + lists::memory_to_parse(body)) {
-                            parse(body)
-                        } else {
-                            Err(PageFault::TooLarge)
-                        };
-                        match read {
-                            // The headers may say what it is instead.
-                            Err(PageFault::NotAList) => None,
-                            read => {
-                                document = Some(read);
-                                Some(())
-                            }
-                        }
-                    })
-                });
-                pass(Stage::Listed(layer, answer.as_ref().map_err(|failure| *failure)));
-                (document, answer, session.retry_after)
-            })
-            .await;
-        if full.get() == Some(&Full::Others) {
-            return Err(unread(layer, Cause::Incomplete(Incomplete::NoRoom)));
-        }
-        let cause = match (document, answer) {
-            (Some(document), _) => return Ok(document),
-            (None, Ok(Answer::TooLarge)) => return Ok(Err(PageFault::TooLarge)),
-            (None, Err(_)) if self.deadline <= Instant::now() => Cause::OutOfTime,
-            (None, Ok(answer)) => Cause::Answered(answer),
-            (None, Err(failure)) => Cause::Failed(failure),
-        };
-        Err(Unread {
-            layer,
-            cause,
-            retry_after,
-        })
+        let Self {
+            reader: DirectoryReader(line),
+            request,
+            rate,
+            deadline,
+            room: _,
+            charge: _,
+        } = self;
+        ask(line, request, (layer, path), rate, *deadline, parse, None).await
     }
+}
+
+/// Sends one request when rate and lane let it. The inner error is that of a body that came with 200. `gone` is what a
+/// SCIM error with 404 means; without it, that ends the read.
+async fn ask<T>(
+    line: &Line,
+    request: &ProbeRequest,
+    (layer, path): (Layer, &str),
+    rate: &Rate,
+    deadline: Instant,
+    parse: Parser<T>,
+    gone: Option<T>,
+) -> Result<Result<T, PageFault>, Unread> {
+    let query = Query {
+        layer,
+        verb: Verb::Get,
+        path,
+        bound: MAX_BODY,
+    };
+    let heard = line.ask(request, &query, rate, deadline, |response, holds| {
+        if gone.is_some() && is_not_found(response) {
+            return (gone.map(Ok), Answer::NotFound);
+        }
+        let mut document = None;
+        let answer = response.read(|body| {
+            // The body may have twice its room.
+            let read = if holds(2 * body.len() + lists::memory_to_parse(body)) {
+                parse(body)
+            } else {
+                Err(PageFault::TooLarge)
+            };
+            match read {
+                // The headers may say what it is instead.
+                Err(PageFault::NotAList) => None,
+                read => {
+                    document = Some(read);
+                    Some(())
+                }
+            }
+        });
+        (document, answer)
+    });
+    let Heard {
+        answer,
+        may_be_sent: _,
+        retry_after,
+        full,
+    } = heard.await.map_err(|why| not_begun(layer, why))?;
+    if full == Some(Full::Others) {
+        return Err(unread(layer, Cause::Incomplete(Incomplete::NoRoom)));
+    }
+    let cause = match answer {
+        Ok((Some(document), _)) => return Ok(document),
+        Ok((None, Answer::TooLarge)) => return Ok(Err(PageFault::TooLarge)),
+        Ok((None, answer)) => Cause::Answered(answer),
+        Err(_) if deadline <= Instant::now() => Cause::OutOfTime,
+        Err(failure) => Cause::Failed(failure),
+    };
+    Err(Unread {
+        layer,
+        cause,
+        retry_after,
+    })
+}
+
+fn not_begun(layer: Layer, why: NotBegun) -> Unread {
+    let (cause, retry_after) = match why {
+        NotBegun::OutOfTime(held_for) => (Cause::OutOfTime, held_for),
+        NotBegun::NotLeading => (Cause::NotLeading, None),
+        NotBegun::Failed(failure) => (Cause::Failed(failure), None),
+    };
+    Unread {
+        layer,
+        cause,
+        retry_after,
+    }
+}
+
+/// Whether a bridge says that a user or group is not there. A front's 404 says nothing about either, so only a SCIM error
+/// counts (RFC 7644, section 3.12).
+pub(super) fn is_not_found(response: &BoundedResponse) -> bool {
+    response.status == StatusCode::NOT_FOUND
+        && !front::refuses(404, &response.headers, response.bytes())
+        && lists::read_reply(response.bytes()).is_ok_and(|reply| reply.schemas == Schemas::Error)
+}
+
+fn is_this<T: Entry>(entry: T, id: &RemoteId) -> Result<T, Incomplete> {
+    if entry.id() == id {
+        Ok(entry)
+    } else {
+        Err(Incomplete::Conflict)
+    }
+}
+
+/// The path of a list, after that of SCIM.
+pub(super) const fn path_of_list(layer: Layer) -> &'static str {
+    if matches!(layer, Layer::Users) {
+        "/Users"
+    } else {
+        "/Groups"
+    }
+}
+
+/// The path of one user or group, after that of SCIM.
+pub(super) fn path_of(layer: Layer, id: &RemoteId) -> String {
+    format!("{}/{}", path_of_list(layer), segment(id))
 }
 
 const fn unread(layer: Layer, cause: Cause) -> Unread {
@@ -541,33 +562,6 @@ fn segment(id: &RemoteId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The seconds, in tenths, at which requests begin that each take so long.
-    async fn beginnings(rate: &mut Rate, took: Duration, number: usize) -> Vec<u128> {
-        let begun = Instant::now();
-        let mut beginnings = Vec::new();
-        for _ in 0..number {
-            rate.wait().await;
-            rate.note();
-            beginnings.push(begun.elapsed().as_millis() / 100);
-            tokio::time::sleep(took).await;
-        }
-        beginnings
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_rate_holds_between_reads_and_saves_nothing_up() {
-        let mut rate = Rate::per_second(NonZeroU32::new(5).unwrap());
-        let quick = Duration::from_millis(1);
-        assert_eq!(beginnings(&mut rate, quick, 4).await, [0, 2, 4, 6]);
-        // The next read goes on where the last one ended.
-        assert_eq!(beginnings(&mut rate, quick, 3).await, [1, 3, 5]);
-        // Answers that take longer than the interval do not let others follow faster.
-        let slow = Duration::from_millis(500);
-        assert_eq!(beginnings(&mut rate, slow, 3).await, [1, 6, 11]);
-        assert_eq!(beginnings(&mut rate, quick, 3).await, [0, 2, 4]);
-        assert_eq!(rate.requests(), 13);
-    }
 
     #[test]
     fn causes_in_the_words_of_the_directory() {

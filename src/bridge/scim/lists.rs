@@ -16,6 +16,7 @@ use serde::{
 
 use crate::domain::directory::{
     names::RemoteId,
+    order::ScimType,
     snapshot::{Activity, GroupEntry, MemberEntry, UserEntry},
     walk::{Page, PageFault},
 };
@@ -36,6 +37,18 @@ pub const MAX_MEMBERS: usize = 100_000;
 const MAX_COUNT: u64 = (1 << 53) - 1;
 
 const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
+const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+
+/// The answer to a write, as far as it is read. Nothing in it proves that anything changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// `id`, if it can be used.
+    pub id: Option<RemoteId>,
+    /// `schemas`
+    pub schemas: Schemas,
+    /// `scimType`, if RFC 7644, section 3.12, has it.
+    pub scim_type: Option<ScimType>,
+}
 
 /// Reads a page of `/scim/Users`.
 ///
@@ -53,18 +66,28 @@ pub fn read_groups(body: &[u8]) -> Result<Page<GroupEntry>, PageFault> {
     read(body)
 }
 
+/// Reads one user, as `/scim/Users/ID` answers.
+///
+/// # Errors
+/// [`PageFault`] says why the body is no user.
+pub fn read_user(body: &[u8]) -> Result<UserEntry, PageFault> {
+    read(body)
+}
+
 /// Reads one group, as `/scim/Groups/ID` answers.
 ///
 /// # Errors
 /// [`PageFault`] says why the body is no group.
 pub fn read_group(body: &[u8]) -> Result<GroupEntry, PageFault> {
-    if body.len() > MAX_BODY {
-        return Err(PageFault::TooLarge);
-    }
-    match serde_json::from_slice(body) {
-        Ok(Object::Read(entry)) => entry,
-        Ok(Object::Nothing) | Err(_) => Err(PageFault::NotAList),
-    }
+    read(body)
+}
+
+/// Reads the answer to a write: a user, a group, or an error.
+///
+/// # Errors
+/// [`PageFault`] says why the body is no object.
+pub fn read_reply(body: &[u8]) -> Result<Reply, PageFault> {
+    read(body)
 }
 
 /// The memory that parsing a body may take, in bytes, the body not included. An estimate, and rather too much.
@@ -87,12 +110,12 @@ pub fn memory_to_parse(body: &[u8]) -> usize {
     body.len() + OBJECT * objects + ITEM * MAX_MEMBERS.min(items)
 }
 
-fn read<T: FromFields>(body: &[u8]) -> Result<Page<T>, PageFault> {
+fn read<T: FromFields>(body: &[u8]) -> Result<T, PageFault> {
     if body.len() > MAX_BODY {
         return Err(PageFault::TooLarge);
     }
     match serde_json::from_slice(body) {
-        Ok(Object::Read(page)) => page,
+        Ok(Object::Read(thing)) => thing,
         Ok(Object::Nothing) | Err(_) => Err(PageFault::NotAList),
     }
 }
@@ -149,11 +172,13 @@ enum Many<T> {
 }
 
 /// What `schemas` says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Schemas {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schemas {
     /// A list.
     List,
-    /// Something else: an error, for instance.
+    /// An error.
+    Error,
+    /// Something else.
     Other,
     /// Nothing.
     Nothing,
@@ -163,6 +188,13 @@ struct PageDraft<T> {
     schemas: Once<Schemas>,
     total: Once<Scalar>,
     resources: Once<Many<T>>,
+}
+
+#[derive(Default)]
+struct ReplyDraft {
+    id: Once<Scalar>,
+    schemas: Once<Schemas>,
+    scim_type: Once<Scalar>,
 }
 
 #[derive(Default)]
@@ -230,7 +262,7 @@ impl<T: FromFields> FromFields for Page<T> {
             resources,
         } = draft;
         // An error has the same fields as nothing. A list that says what it is must be one.
-        if schemas.once()? == Some(Schemas::Other) {
+        if matches!(schemas.once()?, Some(Schemas::Other | Schemas::Error)) {
             return Err(PageFault::NotAList);
         }
         let total = total.once()?.and_then(Scalar::number);
@@ -246,6 +278,45 @@ impl<T: FromFields> FromFields for Page<T> {
             .filter(|total| *total <= MAX_COUNT)
             .ok_or(PageFault::NoTotal)?;
         Ok(Self { total, entries })
+    }
+}
+
+// === impl Reply ===
+
+impl FromFields for Reply {
+    type Draft = ReplyDraft;
+
+    fn take<'de, A: MapAccess<'de>>(
+        draft: &mut Self::Draft,
+        name: &str,
+        fields: &mut A,
+    ) -> Result<(), A::Error> {
+        let ReplyDraft {
+            id,
+            schemas,
+            scim_type,
+        } = draft;
+        match name {
+            "id" => id.take(fields),
+            "schemas" => schemas.take(fields),
+            "scimtype" => scim_type.take(fields),
+            _ => pass_over(fields),
+        }
+    }
+
+    fn finish(draft: Self::Draft) -> Result<Self, PageFault> {
+        let ReplyDraft {
+            id,
+            schemas,
+            scim_type,
+        } = draft;
+        let id = id.once()?.and_then(Scalar::text);
+        let scim_type = scim_type.once()?.and_then(Scalar::text);
+        Ok(Self {
+            id: id.and_then(|id| RemoteId::parse(&id).ok()),
+            schemas: schemas.once()?.unwrap_or(Schemas::Nothing),
+            scim_type: scim_type.and_then(|scim_type| ScimType::parse(&scim_type)),
+        })
     }
 }
 
@@ -628,6 +699,18 @@ impl<'de> Deserialize<'de> for Scalar {
     }
 }
 
+impl Schemas {
+    const fn of(schema: &str) -> Self {
+        if schema.eq_ignore_ascii_case(LIST_RESPONSE) {
+            Self::List
+        } else if schema.eq_ignore_ascii_case(ERROR) {
+            Self::Error
+        } else {
+            Self::Other
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Schemas {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Any;
@@ -640,10 +723,8 @@ impl<'de> Deserialize<'de> for Schemas {
             fn visit_str<E: Error>(self, value: &str) -> Result<Schemas, E> {
                 Ok(if value.is_empty() {
                     Schemas::Nothing
-                } else if value.eq_ignore_ascii_case(LIST_RESPONSE) {
-                    Schemas::List
                 } else {
-                    Schemas::Other
+                    Schemas::of(value)
                 })
             }
 
@@ -653,11 +734,10 @@ impl<'de> Deserialize<'de> for Schemas {
                     let Scalar::Text(text) = item else {
                         continue;
                     };
-                    if text.eq_ignore_ascii_case(LIST_RESPONSE) {
-                        said = Schemas::List;
-                    } else if said == Schemas::Nothing {
-                        said = Schemas::Other;
-                    }
+                    said = match (said, Schemas::of(&text)) {
+                        (Schemas::Nothing, other) | (_, other @ (Schemas::List | Schemas::Error)) => other,
+                        (said, _) => said,
+                    };
                 }
                 Ok(said)
             }

@@ -35,7 +35,7 @@ pub enum Stage<'a> {
     Secured,
     /// A request got its response, or failed. The exchange holds all results so far.
     Asked(Layer, &'a Exchange),
-    /// A page of a directory, or one group of it, got its answer or failed.
+    /// A page of a directory, one user or group of it, or a change of it, got its answer or failed.
     Listed(Layer, Result<&'a Answer<()>, TransportFailure>),
 }
 
@@ -44,7 +44,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A probe has completed this stage, which took `took`.
     fn passed(&self, stage: Stage<'_>, took: Duration);
 
-    /// A probe, or the request for a page, has ended. All of it took `took`.
+    /// A probe, or one request to a directory, has ended. All of it took `took`.
     fn ended(&self, took: Duration);
 }
 
