@@ -33,6 +33,12 @@ pub struct FeedConnection {
     pub generation: i64,
     /// `status.lastHandledReconcileAt`: a new value is a request for a read, too.
     pub handled: Option<Box<str>>,
+    /// Annotation `scimbridge.dev/release`.
+    pub release: Option<Box<str>>,
+    /// `metadata.creationTimestamp`
+    pub created: Option<Timestamp>,
+    /// Whether an older connection in mode `Manage` leads to the same bridge. The receiver sets it.
+    pub has_elder: bool,
     /// The specification, if it asks for provisioning. Else the operator must not read the directory.
     pub spec: Option<Arc<ScimBridgeConnectionSpec>>,
     /// Whether there is a verdict about this generation, or none will come because the connection is suspended.

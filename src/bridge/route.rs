@@ -19,7 +19,7 @@ pub struct Route {
 /// The host and port of a bridge. URLs that differ only in the scheme, or in a dot after the host, lead to the same
 /// bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Endpoint {
+pub struct Endpoint {
     host: Host<String>,
     port: u16,
 }
@@ -28,13 +28,19 @@ pub(super) struct Endpoint {
 
 impl Route {
     pub(super) fn endpoint(&self) -> Endpoint {
+        Endpoint::from(&self.origin)
+    }
+}
+
+impl From<&Origin> for Endpoint {
+    fn from(origin: &Origin) -> Self {
         let Origin {
             scheme: _,
             host,
             port,
             is_absolute: _,
-        } = &self.origin;
-        Endpoint {
+        } = origin;
+        Self {
             host: host.clone(),
             port: *port,
         }

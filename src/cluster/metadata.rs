@@ -3,13 +3,13 @@
 //! Most of the metadata is `managedFields`, a tree that the operator never reads. serde skips it, the labels and the
 //! annotations of other programs. kube's `PartialObjectMeta` would keep all of them.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::BTreeMap, fmt, marker::PhantomData};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 
-use crate::api::REQUESTED_AT_ANNOTATION;
+use crate::api::{RELEASE_ANNOTATION, REQUESTED_AT_ANNOTATION};
 
 /// Implements the types and names of [`Resource`] with those of another kind.
 macro_rules! addressed_as {
@@ -58,6 +58,7 @@ pub(crate) struct Trimmed {
     uid: Option<String>,
     generation: Option<i64>,
     resource_version: Option<String>,
+    creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     annotations: Option<Annotations>,
 }
@@ -67,6 +68,8 @@ pub(crate) struct Trimmed {
 struct Annotations {
     #[serde(rename = "reconcile.fluxcd.io/requestedAt")]
     requested_at: Option<String>,
+    #[serde(rename = "scimbridge.dev/release")]
+    release: Option<String>,
 }
 
 impl<'de, K> Deserialize<'de> for Metadata<K> {
@@ -87,18 +90,27 @@ impl From<Trimmed> for ObjectMeta {
             uid,
             generation,
             resource_version,
+            creation_timestamp,
             deletion_timestamp,
             annotations,
         } = metadata;
-        let requested_at = annotations.and_then(|annotations| annotations.requested_at);
+        let Annotations {
+            requested_at,
+            release,
+        } = annotations.unwrap_or_default();
+        let annotations: BTreeMap<_, _> = [(REQUESTED_AT_ANNOTATION, requested_at), (RELEASE_ANNOTATION, release)]
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect();
         Self {
             name,
             namespace,
             uid,
             generation,
             resource_version,
+            creation_timestamp,
             deletion_timestamp,
-            annotations: requested_at.map(|value| [(REQUESTED_AT_ANNOTATION.to_owned(), value)].into()),
+            annotations: (!annotations.is_empty()).then_some(annotations),
             ..Self::default()
         }
     }

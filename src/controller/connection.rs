@@ -6,7 +6,7 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp
 
 use crate::{
     api::{
-        REQUESTED_AT_ANNOTATION,
+        RELEASE_ANNOTATION, REQUESTED_AT_ANNOTATION,
         connection::{
             IdentityProvider, ScimBridgeConnection, ScimBridgeConnectionSpec, ScimBridgeConnectionStatus,
         },
@@ -127,6 +127,15 @@ impl Connection {
             generation,
             is_judged: self.status.observed_generation == generation || self.is_dormant(),
             handled: self.status.last_handled_reconcile_at.as_deref().map(Into::into),
+            release: self
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(RELEASE_ANNOTATION))
+                .filter(|_| self.spec.as_ref().is_some_and(|spec| spec.provisioning.is_some()))
+                .map(|release| release.as_str().into()),
+            created: self.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            has_elder: false,
             spec: self
                 .spec
                 .as_ref()
@@ -185,9 +194,10 @@ fn trimmed(metadata: ObjectMeta) -> ObjectMeta {
         uid: metadata.uid,
         generation: metadata.generation,
         resource_version: metadata.resource_version,
+        creation_timestamp: metadata.creation_timestamp,
         deletion_timestamp: metadata.deletion_timestamp,
         annotations: metadata.annotations.and_then(|mut annotations| {
-            annotations.retain(|name, _| name == REQUESTED_AT_ANNOTATION);
+            annotations.retain(|name, _| name == REQUESTED_AT_ANNOTATION || name == RELEASE_ANNOTATION);
             (!annotations.is_empty()).then_some(annotations)
         }),
         ..ObjectMeta::default()

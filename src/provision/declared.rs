@@ -9,6 +9,7 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
 
 use crate::{
     api::{
@@ -69,6 +70,8 @@ pub(super) struct Declared<K: DirectoryKind> {
     pub(super) wish: Result<K::Wish, InvalidWish>,
     /// The status.
     pub(super) status: K::Status,
+    /// When this generation came to this process.
+    pub(super) since: Instant,
 }
 
 /// The declared objects of one kind in a directory, by name. Boxed: a map has up to twice as many places as objects.
@@ -112,6 +115,7 @@ impl<K: DirectoryKind> From<RawObject<K>> for Declared<K> {
             generation,
             wish,
             status,
+            since: Instant::now(),
         }
     }
 }
@@ -165,7 +169,16 @@ impl<K: DirectoryKind> Store<K> {
                 known.resource_version = object.resource_version;
                 false
             }
-            Some(_) | None => {
+            Some(known) => {
+                let since = known.since;
+                let is_same = known.uid == object.uid && known.generation == object.generation;
+                **known = object;
+                if is_same {
+                    known.since = since;
+                }
+                true
+            }
+            None => {
                 self.0.insert(name, Box::new(object));
                 true
             }
@@ -190,6 +203,14 @@ impl<K: DirectoryKind> Store<K> {
         if let Some(known) = self.0.get_mut(name).filter(|known| *known.uid == *uid) {
             known.written(status, resource_version);
         }
+    }
+
+    /// The objects by uid.
+    pub(super) fn by_uid(&self, uid: &str) -> Option<(&Arc<str>, &Declared<K>)> {
+        let mut objects = self.0.iter();
+        objects
+            .find(|(_, declared)| *declared.uid == *uid)
+            .map(|(name, declared)| (name, declared.as_ref()))
     }
 
     /// The wishes that can be used.

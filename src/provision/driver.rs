@@ -1,7 +1,7 @@
 //! Sorts news of users, groups and connections by directory, and runs a task for each directory.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     future::Future,
     pin::pin,
     sync::Arc,
@@ -11,7 +11,7 @@ use futures::{
     FutureExt as _, StreamExt as _,
     stream::{BoxStream, SelectAll},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::runtime::watcher::{self, Event};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -27,12 +27,14 @@ use super::{
     report::Writer,
 };
 use crate::{
-    api::{group::ScimGroup, user::ScimUser},
+    api::{directory::ProvisioningMode, group::ScimGroup, user::ScimUser},
+    bridge::route::Endpoint,
     cluster::{
         key::Key,
         object::RawObject,
         watch::{api, events},
     },
+    domain::connection::target::Origin,
     feed::{FeedConnection, FeedEvent},
     report::events::record_events,
 };
@@ -70,9 +72,19 @@ enum Listing {
 /// The objects of a kind that a process knows: the directory of each.
 type Placed = HashMap<Key, Key>;
 
+/// A connection in mode `Manage`, ordered by age.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Manager {
+    created: Option<Timestamp>,
+    uid: Box<str>,
+    key: Key,
+}
+
 struct Driver {
     writer: Arc<Writer>,
     connections: HashMap<Key, FeedConnection>,
+    /// The connections in mode `Manage`, by bridge: the first one of each is the eldest.
+    managers: HashMap<Endpoint, BTreeSet<Manager>>,
     placed: HashMap<ObjectKind, Placed>,
     /// The objects so far of the lists that are being read.
     listed: HashMap<(ObjectKind, Option<String>), HashSet<Key>>,
@@ -147,6 +159,14 @@ where
         .boxed()
 }
 
+/// The bridge that a connection manages. `None` if it manages none.
+fn endpoint_of(connection: &FeedConnection) -> Option<Endpoint> {
+    let spec = connection.spec.as_ref()?;
+    let manages = spec.provisioning.as_ref()?.mode == ProvisioningMode::Manage;
+    let origin = Origin::parse(&spec.url).ok().filter(|_| manages)?;
+    Some(Endpoint::from(&origin))
+}
+
 fn key(metadata: &ObjectMeta) -> Key {
     Key::new(
         metadata.namespace.as_deref().unwrap_or_default(),
@@ -166,6 +186,7 @@ impl Driver {
         Self {
             writer,
             connections: HashMap::new(),
+            managers: HashMap::new(),
             placed: HashMap::new(),
             listed: HashMap::new(),
             unlisted: unlisted.collect(),
@@ -182,23 +203,70 @@ impl Driver {
                     let known = known.filter(|known| known.uid == connection.uid)?;
                     known.has_directory_status
                 });
+                connection.has_elder = known.is_some_and(|known| known.has_elder);
                 if known == Some(&connection) {
                     return;
                 }
-                self.connections.insert(key.clone(), connection.clone());
-                let concerns = connection.spec.is_some() || connection.has_directory_status == Some(true);
-                if concerns || self.inboxes.contains_key(&key) {
-                    self.inbox(&key)
-                        .put(|news| news.connection = Some(Service::Served(connection)));
+                let before = known.and_then(endpoint_of);
+                let after = endpoint_of(&connection);
+                self.connections.insert(key.clone(), connection);
+                self.hand_over(&key);
+                for endpoint in before.into_iter().chain(after) {
+                    self.rank(&endpoint, &key);
                 }
             }
             FeedEvent::Gone(key) => {
-                self.connections.remove(&key);
+                if let Some(endpoint) = self.connections.remove(&key).as_ref().and_then(endpoint_of) {
+                    self.rank(&endpoint, &key);
+                }
                 if let Some(inbox) = self.inboxes.get(&key) {
                     inbox.put(|news| news.connection = Some(Service::NotServed));
                 }
             }
             FeedEvent::Listed(scope) => self.listed(&Listing::Connections(scope)),
+        }
+    }
+
+    /// Tells the task of a connection how that is now.
+    fn hand_over(&mut self, key: &Key) {
+        let Some(connection) = self.connections.get(key).cloned() else {
+            return;
+        };
+        let concerns = connection.spec.is_some() || connection.has_directory_status == Some(true);
+        if concerns || self.inboxes.contains_key(key) {
+            self.inbox(key)
+                .put(|news| news.connection = Some(Service::Served(connection)));
+        }
+    }
+
+    /// Notes which connection manages a bridge after a change of this one: of several, the eldest.
+    fn rank(&mut self, endpoint: &Endpoint, changed: &Key) {
+        let managers = self.managers.entry(endpoint.clone()).or_default();
+        managers.retain(|manager| manager.key != *changed);
+        if let Some(connection) = self.connections.get(changed)
+            && endpoint_of(connection).as_ref() == Some(endpoint)
+        {
+            managers.insert(Manager {
+                created: connection.created,
+                uid: connection.uid.clone(),
+                key: changed.clone(),
+            });
+        }
+        let ranked: Vec<(Key, bool)> = managers
+            .iter()
+            .enumerate()
+            .map(|(place, manager)| (manager.key.clone(), place > 0))
+            .collect();
+        if ranked.is_empty() {
+            self.managers.remove(endpoint);
+        }
+        for (key, has_elder) in ranked {
+            if let Some(connection) = self.connections.get_mut(&key)
+                && connection.has_elder != has_elder
+            {
+                connection.has_elder = has_elder;
+                self.hand_over(&key);
+            }
         }
     }
 
@@ -469,6 +537,9 @@ mod tests {
         let connection = |uid: &str, has| FeedConnection {
             is_judged: true,
             handled: None,
+            release: None,
+            created: None,
+            has_elder: false,
             uid: uid.into(),
             generation: 1,
             spec: None,

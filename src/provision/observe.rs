@@ -2,7 +2,7 @@
 
 use std::{future::pending, num::NonZeroU32, sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::{task::JoinError, time::Instant};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
@@ -26,7 +26,8 @@ use crate::{
         budget::DigestKey,
         census::{Census, Taken},
         names::RemoteId,
-        snapshot::Snapshot,
+        ledger::PATIENCE,
+        snapshot::{GroupEntry, Snapshot, UserEntry},
         walk::Incomplete,
     },
     feed::{FeedConnection, Proof},
@@ -38,6 +39,11 @@ const MIN_READ_TIME: Duration = Duration::from_mins(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The pause before a read that has to agree with the one before: a bridge that is just restarting needs some time.
 const DOUBT_PAUSE: Duration = Duration::from_secs(30);
+
+/// The pause before a read that a change waits for. Others may join it.
+const HURRY: Duration = Duration::from_secs(1);
+/// What was read by id within this time counts more than a list: some servers show a change in their lists late.
+const SIGNED_PATIENCE: SignedDuration = SignedDuration::from_secs(PATIENCE.as_secs().cast_signed());
 
 /// What a task knows of its bridge.
 #[derive(Debug)]
@@ -55,12 +61,34 @@ pub(super) struct Sight {
     failures: u32,
     failure: Option<Incomplete>,
     next_read: Instant,
+    /// When the read that goes on, or has ended, began: a time of the ledger.
+    begun: Timestamp,
+    /// Users and groups that were read by id of late. A list that began before may show what was there before.
+    single: Vec<Single>,
+}
+
+/// A user or group that was read by id.
+#[derive(Clone, Debug)]
+struct Single {
+    /// When the read began: a time of the ledger.
+    begun: Timestamp,
+    entry: SingleEntry,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum SingleEntry {
+    User(UserEntry),
+    /// A group, and whether it should be empty.
+    Group(GroupEntry, bool),
 }
 
 /// The last complete read that is believed.
 #[derive(Debug)]
 pub(super) struct Known {
+    /// The lists, and what was read by id since.
     pub(super) snapshot: Snapshot,
+    /// When the read began: a time of the ledger.
+    pub(super) begun: Timestamp,
     pub(super) digest_key: DigestKey,
     /// When it ended.
     pub(super) taken: Instant,
@@ -96,6 +124,15 @@ struct Read {
     digest_key: DigestKey,
 }
 
+impl SingleEntry {
+    fn amend(self, snapshot: &mut Snapshot) {
+        match self {
+            Self::User(user) => snapshot.amend_user(user),
+            Self::Group(group, should_be_empty) => snapshot.amend_group(group, should_be_empty),
+        }
+    }
+}
+
 impl Sight {
     pub(super) fn new(account: Account) -> Self {
         Self {
@@ -111,6 +148,8 @@ impl Sight {
             failures: 0,
             failure: None,
             next_read: Instant::now(),
+            begun: Timestamp::UNIX_EPOCH,
+            single: Vec::new(),
         }
     }
 
@@ -163,6 +202,29 @@ impl Sight {
         self.known.as_ref()
     }
 
+    /// Takes in what was read by id. `begun` is when that read began, a time of the ledger.
+    pub(super) fn amend(&mut self, entry: SingleEntry, begun: Timestamp) {
+        self.single.retain(|single| {
+            begun.duration_since(single.begun) < SIGNED_PATIENCE || single.begun >= self.begun
+        });
+        if let Some(known) = &mut self.known {
+            entry.clone().amend(&mut known.snapshot);
+        }
+        self.single.push(Single { begun, entry });
+    }
+
+    /// The pace of requests to this bridge. `None` before the first read.
+    pub(super) fn rate(&self) -> Option<&Rate> {
+        self.rate.as_ref().map(|(_, rate)| rate)
+    }
+
+    /// Reads again soon, unless the last read failed: then the next one has its own time.
+    pub(super) fn hurry(&mut self) {
+        if self.failure.is_none() {
+            self.next_read = self.next_read.min(Instant::now() + HURRY);
+        }
+    }
+
     /// Who is gone.
     pub(super) const fn census(&self) -> &Census {
         &self.census
@@ -182,7 +244,8 @@ impl Sight {
     }
 
     /// Begins to read. The read has its own task: meanwhile, plans use the last complete read.
-    pub(super) fn begin(&mut self, context: &Context, subject: Subject, per_second: u8) {
+    pub(super) fn begin(&mut self, context: &Context, subject: Subject, per_second: u8, now: Timestamp) {
+        self.begun = now;
         let (_, rate) = self
             .rate
             .take_if(|(known, _)| *known == per_second)
@@ -275,16 +338,25 @@ impl Sight {
                 return;
             }
         };
+        let begun = self.begun;
         let admitted = match lists {
             Ok(lists) => {
-                let (snapshot, charge) = lists.into_charged();
+                let (mut snapshot, charge) = lists.into_charged();
                 let taken = Taken {
                     at: context.clock.now(),
                     interval,
                     limit,
                 };
                 match self.census.admit(&snapshot, ids, taken) {
-                    Ok(()) => Ok((snapshot, charge, taken.at)),
+                    Ok(()) => {
+                        self.single.retain(|single| {
+                            begun.duration_since(single.begun) < SIGNED_PATIENCE
+                        });
+                        for single in &self.single {
+                            single.entry.clone().amend(&mut snapshot);
+                        }
+                        Ok((snapshot, charge, taken.at))
+                    }
                     Err(incomplete) => Err((incomplete, None)),
                 }
             }
@@ -325,6 +397,7 @@ impl Sight {
                 self.failures = 0;
                 self.known = Some(Known {
                     snapshot,
+                    begun,
                     digest_key,
                     taken: Instant::now(),
                     time,
@@ -357,7 +430,7 @@ impl Sight {
 
 /// The request with the key and the CA that were proven. `None` if they changed meanwhile or cannot be read: the
 /// controller of connections is about to say so.
-async fn proven_request(context: &Context, subject: &Subject) -> Option<ProbeRequest> {
+pub(super) async fn proven_request(context: &Context, subject: &Subject) -> Option<ProbeRequest> {
     let Subject { key, spec, proof } = subject;
     let (namespace, name) = key.names();
     let seen = PerRole::default();

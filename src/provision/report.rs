@@ -152,6 +152,43 @@ impl Writer {
         succeeded
     }
 
+    /// Writes into the status of an object what is about to be done for it. Returns whether it stands there.
+    pub(super) async fn intend<K: DirectoryKind>(
+        &self,
+        namespace: &str,
+        store: &mut Store<K>,
+        name: &Arc<str>,
+        change: impl FnOnce(&mut K::Status),
+    ) -> bool {
+        let Some(declared) = store.get(name) else {
+            return false;
+        };
+        let mut status = declared.status.clone();
+        change(&mut status);
+        if status == declared.status {
+            return true;
+        }
+        let job = Job {
+            name: Arc::clone(name),
+            uid: declared.uid.clone(),
+            resource_version: declared.resource_version.clone(),
+            status,
+        };
+        let (job, applied) = self.write::<K>(namespace, job).await;
+        match applied {
+            Ok(Applied::Written(metadata)) => {
+                let version = metadata.resource_version.unwrap_or_default();
+                store.written(&job.name, &job.uid, job.status, version.into());
+                true
+            }
+            Ok(Applied::Conflict | Applied::Gone) => false,
+            Err(error) => {
+                warn!(namespace, kind = K::PLURAL, %error, "status write failed; nothing is sent for this object");
+                false
+            }
+        }
+    }
+
     async fn write<K: DirectoryKind>(
         &self,
         namespace: &str,

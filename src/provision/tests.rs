@@ -153,6 +153,9 @@ impl Scene {
         let connection = FeedConnection {
             is_judged: true,
             handled: None,
+            release: None,
+            created: None,
+            has_elder: false,
             uid: "u".into(),
             generation: 1,
             spec: spec.provisioning.is_some().then(|| Arc::new(spec)),

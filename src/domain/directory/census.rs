@@ -2,6 +2,7 @@
 //!
 //! A bridge that lost its data answers with lists that are complete. So does another bridge behind the same name. Hence:
 //! - A directory in which everybody vanished is never believed.
+//! - One in which nothing is known any more is never believed: it is another bridge.
 //! - One in which many are missing is believed after three reads that agree.
 //! - A user or group is gone after two complete reads an interval apart, or a 404 by id.
 
@@ -17,6 +18,9 @@ use super::{names::RemoteId, snapshot::Snapshot, walk::Incomplete};
 /// How many reads in a row have to agree that many users are missing.
 pub const AGREEING_READS: u32 = 3;
 
+/// How many ids of a snapshot are remembered. Two bridges have none in common.
+const SAMPLE: usize = 32;
+
 /// What earlier reads of one directory have shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -25,6 +29,8 @@ pub struct Census {
     doubt: Option<Doubt>,
     absent_since: HashMap<RemoteId, Timestamp>,
     gone: HashSet<RemoteId>,
+    /// Some of the ids in the last snapshot that was believed.
+    sample: Vec<RemoteId>,
 }
 
 /// Whether an id is there.
@@ -92,6 +98,13 @@ impl Census {
         }
         let is_there =
             |id: &RemoteId| snapshot.user_by_id(id).is_some() || snapshot.group_by_id(id).is_some();
+        let known: Vec<&RemoteId> = known.into_iter().collect();
+        let has_known = known.iter().any(|id| !self.gone.contains(*id));
+        let is_familiar = known.iter().copied().chain(&self.sample).any(is_there);
+        if has_known && !is_familiar {
+            self.doubt = None;
+            return Err(Incomplete::NothingFamiliar);
+        }
         let mut missing: Vec<RemoteId> = known.into_iter().filter(|id| !is_there(id)).cloned().collect();
         missing.sort_unstable();
         missing.dedup();
@@ -116,6 +129,10 @@ impl Census {
         self.doubt = None;
         self.users = users;
         self.groups = groups;
+        let step = (users / SAMPLE).max(1);
+        let of_users = snapshot.users().iter().step_by(step).map(|user| &user.id);
+        let of_groups = snapshot.groups().iter().map(|group| &group.id);
+        self.sample = of_users.take(SAMPLE).chain(of_groups.take(SAMPLE)).cloned().collect();
         self.note(missing, taken);
         Ok(())
     }
@@ -260,7 +277,14 @@ mod tests {
             ),
             // Another bridge: as many people, and none of them known.
             (
-                "ABC/x@0 UVW/x@300 UVW/x@600 ABC/x@900",
+                "ABC/x@0 UVW/y@300 UVW/y@600 UVW/y@900 ABC/x@1200",
+                "ok nothing_familiar nothing_familiar nothing_familiar ok gone:",
+            ),
+            // The same after a restart.
+            ("UVW/y@300 UVW/y@600", "nothing_familiar nothing_familiar gone:"),
+            // All that is declared was deleted, and others are there.
+            (
+                "ABCDE/x@0 DE/x@300 DE/x@600 DE/x@900",
                 "ok many_missing many_missing ok gone:",
             ),
         ] {

@@ -365,6 +365,15 @@ impl Ledger {
         }
     }
 
+    /// A read by id that these acts wait for was not answered.
+    pub fn note_missed_look<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
+        for key in keys {
+            if let Some(sent) = self.sent.get_mut(key) {
+                sent.looks += 1;
+            }
+        }
+    }
+
     /// Complete lists, whose first page was asked for at `begun`, are the last read now. A plan with them asks for
     /// `asked`; everything else that was sent before they began is done.
     pub fn note_lists(&mut self, begun: Timestamp, asked: &HashSet<Key>) {
@@ -460,6 +469,18 @@ impl Ledger {
     #[must_use]
     pub fn is_checked(&self, group: &RemoteId) -> bool {
         self.checks.contains_key(group)
+    }
+
+    /// The groups whose members a read has to show still.
+    #[must_use]
+    pub fn checked(&self) -> Vec<RemoteId> {
+        self.checks.keys().cloned().collect()
+    }
+
+    /// Whether an act waits for a read.
+    #[must_use]
+    pub fn has(&self, key: &Key) -> bool {
+        self.sent.contains_key(key)
     }
 
     /// Notes who has to be a member of the group after this change.

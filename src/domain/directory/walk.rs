@@ -121,6 +121,9 @@ pub enum Incomplete {
     /// More users are missing than may be suspended in an hour. Three reads in a row have to agree about that.
     #[error("many users are missing, and fewer than three reads agree about it")]
     ManyMissing,
+    /// Of all that was there before, nothing is there. No number of reads makes that believed.
+    #[error("nothing that was there before is there: this may be another bridge")]
+    NothingFamiliar,
 }
 
 /// The request for one page.
@@ -197,7 +200,8 @@ impl Incomplete {
             Self::Endless => Self::UsersVanished,
             Self::UsersVanished => Self::GroupsVanished,
             Self::GroupsVanished => Self::ManyMissing,
-            Self::ManyMissing => return None,
+            Self::ManyMissing => Self::NothingFamiliar,
+            Self::NothingFamiliar => return None,
         };
         Some(next)
     }
@@ -228,6 +232,7 @@ impl Incomplete {
             Self::UsersVanished => "users_vanished",
             Self::GroupsVanished => "groups_vanished",
             Self::ManyMissing => "many_missing",
+            Self::NothingFamiliar => "nothing_familiar",
         }
     }
 
@@ -257,6 +262,7 @@ impl Incomplete {
             Self::UsersVanished => "UsersVanished",
             Self::GroupsVanished => "GroupsVanished",
             Self::ManyMissing => "ManyMissing",
+            Self::NothingFamiliar => "NothingFamiliar",
         }
     }
 }
