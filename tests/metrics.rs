@@ -17,6 +17,7 @@ use scim_bridge_operator::{
     api::{
         connection::{ComponentState, IdentityProvider, ScimBridgeConnectionStatus},
         directory::{ChangeKind, Reason as ObjectReason},
+        user::SuspensionTimes,
         vocabulary::{ConditionType, Layer, Reason},
     },
     bridge::wire::stages::{Observer as _, Stage},
@@ -28,8 +29,12 @@ use scim_bridge_operator::{
         status::Change,
         verdict::{Verdict, diagnose},
     },
-    domain::directory::{budget::PerKind, walk::Incomplete},
-    metrics::{DirectoryRow, EventOutcome, Metrics, RequestOutcome, Row},
+    domain::directory::{
+        budget::PerKind,
+        order::{Answer as WriteAnswer, ScimType},
+        walk::Incomplete,
+    },
+    metrics::{DirectoryRow, EventOutcome, Metrics, RequestOutcome, Row, write_outcome},
 };
 use testbed::bed::first_status;
 
@@ -39,7 +44,7 @@ const NOW: i64 = 1_772_546_816;
 const SERIES: usize = 28;
 
 /// The most series that one directory has.
-const SERIES_OF_A_DIRECTORY: usize = 35;
+const SERIES_OF_A_DIRECTORY: usize = 45;
 
 /// Everything that a bridge can tell at once.
 fn exchange() -> Exchange {
@@ -103,6 +108,34 @@ fn directory() -> DirectoryRow {
             ..PerKind::default()
         },
         objects: ObjectReason::ALL.iter().copied().zip(1..).collect(),
+        contested: 3,
+        unproven_suspensions: 2,
+        oldest_unproven_suspension: Some(Timestamp::from_second(NOW - 90).unwrap()),
+    }
+}
+
+/// One answer of each sort to a write.
+fn write_answers() -> [WriteAnswer; 9] {
+    [
+        WriteAnswer::Accepted(None),
+        WriteAnswer::Unclear,
+        WriteAnswer::NotSent,
+        WriteAnswer::RateLimited,
+        WriteAnswer::NotFound,
+        WriteAnswer::Conflict,
+        WriteAnswer::Unsupported,
+        WriteAnswer::TooMany,
+        WriteAnswer::Rejected(Some(ScimType::InvalidValue)),
+    ]
+}
+
+/// One write of each sort, and a proof of each kind.
+fn write_everything(metrics: &Metrics) {
+    for kind in ChangeKind::ALL {
+        for answer in write_answers() {
+            metrics.directory_write(kind, write_outcome(&answer));
+        }
+        metrics.proven(kind, Duration::from_millis(800));
     }
 }
 
@@ -291,6 +324,12 @@ fn a_directory_is_shown_as_it_is() {
         (format!(r#"held{{{of},kind="renames"}}"#), "0"),
         (format!(r#"objects{{{of},reason="Provisioned"}}"#), "1"),
         (format!(r#"objects{{{of},reason="Suspended"}}"#), "2"),
+        (format!("contested{{{of}}}"), "3"),
+        (format!("unproven_suspensions{{{of}}}"), "2"),
+        (
+            format!("oldest_unproven_suspension_timestamp_seconds{{{of}}}"),
+            "1772546726",
+        ),
     ] {
         assert_eq!(
             samples.get(&series).map(String::as_str),
@@ -320,6 +359,9 @@ fn a_directory_shows_what_is_known_and_no_more() {
     let unread = DirectoryRow {
         complete: Some(false),
         objects: [(ObjectReason::DirectoryIncomplete, 4)].into(),
+        contested: 3,
+        unproven_suspensions: 2,
+        oldest_unproven_suspension: Some(Timestamp::from_second(NOW).unwrap()),
         ..DirectoryRow::default()
     };
     metrics.directory_read("a", "1", unread);
@@ -329,6 +371,12 @@ fn a_directory_shows_what_is_known_and_no_more() {
         (
             format!(r#"objects{{{of},reason="DirectoryIncomplete"}}"#),
             "4".to_owned(),
+        ),
+        // Statuses tell these. A bridge that cannot be read is no reason to keep quiet about them.
+        (format!("unproven_suspensions{{{of}}}"), "2".to_owned()),
+        (
+            format!("oldest_unproven_suspension_timestamp_seconds{{{of}}}"),
+            "1772546816".to_owned(),
         ),
     ];
     assert_eq!(samples_of_directories(&metrics), BTreeMap::from(left));
@@ -340,7 +388,12 @@ fn without_a_directory_there_is_no_series_of_one() {
     let metrics = Metrics::default();
     metrics.read(&"a".into(), &"1".into(), row(&Evidence::Probed(exchange())));
     let bare = text(&metrics);
-    let words = ["scim_bridge_directory", "operator_directory", "plan_duration"];
+    let words = [
+        "scim_bridge_directory",
+        "operator_directory",
+        "plan_duration",
+        "proof_duration",
+    ];
     let of_directories = |line: &&str| words.iter().any(|word| line.contains(word));
     let series = |text: &str| {
         let lines = text.lines().filter(of_directories);
@@ -354,6 +407,7 @@ fn without_a_directory_there_is_no_series_of_one() {
     metrics.directory_pages(3);
     metrics.directory_read_ended("complete");
     metrics.plan_took(Duration::from_millis(3));
+    write_everything(&metrics);
     assert!(series(&text(&metrics)) > 2 * SERIES_OF_A_DIRECTORY);
     metrics.directory_forget("a", "1");
     metrics.directory_forget("a", "no such name");
@@ -392,9 +446,71 @@ fn reads_of_directories_are_counted() {
 }
 
 #[test]
+fn writes_and_proofs_are_counted() {
+    let metrics = Metrics::default();
+    metrics.directory_write(ChangeKind::Suspension, write_outcome(&WriteAnswer::Unclear));
+    metrics.directory_write(ChangeKind::Suspension, "accepted");
+    metrics.directory_write(ChangeKind::Suspension, "accepted");
+    metrics.proven(ChangeKind::Suspension, Duration::from_millis(300));
+    metrics.proven(ChangeKind::Suspension, Duration::from_mins(40));
+    let samples = samples_of(&metrics, "scim_bridge_operator_");
+    let proofs = "proof_duration_seconds";
+    for (series, value) in [
+        (
+            r#"directory_writes_total{kind="suspensions",outcome="accepted"}"#.to_owned(),
+            "2",
+        ),
+        (
+            r#"directory_writes_total{kind="suspensions",outcome="unclear"}"#.to_owned(),
+            "1",
+        ),
+        (format!(r#"{proofs}_bucket{{le="0.25",kind="suspensions"}}"#), "0"),
+        (format!(r#"{proofs}_bucket{{le="0.5",kind="suspensions"}}"#), "1"),
+        (
+            format!(r#"{proofs}_bucket{{le="1800.0",kind="suspensions"}}"#),
+            "1",
+        ),
+        (
+            format!(r#"{proofs}_bucket{{le="3600.0",kind="suspensions"}}"#),
+            "2",
+        ),
+        (format!(r#"{proofs}_sum{{kind="suspensions"}}"#), "2400.3"),
+    ] {
+        assert_eq!(
+            samples.get(&series).map(String::as_str),
+            Some(value),
+            "{series} in {samples:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_oldest_suspension_without_a_proof_is_shown() {
+    let time = |seconds| {
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(seconds).unwrap())
+    };
+    let mut row = DirectoryRow::default();
+    for (requested, proven) in [
+        (Some(NOW - 900), Some(NOW)),
+        (Some(NOW - 30), None),
+        (Some(NOW - 60), None),
+        (None, None),
+    ] {
+        row.note_suspension(&SuspensionTimes {
+            requested_at: requested.map(time),
+            sent_at: None,
+            proven_at: proven.map(time),
+        });
+    }
+    let oldest = row.oldest_unproven_suspension.map(Timestamp::as_second);
+    assert_eq!((row.unproven_suspensions, oldest), (3, Some(NOW - 60)));
+}
+
+#[test]
 fn labels_are_from_closed_sets() {
     let metrics = Metrics::default();
     metrics.directory_read("a", "1", directory());
+    write_everything(&metrics);
     for cause in Incomplete::all() {
         metrics.directory_read_ended(cause.as_str());
     }
@@ -447,11 +563,15 @@ fn labels_are_from_closed_sets() {
         ("identity_provider", 1),
         // And `none`, of verdicts.
         ("layer", Layer::ALL.len() + 1),
-        ("le", 10),
+        // Of probes, and of proofs.
+        ("le", 18),
         ("change", 1),
         ("request", 1),
-        // Of requests, and of reads: `complete`, or the cause.
-        ("outcome", 1 + 1 + Incomplete::all().count()),
+        // Of requests; of reads: `complete`, or the cause; and of writes, one of which is a `conflict` too.
+        (
+            "outcome",
+            1 + 1 + Incomplete::all().count() + write_answers().len() - 1,
+        ),
         ("version", 1),
     ]);
     let counted: BTreeMap<&str, usize> = values
@@ -488,6 +608,7 @@ fn the_page_has_each_value_of_a_closed_label() {
     for cause in Incomplete::all() {
         metrics.directory_read_ended(cause.as_str());
     }
+    write_everything(&metrics);
     let text = text(&metrics);
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
     for (title, metric, label) in [
@@ -505,6 +626,11 @@ fn the_page_has_each_value_of_a_closed_label() {
         (
             "| `outcome` of `directory_reads_total` | ",
             "operator_directory_reads_total",
+            "outcome",
+        ),
+        (
+            "| `outcome` of `directory_writes_total` | ",
+            "operator_directory_writes_total",
             "outcome",
         ),
         ("| `kind` | ", "directory_held", "kind"),

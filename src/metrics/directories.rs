@@ -10,8 +10,11 @@ use super::{
     saturated,
 };
 use crate::{
-    api::directory::{ChangeKind, Reason},
-    domain::directory::budget::PerKind,
+    api::{
+        directory::{ChangeKind, Reason},
+        user::SuspensionTimes,
+    },
+    domain::directory::{budget::PerKind, order::Answer},
 };
 
 /// The prefix of these series.
@@ -41,6 +44,12 @@ pub struct DirectoryRow {
     pub held: PerKind<bool>,
     /// The declared users and groups, by the reason of their condition `Ready`.
     pub objects: BTreeMap<Reason, u32>,
+    /// Users and groups that somebody else changed back twice within a day.
+    pub contested: u64,
+    /// Suspensions that no read has shown yet. Statuses tell them, so they are known without a read. None in mode `Plan`.
+    pub unproven_suspensions: u64,
+    /// When the oldest of them was asked for.
+    pub oldest_unproven_suspension: Option<Timestamp>,
 }
 
 /// The rows of all directories.
@@ -50,6 +59,21 @@ pub(super) struct Directories(Rows<DirectoryRow>);
 // === impl DirectoryRow ===
 
 impl DirectoryRow {
+    /// Counts a suspension, if no read has shown it yet.
+    pub fn note_suspension(&mut self, times: &SuspensionTimes) {
+        let SuspensionTimes {
+            requested_at,
+            sent_at: _,
+            proven_at: None,
+        } = times
+        else {
+            return;
+        };
+        self.unproven_suspensions += 1;
+        let requested = requested_at.iter().map(|time| time.0);
+        self.oldest_unproven_suspension = requested.chain(self.oldest_unproven_suspension).min();
+    }
+
     /// Writes something for each kind of change, if the directory was read.
     fn changes(&self, write: impl FnMut(ChangeKind) -> fmt::Result) -> fmt::Result {
         let kinds = self.snapshot_time.map(|_| ChangeKind::ALL);
@@ -83,7 +107,8 @@ impl Collector for Directories {
         }
         families.counts()?;
         families.reads()?;
-        families.plans()
+        families.plans()?;
+        families.troubles()
     }
 }
 
@@ -160,5 +185,42 @@ impl Families<'_, DirectoryRow> {
                 Ok(())
             },
         )
+    }
+
+    fn troubles(&mut self) -> fmt::Result {
+        self.each(
+            "contested",
+            "Users and groups that somebody else changed back twice within a day",
+            None,
+            |row, out| out.optional(row.snapshot_time.map(|_| saturated(row.contested))),
+        )?;
+        self.each(
+            "unproven_suspensions",
+            "Suspensions that are asked for and that no read has shown yet",
+            None,
+            |row, out| out.optional(Some(saturated(row.unproven_suspensions))),
+        )?;
+        self.each(
+            "oldest_unproven_suspension_timestamp",
+            "When the oldest unproven suspension was asked for",
+            Some(&Unit::Seconds),
+            |row, out| out.optional(row.oldest_unproven_suspension.map(Timestamp::as_second)),
+        )
+    }
+}
+
+/// The name of an answer in `directory_writes_total`.
+#[must_use]
+pub const fn write_outcome(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Accepted(_) => "accepted",
+        Answer::Unclear => "unclear",
+        Answer::NotSent => "not_sent",
+        Answer::RateLimited => "rate_limited",
+        Answer::NotFound => "not_found",
+        Answer::Conflict => "conflict",
+        Answer::Unsupported => "unsupported",
+        Answer::TooMany => "too_many",
+        Answer::Rejected(_) => "rejected",
     }
 }

@@ -22,9 +22,15 @@ use prometheus_client::{
 };
 
 use self::{connections::Connections, directories::Directories, process::Process};
-pub use self::{connections::Row, directories::DirectoryRow};
+pub use self::{
+    connections::Row,
+    directories::{DirectoryRow, write_outcome},
+};
 use crate::{
-    api::vocabulary::{Layer, Reason},
+    api::{
+        directory::ChangeKind,
+        vocabulary::{Layer, Reason},
+    },
     bridge::wire::stages::{Observer, Stage},
     domain::connection::{status::Change, verdict::Verdict},
 };
@@ -38,6 +44,12 @@ const SECONDS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 30.0, 60.0]
 
 /// Bounds of the buckets for plans, in seconds: a plan of 10,000 objects takes at most 20 ms.
 const PLAN_SECONDS: [f64; 7] = [0.0001, 0.0005, 0.002, 0.005, 0.02, 0.1, 0.5];
+
+/// Bounds of the buckets for proofs of changes, in seconds: from a change that shows at once to one that waits for a
+/// limit of an hour.
+const PROOF_SECONDS: [f64; 12] = [
+    0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0,
+];
 
 /// All metrics of one process.
 #[derive(Debug)]
@@ -62,6 +74,8 @@ pub struct Metrics {
     directory_pages: Family<NoLabels, Counter>,
     directory_reads: Family<ReadLabel, Counter>,
     plan_duration: Family<NoLabels, Histogram, PlanBuckets>,
+    directory_writes: Family<WriteLabels, Counter>,
+    proof_duration: Family<KindLabel, Histogram, ProofBuckets>,
 }
 
 /// How a request to the API server ended.
@@ -129,6 +143,17 @@ struct ReadLabel {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// The labels of a metric that has none.
 type NoLabels = [(&'static str, &'static str); 0];
 
@@ -142,6 +167,16 @@ struct PlanBuckets;
 impl MetricConstructor<Histogram> for PlanBuckets {
     fn new_metric(&self) -> Histogram {
         Histogram::new(PLAN_SECONDS)
+    }
+}
+
+/// Creates the histograms of proofs.
+#[derive(Clone, Copy, Debug)]
+struct ProofBuckets;
+
+impl MetricConstructor<Histogram> for ProofBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(PROOF_SECONDS)
     }
 }
 
@@ -222,6 +257,8 @@ impl Default for Metrics {
             directory_pages: Family::default(),
             directory_reads: Family::default(),
             plan_duration: Family::new_with_constructor(PlanBuckets),
+            directory_writes: Family::default(),
+            proof_duration: Family::new_with_constructor(ProofBuckets),
         };
         metrics.register();
         metrics
@@ -251,6 +288,8 @@ impl Metrics {
             directory_pages,
             directory_reads,
             plan_duration,
+            directory_writes,
+            proof_duration,
         } = self;
         registry.register_collector(Box::new(Process));
         registry
@@ -322,6 +361,17 @@ impl Metrics {
             Unit::Seconds,
             plan_duration.clone(),
         );
+        registry.register(
+            "directory_writes",
+            "Requests that change users and groups, by kind of change and outcome",
+            directory_writes.clone(),
+        );
+        registry.register_with_unit(
+            "proof_duration",
+            "Time from the cause of a change to the read that shows it",
+            Unit::Seconds,
+            proof_duration.clone(),
+        );
     }
 
     /// Counts a verdict about a connection; `row` is what the connection's series show now.
@@ -390,6 +440,22 @@ impl Metrics {
     /// Notes how long the plan of one directory took.
     pub fn plan_took(&self, took: Duration) {
         self.plan_duration.get_or_create(&[]).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request that changes a directory; `outcome` is that of [`write_outcome`].
+    pub fn directory_write(&self, kind: ChangeKind, outcome: &'static str) {
+        let kind = kind.as_str();
+        self.directory_writes
+            .get_or_create(&WriteLabels { kind, outcome })
+            .inc();
+    }
+
+    /// Notes that a read shows a change: so long after the operator learned of its cause, or after the edge of a time.
+    pub fn proven(&self, kind: ChangeKind, took: Duration) {
+        let kind = kind.as_str();
+        self.proof_duration
+            .get_or_create(&KindLabel { kind })
+            .observe(took.as_secs_f64());
     }
 
     /// Counts a request to the API server; `request` must come from a closed set.

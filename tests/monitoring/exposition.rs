@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::{
     api::{
         connection::{ComponentState, IdentityProvider},
-        directory::Reason,
+        directory::{ChangeKind, Reason},
         vocabulary::Layer,
     },
     bridge::wire::stages::{Observer as _, Stage},
@@ -15,8 +15,8 @@ use scim_bridge_operator::{
         status::Change,
         verdict::diagnose,
     },
-    domain::directory::budget::PerKind,
-    metrics::{DirectoryRow, EventOutcome, Load, Metrics, RequestOutcome, Row},
+    domain::directory::{budget::PerKind, order::Answer as WriteAnswer},
+    metrics::{DirectoryRow, EventOutcome, Load, Metrics, RequestOutcome, Row, write_outcome},
 };
 use testbed::bed::first_status;
 
@@ -44,6 +44,8 @@ pub(crate) fn exposition() -> String {
     metrics.directory_pages(4);
     metrics.directory_read_ended("complete");
     metrics.plan_took(Duration::from_millis(1));
+    metrics.directory_write(ChangeKind::Creation, write_outcome(&WriteAnswer::Accepted(None)));
+    metrics.proven(ChangeKind::Creation, Duration::from_millis(700));
     let mut text = String::new();
     metrics.encode(&mut text).unwrap();
     text
@@ -79,6 +81,9 @@ fn directory() -> DirectoryRow {
             ..PerKind::default()
         },
         objects: [(Reason::Provisioned, 93), (Reason::Held, 7)].into(),
+        contested: 1,
+        unproven_suspensions: 7,
+        oldest_unproven_suspension: Some(Timestamp::from_second(NOW - 60).unwrap()),
     }
 }
 
