@@ -306,6 +306,15 @@ impl ChangeKind {
         }
     }
 
+    /// Whether `spec.provisioning.limits` has a limit for it.
+    #[must_use]
+    pub const fn is_limited(self) -> bool {
+        match self {
+            Self::Suspension | Self::Removal | Self::Creation => true,
+            Self::Rename | Self::Addition => false,
+        }
+    }
+
     /// The name of one.
     #[must_use]
     pub const fn singular(self) -> &'static str {

@@ -98,10 +98,13 @@ impl From<Trimmed> for ObjectMeta {
             requested_at,
             release,
         } = annotations.unwrap_or_default();
-        let annotations: BTreeMap<_, _> = [(REQUESTED_AT_ANNOTATION, requested_at), (RELEASE_ANNOTATION, release)]
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect();
+        let annotations: BTreeMap<_, _> = [
+            (REQUESTED_AT_ANNOTATION, requested_at),
+            (RELEASE_ANNOTATION, release),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect();
         Self {
             name,
             namespace,

@@ -41,7 +41,7 @@ use crate::{
     args::{Addresses, RunArguments},
     bridge::{
         HttpProber, Lanes,
-        scim::{directory::DirectoryReader, memory::Memory},
+        scim::{directory::DirectoryReader, memory::Memory, write::DirectoryWriter},
         wire::{address::AddressPolicy, proxy::BridgeProxy, stages::Observer, trust::system_roots},
     },
     clock::{Clock, SystemClock},
@@ -292,7 +292,8 @@ impl Tasks {
             let (feed, events) = Feed::channel();
             let context = provision::Context {
                 server: server.clone(),
-                reader: DirectoryReader::new(prober, lanes.clone()),
+                reader: DirectoryReader::new(Arc::clone(&prober), lanes.clone()),
+                orders: DirectoryWriter::new(prober, lanes.clone()),
                 memory: Memory::default(),
                 resolver: resolver.clone(),
                 clock: Arc::clone(&clock),

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    bridge::scim::{directory::DirectoryReader, memory::Memory},
+    bridge::scim::{directory::DirectoryReader, memory::Memory, write::DirectoryWriter},
     clock::Clock,
     cluster::call::ApiServer,
     metrics::Metrics,
@@ -17,6 +17,8 @@ pub struct Context {
     pub server: ApiServer,
     /// Reads directories.
     pub reader: DirectoryReader,
+    /// Changes directories, in mode `Manage`.
+    pub orders: DirectoryWriter,
     /// The memory for all directories.
     pub memory: Memory,
     /// Reads the objects that connections refer to.

@@ -9,10 +9,11 @@ use tracing::{error, warn};
 
 use super::{
     announce::announce_directory,
-    declared::Store,
+    apply::{BATCH, Bridge},
+    declared::{Declared, DirectoryKind, Store},
     inbox::{Inbox, News, Service},
     observe::{Sight, Subject},
-    report::Writer,
+    report::{Reported, Writer},
 };
 use crate::{
     api::{directory::Reason, group::ScimGroup, user::ScimUser},
@@ -20,19 +21,23 @@ use crate::{
     domain::{
         connection::conditions::MISSING_GRACE,
         directory::{
-            budget::DigestKey,
+            budget::{Digest, DigestKey, Kind},
+            job::{Job, next_jobs},
             ledger::Ledger,
+            names::{ObjectId, RemoteId},
             plan::{self, InvalidPolicy, Policy, Totals},
             render::Summary,
             status::{DirectoryReport, Judgement},
-            verdict::Verdict,
+            verdict::{StopReason, Verdict},
             wish::Wishes,
         },
     },
-    feed::{FeedConnection, Proof},
+    feed::FeedConnection,
     metrics::DirectoryRow,
 };
 
+/// How many objects are told that something is about to be sent for them before something is sent.
+const PROGRESS: usize = 64;
 /// News are collected for this long: one apply changes many objects.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Pause after a call to the API server that failed, or a panic.
@@ -46,16 +51,30 @@ const MIN_HOLD: Duration = Duration::from_mins(5);
 
 /// Users and groups of one connection, and the last read of its bridge.
 pub(super) struct Directory {
-    writer: Arc<Writer>,
-    key: Key,
-    inbox: Arc<Inbox>,
-    users: Store<ScimUser>,
-    groups: Store<ScimGroup>,
+    pub(super) writer: Arc<Writer>,
+    pub(super) key: Key,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) users: Store<ScimUser>,
+    pub(super) groups: Store<ScimGroup>,
     connection: Option<FeedConnection>,
     /// Whether all objects and connections that existed at the start are known.
     is_synced: bool,
     missing_since: Option<Instant>,
-    sight: Sight,
+    pub(super) sight: Sight,
+    /// What was sent, and what may be.
+    pub(super) ledger: Ledger,
+    /// When the ledger was told the time.
+    ticked: Instant,
+    /// When the last lists began that the ledger knows of.
+    noted: Option<Timestamp>,
+    /// Orders that were sent and wait for a read.
+    pub(super) open: Vec<Job>,
+    /// Ids from answers to creations that no read has shown.
+    pub(super) created: HashMap<ObjectId, RemoteId>,
+    /// No order is sent before.
+    pub(super) orders_from: Instant,
+    /// Whether somebody asked to try again what is not sent any more.
+    wants_retry: bool,
     /// Until then verdicts stand although the directory cannot be read.
     held_until: Option<Instant>,
     /// What the connection says about the directory, and until when that is fresh.
@@ -86,6 +105,13 @@ impl Directory {
             is_synced: false,
             missing_since: None,
             sight: Sight::new(account),
+            ledger: Ledger::default(),
+            ticked: Instant::now(),
+            noted: None,
+            open: Vec::new(),
+            created: HashMap::new(),
+            orders_from: Instant::now(),
+            wants_retry: false,
             held_until: None,
             published: None,
             resumed: None,
@@ -121,6 +147,7 @@ impl Directory {
     }
 
     async fn round(&mut self) -> Round {
+        self.tick();
         let is_news = self.take_news();
         if !self.is_synced {
             return Round::Until(Instant::now() + IDLE);
@@ -146,7 +173,13 @@ impl Directory {
             }
         }
         let policy = match Policy::parse(provisioning, spec.identity_provider, DigestKey::new(&[])) {
-            Ok(policy) => policy,
+            Ok(_) if connection.has_elder => {
+                return self.unusable(&connection, InvalidPolicy::SharedBridge).await;
+            }
+            Ok(policy) => Policy {
+                released: released(&connection),
+                ..policy
+            },
             Err(fault) => return self.unusable(&connection, fault).await,
         };
         self.sight.follow(&connection);
@@ -173,14 +206,34 @@ impl Directory {
                 spec: Arc::clone(spec),
                 proof: proof.clone(),
             };
+            let now = self.ledger.time();
             self.sight
-                .begin(context, subject, provisioning.requests_per_second);
+                .begin(context, subject, provisioning.requests_per_second, now);
         }
         if self.sight.is_first_read() {
             return Round::Until(Instant::now() + until(now, proof.valid_until));
         }
-        self.judge(&connection, Some(proof), policy, spec.interval.0)
+        let subject = Subject {
+            key: self.key.clone(),
+            spec: Arc::clone(spec),
+            proof: proof.clone(),
+        };
+        let bridge = Bridge {
+            connection: &connection,
+            subject,
+        };
+        if policy.sends && self.sight.known().is_some() {
+            self.follow_up(&bridge).await;
+        }
+        self.judge(&connection, Some(&bridge), policy, spec.interval.0)
             .await
+    }
+
+    /// Lets the time pass for the ledger.
+    pub(super) fn tick(&mut self) {
+        let now = Instant::now();
+        self.ledger.tick(now.duration_since(self.ticked));
+        self.ticked = now;
     }
 
     /// Takes in the news. Returns whether a plan could differ now.
@@ -194,9 +247,15 @@ impl Directory {
         let mut is_news = is_synced && !self.is_synced;
         self.is_synced |= is_synced;
         for (name, user) in users {
+            if let Some(changed) = changed(&self.users, &name, user.as_ref()) {
+                self.ledger.forget_refusals(&changed);
+            }
             is_news |= self.users.take(name, user);
         }
         for (name, group) in groups {
+            if let Some(changed) = changed(&self.groups, &name, group.as_ref()) {
+                self.ledger.forget_refusals(&changed);
+            }
             is_news |= self.groups.take(name, group);
         }
         if let Some(service) = connection {
@@ -210,6 +269,8 @@ impl Directory {
                 && before.handled != after.handled
             {
                 self.sight.hasten();
+                self.ledger.forget_all_refusals();
+                self.wants_retry = true;
             }
             self.connection = connection;
         }
@@ -234,6 +295,9 @@ impl Directory {
             .as_ref()
             .and_then(|published| published.status.provisioning.as_ref());
         self.sight.resume(before);
+        self.ledger = Ledger::resume(before, self.writer.context.clock.now());
+        (self.ticked, self.noted) = (Instant::now(), None);
+        (self.open, self.created) = (Vec::new(), HashMap::new());
         self.published = None;
         self.resumed = Some(connection.uid.clone());
         Ok(())
@@ -301,10 +365,11 @@ impl Directory {
     async fn judge(
         &mut self,
         connection: &FeedConnection,
-        proof: Option<&Proof>,
+        bridge: Option<&Bridge<'_>>,
         policy: Policy,
         interval: Duration,
     ) -> Round {
+        let proof = bridge.map(|bridge| &bridge.subject.proof);
         let hold = (interval * 3).max(MIN_HOLD);
         let now = self.writer.context.clock.now();
         let held_until = *self.held_until.get_or_insert_with(|| Instant::now() + hold);
@@ -323,33 +388,68 @@ impl Directory {
             released: Vec::new(),
             contested: 0,
         };
+        report.account(&self.ledger);
         let mut wakes = Vec::new();
         if let Some(proof) = proof {
             wakes.extend(self.sight.next_read());
             wakes.push(Instant::now() + until(now, proof.valid_until));
         }
         let (summary, is_reported);
+        let mut jobs = Vec::new();
         self.sight.keep(hold);
         if let Some(known) = self.sight.known() {
             let policy = Policy {
                 digest_key: known.digest_key.clone(),
                 ..policy
             };
-            let wishes = Wishes {
+            let mut wishes = Wishes {
                 users: self.users.wishes(),
                 groups: self.groups.wishes(),
             };
+            if self.wants_retry {
+                wishes.forget_stops();
+            }
             let directory = plan::Directory {
                 snapshot: &known.snapshot,
                 census: self.sight.census(),
             };
             let begun = Instant::now();
-            let plan = plan::plan(&wishes, Ok(directory), &policy, &Ledger::default(), now);
+            let mut plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
+            if self.noted != Some(known.begun) {
+                self.noted = Some(known.begun);
+                self.ledger.note_lists(known.begun, &plan.asked);
+                for group in self.ledger.checked() {
+                    if let Some(members) = known.snapshot.members_of(&group) {
+                        self.ledger.note_members(&group, &members, known.begun);
+                    }
+                }
+                plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
+            }
             self.writer.context.metrics.plan_took(begun.elapsed());
             report.totals = plan.totals.ok();
             report.members_read_by = known.snapshot.members_read_by();
             report.snapshot_time = Some(known.time);
             report.pending.clone_from(&plan.pending);
+            let is_contested = |verdict: &&Verdict<'_>| {
+                Kind::ALL
+                    .into_iter()
+                    .any(|kind| *verdict.stopped.get(kind) == Some(StopReason::Contested))
+            };
+            report.contested = plan.verdicts.iter().filter(is_contested).count() as u64;
+            let has_way = known.snapshot.members_read_by().is_some();
+            let has_failed =
+                |verdict: &Verdict<'_>| verdict.stopped.additions == Some(StopReason::NotAsWritten);
+            self.ledger
+                .note_failed_trial(!has_way && plan.verdicts.iter().any(has_failed));
+            if policy.sends && bridge.is_some() && self.orders_from <= Instant::now() {
+                for (kind, digest, acts) in plan.releases(&policy) {
+                    self.ledger.note_release(kind, digest, acts);
+                }
+                jobs = next_jobs(&plan, &known.snapshot, &self.ledger, BATCH);
+            } else if policy.sends && !plan.acts.is_empty() {
+                wakes.push(self.orders_from);
+            }
+            let asked = std::mem::take(&mut plan.asked);
             summary = Summary(&plan).to_string();
             wakes.extend(plan.next.map(|next| Instant::now() + until(now, next)));
             wakes.push(known.taken + hold);
@@ -361,13 +461,32 @@ impl Directory {
                 .collect();
             let judge = |uid: &str| verdicts.get(uid).map(|verdict| Judgement::Planned(verdict));
             let namespace = &self.key.namespace;
-            let users = self
-                .writer
-                .report(namespace, &mut self.users, |user| judge(&user.uid));
-            let groups = self
-                .writer
-                .report(namespace, &mut self.groups, |group| judge(&group.uid));
-            is_reported = users.await & groups.await;
+            // What is about to be sent says so only as long as nothing waits for it.
+            let (inbox, is_busy) = (&self.inbox, !jobs.is_empty());
+            is_reported = {
+                let mut reported = Reported::All;
+                for is_progress in [false, true] {
+                    let judge = |uid: &str| {
+                        judge(uid)
+                            .filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)
+                    };
+                    let may_go_on = |written: usize| {
+                        !policy.sends
+                            || (inbox.is_empty() && !(is_busy && is_progress && written >= PROGRESS))
+                    };
+                    let users =
+                        self.writer
+                            .report(namespace, &mut self.users, |user| judge(&user.uid), may_go_on);
+                    reported = reported.max(users.await);
+                    let groups =
+                        self.writer
+                            .report(namespace, &mut self.groups, |group| judge(&group.uid), may_go_on);
+                    reported = reported.max(groups.await);
+                }
+                reported
+            };
+            self.wants_retry &= is_reported != Reported::All;
+            self.close_jobs(|key| asked.contains(key));
         } else {
             let reason = if proof.is_some() {
                 Reason::DirectoryIncomplete
@@ -379,15 +498,37 @@ impl Directory {
             if is_held {
                 wakes.push(held_until);
             }
-            is_reported = self
+            let is_written = self
                 .report_all(|is_planned| {
                     (!is_planned || !is_held).then_some(Judgement::Unplanned(reason, None))
                 })
                 .await;
+            is_reported = if is_written {
+                Reported::All
+            } else {
+                Reported::Failed
+            };
+        }
+        if let Some(bridge) = bridge.filter(|_| !jobs.is_empty())
+            && self.apply(bridge, jobs, report.clone(), &summary).await
+        {
+            return Round::Until(Instant::now());
         }
         let is_published = self.publish(connection, report, &summary).await;
-        if !is_reported || !is_published {
+        if is_reported == Reported::Failed || !is_published {
             wakes.push(Instant::now() + RETRY);
+        }
+        if is_reported == Reported::Broken {
+            return Round::Until(Instant::now());
+        }
+        if policy.sends {
+            if self.ledger.needs_lists() {
+                self.sight.hurry();
+                wakes.extend(self.sight.next_read());
+            }
+            let next = self.ledger.next();
+            wakes.extend(next.map(|next| Instant::now() + until(self.ledger.time(), next)));
+            wakes.extend(Some(self.orders_from).filter(|from| *from > Instant::now()));
         }
         wakes.push(Instant::now() + self.writer.context.settings.heartbeat);
         Round::Until(wakes.into_iter().min().unwrap_or_else(Instant::now))
@@ -410,7 +551,7 @@ impl Directory {
             contested: 0,
         };
         self.sight.stop();
-        let judge = || Judgement::Unplanned(Reason::ProvisioningOff, Some(format!("The fault: {fault}.")));
+        let judge = || Judgement::Unplanned(fault.reason(), Some(format!("The fault: {fault}.")));
         let is_reported = self.report_all(|_| Some(judge())).await;
         if self.publish(connection, report, "").await && is_reported {
             Round::Until(Instant::now() + IDLE)
@@ -423,18 +564,24 @@ impl Directory {
     /// returns `None` if that is to stay. Returns whether every write succeeded.
     async fn report_all(&mut self, judge: impl Fn(bool) -> Option<Judgement<'static>>) -> bool {
         let namespace = &self.key.namespace;
-        let users = self
-            .writer
-            .report(namespace, &mut self.users, |user| judge(user.is_planned()));
-        let groups = self
-            .writer
-            .report(namespace, &mut self.groups, |group| judge(group.is_planned()));
-        users.await & groups.await
+        let users = self.writer.report(
+            namespace,
+            &mut self.users,
+            |user| judge(user.is_planned()),
+            |_| true,
+        );
+        let groups = self.writer.report(
+            namespace,
+            &mut self.groups,
+            |group| judge(group.is_planned()),
+            |_| true,
+        );
+        users.await.max(groups.await) == Reported::All
     }
 
     /// Writes what the connection says about its directory if that differs, or is older than the heartbeat. Returns
     /// whether it is written.
-    async fn publish(
+    pub(super) async fn publish(
         &mut self,
         connection: &FeedConnection,
         mut report: DirectoryReport,
@@ -522,6 +669,22 @@ impl Directory {
         let (namespace, name) = self.key.names();
         self.writer.context.metrics.directory_read(namespace, name, row);
     }
+}
+
+/// The sets that the annotation of a connection releases.
+fn released(connection: &FeedConnection) -> Vec<Digest> {
+    let digests = connection.release.as_deref().unwrap_or_default().split(',');
+    digests
+        .filter_map(|digest| Digest::parse(digest.trim()))
+        .collect()
+}
+
+/// The object, if its specification is another one now.
+fn changed<K: DirectoryKind>(store: &Store<K>, name: &str, object: Option<&Declared<K>>) -> Option<ObjectId> {
+    let known = store.get(name)?;
+    let is_same =
+        object.is_some_and(|object| known.uid == object.uid && known.generation == object.generation);
+    (!is_same).then(|| ObjectId::new(&known.uid))
 }
 
 /// The time from now to a later one; zero if it has passed.

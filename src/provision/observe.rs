@@ -25,8 +25,8 @@ use crate::{
     domain::directory::{
         budget::DigestKey,
         census::{Census, Taken},
-        names::RemoteId,
         ledger::PATIENCE,
+        names::RemoteId,
         snapshot::{GroupEntry, Snapshot, UserEntry},
         walk::Incomplete,
     },
@@ -349,9 +349,8 @@ impl Sight {
                 };
                 match self.census.admit(&snapshot, ids, taken) {
                     Ok(()) => {
-                        self.single.retain(|single| {
-                            begun.duration_since(single.begun) < SIGNED_PATIENCE
-                        });
+                        self.single
+                            .retain(|single| begun.duration_since(single.begun) < SIGNED_PATIENCE);
                         for single in &self.single {
                             single.entry.clone().amend(&mut snapshot);
                         }

@@ -64,6 +64,17 @@ pub(super) struct Published {
     pub(super) status: DirectoryStatus,
 }
 
+/// How far statuses were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reported {
+    /// All of them.
+    All,
+    /// It ended before the last one, because something else is more urgent.
+    Broken,
+    /// A write failed.
+    Failed,
+}
+
 /// A status to write.
 struct Job<K: DirectoryKind> {
     name: Arc<str>,
@@ -82,15 +93,20 @@ impl Writer {
     }
 
     /// Writes the status of each object for which it differs. `judge` returns `None` for an object whose status is to
-    /// stay. Returns whether every status is written.
+    /// stay. After each chunk, `may_go_on` gets the number of writes so far.
     pub(super) async fn report<'v, K: DirectoryKind>(
         &self,
         namespace: &str,
         store: &mut Store<K>,
         judge: impl Fn(&Declared<K>) -> Option<Judgement<'v>>,
-    ) -> bool {
+        may_go_on: impl Fn(usize) -> bool,
+    ) -> Reported {
         let mut succeeded = true;
+        let mut written = 0;
         for chunk in store.names().chunks(CHUNK) {
+            if written > 0 && !may_go_on(written) {
+                return Reported::Broken;
+            }
             let now = self.context.clock.now();
             let jobs: Vec<Job<K>> = chunk
                 .iter()
@@ -111,6 +127,7 @@ impl Writer {
                     })
                 })
                 .collect();
+            written += jobs.len();
             let mut writes = stream::iter(jobs)
                 .map(|job| self.write(namespace, job))
                 .buffer_unordered(MAX_WRITES);
@@ -149,7 +166,11 @@ impl Writer {
             }
             tokio::task::yield_now().await;
         }
-        succeeded
+        if succeeded {
+            Reported::All
+        } else {
+            Reported::Failed
+        }
     }
 
     /// Writes into the status of an object what is about to be done for it. Returns whether it stands there.

@@ -132,7 +132,11 @@ impl Census {
         let step = (users / SAMPLE).max(1);
         let of_users = snapshot.users().iter().step_by(step).map(|user| &user.id);
         let of_groups = snapshot.groups().iter().map(|group| &group.id);
-        self.sample = of_users.take(SAMPLE).chain(of_groups.take(SAMPLE)).cloned().collect();
+        self.sample = of_users
+            .take(SAMPLE)
+            .chain(of_groups.take(SAMPLE))
+            .cloned()
+            .collect();
         self.note(missing, taken);
         Ok(())
     }

@@ -56,7 +56,7 @@ pub fn next_jobs(plan: &Plan<'_>, snapshot: &Snapshot, ledger: &Ledger, most: us
             && matches!(kind, Kind::Addition | Kind::Removal)
         {
             // Two orders for one group would not show which of them did something else.
-            let is_first = !ledger.is_trusted(group, kind);
+            let is_first = !ledger.is_trusted(group, kind, 0);
             let is_busy = ledger.is_checked(group)
                 || (is_first
                     && jobs

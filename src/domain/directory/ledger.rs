@@ -63,7 +63,7 @@ pub struct Ledger {
     checks: HashMap<RemoteId, Check>,
     restores: Vec<Restore>,
     /// Groups whose members the bridge has changed as asked, by kind.
-    trusted: HashSet<(RemoteId, Kind)>,
+    trusted: HashMap<(RemoteId, Kind), Size>,
     /// No order is sent before this time, because the bridge asked for a pause.
     limited_until: Option<Timestamp>,
     /// The most members in one request.
@@ -142,6 +142,23 @@ pub struct Restore {
     next: Timestamp,
 }
 
+/// The size of a group: some servers lose members only beyond a hundred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Size {
+    Small,
+    Large,
+}
+
+impl Size {
+    const fn of(members: usize) -> Self {
+        if members < MAX_MEMBERS {
+            Self::Small
+        } else {
+            Self::Large
+        }
+    }
+}
+
 impl Default for Ledger {
     fn default() -> Self {
         Self::new(Spent::default(), Timestamp::UNIX_EPOCH)
@@ -187,7 +204,7 @@ impl Ledger {
             releases: PerKind::default(),
             checks: HashMap::new(),
             restores: Vec::new(),
-            trusted: HashSet::new(),
+            trusted: HashMap::new(),
             limited_until: None,
             chunk: MAX_MEMBERS,
             has_failed_trial: false,
@@ -213,9 +230,11 @@ impl Ledger {
         &self.spent
     }
 
-    /// Notes acts that are about to be sent.
+    /// Notes acts that are about to be sent, if their kind has a limit.
     pub fn reserve(&mut self, kind: Kind, count: u32) {
-        self.spent.record(kind, self.time, count);
+        if kind.is_limited() {
+            self.spent.record(kind, self.time, count);
+        }
     }
 
     /// Takes back acts that were noted at `noted` and not sent.
@@ -459,10 +478,12 @@ impl Ledger {
 
     // === Members ===
 
-    /// Whether the members of this group were changed by an act of this kind, and a read showed nothing else.
+    /// Whether the members of this group were changed by an act of this kind, and a read showed nothing else. `size` is
+    /// how many members it may have afterwards.
     #[must_use]
-    pub fn is_trusted(&self, group: &RemoteId, kind: Kind) -> bool {
-        self.trusted.contains(&(group.clone(), kind))
+    pub fn is_trusted(&self, group: &RemoteId, kind: Kind, size: usize) -> bool {
+        let trusted = self.trusted.get(&(group.clone(), kind));
+        trusted.is_some_and(|trusted| *trusted >= Size::of(size))
     }
 
     /// Whether a read of this group's members is still to come.
@@ -510,7 +531,9 @@ impl Ledger {
         let (object, kind) = (check.object.clone(), check.kind);
         self.checks.remove(group);
         if lost.is_empty() {
-            self.trusted.insert((group.clone(), kind));
+            let size = Size::of(members.len());
+            let trusted = self.trusted.entry((group.clone(), kind)).or_insert(size);
+            *trusted = size.max(*trusted);
             return;
         }
         self.stops

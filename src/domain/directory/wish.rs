@@ -185,6 +185,20 @@ pub enum InvalidWish {
     AddedId(NameFault),
 }
 
+// === impl Wishes ===
+
+impl Wishes {
+    /// Somebody asked to try again what is not sent any more.
+    pub fn forget_stops(&mut self) {
+        let users = self.users.iter_mut().map(|wish| &mut wish.record);
+        let groups = self.groups.iter_mut().map(|wish| &mut wish.record);
+        for record in users.chain(groups) {
+            record.stopped = PerKind::default();
+            record.overwritten.clear();
+        }
+    }
+}
+
 // === impl UserWish ===
 
 impl UserWish {

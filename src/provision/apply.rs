@@ -1,0 +1,472 @@
+//! Apply: sends the orders of a plan, one at a time, and reads each back.
+//!
+//! What has to be known after a crash is written before an order leaves: how much of the limits it uses, and in the status
+//! of its object that it was about to be sent. What a read shows is the proof; an answer is none.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::{
+    directory::Directory,
+    observe::{SingleEntry, Subject, proven_request},
+};
+use crate::{
+    api::{
+        directory::{ChangeKind, Origin},
+        group::ScimGroupStatus,
+        user::ScimUserStatus,
+    },
+    bridge::ProbeRequest,
+    domain::{
+        connection::conditions::whole_seconds,
+        directory::{
+            job::{Job, Target},
+            ledger::Key,
+            names::{ObjectId, RemoteId},
+            order::{Answer, MAX_MEMBERS, Order},
+            snapshot::{GroupEntry, UserEntry},
+            status::DirectoryReport,
+        },
+    },
+    feed::FeedConnection,
+    metrics::write_outcome,
+};
+
+/// How many orders are prepared at a time: the status of the connection is written once for all of them.
+pub(super) const BATCH: usize = 8;
+/// The longest wait of one request for its pace and its turn, and for its answer.
+const WITHIN: Duration = Duration::from_mins(2);
+/// The pause after an order that could not be sent.
+const PAUSE: Duration = Duration::from_secs(10);
+/// The pause where the bridge asks for one and does not say how long.
+const LIMITED: Duration = Duration::from_secs(30);
+
+/// The bridge that orders go to.
+pub(super) struct Bridge<'a> {
+    pub(super) connection: &'a FeedConnection,
+    pub(super) subject: Subject,
+}
+
+/// What came of reading one user or group.
+enum Seen {
+    User(UserEntry),
+    Group(GroupEntry),
+    /// The bridge says that it is not there.
+    Nothing,
+    /// No answer.
+    Unread,
+}
+
+impl Directory {
+    /// Looks for what was accepted and did not show yet, and puts back members whom an order has lost.
+    pub(super) async fn follow_up(&mut self, bridge: &Bridge<'_>) {
+        for object in self.ledger.looks_due() {
+            self.look(bridge, &object).await;
+        }
+        while let Some(restore) = self.ledger.restore() {
+            let (namespace, name) = self.key.names();
+            let count = restore.users.len();
+            warn!(
+                namespace,
+                name, count, "an order changed other members of a group; putting them back"
+            );
+            for users in restore.users.chunks(MAX_MEMBERS) {
+                let Some(request) = self.may_send(bridge).await else {
+                    return;
+                };
+                let order = Order::AddMembers {
+                    group: restore.group.clone(),
+                    users: users.to_vec(),
+                };
+                self.send(&request, ChangeKind::Addition, &order).await;
+            }
+            self.read_group(bridge, &restore.group, &BTreeSet::new()).await;
+        }
+    }
+
+    /// Sends orders until one cannot be sent, or news come. Returns whether the plan has to be made again now.
+    pub(super) async fn apply(
+        &mut self,
+        bridge: &Bridge<'_>,
+        jobs: Vec<Job>,
+        mut report: DirectoryReport,
+        summary: &str,
+    ) -> bool {
+        let mut ready = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if self.intend(&job).await {
+                ready.push(job);
+            }
+        }
+        if ready.is_empty() {
+            self.hold_orders();
+            return false;
+        }
+        let noted = self.ledger.time();
+        for job in &ready {
+            self.ledger.reserve(job.kind, count(job));
+        }
+        report.account(&self.ledger);
+        if !self.publish(bridge.connection, report, summary).await {
+            for job in &ready {
+                self.ledger.refund(job.kind, noted, count(job));
+            }
+            self.hold_orders();
+            return false;
+        }
+        let mut waiting = ready.into_iter();
+        let mut is_first = true;
+        while let Some(job) = waiting.next() {
+            // The news may say that this is not wanted any more, or that something more urgent is.
+            let is_overtaken = !is_first && !self.inbox.is_empty();
+            is_first = false;
+            let request = if is_overtaken {
+                None
+            } else {
+                self.may_send(bridge).await
+            };
+            let is_sent = match &request {
+                Some(request) => self.carry_out(bridge, request, job.clone()).await,
+                None => false,
+            };
+            if !is_sent {
+                for job in std::iter::once(job).chain(waiting) {
+                    self.ledger.refund(job.kind, noted, count(&job));
+                }
+                if !is_overtaken {
+                    self.hold_orders();
+                }
+                break;
+            }
+        }
+        true
+    }
+
+    /// The request with the key that was proven, read now. `None` if nothing may be sent now.
+    async fn may_send(&mut self, bridge: &Bridge<'_>) -> Option<ProbeRequest> {
+        let context = &self.writer.context;
+        let is_proven = context.clock.now() < bridge.subject.proof.valid_until;
+        if !is_proven || self.ledger.is_limited() {
+            return None;
+        }
+        proven_request(context, &bridge.subject).await
+    }
+
+    /// Carries out one job: sends it, in halves if the bridge refuses the whole, and reads what came of it. Returns whether
+    /// it was sent.
+    async fn carry_out(&mut self, bridge: &Bridge<'_>, request: &ProbeRequest, job: Job) -> bool {
+        let mut parts = vec![job];
+        let mut is_sent = false;
+        while let Some(job) = parts.pop() {
+            let before = self.members_before(bridge, &job).await;
+            let begun = self.ledger.time();
+            let answer = self.send(request, job.kind, &job.order).await;
+            if matches!(answer, Answer::NotSent | Answer::RateLimited) {
+                return is_sent;
+            }
+            is_sent = true;
+            if self.ledger.record(&job.keys, &job.order, &answer) {
+                parts.extend(job.halves().into_iter().flatten());
+                continue;
+            }
+            if let (Answer::Accepted(_) | Answer::Unclear | Answer::NotFound, Some((group, before))) =
+                (&answer, before)
+            {
+                let members = job.order.applied_to(&before);
+                self.ledger.expect(&job.object, job.kind, &group, members);
+            }
+            if let Answer::Accepted(Some(id)) = &answer
+                && matches!(job.order.target(), Target::NewUser | Target::NewGroup)
+            {
+                self.created.insert(job.object.clone(), id.clone());
+            }
+            debug!(order = ?job.order, outcome = write_outcome(&answer), took = ?self.ledger.time().duration_since(begun), "order sent");
+            let object = job.object.clone();
+            let is_open = job.keys.iter().any(|key| self.ledger.has(key));
+            if is_open {
+                self.open.retain(|known| known.keys != job.keys);
+                self.open.push(job);
+                self.look(bridge, &object).await;
+            }
+        }
+        is_sent
+    }
+
+    /// The members of a group as they are just before its first order of a kind. `None` where no order is checked.
+    async fn members_before(
+        &mut self,
+        bridge: &Bridge<'_>,
+        job: &Job,
+    ) -> Option<(RemoteId, BTreeSet<RemoteId>)> {
+        let (Order::AddMembers { group, users } | Order::RemoveMembers { group, users }) = &job.order else {
+            return None;
+        };
+        let known = self.members_of(group).unwrap_or_default();
+        if self.ledger.is_trusted(group, job.kind, known.len() + users.len()) {
+            return None;
+        }
+        self.read_group(bridge, group, &known).await;
+        self.members_of(group).map(|members| (group.clone(), members))
+    }
+
+    async fn send(&mut self, request: &ProbeRequest, kind: ChangeKind, order: &Order) -> Answer {
+        let Some(rate) = self.sight.rate().cloned() else {
+            return Answer::NotSent;
+        };
+        let sent = self
+            .writer
+            .context
+            .orders
+            .send(request, order, WITHIN, &rate)
+            .await;
+        self.tick();
+        self.writer
+            .context
+            .metrics
+            .directory_write(kind, write_outcome(&sent.answer));
+        if sent.answer == Answer::RateLimited {
+            self.ledger.limit(sent.retry_after.unwrap_or(LIMITED));
+        }
+        sent.answer
+    }
+
+    /// Reads the user or group of an object whose orders wait for a read, and takes in what it shows.
+    async fn look(&mut self, bridge: &Bridge<'_>, object: &ObjectId) {
+        let jobs: Vec<Job> = self
+            .open
+            .iter()
+            .filter(|job| job.object == *object)
+            .cloned()
+            .collect();
+        let keys: Vec<Key> = self.ledger.waiting(object).cloned().collect();
+        let begun = self.ledger.time();
+        let is_user = jobs
+            .iter()
+            .any(|job| matches!(job.order.target(), Target::User(_) | Target::NewUser));
+        let id = jobs
+            .iter()
+            .find_map(|job| match job.order.target() {
+                Target::User(id) | Target::Group(id) => Some(id.clone()),
+                Target::NewUser | Target::NewGroup => None,
+            })
+            .or_else(|| self.created.get(object).cloned());
+        let Some(id) = id else {
+            // Only the lists show what became of it.
+            self.ledger.note_look(&keys, begun);
+            return;
+        };
+        let seen = if is_user {
+            self.read_user(bridge, &id).await
+        } else {
+            let should_be = jobs
+                .iter()
+                .fold(self.members_of(&id).unwrap_or_default(), |members, job| {
+                    job.order.applied_to(&members)
+                });
+            self.read_group(bridge, &id, &should_be).await
+        };
+        match seen {
+            Seen::Unread => self.ledger.note_missed_look(&keys),
+            Seen::Nothing => self.ledger.note_look(&keys, begun),
+            Seen::User(_) | Seen::Group(_) => {
+                let (name, members) = match &seen {
+                    Seen::Group(group) => (group.display_name.as_deref(), self.members_of(&id)),
+                    _ => (None, None),
+                };
+                for job in &jobs {
+                    let is_shown = match &seen {
+                        Seen::User(user) => Some(job.order.is_shown_by_user(user)),
+                        _ => job.order.is_shown_by_group(name, members.as_ref()),
+                    };
+                    match is_shown {
+                        Some(true) => self.note_proven(job),
+                        Some(false) => self.ledger.note_look(&job.keys, begun),
+                        None => self.ledger.note_missed_look(&job.keys),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A read has shown the effect of this job.
+    fn note_proven(&mut self, job: &Job) {
+        self.ledger.settle(&job.keys);
+        self.open.retain(|known| known.keys != job.keys);
+        let took = match self
+            .suspension_requested(&job.object)
+            .filter(|_| job.kind == ChangeKind::Suspension)
+        {
+            Some(requested) => {
+                let now = self.writer.context.clock.now();
+                Duration::try_from(now.duration_since(requested)).unwrap_or_default()
+            }
+            None => self
+                .since(&job.object)
+                .map(|since| since.elapsed())
+                .unwrap_or_default(),
+        };
+        self.writer.context.metrics.proven(job.kind, took);
+        let (namespace, name) = self.key.names();
+        info!(
+            namespace,
+            name,
+            kind = job.kind.singular(),
+            acts = job.keys.len(),
+            "change proven"
+        );
+    }
+
+    /// Forgets jobs that no longer wait: the lists have shown them, or they are not wanted any more.
+    pub(super) fn close_jobs(&mut self, asked: impl Fn(&Key) -> bool) {
+        let open = std::mem::take(&mut self.open);
+        for job in open {
+            if job.keys.iter().any(|key| self.ledger.has(key)) {
+                self.open.push(job);
+            } else if !job.keys.iter().any(&asked) {
+                self.note_proven(&job);
+            }
+        }
+    }
+
+    async fn read_user(&mut self, bridge: &Bridge<'_>, id: &RemoteId) -> Seen {
+        let Some((request, rate)) = self.reading(bridge).await else {
+            return Seen::Unread;
+        };
+        let begun = self.ledger.time();
+        let read = self
+            .writer
+            .context
+            .reader
+            .read_user(&request, id, WITHIN, &rate)
+            .await;
+        self.tick();
+        match read {
+            Ok(Some(user)) => {
+                self.sight.amend(SingleEntry::User(user.clone()), begun);
+                Seen::User(user)
+            }
+            Ok(None) => Seen::Nothing,
+            Err(_) => Seen::Unread,
+        }
+    }
+
+    /// Reads a group. `should_be` are the members that it should have.
+    async fn read_group(
+        &mut self,
+        bridge: &Bridge<'_>,
+        id: &RemoteId,
+        should_be: &BTreeSet<RemoteId>,
+    ) -> Seen {
+        let Some((request, rate)) = self.reading(bridge).await else {
+            return Seen::Unread;
+        };
+        let begun = self.ledger.time();
+        let read = self
+            .writer
+            .context
+            .reader
+            .read_group(&request, id, WITHIN, &rate)
+            .await;
+        self.tick();
+        match read {
+            Ok(Some(group)) => {
+                let shows_members = group.members.as_ref().is_some_and(|members| !members.is_empty());
+                self.sight
+                    .amend(SingleEntry::Group(group.clone(), should_be.is_empty()), begun);
+                if let Some(members) = self
+                    .members_of(id)
+                    .filter(|_| shows_members || should_be.is_empty())
+                {
+                    self.ledger.note_members(id, &members, begun);
+                }
+                Seen::Group(group)
+            }
+            Ok(None) => Seen::Nothing,
+            Err(_) => Seen::Unread,
+        }
+    }
+
+    async fn reading(&self, bridge: &Bridge<'_>) -> Option<(ProbeRequest, crate::bridge::scim::rate::Rate)> {
+        let request = proven_request(&self.writer.context, &bridge.subject).await?;
+        Some((request, self.sight.rate()?.clone()))
+    }
+
+    pub(super) fn members_of(&self, group: &RemoteId) -> Option<BTreeSet<RemoteId>> {
+        self.sight.known()?.snapshot.members_of(group)
+    }
+
+    /// Writes into the status of the object what would be forgotten in a crash. Returns whether it stands there.
+    async fn intend(&mut self, job: &Job) -> bool {
+        let namespace = &self.key.namespace;
+        let now = whole_seconds(self.writer.context.clock.now());
+        let uid = job.object.as_str();
+        let creates = |id: Option<&String>, origin: &mut Option<Origin>| {
+            if id.is_none() {
+                *origin = Some(Origin::Created);
+            }
+        };
+        match &job.order {
+            Order::CreateUser { .. } | Order::SetActive { .. } | Order::RenameUser { .. } => {
+                let Some(name) = self.users.by_uid(uid).map(|(name, _)| name.clone()) else {
+                    return false;
+                };
+                let change = |status: &mut ScimUserStatus| match &job.order {
+                    Order::CreateUser { .. } => creates(status.id.as_ref(), &mut status.origin),
+                    Order::SetActive { active: false, .. } => {
+                        let times = status.suspension.get_or_insert_default();
+                        times.requested_at.get_or_insert_with(|| now.clone());
+                        times.sent_at = Some(now.clone());
+                    }
+                    _ => {}
+                };
+                self.writer
+                    .intend(namespace, &mut self.users, &name, change)
+                    .await
+            }
+            Order::CreateGroup { .. }
+            | Order::RenameGroup { .. }
+            | Order::AddMembers { .. }
+            | Order::RemoveMembers { .. } => {
+                let Some(name) = self.groups.by_uid(uid).map(|(name, _)| name.clone()) else {
+                    return false;
+                };
+                let change = |status: &mut ScimGroupStatus| match &job.order {
+                    Order::CreateGroup { .. } => creates(status.id.as_ref(), &mut status.origin),
+                    Order::AddMembers { users, .. } => {
+                        let added: BTreeSet<String> = std::mem::take(&mut status.added)
+                            .into_iter()
+                            .chain(users.iter().map(|user| user.as_str().to_owned()))
+                            .collect();
+                        status.added = added.into_iter().collect();
+                    }
+                    _ => {}
+                };
+                self.writer
+                    .intend(namespace, &mut self.groups, &name, change)
+                    .await
+            }
+        }
+    }
+
+    /// An order could not be sent. The next one waits a moment.
+    fn hold_orders(&mut self) {
+        self.orders_from = Instant::now() + PAUSE;
+    }
+
+    fn suspension_requested(&self, object: &ObjectId) -> Option<Timestamp> {
+        let (_, user) = self.users.by_uid(object.as_str())?;
+        Some(user.status.suspension.as_ref()?.requested_at.as_ref()?.0)
+    }
+
+    fn since(&self, object: &ObjectId) -> Option<Instant> {
+        let user = self.users.by_uid(object.as_str()).map(|(_, user)| user.since);
+        user.or_else(|| self.groups.by_uid(object.as_str()).map(|(_, group)| group.since))
+    }
+}
+
+fn count(job: &Job) -> u32 {
+    u32::try_from(job.keys.len()).unwrap_or(u32::MAX)
+}
