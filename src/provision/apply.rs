@@ -162,7 +162,6 @@ impl Directory {
         let mut is_sent = false;
         while let Some(job) = parts.pop() {
             let before = self.members_before(bridge, &job).await;
-            let begun = self.ledger.time();
             let answer = self.send(request, job.kind, &job.order).await;
             if matches!(answer, Answer::NotSent | Answer::RateLimited) {
                 return is_sent;
@@ -183,7 +182,7 @@ impl Directory {
             {
                 self.created.insert(job.object.clone(), id.clone());
             }
-            debug!(order = ?job.order, outcome = write_outcome(&answer), took = ?self.ledger.time().duration_since(begun), "order sent");
+            debug!(order = ?job.order, outcome = write_outcome(&answer), "order sent");
             let object = job.object.clone();
             let is_open = job.keys.iter().any(|key| self.ledger.has(key));
             if is_open {

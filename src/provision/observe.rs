@@ -207,8 +207,14 @@ impl Sight {
         self.single.retain(|single| {
             begun.duration_since(single.begun) < SIGNED_PATIENCE || single.begun >= self.begun
         });
+        let has_way = |known: &Known| known.snapshot.members_read_by().is_some();
         if let Some(known) = &mut self.known {
+            let had_way = has_way(known);
             entry.clone().amend(&mut known.snapshot);
+            if !had_way && has_way(known) {
+                // The other groups can be read now, too.
+                self.next_read = self.next_read.min(Instant::now() + HURRY);
+            }
         }
         self.single.push(Single { begun, entry });
     }
