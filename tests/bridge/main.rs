@@ -25,3 +25,4 @@ mod rehearsal;
 mod secrecy;
 mod support;
 mod transport;
+mod writes;

@@ -2,12 +2,23 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
     time::Duration,
 };
 
-use bridge_front::{Front, Profile};
+use bridge_front::{Authority, Fault, Front, Profile, Seed};
 use futures::future::join_all;
-use scim_bridge_operator::bridge::{HttpProber, ProbeRequest};
+use scim_bridge_operator::{
+    bridge::{
+        HttpProber, Lanes, ProbeRequest,
+        scim::{rate::Rate, write::DirectoryWriter},
+    },
+    domain::directory::{
+        names::{PlainName, UserName},
+        order::{Answer, Order},
+    },
+};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::{Instant, timeout},
@@ -61,12 +72,16 @@ enum Peer {
     ClosedV6,
     /// A bridge whose certificate has expired.
     Expired,
+    /// A front of the same bridge that takes a request, and closes the connection without an answer.
+    Breaking,
+    /// Another front of the same bridge.
+    Twin,
 }
 
 /// The peers of one name, at one port.
 struct Peers {
     front: Front,
-    _expired: Option<Front>,
+    others: Vec<Front>,
     _holes: Vec<BlackHole>,
     _mutes: Vec<TcpListener>,
     server: NameServer,
@@ -74,16 +89,23 @@ struct Peers {
 
 impl Peers {
     async fn start(peers: &[Peer]) -> Self {
-        let front = bridge().names([NAME]).start().await.unwrap();
+        let authority = Arc::new(Authority::new().unwrap());
+        let front = bridge()
+            .names([NAME])
+            .authority(Arc::clone(&authority))
+            .directory(Seed::default())
+            .start()
+            .await
+            .unwrap();
         let port = front.port();
-        let (mut holes, mut mutes, mut expired) = (Vec::new(), Vec::new(), None);
+        let (mut holes, mut mutes, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let mut addresses = Vec::new();
         for (last, peer) in (2..).zip(peers) {
             let other = IpAddr::V4(Ipv4Addr::new(127, 0, 7, last));
             addresses.push(match peer {
                 Peer::Bridge => BRIDGE,
                 Peer::ClosedV6 => Ipv6Addr::LOCALHOST.into(),
-                Peer::Hole | Peer::Closed | Peer::Mute | Peer::Expired => other,
+                Peer::Hole | Peer::Closed | Peer::Mute | Peer::Expired | Peer::Breaking | Peer::Twin => other,
             });
             match peer {
                 Peer::Hole => holes.push(BlackHole::at((other, port).into()).await),
@@ -91,7 +113,16 @@ impl Peers {
                 Peer::Expired => {
                     let builder = bridge().names([NAME]).certificate(Profile::Expired);
                     let builder = builder.listen((other, port).into());
-                    expired = Some(builder.start().await.unwrap());
+                    others.push(builder.start().await.unwrap());
+                }
+                Peer::Breaking | Peer::Twin => {
+                    let builder = bridge().names([NAME]).authority(Arc::clone(&authority));
+                    let builder = builder.directory(Seed::default()).listen((other, port).into());
+                    let twin = builder.start().await.unwrap();
+                    if matches!(peer, Peer::Breaking) {
+                        twin.set(|state| state.fault("/scim", Fault::Close));
+                    }
+                    others.push(twin);
                 }
                 Peer::Closed | Peer::Bridge | Peer::ClosedV6 => {}
             }
@@ -99,7 +130,7 @@ impl Peers {
         let server = NameServer::start(move |_, _| Reply::Addresses(addresses.clone())).await;
         Self {
             front,
-            _expired: expired,
+            others,
             _holes: holes,
             _mutes: mutes,
             server,
@@ -217,4 +248,61 @@ async fn little_time_is_shared_as_well() {
             "within {timeout:?}: the bridge is never reached"
         );
     }
+}
+
+/// A request that creates somebody leaves once, to one address, whatever becomes of it there.
+#[tokio::test]
+async fn a_write_leaves_once() {
+    use Peer::{Breaking, Bridge, Closed, Expired, Hole, Mute, Twin};
+    let once = (Answer::Accepted(None), 1);
+    let never = (Answer::NotSent, 0);
+    let in_doubt = (Answer::Unclear, 1);
+    let rows = [
+        (&[Bridge][..], &once),
+        (&[Hole, Bridge][..], &once),
+        (&[Mute, Bridge][..], &once),
+        (&[Closed, Hole, Mute, Bridge][..], &once),
+        (&[Twin, Bridge][..], &once),
+        (&[Bridge, Twin, Twin, Twin][..], &once),
+        (&[Closed, Twin, Bridge][..], &once),
+        // The request has left, so no other address is tried.
+        (&[Breaking, Bridge][..], &in_doubt),
+        (&[Closed, Breaking, Bridge, Twin][..], &in_doubt),
+        (&[Expired, Bridge][..], &never),
+        (&[Closed, Closed][..], &never),
+    ];
+    let seen = join_all(rows.map(async |(peers, _)| {
+        let all = Peers::start(peers).await;
+        let prober = Arc::new(all.prober());
+        let writer = DirectoryWriter::new(Arc::clone(&prober), Lanes::new(prober));
+        let order = Order::CreateUser {
+            user_name: UserName::parse("ada@example.com").unwrap(),
+            given_name: PlainName::parse("Ada").unwrap(),
+            family_name: PlainName::parse("Example").unwrap(),
+        };
+        let rate = Rate::per_second(NonZeroU32::MIN);
+        let sent = writer.send(&all.order(BUDGET), &order, BUDGET, &rate).await;
+        let answer = match sent.answer {
+            // The id is drawn.
+            Answer::Accepted(Some(_)) => Answer::Accepted(None),
+            other => other,
+        };
+        let fronts = all.others.iter().chain([&all.front]);
+        let requests: Vec<_> = fronts.flat_map(Front::requests).collect();
+        assert!(
+            requests.iter().all(|request| request.method == "POST"),
+            "{requests:?}"
+        );
+        (answer, requests.len())
+    }))
+    .await;
+    let mut differences = Differences::default();
+    for ((peers, expected), seen) in rows.iter().zip(seen) {
+        differences.compare(
+            format!("{peers:?}"),
+            &format!("{expected:?}"),
+            &format!("{seen:?}"),
+        );
+    }
+    differences.assert_none();
 }

@@ -1140,6 +1140,60 @@ mod tests {
     }
 
     #[test]
+    fn single_users() {
+        let ada = read_user(br#"{"id":"A","userName":"ada@example.com","active":"False"}"#).unwrap();
+        assert_eq!((ada.id.as_str(), ada.active), ("A", Activity::Suspended));
+        assert_eq!(read_user(br#"{"Resources":[{"id":"A"}]}"#), Err(PageFault::NoId));
+        assert_eq!(read_user(br#"[{"id":"A"}]"#), Err(PageFault::NotAList));
+    }
+
+    /// `id schemas scimType`, or why it is no answer.
+    #[test]
+    fn replies() {
+        let long = format!(r#"{{"id":"{}"}}"#, "A".repeat(1025));
+        let deep = format!(
+            r#"{{"id":"A","x":{}{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
+        for (body, expected) in [
+            (r#"{"id":"A"}"#, "Some(A) Nothing None"),
+            (r#"{"ID":7,"Schemas":"x"}"#, "Some(7) Other None"),
+            (
+                r#"{"id":null,"schemas":["x","urn:IETF:params:scim:api:messages:2.0:Error"]}"#,
+                "None Error None",
+            ),
+            (
+                r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error","x"],"scimType":"TOOMANY"}"#,
+                "None Error Some(TooMany)",
+            ),
+            (r#"{"scimType":"else"}"#, "None Nothing None"),
+            (r#"{"scimType":["tooMany"]}"#, "None Nothing None"),
+            (
+                r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"]}"#,
+                "None List None",
+            ),
+            (r#"{"id":"A B"}"#, "None Nothing None"),
+            (&long, "None Nothing None"),
+            // What is not read is passed over without recursion.
+            (&deep, "Some(A) Nothing None"),
+            (r#"{"id":"A","Id":"A"}"#, "FieldTwice"),
+            ("[]", "NotAList"),
+            ("", "NotAList"),
+        ] {
+            let seen = match read_reply(body.as_bytes()) {
+                Ok(Reply {
+                    id,
+                    schemas,
+                    scim_type,
+                }) => format!("{id:?} {schemas:?} {scim_type:?}"),
+                Err(fault) => format!("{fault:?}"),
+            };
+            assert_eq!(seen, expected, "{}", &body[..body.len().min(80)]);
+        }
+    }
+
+    #[test]
     fn one_page_has_no_more_entries_than_anybody_sends() {
         let entries = vec![r#"{"id":"A"}"#; MAX_PAGE + 1].join(",");
         let body = format!(r#"{{"totalResults":1,"Resources":[{entries}]}}"#);
@@ -1186,6 +1240,8 @@ mod tests {
             let _ = read_users(&bytes);
             let _ = read_groups(&bytes);
             let _ = read_group(&bytes);
+            let _ = read_user(&bytes);
+            let _ = read_reply(&bytes);
         }
 
         #[test]
@@ -1193,6 +1249,8 @@ mod tests {
             let body = value.to_string();
             let _ = read_users(body.as_bytes());
             let _ = read_groups(body.as_bytes());
+            let _ = read_user(body.as_bytes());
+            let _ = read_reply(body.as_bytes());
         }
 
         /// No entry is passed over, with any content: all or none of a page is taken.

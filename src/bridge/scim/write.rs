@@ -244,3 +244,327 @@ const fn gives_a_name(order: &Order) -> bool {
         Order::SetActive { .. } | Order::AddMembers { .. } | Order::RemoveMembers { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reqwest::{
+        StatusCode,
+        header::{HeaderMap, HeaderName},
+    };
+
+    use super::*;
+    use crate::{
+        bridge::wire::answer::BoundedResponse,
+        domain::directory::names::{PlainName, UserName},
+    };
+
+    const SCIM: &[(&str, &str)] = &[("content-type", "application/scim+json")];
+    const HTML: &[(&str, &str)] = &[("content-type", "text/html; charset=utf-8")];
+    const PLAIN: &[(&str, &str)] = &[("content-type", "text/plain")];
+    const ERROR: &str =
+        r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"0","detail":"x"}"#;
+    const LIST: &str = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:ListResponse"],"totalResults":1,"Resources":[{"id":"U1"}]}"#;
+    const USER: &str = r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"id":"U1","userName":"ada@example.com"}"#;
+
+    fn id(text: &str) -> RemoteId {
+        RemoteId::parse(text).unwrap()
+    }
+
+    fn create() -> Order {
+        Order::CreateUser {
+            user_name: UserName::parse("ada@example.com").unwrap(),
+            given_name: PlainName::parse("Ada").unwrap(),
+            family_name: PlainName::parse("Example").unwrap(),
+        }
+    }
+
+    fn suspend() -> Order {
+        Order::SetActive {
+            user: id("U1"),
+            active: false,
+        }
+    }
+
+    fn rename(user_name: bool) -> Order {
+        Order::RenameUser {
+            user: id("U1"),
+            user_name: user_name.then(|| UserName::parse("ada@example.org").unwrap()),
+            given_name: Some(PlainName::parse("Ada").unwrap()),
+            family_name: None,
+        }
+    }
+
+    fn add() -> Order {
+        Order::AddMembers {
+            group: id("U1"),
+            users: vec![id("U2")],
+        }
+    }
+
+    fn remove() -> Order {
+        Order::RemoveMembers {
+            group: id("U1"),
+            users: vec![id("U2")],
+        }
+    }
+
+    fn rename_group() -> Order {
+        Order::RenameGroup {
+            group: id("U1"),
+            display_name: PlainName::parse("staff").unwrap(),
+        }
+    }
+
+    fn response(code: u16, headers: &[(&'static str, &str)], body: Body) -> BoundedResponse {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        BoundedResponse {
+            status: StatusCode::from_u16(code).unwrap(),
+            headers: headers.collect::<HeaderMap>(),
+            body,
+        }
+    }
+
+    fn judged(order: &Order, code: u16, headers: &[(&'static str, &str)], body: &str) -> String {
+        format!(
+            "{:?}",
+            judge(order, &response(code, headers, Body::Whole(body.into())))
+        )
+    }
+
+    /// What whole answers to a suspension and a creation mean. `U1` is the user whom the suspension names.
+    #[test]
+    fn answers() {
+        let of_type = |scim_type: &str| {
+            ERROR.replace("\"detail\"", &format!("\"scimType\":\"{scim_type}\",\"detail\""))
+        };
+        for (code, headers, body, suspended, created) in [
+            // Done, perhaps: only a read shows it.
+            (200, SCIM, USER, "Accepted(Some(U1))", "Accepted(Some(U1))"),
+            (201, SCIM, USER, "Accepted(Some(U1))", "Accepted(Some(U1))"),
+            (202, SCIM, USER, "Accepted(Some(U1))", "Accepted(Some(U1))"),
+            (
+                200,
+                PLAIN,
+                r#"{"ID":"U1"}"#,
+                "Accepted(Some(U1))",
+                "Accepted(Some(U1))",
+            ),
+            (204, &[], "", "Accepted(None)", "Accepted(None)"),
+            (200, &[], "", "Accepted(None)", "Accepted(None)"),
+            (201, SCIM, " \r\n", "Accepted(None)", "Accepted(None)"),
+            (200, SCIM, "{}", "Accepted(None)", "Accepted(None)"),
+            (200, SCIM, r#"{"id":"U 1"}"#, "Accepted(None)", "Accepted(None)"),
+            (
+                200,
+                SCIM,
+                r#"{"id":"U1\r\nX: 1"}"#,
+                "Accepted(None)",
+                "Accepted(None)",
+            ),
+            (200, SCIM, r#"{"id":"\""}"#, "Accepted(None)", "Accepted(None)"),
+            (200, SCIM, r#"{"id":["U1"]}"#, "Accepted(None)", "Accepted(None)"),
+            // The answer to another request, no answer to a write, or no answer of a bridge.
+            (200, SCIM, r#"{"id":"U2"}"#, "Unclear", "Accepted(Some(U2))"),
+            (200, SCIM, r#"{"id":"u1"}"#, "Unclear", "Accepted(Some(u1))"),
+            (200, SCIM, r#"{"id":"U1","ID":"U2"}"#, "Unclear", "Unclear"),
+            (200, SCIM, LIST, "Unclear", "Unclear"),
+            (200, SCIM, ERROR, "Unclear", "Unclear"),
+            (200, SCIM, "[]", "Unclear", "Unclear"),
+            (200, SCIM, "null", "Unclear", "Unclear"),
+            (200, SCIM, r#"{"id":"U1""#, "Unclear", "Unclear"),
+            (200, PLAIN, "OK", "Unclear", "Unclear"),
+            (200, HTML, "<html>sign in</html>", "Unclear", "Unclear"),
+            (200, HTML, "", "Unclear", "Unclear"),
+            (200, SCIM, "<html>", "Unclear", "Unclear"),
+            (
+                200,
+                &[("content-encoding", "gzip")],
+                "\u{1f}?",
+                "Unclear",
+                "Unclear",
+            ),
+            (200, &[("cf-mitigated", "challenge")], "", "NotSent", "NotSent"),
+            (101, &[], "", "Unclear", "Unclear"),
+            (301, &[("location", "/")], "", "Unclear", "Unclear"),
+            (302, &[("location", "/")], "", "Unclear", "Unclear"),
+            (303, &[("location", "/")], "", "Unclear", "Unclear"),
+            (307, &[("location", "/")], "", "Unclear", "Unclear"),
+            (308, &[("location", "/")], "", "Unclear", "Unclear"),
+            (304, &[], "", "Unclear", "Unclear"),
+            // The key, or a front.
+            (401, SCIM, ERROR, "NotSent", "NotSent"),
+            (401, &[], "", "NotSent", "NotSent"),
+            (403, HTML, "<html>no</html>", "NotSent", "NotSent"),
+            (403, &[], "", "NotSent", "NotSent"),
+            (403, PLAIN, "no", "NotSent", "NotSent"),
+            (403, SCIM, r#"{"error":{"code":403}}"#, "NotSent", "NotSent"),
+            (407, &[], "", "NotSent", "NotSent"),
+            (451, &[], "", "NotSent", "NotSent"),
+            (511, &[], "", "NotSent", "NotSent"),
+            (561, &[], "", "NotSent", "NotSent"),
+            (400, HTML, "<html>no</html>", "NotSent", "NotSent"),
+            (405, HTML, "<html>soon back</html>", "NotSent", "NotSent"),
+            (409, HTML, "<html>no</html>", "NotSent", "NotSent"),
+            // Whether somebody is there, only a bridge can say.
+            (404, SCIM, ERROR, "NotFound", "NotSent"),
+            (404, &[], ERROR, "NotFound", "NotSent"),
+            (
+                404,
+                SCIM,
+                r#"{"message":"no Route matched"}"#,
+                "NotSent",
+                "NotSent",
+            ),
+            (404, SCIM, "", "NotSent", "NotSent"),
+            (404, PLAIN, "default backend - 404", "NotSent", "NotSent"),
+            (404, HTML, "<html>404</html>", "NotSent", "NotSent"),
+            // A bridge refuses.
+            (429, SCIM, ERROR, "RateLimited", "RateLimited"),
+            (429, HTML, "<html>slow down</html>", "RateLimited", "RateLimited"),
+            (413, &[], "", "TooMany", "TooMany"),
+            (413, HTML, "<html>too large</html>", "TooMany", "TooMany"),
+            (405, &[], "", "Unsupported", "Unsupported"),
+            (405, PLAIN, "Method Not Allowed", "Unsupported", "Unsupported"),
+            (415, SCIM, ERROR, "Unsupported", "Unsupported"),
+            (501, SCIM, ERROR, "Unsupported", "Unsupported"),
+            (400, SCIM, ERROR, "Rejected(None)", "Rejected(None)"),
+            (400, &[], "", "Rejected(None)", "Rejected(None)"),
+            (
+                400,
+                SCIM,
+                &of_type("nobodyKnows"),
+                "Rejected(None)",
+                "Rejected(None)",
+            ),
+            (
+                400,
+                SCIM,
+                &of_type("INVALIDVALUE"),
+                "Rejected(Some(InvalidValue))",
+                "Rejected(Some(InvalidValue))",
+            ),
+            (
+                400,
+                SCIM,
+                &of_type("mutability"),
+                "Rejected(Some(Mutability))",
+                "Rejected(Some(Mutability))",
+            ),
+            (403, SCIM, ERROR, "Rejected(None)", "Rejected(None)"),
+            (422, SCIM, ERROR, "Rejected(None)", "Rejected(None)"),
+            (400, SCIM, &of_type("invalidSyntax"), "Unsupported", "Unsupported"),
+            (400, SCIM, &of_type("invalidPath"), "Unsupported", "Unsupported"),
+            (400, SCIM, &of_type("invalidFilter"), "Unsupported", "Unsupported"),
+            (400, SCIM, &of_type("noTarget"), "Unsupported", "Unsupported"),
+            (
+                400,
+                SCIM,
+                &of_type("uniqueness"),
+                "Rejected(Some(Uniqueness))",
+                "Conflict",
+            ),
+            (
+                409,
+                SCIM,
+                &of_type("uniqueness"),
+                "Rejected(Some(Uniqueness))",
+                "Conflict",
+            ),
+            (409, &[], "", "Rejected(None)", "Conflict"),
+            (
+                400,
+                SCIM,
+                &of_type("tooMany"),
+                "Rejected(Some(TooMany))",
+                "Rejected(Some(TooMany))",
+            ),
+            // Nobody knows who failed, and when.
+            (408, &[], "", "Unclear", "Unclear"),
+            (421, &[], "", "Unclear", "Unclear"),
+            (425, &[], "", "Unclear", "Unclear"),
+            (460, &[], "", "Unclear", "Unclear"),
+            (499, HTML, "<html>", "Unclear", "Unclear"),
+            (500, SCIM, ERROR, "Unclear", "Unclear"),
+            (500, SCIM, &of_type("uniqueness"), "Unclear", "Unclear"),
+            (501, HTML, "<html>no</html>", "Unclear", "Unclear"),
+            (502, HTML, "<html>no</html>", "Unclear", "Unclear"),
+            (503, &[], "", "Unclear", "Unclear"),
+            (504, &[], "", "Unclear", "Unclear"),
+            (520, &[], "", "Unclear", "Unclear"),
+            (999, &[], "", "Unclear", "Unclear"),
+        ] {
+            for (order, expected) in [(suspend(), suspended), (create(), created)] {
+                assert_eq!(
+                    judged(&order, code, headers, body),
+                    expected,
+                    "{order:?}: {code} {headers:?} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn answers_that_depend_on_the_order() {
+        let of_type = |scim_type: &str| format!(r#"{{"scimType":"{scim_type}"}}"#);
+        for (order, code, scim_type, expected) in [
+            (rename(true), 409, "", "Conflict"),
+            (rename(true), 400, "uniqueness", "Conflict"),
+            (rename(false), 409, "", "Rejected(None)"),
+            (rename_group(), 409, "", "Conflict"),
+            (add(), 409, "uniqueness", "Rejected(Some(Uniqueness))"),
+            (add(), 400, "tooMany", "TooMany"),
+            (remove(), 400, "tooMany", "TooMany"),
+            (remove(), 400, "noTarget", "NotFound"),
+            (add(), 400, "noTarget", "Unsupported"),
+            (remove(), 400, "invalidFilter", "Unsupported"),
+            (rename_group(), 400, "tooMany", "Rejected(Some(TooMany))"),
+        ] {
+            assert_eq!(
+                judged(&order, code, SCIM, &of_type(scim_type)),
+                expected,
+                "{order:?}: {code} {scim_type}"
+            );
+        }
+    }
+
+    /// An answer that is not whole says nothing, unless its status does.
+    #[test]
+    fn answers_that_are_not_whole() {
+        for (code, body, expected) in [
+            (200, Body::TooLarge, "Unclear"),
+            (201, Body::Broken, "Unclear"),
+            (200, Body::Unconfirmed(Vec::new()), "Unclear"),
+            (200, Body::Unconfirmed(USER.into()), "Accepted(Some(U1))"),
+            (200, Body::Unconfirmed(USER[..50].into()), "Unclear"),
+            (404, Body::TooLarge, "NotSent"),
+            (404, Body::Unconfirmed(ERROR.into()), "NotFound"),
+            (400, Body::Broken, "Rejected(None)"),
+            (409, Body::TooLarge, "Conflict"),
+            (403, Body::Broken, "Rejected(None)"),
+            (500, Body::Broken, "Unclear"),
+        ] {
+            let order = if code == 409 { create() } else { suspend() };
+            let answer = judge(&order, &response(code, SCIM, body));
+            assert_eq!(format!("{answer:?}"), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn failures() {
+        for failure in TransportFailure::ALL {
+            let refused = matches!(
+                failure,
+                TransportFailure::Http(HttpFault::TlsPort) | TransportFailure::Proxy(ProxyFault::Login)
+            );
+            let expected = if refused { Answer::NotSent } else { Answer::Unclear };
+            assert_eq!(unanswered(failure, true), expected, "{failure:?}");
+            assert_eq!(unanswered(failure, false), Answer::NotSent, "{failure:?}");
+        }
+        assert_eq!(
+            unanswered(TransportFailure::Proxy(ProxyFault::Answered(403)), true),
+            Answer::NotSent
+        );
+    }
+}

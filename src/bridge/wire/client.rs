@@ -323,3 +323,22 @@ where
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_lets_one_connection_pass() {
+        let gate = Gate::open();
+        assert!(!gate.has_passed());
+        assert!(gate.pass() && gate.pass() && gate.has_passed());
+
+        let (gate, other) = (Gate::open(), Gate::open());
+        let same = gate.clone();
+        gate.limit_to_one();
+        assert!(!gate.has_passed(), "nobody has passed yet");
+        assert!(same.pass() && !gate.pass() && !same.pass());
+        assert!(gate.has_passed() && !other.has_passed());
+    }
+}

@@ -219,3 +219,58 @@ impl RaceState {
         self.next_start = (others > 0).then(|| Instant::now() + head_start);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// What comes of a race of attempts whose connections are ready after these times, and how many of them won. The
+    /// name has two addresses.
+    async fn run(ready_after: [u64; 2], answer_after: u64) -> (Result<usize, &'static str>, usize) {
+        let (begun, won) = (Mutex::new(0), Mutex::new(0));
+        let request = || {
+            let number = {
+                let mut begun = begun.lock().unwrap();
+                *begun += 1;
+                *begun - 1
+            };
+            let won = &won;
+            async move {
+                let attempt = Attempt::current().unwrap();
+                if number == 0 {
+                    attempt.set_addresses(&[Ipv4Addr::LOCALHOST.into(), Ipv4Addr::BROADCAST.into()]);
+                }
+                sleep(Duration::from_millis(ready_after[number])).await;
+                if !attempt.try_win() {
+                    return Err("another was faster");
+                }
+                *won.lock().unwrap() += 1;
+                sleep(Duration::from_millis(answer_after)).await;
+                Ok(number)
+            }
+        };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let result = race(deadline, request, |_| true).await;
+        drop(request);
+        (result, won.into_inner().unwrap())
+    }
+
+    /// The second attempt begins a quarter of a second after the first.
+    #[tokio::test(start_paused = true)]
+    async fn one_attempt_wins() {
+        for (ready_after, answer_after, expected) in [
+            ([0, 0], 10, (Ok(0), 1)),
+            ([400, 100], 10, (Ok(1), 1)),
+            ([400, 200], 10, (Ok(0), 1)),
+            // Both are ready in the same moment. The one that lost must not end the other.
+            ([350, 100], 10, (Ok(0), 1)),
+            ([350, 100], 10_000, (Ok(0), 1)),
+        ] {
+            assert_eq!(run(ready_after, answer_after).await, expected, "{ready_after:?}");
+        }
+    }
+}
