@@ -83,7 +83,13 @@ const MUST_NOT_USE: &[(&[&str], &[&str])] = &[
     (&["bridge", "wire"], &["bridge", "scim"]),
     (&["bridge", "probe"], &["bridge", "lanes"]),
     (&["bridge", "probe"], &["bridge", "scim"]),
+    // Who asks whether a bridge works changes nothing there.
+    (&["controller"], &["bridge", "scim", "write"]),
+    (&["check"], &["bridge", "scim", "write"]),
 ];
+
+/// How a request would delete or replace something on a bridge.
+const DESTRUCTIVE: &[&str] = &["delete", "put", "DELETE", "PUT"];
 
 /// What `domain` must not mention: a verdict is a function of its arguments.
 const IMPURE: &[(&str, &str)] = &[
@@ -184,6 +190,21 @@ fn the_domain_is_pure() {
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn nothing_on_a_bridge_is_deleted_or_replaced() {
+    let broken: Vec<_> = sources()
+        .iter()
+        .filter(|source| source.module.first().is_some_and(|module| module == "bridge"))
+        .flat_map(|source| {
+            let lines = DESTRUCTIVE.iter().flat_map(|word| source.mentions(word));
+            lines
+                .map(|line| format!("{}:{line}", source.name))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(broken.is_empty(), "destructive requests: {broken:?}");
 }
 
 /// Where the C library's allocator is told to give memory back.
