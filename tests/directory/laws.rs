@@ -18,7 +18,7 @@ use scim_bridge_operator::domain::directory::{
     names::{ObjectId, UserName, fold},
     plan::{Directory, Plan, Policy, plan},
     render::Summary,
-    snapshot::{Activity, Group, GroupEntry, MemberEntry, Snapshot, User, UserEntry},
+    snapshot::{Activity, Group, GroupEntry, MemberEntry, Members, Snapshot, User, UserEntry},
     verdict::{Reason, Subject, Verdict},
     wish::{Adopt, GroupFields, GroupWish, Membership, State, UserFields, UserWish, Wishes},
 };
@@ -440,10 +440,17 @@ pub(crate) fn check(plan: &Plan<'_>, case: &Case, snapshot: &Snapshot) -> Result
             }
             Change::Add { group, user } => {
                 check_addition(plan, case, *group, *user)?;
+                let is_additive = group_wish.unwrap().membership == Membership::Additive;
                 prop_assert!(
-                    snapshot.members_read_by().is_some(),
+                    snapshot.members_read_by().is_some() || is_additive,
                     "nobody knows who is a member"
                 );
+                let is_ours = user.id().is_some_and(|id| group_wish.unwrap().added.contains(id));
+                let is_seen = match group {
+                    Host::Present(group) => matches!(group.members, Members::Listed { .. }),
+                    Host::Coming(_) => true,
+                };
+                prop_assert!(!is_ours || is_seen, "may be a member already");
             }
         }
     }

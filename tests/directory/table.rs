@@ -211,8 +211,14 @@ fn plans_for_groups() {
             "k8s-a[bo]",
             "create k8s-a | Ambiguous Ambiguous Ambiguous",
         ),
-        // Nobody could see who joined.
-        ("1:k8s-b[]", "", "k8s-a[ada]", "create k8s-a | MembersUnreadable"),
+        // Nobody has seen a member yet: an addition shows whether a way exists.
+        (
+            "1:k8s-b[]",
+            "",
+            "k8s-a[ada]",
+            "create k8s-a, add new k8s-a/A | ChangePlanned",
+        ),
+        ("1:k8s-b[]", "", "k8s-a.x[ada]", "create k8s-a | MembersUnreadable"),
         ("1:k8s-b[]", "", "k8s-a", "create k8s-a | ChangePlanned"),
         // What follows a creation is held with it.
         (
@@ -498,9 +504,21 @@ fn plans_for_groups() {
         ),
         // Paused groups.
         ("1:k8s-a[K] 9:x[O]", "", "k8s-a.p=1[ada](K)", "| ChangePlanned"),
-        // Members that nobody can see.
-        ("1:k8s-a 2:k8s-b[]", "", "k8s-a=1[ada]", "| MembersUnreadable"),
-        ("1:k8s-a[] 2:k8s-b[]", "", "k8s-a=1[ada]", "| MembersUnreadable"),
+        // Members that nobody can see. The first addition is a trial, and none of a member whom it may already be.
+        (
+            "1:k8s-a 2:k8s-b[]",
+            "",
+            "k8s-a=1[ada,kim]",
+            "add 1/A, add 1/K | ChangePlanned",
+        ),
+        ("1:k8s-a[] 2:k8s-b[]", "", "k8s-a=1[ada]", "add 1/A | ChangePlanned"),
+        ("1:k8s-a[] 2:k8s-b[]", "", "k8s-a.x=1[ada]", "| MembersUnreadable"),
+        (
+            "1:k8s-a[] 2:k8s-b[]",
+            "",
+            "k8s-a=1[ada,kim](A)",
+            "add 1/K | MembersUnreadable",
+        ),
         ("1:k8s-a[]", "", "k8s-a=1[ada](A)", "| MembersUnreadable"),
         ("1:k8s-a 2:k8s-b[]", "", "k8s-a=1", "| Provisioned"),
         ("1:k8s-a 2:k8s-b[]", "", "k8s-a=1(A)", "| MembersUnreadable"),
@@ -715,7 +733,7 @@ fn what_was_sent_counts_until_an_hour_has_passed() {
     let wishes = wishes("a.s=A b.s=B<9000", "");
     let mut spent = Spent::default();
     spent.record(Kind::Suspension, at(60), 1);
-    for (now, sent, next) in [(100, 0, Some(3720)), (3719, 0, Some(3720)), (3720, 2, None)] {
+    for (now, sent, next) in [(100, 0, Some(3900)), (3899, 0, Some(3900)), (3900, 2, None)] {
         let directory = Directory {
             snapshot: &snapshot,
             census: &census,

@@ -983,6 +983,15 @@ impl<'a, 'p> Planner<'a, 'p> {
                 .cloned()
                 .collect(),
         );
+        // Whom the operator added and who should be out may still be in.
+        let may_remain = |id: &RemoteId| {
+            snapshot
+                .user_by_id(id)
+                .is_some_and(|user| entry_of(&list.wanted, user).is_none())
+        };
+        if is_blind && wish.added.iter().any(may_remain) {
+            diff.refuse(Reason::MembersUnreadable, None);
+        }
         let is_clear = list.ambiguous.is_empty() && list.unknown.is_empty();
         let mut extra = others;
         for index in present {
