@@ -3,6 +3,7 @@
 //! - `table`: one line a case
 //! - `laws`: what holds for every directory and every wish
 //! - `faults`: lists that lie
+//! - `memory`: what was sent, and how an act stands since
 //! - `cost`: ten thousand of both
 
 #![allow(
@@ -15,5 +16,6 @@
 mod cost;
 mod faults;
 mod laws;
+mod memory;
 mod table;
 mod world;

@@ -218,7 +218,12 @@ fn plans_for_groups() {
             "k8s-a[ada]",
             "create k8s-a, add new k8s-a/A | ChangePlanned",
         ),
-        ("1:k8s-b[]", "", "k8s-a.x[ada]", "create k8s-a | MembersUnreadable"),
+        (
+            "1:k8s-b[]",
+            "",
+            "k8s-a.x[ada]",
+            "create k8s-a | MembersUnreadable",
+        ),
         ("1:k8s-b[]", "", "k8s-a", "create k8s-a | ChangePlanned"),
         // What follows a creation is held with it.
         (
@@ -511,7 +516,12 @@ fn plans_for_groups() {
             "k8s-a=1[ada,kim]",
             "add 1/A, add 1/K | ChangePlanned",
         ),
-        ("1:k8s-a[] 2:k8s-b[]", "", "k8s-a=1[ada]", "add 1/A | ChangePlanned"),
+        (
+            "1:k8s-a[] 2:k8s-b[]",
+            "",
+            "k8s-a=1[ada]",
+            "add 1/A | ChangePlanned",
+        ),
         ("1:k8s-a[] 2:k8s-b[]", "", "k8s-a.x=1[ada]", "| MembersUnreadable"),
         (
             "1:k8s-a[] 2:k8s-b[]",

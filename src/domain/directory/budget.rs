@@ -225,11 +225,6 @@ impl Digester {
 // === impl Digest ===
 
 impl Digest {
-    /// Its bytes, to be digested again.
-    pub(super) const fn number(self) -> u128 {
-        u128::from_be_bytes(self.0)
-    }
-
     /// Reads the value of the annotation that releases a set.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -56,6 +56,8 @@ pub struct Ledger {
     time: Timestamp,
     spent: Spent,
     sent: HashMap<Key, Sent>,
+    /// When acts were sent that were no longer asked for when lists were read soon after.
+    late: HashMap<Key, Timestamp>,
     refused: HashMap<Key, Option<ScimType>>,
     /// What has to be written into a status, and no other act of the kind may follow.
     stops: HashMap<(ObjectId, Kind), StopReason>,
@@ -117,7 +119,7 @@ pub struct Release {
     /// When it was released.
     pub time: Timestamp,
     /// What is left of it. Empty after a restart.
-    acts: HashSet<u128>,
+    acts: HashMap<Digest, Key>,
 }
 
 /// Members of a group that a read has to show after a change of others.
@@ -183,7 +185,7 @@ impl Ledger {
                 digest: released.digest.as_str().into(),
                 count: released.count,
                 time: released.time.0,
-                acts: HashSet::new(),
+                acts: HashMap::new(),
             });
         }
         Self {
@@ -199,6 +201,7 @@ impl Ledger {
             time: now,
             spent,
             sent: HashMap::new(),
+            late: HashMap::new(),
             refused: HashMap::new(),
             stops: HashMap::new(),
             releases: PerKind::default(),
@@ -249,14 +252,20 @@ impl Ledger {
     }
 
     /// Whether all these acts belong to the set that was released last.
-    pub(super) fn is_released(&self, kind: Kind, mut acts: impl Iterator<Item = u128>) -> bool {
+    pub(super) fn is_released<'d>(&self, kind: Kind, mut acts: impl Iterator<Item = &'d Digest>) -> bool {
         self.release(kind)
-            .is_some_and(|release| acts.all(|act| release.acts.contains(&act)))
+            .is_some_and(|release| acts.all(|act| release.acts.contains_key(act)))
     }
 
-    /// Releases this set of acts.
-    pub fn note_release(&mut self, kind: Kind, digest: Digest, acts: impl IntoIterator<Item = u128>) {
-        let acts: HashSet<u128> = acts.into_iter().collect();
+    /// Releases this set of acts: see [`Plan::set`](super::plan::Plan::set). Each of them leaves the set once a read
+    /// shows its effect, or once no plan asks for it.
+    pub fn note_release(
+        &mut self,
+        kind: Kind,
+        digest: Digest,
+        acts: impl IntoIterator<Item = (Digest, Key)>,
+    ) {
+        let acts: HashMap<Digest, Key> = acts.into_iter().collect();
         *self.releases.get_mut(kind) = Some(Release {
             digest: digest.to_string().into(),
             count: u32::try_from(acts.len()).unwrap_or(u32::MAX),
@@ -276,17 +285,16 @@ impl Ledger {
         if let Some(scim_type) = self.refused.get(key) {
             return Standing::Refused(*scim_type);
         }
-        let Some(sent) = self.sent.get(key) else {
-            return Standing::Free;
-        };
-        let is_over = |seen: Option<Timestamp>, pause: Duration| {
-            seen.is_some_and(|seen| seen >= later(sent.at, pause)) && self.time >= later(sent.at, pause)
-        };
         let creates = key.kind == Kind::Creation;
+        let Some(sent) = self.sent.get(key) else {
+            return if creates && self.late.contains_key(key) {
+                Standing::Waits
+            } else {
+                Standing::Free
+            };
+        };
         match sent.outcome {
-            Outcome::Accepted if is_over(sent.looked, PATIENCE) => {
-                Standing::Stopped(StopReason::NotAsWritten)
-            }
+            Outcome::Accepted if sent.is_fruitless() => Standing::Stopped(StopReason::NotAsWritten),
             Outcome::Accepted => Standing::Waits,
             Outcome::Conflict if sent.listed.is_some() => Standing::Refused(Some(ScimType::Uniqueness)),
             Outcome::NotFound if sent.listed.is_some() && sent.attempts > 2 => Standing::Refused(None),
@@ -371,6 +379,9 @@ impl Ledger {
     pub fn settle<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
             self.sent.remove(key);
+            if let Some(release) = self.releases.get_mut(key.kind) {
+                release.acts.retain(|_, act| act != key);
+            }
         }
     }
 
@@ -394,14 +405,35 @@ impl Ledger {
     }
 
     /// Complete lists, whose first page was asked for at `begun`, are the last read now. A plan with them asks for
-    /// `asked`; everything else that was sent before they began is done.
+    /// `asked`; everything else that was sent before they began is done, or not wanted any more. For [`PATIENCE`] it may
+    /// still show: see [`Self::may_show`].
     pub fn note_lists(&mut self, begun: Timestamp, asked: &HashSet<Key>) {
-        self.sent
-            .retain(|key, sent| sent.at > begun || asked.contains(key));
-        for sent in self.sent.values_mut().filter(|sent| sent.at <= begun) {
+        self.late.retain(|_, at| later(*at, PATIENCE) > begun);
+        let late = &mut self.late;
+        self.sent.retain(|key, sent| {
+            let stays = sent.at >= begun || asked.contains(key);
+            if !stays && later(sent.at, PATIENCE) > begun {
+                late.insert(key.clone(), sent.at);
+            }
+            stays
+        });
+        // What is sent in the same moment may come after the first page.
+        for sent in self.sent.values_mut().filter(|sent| sent.at < begun) {
             sent.looked = Some(begun);
             sent.listed = Some(begun);
         }
+        for kind in Kind::ALL {
+            if let Some(release) = self.releases.get_mut(kind) {
+                release.acts.retain(|_, key| asked.contains(key));
+            }
+        }
+    }
+
+    /// Whether the effect of an act may show that no plan asked for when lists were read last: it was sent shortly before
+    /// they began.
+    #[must_use]
+    pub fn may_show(&self, key: &Key) -> bool {
+        self.sent.contains_key(key) || self.late.contains_key(key)
     }
 
     /// The acts of this object that wait for a read.
@@ -578,17 +610,30 @@ impl Ledger {
 
     // === Objects ===
 
-    /// The specification of an object changed: what was refused may be tried again.
+    /// The specification of an object changed: what was refused may be tried again, and another name may be wanted.
     pub fn forget_refusals(&mut self, object: &ObjectId) {
         self.refused.retain(|key, _| key.object != *object);
         self.stops.retain(|(stopped, _), _| stopped != object);
+        self.sent
+            .retain(|key, sent| key.object != *object || !(key.kind == Kind::Rename || sent.is_fruitless()));
     }
 
     /// Somebody asked for another try of everything.
     pub fn forget_all_refusals(&mut self) {
         self.refused.clear();
         self.stops.clear();
+        self.sent.retain(|_, sent| !sent.is_fruitless());
         self.has_failed_trial = false;
+    }
+}
+
+impl Sent {
+    /// Whether it was accepted, and a read after [`PATIENCE`] did not show it.
+    fn is_fruitless(&self) -> bool {
+        self.outcome == Outcome::Accepted
+            && self
+                .looked
+                .is_some_and(|looked| looked >= later(self.at, PATIENCE))
     }
 }
 

@@ -185,6 +185,17 @@ pub struct Pending {
     pub held: bool,
 }
 
+impl Plan<'_> {
+    /// The set of a kind that a release lets go.
+    pub fn set(&self, kind: Kind, key: &DigestKey) -> impl Iterator<Item = (Digest, Key)> {
+        self.acts
+            .iter()
+            .chain(&self.held)
+            .filter(move |act| act.change.kind() == kind)
+            .map(|act| (act.change.digest(key), act.change.key(act.object)))
+    }
+}
+
 /// Decides what would be sent. The ledger says what was sent already.
 #[must_use]
 pub fn plan<'a>(
@@ -591,9 +602,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             .map(|limit| limit.saturating_sub(self.ledger.spent().within(kind, self.ledger.time())));
         let held = left.is_some_and(|left| count > left)
             && !self.policy.released.contains(&digest)
-            && !self
-                .ledger
-                .is_released(kind, digests.iter().map(|digest| digest.number()));
+            && !self.ledger.is_released(kind, digests.iter());
         self.pending.push(Pending {
             kind,
             count,
@@ -649,8 +658,10 @@ impl<'a, 'p> Planner<'a, 'p> {
     /// Somebody else has undone an act of this kind: for the second time within a day, that is a contest.
     fn contest(&self, draft: &mut Draft<'a>, kind: Kind) -> Option<StopReason> {
         let before = draft.record.overwritten.iter().find(|(known, _)| *known == kind);
+        // A clock that was set back forgets nothing: then the time is negative.
         let is_recent = |at: Timestamp| {
             Duration::try_from(self.now.duration_since(at)).is_ok_and(|passed| passed < CONTEST)
+                || at > self.now
         };
         if before.is_some_and(|(_, at)| is_recent(*at)) {
             return Some(StopReason::Contested);
@@ -973,7 +984,14 @@ impl<'a, 'p> Planner<'a, 'p> {
         let is_present = |user: &UserIndex| present.binary_search(user).is_ok();
         self.joiners(wish, &list, crowd, is_present, is_blind, &mut diff);
         let may_be_in = |id: &&RemoteId| match snapshot.user_by_id(id) {
-            Some(user) => is_present(&user) || entry_of(&list.wanted, user).is_some(),
+            Some(user) => {
+                let key = Key {
+                    object: wish.object.clone(),
+                    kind: Kind::Addition,
+                    member: Some((*id).clone()),
+                };
+                is_present(&user) || entry_of(&list.wanted, user).is_some() || self.ledger.may_show(&key)
+            }
             None => others > 0,
         };
         diff.added = Some(
