@@ -27,7 +27,7 @@ use crate::{
             ledger::Key,
             names::{ObjectId, RemoteId},
             order::{Answer, MAX_MEMBERS, Order},
-            snapshot::{GroupEntry, UserEntry},
+            snapshot::{Activity, GroupEntry, UserEntry},
             status::DirectoryReport,
         },
     },
@@ -73,7 +73,14 @@ impl Directory {
                 namespace,
                 name, count, "an order changed other members of a group; putting them back"
             );
-            for users in restore.users.chunks(MAX_MEMBERS) {
+            // Whoever is suspended meanwhile stays out.
+            let is_active = |user: &RemoteId| {
+                let snapshot = self.sight.known().map(|known| &known.snapshot);
+                let user = snapshot.and_then(|snapshot| snapshot.user(snapshot.user_by_id(user)?));
+                user.is_some_and(|user| user.active == Activity::Active)
+            };
+            let users: Vec<RemoteId> = restore.users.into_iter().filter(is_active).collect();
+            for users in users.chunks(MAX_MEMBERS) {
                 let Some(request) = self.may_send(bridge).await else {
                     return;
                 };
@@ -281,13 +288,41 @@ impl Directory {
                         _ => job.order.is_shown_by_group(name, members.as_ref()),
                     };
                     match is_shown {
-                        Some(true) => self.note_proven(job),
+                        Some(true) => {
+                            if matches!(job.order.target(), Target::NewUser | Target::NewGroup) {
+                                self.note_created(job, &id).await;
+                            }
+                            self.note_proven(job);
+                        }
                         Some(false) => self.ledger.note_look(&job.keys, begun),
                         None => self.ledger.note_missed_look(&job.keys),
                     }
                 }
             }
         }
+    }
+
+    /// A read has shown what the operator created: from now on the object is about that id, whatever its name is. If the
+    /// write fails, the next plan finds the name.
+    async fn note_created(&mut self, job: &Job, id: &RemoteId) {
+        let namespace = &self.key.namespace;
+        let uid = job.object.as_str();
+        let note = |known: &mut Option<String>, origin: &mut Option<Origin>| {
+            known.get_or_insert_with(|| id.as_str().to_owned());
+            *origin = Some(Origin::Created);
+        };
+        if let Some(name) = self.users.by_uid(uid).map(|(name, _)| name.clone()) {
+            let change = |status: &mut ScimUserStatus| note(&mut status.id, &mut status.origin);
+            self.writer
+                .intend(namespace, &mut self.users, &name, change)
+                .await;
+        } else if let Some(name) = self.groups.by_uid(uid).map(|(name, _)| name.clone()) {
+            let change = |status: &mut ScimGroupStatus| note(&mut status.id, &mut status.origin);
+            self.writer
+                .intend(namespace, &mut self.groups, &name, change)
+                .await;
+        }
+        self.created.remove(&job.object);
     }
 
     /// A read has shown the effect of this job.

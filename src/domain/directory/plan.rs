@@ -416,19 +416,18 @@ struct Planner<'a, 'p> {
 impl Plan<'_> {
     /// The sets that a person has released and that are sent only for that: kind, digest, and the acts.
     #[must_use]
-    pub fn releases(&self, policy: &Policy) -> Vec<(Kind, Digest, Vec<u128>)> {
+    pub fn releases(&self, policy: &Policy) -> Vec<(Kind, Digest, Vec<(Digest, Key)>)> {
         let is_released = |pending: &&Pending| {
             let exceeds = pending.left.is_some_and(|left| pending.count > left);
             exceeds && !pending.held && policy.released.contains(&pending.digest)
         };
-        let acts_of = |kind: Kind| {
-            let acts = self.acts.iter().filter(move |act| act.change.kind() == kind);
-            acts.map(|act| act.change.digest(&policy.digest_key).number())
-        };
         self.pending
             .iter()
             .filter(is_released)
-            .map(|pending| (pending.kind, pending.digest, acts_of(pending.kind).collect()))
+            .map(|pending| {
+                let acts = self.set(pending.kind, &policy.digest_key).collect();
+                (pending.kind, pending.digest, acts)
+            })
             .collect()
     }
 }
