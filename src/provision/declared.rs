@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use crate::{
     api::{
-        directory::Reason,
+        directory::{Origin, Reason},
         group::{ScimGroup, ScimGroupSpec, ScimGroupStatus},
-        user::{ConnectionRef, ScimUser, ScimUserSpec, ScimUserStatus},
+        user::{ConnectionRef, ScimUser, ScimUserSpec, ScimUserStatus, SuspensionTimes},
         vocabulary::ConditionType,
     },
     cluster::object::RawObject,
@@ -55,6 +55,15 @@ pub(super) trait DirectoryKind:
     fn shrink(status: &mut Self::Status);
     /// The parts of a status that every kind has: generation, conditions and id.
     fn parts(status: &Self::Status) -> (i64, &[Condition], Option<&str>);
+    /// What the status shows of the past.
+    fn evidence(status: &Self::Status) -> Evidence<'_>;
+}
+
+/// Where an account or group comes from, and when a suspension was asked for, sent and proven.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence<'a> {
+    pub(super) origin: Option<Origin>,
+    pub(super) suspension: Option<&'a SuspensionTimes>,
 }
 
 /// A user or group that is declared.
@@ -314,6 +323,13 @@ impl DirectoryKind for ScimUser {
             status.id.as_deref(),
         )
     }
+
+    fn evidence(status: &Self::Status) -> Evidence<'_> {
+        Evidence {
+            origin: status.origin,
+            suspension: status.suspension.as_ref(),
+        }
+    }
 }
 
 impl DirectoryKind for ScimGroup {
@@ -361,5 +377,12 @@ impl DirectoryKind for ScimGroup {
             &status.conditions,
             status.id.as_deref(),
         )
+    }
+
+    fn evidence(status: &Self::Status) -> Evidence<'_> {
+        Evidence {
+            origin: status.origin,
+            suspension: None,
+        }
     }
 }

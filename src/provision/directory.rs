@@ -16,7 +16,11 @@ use super::{
     report::{Reported, Writer},
 };
 use crate::{
-    api::{directory::Reason, group::ScimGroup, user::ScimUser},
+    api::{
+        directory::{ProvisioningMode, Reason},
+        group::ScimGroup,
+        user::ScimUser,
+    },
     cluster::{call::CallError, key::Key},
     domain::{
         connection::conditions::MISSING_GRACE,
@@ -588,6 +592,11 @@ impl Directory {
         summary: &str,
     ) -> bool {
         self.measure(&report);
+        let provisioning = connection
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.provisioning.as_ref());
+        let mode = provisioning.map_or(ProvisioningMode::Plan, |provisioning| provisioning.mode);
         let before = self.published.as_ref();
         if let (None, Some((before, _))) = (report.totals, before) {
             // What was pending is pending until another plan says otherwise.
@@ -613,7 +622,7 @@ impl Directory {
                     &connection.uid,
                     before.map(|(before, _)| before),
                     &report,
-                    summary,
+                    (mode, summary),
                 );
                 self.published = Some((report, until));
                 true
