@@ -44,7 +44,7 @@ const NOW: i64 = 1_772_546_816;
 const SERIES: usize = 28;
 
 /// The most series that one directory has.
-const SERIES_OF_A_DIRECTORY: usize = 45;
+const SERIES_OF_A_DIRECTORY: usize = 46;
 
 /// Everything that a bridge can tell at once.
 fn exchange() -> Exchange {
@@ -91,6 +91,7 @@ fn text(metrics: &Metrics) -> String {
 /// A directory in which each reason occurs.
 fn directory() -> DirectoryRow {
     DirectoryRow {
+        manages: true,
         users: 128,
         suspended: 12,
         managed: 100,
@@ -315,6 +316,7 @@ fn a_directory_is_shown_as_it_is() {
         (format!("managed_users{{{of}}}"), "100"),
         (format!("unmanaged_active_users{{{of}}}"), "16"),
         (format!("groups{{{of}}}"), "9"),
+        (format!("manages{{{of}}}"), "1"),
         (format!("complete{{{of}}}"), "1"),
         (format!("snapshot_timestamp_seconds{{{of}}}"), "1772546816"),
         (format!(r#"pending_changes{{{of},kind="suspensions"}}"#), "7"),
@@ -367,6 +369,7 @@ fn a_directory_shows_what_is_known_and_no_more() {
     metrics.directory_read("a", "1", unread);
     let of = r#"namespace="a",name="1""#;
     let left = [
+        (format!("manages{{{of}}}"), "0".to_owned()),
         (format!("complete{{{of}}}"), "0".to_owned()),
         (
             format!(r#"objects{{{of},reason="DirectoryIncomplete"}}"#),

@@ -46,11 +46,14 @@ const CONDITIONS: &str = "Other conditions";
 const ALERTS: &str = "Alerts";
 
 /// What alerts lead to that is neither a reason nor a condition.
-const OF_ALERTS: [&str; 7] = [
+const OF_ALERTS: [&str; 10] = [
     "VerdictStale",
     "BridgeLocked",
     "DirectoryStale",
     "UnmanagedUsers",
+    "SuspensionUnproven",
+    "ChangesContested",
+    "ChangesNotAsWritten",
     "OperatorDown",
     "OperatorWithoutLeader",
     "OperatorErrors",

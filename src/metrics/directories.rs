@@ -24,6 +24,8 @@ pub(super) const PREFIX: &str = "scim_bridge_directory";
 /// are not shown: nobody has counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirectoryRow {
+    /// Whether changes are sent: mode `Manage`.
+    pub manages: bool,
     /// Users on the bridge, suspended ones included.
     pub users: u64,
     /// Suspended users on the bridge.
@@ -143,6 +145,12 @@ impl Families<'_, DirectoryRow> {
     }
 
     fn reads(&mut self) -> fmt::Result {
+        self.each(
+            "manages",
+            "Whether the operator sends changes to the bridge",
+            None,
+            |row, out| out.optional(Some(i64::from(row.manages))),
+        )?;
         self.each(
             "complete",
             "Whether the last read of the directory was complete",

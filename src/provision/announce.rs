@@ -92,7 +92,7 @@ fn news_of_object<K: DirectoryKind>(before: &K::Status, after: &K::Status) -> Ve
                 "Created",
                 "The bridge shows the account or group that the operator created for this object.",
             )),
-            // What is taken over as it is needs no request, and there may be thousands of it.
+            // An account that is taken over unchanged needs no request, and there may be thousands.
             Some(Origin::Adopted) if is.is_some_and(|is| is.class() != Class::Ok) => Some(told(
                 EventType::Normal,
                 "Adopted",
@@ -228,7 +228,7 @@ fn news_of_directory(
         } else {
             (EventType::Normal, "PlanChanged")
         }),
-        // What is sent changes the plan with each answer. Only a set that waits for a person is worth an event.
+        // Each answer changes the plan. Only a set that waits for a person is worth an event.
         ProvisioningMode::Manage if after.pending.iter().any(|pending| is_held_anew(pending, before)) => {
             Some((EventType::Warning, "ChangesHeld"))
         }
@@ -323,7 +323,7 @@ mod tests {
             ("Progressing", "Rejected", "Warning:Rejected"),
             ("Progressing", "Unsupported", "Warning:Unsupported"),
             ("Rejected", "Provisioned", "Normal:Provisioned"),
-            // A suspension that nobody sent, and one that was sent. It is told once.
+            // A suspension that nobody sent, and one that was sent: one event, once.
             ("", "Suspended id adopted proven", ""),
             ("Unproven id sent", "Suspended id sent proven", "Normal:Suspended"),
             ("Suspended id sent proven", "Suspended id sent proven", ""),

@@ -239,6 +239,13 @@ impl<K: DirectoryKind> Store<K> {
             .collect()
     }
 
+    /// The suspensions that are wanted.
+    pub(super) fn suspensions(&self) -> impl Iterator<Item = &SuspensionTimes> {
+        self.0
+            .values()
+            .filter_map(|declared| K::evidence(&declared.status).suspension)
+    }
+
     /// The reasons of `Ready`, as the statuses say.
     pub(super) fn reasons(&self) -> impl Iterator<Item = &str> {
         self.0.values().filter_map(|declared| {

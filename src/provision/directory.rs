@@ -591,12 +591,12 @@ impl Directory {
         mut report: DirectoryReport,
         summary: &str,
     ) -> bool {
-        self.measure(&report);
         let provisioning = connection
             .spec
             .as_ref()
             .and_then(|spec| spec.provisioning.as_ref());
         let mode = provisioning.map_or(ProvisioningMode::Plan, |provisioning| provisioning.mode);
+        self.measure(&report, mode);
         let before = self.published.as_ref();
         if let (None, Some((before, _))) = (report.totals, before) {
             // What was pending is pending until another plan says otherwise.
@@ -642,8 +642,10 @@ impl Directory {
         self.writer.context.metrics.directory_forget(namespace, name);
     }
 
-    fn measure(&self, report: &DirectoryReport) {
+    fn measure(&self, report: &DirectoryReport, mode: ProvisioningMode) {
         let mut row = DirectoryRow {
+            manages: mode == ProvisioningMode::Manage,
+            contested: report.contested,
             complete: match (&report.incomplete, report.totals) {
                 (Some(_), _) => Some(false),
                 (None, Some(_)) => Some(true),
@@ -669,6 +671,11 @@ impl Directory {
         for pending in &report.pending {
             *row.pending.get_mut(pending.kind) = pending.count;
             *row.held.get_mut(pending.kind) = pending.held;
+        }
+        if row.manages {
+            for suspension in self.users.suspensions() {
+                row.note_suspension(suspension);
+            }
         }
         for reason in self.users.reasons().chain(self.groups.reasons()) {
             if let Some(reason) = Reason::parse(reason) {

@@ -65,6 +65,7 @@ pub(crate) fn kind(family: &str) -> &'static str {
 
 fn directory() -> DirectoryRow {
     DirectoryRow {
+        manages: true,
         users: 128,
         suspended: 12,
         managed: 100,
