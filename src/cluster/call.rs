@@ -72,6 +72,8 @@ pub enum Call {
     ReadConfigMap,
     /// GET of a connection.
     ReadConnection,
+    /// LIST of connections.
+    ListConnections,
     /// Server-side apply of a status.
     ApplyStatus,
     /// POST or PATCH of an Event.
@@ -222,6 +224,7 @@ impl Call {
             Self::ReadSecret => "read_secret",
             Self::ReadConfigMap => "read_config_map",
             Self::ReadConnection => "read_connection",
+            Self::ListConnections => "list_connections",
             Self::ApplyStatus => "apply_status",
             Self::PublishEvent => "publish_event",
         }
@@ -234,6 +237,7 @@ impl fmt::Display for Call {
             Self::ReadSecret => "read the Secret",
             Self::ReadConfigMap => "read the ConfigMap",
             Self::ReadConnection => "read the connection",
+            Self::ListConnections => "list connections",
             Self::ApplyStatus => "write the status",
             Self::PublishEvent => "publish an event",
         })

@@ -300,6 +300,7 @@ impl Tasks {
                 metrics: Arc::clone(&metrics),
                 settings: provision::Settings {
                     scopes: settings.scopes.clone(),
+                    is_sharded: settings.label_selector.is_some(),
                     heartbeat: settings.heartbeat,
                     instance: settings.instance.clone(),
                 },

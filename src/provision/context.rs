@@ -36,6 +36,8 @@ pub struct Context {
 pub struct Settings {
     /// Namespaces to watch; `None` means all.
     pub scopes: Vec<Option<String>>,
+    /// Whether other processes serve other connections.
+    pub is_sharded: bool,
     /// How often to rewrite the status of a connection when only the time of the read has changed.
     pub heartbeat: Duration,
     /// The name of this replica in events.

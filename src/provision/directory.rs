@@ -11,6 +11,7 @@ use super::{
     announce::announce_directory,
     apply::{BATCH, Bridge},
     declared::{Declared, DirectoryKind, Store},
+    elder::has_elder,
     inbox::{Inbox, News, Service},
     observe::{Sight, Subject},
     report::{Reported, Writer},
@@ -46,7 +47,7 @@ const PROGRESS: usize = 64;
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Pause after a call to the API server that failed, or a panic.
 const RETRY: Duration = Duration::from_secs(5);
-/// How often a connection that this process does not serve is looked for.
+/// How often connections that this process does not serve are looked for.
 const LOOK_AGAIN: Duration = Duration::from_mins(5);
 /// Longest sleep. News end it.
 const IDLE: Duration = Duration::from_hours(1);
@@ -77,6 +78,8 @@ pub(super) struct Directory {
     pub(super) created: HashMap<ObjectId, RemoteId>,
     /// No order is sent before.
     pub(super) orders_from: Instant,
+    /// Whether a connection of another shard manages the bridge, and when to ask again.
+    elder_elsewhere: (bool, Instant),
     /// Whether somebody asked to try again what is not sent any more.
     wants_retry: bool,
     /// Until then verdicts stand although the directory cannot be read.
@@ -115,6 +118,7 @@ impl Directory {
             open: Vec::new(),
             created: HashMap::new(),
             orders_from: Instant::now(),
+            elder_elsewhere: (false, Instant::now()),
             wants_retry: false,
             held_until: None,
             published: None,
@@ -176,8 +180,12 @@ impl Directory {
                 Err(error) => return self.later(error),
             }
         }
+        if let Err(error) = self.look_elsewhere(&connection).await {
+            return self.later(error);
+        }
+        let (has_elder, _) = self.elder_elsewhere;
         let policy = match Policy::parse(provisioning, spec.identity_provider, DigestKey::new(&[])) {
-            Ok(_) if connection.has_elder => {
+            Ok(policy) if policy.sends && (connection.has_elder || has_elder) => {
                 return self.unusable(&connection, InvalidPolicy::SharedBridge).await;
             }
             Ok(policy) => Policy {
@@ -231,6 +239,17 @@ impl Directory {
         }
         self.judge(&connection, Some(&bridge), policy, spec.interval.0)
             .await
+    }
+
+    /// Asks from time to time whether a connection of another shard manages the bridge.
+    async fn look_elsewhere(&mut self, connection: &FeedConnection) -> Result<(), CallError> {
+        let context = &self.writer.context;
+        let (_, next) = self.elder_elsewhere;
+        if context.settings.is_sharded && next <= Instant::now() {
+            let has_elder = has_elder(context, &self.key, connection).await?;
+            self.elder_elsewhere = (has_elder, Instant::now() + LOOK_AGAIN);
+        }
+        Ok(())
     }
 
     /// Lets the time pass for the ledger.
@@ -558,7 +577,7 @@ impl Directory {
         let judge = || Judgement::Unplanned(fault.reason(), Some(format!("The fault: {fault}.")));
         let is_reported = self.report_all(|_| Some(judge())).await;
         if self.publish(connection, report, "").await && is_reported {
-            Round::Until(Instant::now() + IDLE)
+            Round::Until(Instant::now() + LOOK_AGAIN)
         } else {
             Round::Until(Instant::now() + RETRY)
         }

@@ -11,7 +11,7 @@ use futures::{
     FutureExt as _, StreamExt as _,
     stream::{BoxStream, SelectAll},
 };
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use tokio::{
     sync::mpsc::UnboundedReceiver,
@@ -23,18 +23,18 @@ use super::{
     context::Context,
     declared::{Declared, DirectoryKind, connection_of},
     directory::Directory,
+    elder::{Manager, managed},
     inbox::{Inbox, News, Service},
     report::Writer,
 };
 use crate::{
-    api::{directory::ProvisioningMode, group::ScimGroup, user::ScimUser},
+    api::{group::ScimGroup, user::ScimUser},
     bridge::route::Endpoint,
     cluster::{
         key::Key,
         object::RawObject,
         watch::{api, events},
     },
-    domain::connection::target::Origin,
     feed::{FeedConnection, FeedEvent},
     report::events::record_events,
 };
@@ -71,14 +71,6 @@ enum Listing {
 
 /// The objects of a kind that a process knows: the directory of each.
 type Placed = HashMap<Key, Key>;
-
-/// A connection in mode `Manage`, ordered by age.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Manager {
-    created: Option<Timestamp>,
-    uid: Box<str>,
-    key: Key,
-}
 
 struct Driver {
     writer: Arc<Writer>,
@@ -159,12 +151,8 @@ where
         .boxed()
 }
 
-/// The bridge that a connection manages. `None` if it manages none.
 fn endpoint_of(connection: &FeedConnection) -> Option<Endpoint> {
-    let spec = connection.spec.as_ref()?;
-    let manages = spec.provisioning.as_ref()?.mode == ProvisioningMode::Manage;
-    let origin = Origin::parse(&spec.url).ok().filter(|_| manages)?;
-    Some(Endpoint::from(&origin))
+    managed(connection.spec.as_deref()?)
 }
 
 fn key(metadata: &ObjectMeta) -> Key {
@@ -246,11 +234,7 @@ impl Driver {
         if let Some(connection) = self.connections.get(changed)
             && endpoint_of(connection).as_ref() == Some(endpoint)
         {
-            managers.insert(Manager {
-                created: connection.created,
-                uid: connection.uid.clone(),
-                key: changed.clone(),
-            });
+            managers.insert(Manager::of(changed, connection));
         }
         let ranked: Vec<(Key, bool)> = managers
             .iter()

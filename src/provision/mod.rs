@@ -11,6 +11,7 @@
 //! mode `Plan` nothing is written to a bridge.
 //!
 //! - [`driver`](self::provide) sorts news of objects and connections by directory.
+//! - `elder` says which of several connections manages a bridge.
 //! - `inbox` keeps the latest news for a task, at most one of each object.
 //! - `declared` holds the users and groups of a directory.
 //! - `directory` is the task.
@@ -24,6 +25,7 @@ mod context;
 mod declared;
 mod directory;
 mod driver;
+mod elder;
 mod inbox;
 mod observe;
 mod report;

@@ -198,8 +198,14 @@ impl Writer {
         let (job, applied) = self.write::<K>(namespace, job).await;
         match applied {
             Ok(Applied::Written(metadata)) => {
+                let Job {
+                    name, uid, status, ..
+                } = job;
+                if let Some(before) = store.get(&name) {
+                    announce_object::<K>(&self.recorder, namespace, &name, &uid, &before.status, &status);
+                }
                 let version = metadata.resource_version.unwrap_or_default();
-                store.written(&job.name, &job.uid, job.status, version.into());
+                store.written(&name, &uid, status, version.into());
                 true
             }
             Ok(Applied::Conflict | Applied::Gone) => false,

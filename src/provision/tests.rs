@@ -21,7 +21,7 @@ use crate::{
     api::{connection::ScimBridgeConnectionSpec, user::ScimUser},
     bridge::{
         HttpProber, Lanes,
-        scim::{directory::DirectoryReader, memory::Memory},
+        scim::{directory::DirectoryReader, memory::Memory, write::DirectoryWriter},
         wire::address::AddressPolicy,
     },
     clock::{Clock, SystemClock},
@@ -47,7 +47,8 @@ pub(super) fn writer(server: ApiServer) -> Arc<Writer> {
     let (recorder, _) = record_events(server.clone(), Arc::clone(&clock), Arc::clone(&metrics), "test");
     let context = Context {
         server: server.clone(),
-        reader: DirectoryReader::new(Arc::clone(&prober), Lanes::new(prober)),
+        reader: DirectoryReader::new(Arc::clone(&prober), Lanes::new(Arc::clone(&prober))),
+        orders: DirectoryWriter::new(Arc::clone(&prober), Lanes::new(prober)),
         memory: Memory::default(),
         resolver: Resolver {
             server,
@@ -59,6 +60,7 @@ pub(super) fn writer(server: ApiServer) -> Arc<Writer> {
         metrics,
         settings: Settings {
             scopes: vec![None],
+            is_sharded: false,
             heartbeat: Duration::from_hours(1),
             instance: "test".to_owned(),
         },
