@@ -321,7 +321,7 @@ impl Arguments {
         let key = self.scim.key()?;
         let mut front = self
             .transport
-            .apply(Front::builder().listen(self.listening.listen))?
+            .apply(Front::builder().for_any_client().listen(self.listening.listen))?
             .key(key);
         if let Some(seed) = self.scim.seed()? {
             front = front.directory(seed);

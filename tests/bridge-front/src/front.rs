@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -19,8 +20,13 @@ use crate::{
 };
 
 /// A running front. It stops when it is dropped; [`Front::stop`] also waits for the end.
+///
+/// At its end it panics if it got a write that the operator must never send ([`forbidden`](crate::forbidden)). So every
+/// test with a front fails by such a request, whatever else it looks at. If the test fails already, the front only prints.
+/// Keep a front where a panic fails the test: not in a task that nobody waits for.
 pub struct Front {
     shared: Arc<Shared>,
+    is_for_any_client: bool,
     address: SocketAddr,
     scheme: &'static str,
     authority: Option<Arc<Authority>>,
@@ -157,6 +163,25 @@ impl Front {
     }
 }
 
+impl Drop for Front {
+    #[expect(
+        clippy::panic,
+        clippy::print_stderr,
+        reason = "a test that looks at something else has to fail by it"
+    )]
+    fn drop(&mut self) {
+        let Some(forbidden) = self.shared.ledger.forbidden().filter(|_| !self.is_for_any_client) else {
+            return;
+        };
+        let report = format!("{self:?} got requests that must never be sent:\n{forbidden}");
+        if thread::panicking() {
+            eprintln!("{report}");
+        } else {
+            panic!("{report}");
+        }
+    }
+}
+
 /// An address that listens everywhere is reached by way of loopback.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let host = match address.ip() {
@@ -179,6 +204,7 @@ pub struct Builder {
     upstream: Option<Upstream>,
     seed: Option<Seed>,
     state: State,
+    is_for_any_client: bool,
 }
 
 #[derive(Debug)]
@@ -201,6 +227,7 @@ impl Default for Builder {
             upstream: None,
             seed: None,
             state: State::default(),
+            is_for_any_client: false,
         }
     }
 }
@@ -255,6 +282,12 @@ impl Builder {
         self
     }
 
+    /// Takes any write: the client is not the operator.
+    pub fn for_any_client(mut self) -> Self {
+        self.is_for_any_client = true;
+        self
+    }
+
     /// The key that is accepted.
     pub fn key(mut self, key: impl Into<Key>) -> Self {
         self.state.key = key.into();
@@ -303,6 +336,7 @@ impl Builder {
         let serving = tokio::spawn(serve(listener, Arc::clone(&shared), stopped));
         Ok(Front {
             shared,
+            is_for_any_client: self.is_for_any_client,
             address,
             scheme,
             authority,

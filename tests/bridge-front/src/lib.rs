@@ -12,6 +12,7 @@
 //! - [`State`] is plain data, and a change holds from the next request (or connection) on.
 //! - What was asked is recorded before it is answered; the key is never recorded and never shown.
 //! - [`Front::stop`] returns when the port is closed and every connection is gone.
+//! - A front that got a [forbidden] write panics at its end.
 //!
 //! # Faults and modes
 //!
@@ -59,6 +60,7 @@ mod authority;
 mod control;
 pub mod directory;
 mod fault;
+mod forbidden;
 mod front;
 mod health;
 mod requests;
@@ -72,6 +74,7 @@ pub use authority::{Authority, AuthorityError, Identity, Profile};
 pub use control::Control;
 pub use directory::{Act, Change, Directory, Group, Habits, Member, Seed, User};
 pub use fault::{ConnectionFault, Content, Fault};
+pub use forbidden::forbidden;
 pub use front::{Builder, Front};
 pub use requests::{RequestRecord, Traffic, Unmet};
 pub use state::{Flavour, Key, Mode, Source, State};

@@ -21,6 +21,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use tokio::{sync::watch, time};
 
+use crate::forbidden::Forbidden;
+
 /// A demo may run for days; the oldest records give way.
 const KEPT: usize = 10_000;
 /// The same for the bodies of these records, in bytes.
@@ -150,6 +152,8 @@ pub(crate) struct Ledger {
     traffic: watch::Sender<Traffic>,
     /// Numbers that were given out. They go on when the record is cleared, so that they stay unique.
     numbers: Mutex<Numbers>,
+    /// Kept when the record is cleared.
+    forbidden: Forbidden,
 }
 
 #[derive(Debug, Default)]
@@ -161,6 +165,11 @@ struct Numbers {
 impl Ledger {
     pub(crate) fn traffic(&self) -> Traffic {
         self.traffic.borrow().clone()
+    }
+
+    /// The requests that must never be sent, if there were any since the start.
+    pub(crate) fn forbidden(&self) -> Option<String> {
+        self.forbidden.report()
     }
 
     /// Forgets what was; what is in flight stays in flight.
@@ -201,6 +210,7 @@ impl Ledger {
             user_agent: user_agent.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
             body: request.body().clone(),
         };
+        self.forbidden.look_at(&record);
         self.traffic.send_modify(|traffic| {
             // Numbered in here, where only one request is at a time: the order of the record is that of its
             // numbers.

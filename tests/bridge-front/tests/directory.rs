@@ -56,7 +56,11 @@ fn small() -> Seed {
 
 impl Bridge {
     async fn of(seed: Seed) -> Self {
-        let front = Front::builder().plaintext().key(KEY).directory(seed);
+        let front = Front::builder()
+            .for_any_client()
+            .plaintext()
+            .key(KEY)
+            .directory(seed);
         let front = front
             .set(|state| state.habits.lists.order = Order::Stable)
             .start()
@@ -950,7 +954,13 @@ async fn somebody_else_changes_the_directory_and_tests_wait_for_clients() {
 
 #[tokio::test]
 async fn the_control_port_fills_the_directory_and_shows_its_changes() {
-    let front = Front::builder().plaintext().key(KEY).start().await.unwrap();
+    let front = Front::builder()
+        .for_any_client()
+        .plaintext()
+        .key(KEY)
+        .start()
+        .await
+        .unwrap();
     let control = Control::start(&front, "127.0.0.1:0".parse().unwrap())
         .await
         .unwrap();

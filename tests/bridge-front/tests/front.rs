@@ -27,7 +27,7 @@ const KEY: &str = "a-key-for-tests";
 const LIMIT: Duration = Duration::from_mins(1);
 
 async fn front() -> Front {
-    Front::builder().key(KEY).start().await.unwrap()
+    Front::builder().for_any_client().key(KEY).start().await.unwrap()
 }
 
 fn client(front: &Front) -> Client {
@@ -292,6 +292,7 @@ async fn provisioning_off_shows_in_both_places() {
 async fn the_first_request_with_the_key_unlocks() {
     for path in ["/health", "/metrics", "/scim/Users"] {
         let front = Front::builder()
+            .for_any_client()
             .key(KEY)
             .set(|state| state.locked = true)
             .start()
@@ -342,7 +343,12 @@ async fn certificates_are_wrong_in_the_way_that_was_asked_for() {
         (Profile::SelfSigned, "UnknownIssuer"),
     ];
     for (profile, cause) in wrong {
-        let front = Front::builder().certificate(profile).start().await.unwrap();
+        let front = Front::builder()
+            .for_any_client()
+            .certificate(profile)
+            .start()
+            .await
+            .unwrap();
         let error = Visitor::of(&front).without_key("/ping").await.unwrap_err();
         assert!(causes(&error).contains(cause), "{profile:?}: {}", causes(&error));
         assert!(
@@ -506,7 +512,12 @@ async fn bodies_end_too_late_or_too_soon() {
 
 #[tokio::test]
 async fn connections_end_before_the_answer() {
-    let front = Front::builder().plaintext().start().await.unwrap();
+    let front = Front::builder()
+        .for_any_client()
+        .plaintext()
+        .start()
+        .await
+        .unwrap();
     for (fault, reset) in [(Fault::Close, false), (Fault::Reset, true)] {
         front.set(|state| state.fault("/ping", fault));
         let mut socket = TcpStream::connect(front.addr()).await.unwrap();
@@ -570,10 +581,17 @@ async fn plain_http_and_tls_are_told_apart() {
 
 #[tokio::test]
 async fn scim_is_forwarded_and_authenticated_upstream() {
-    let server = Front::builder().plaintext().key(KEY).start().await.unwrap();
+    let server = Front::builder()
+        .for_any_client()
+        .plaintext()
+        .key(KEY)
+        .start()
+        .await
+        .unwrap();
     let upstream = format!("{}/scim", server.url()).parse().unwrap();
     // The key of the front is another one: it is the upstream that decides about SCIM.
     let front = Front::builder()
+        .for_any_client()
         .key("of-the-front")
         .upstream(upstream)
         .start()
@@ -638,6 +656,7 @@ async fn an_old_upstream_does_not_show() {
         }
     });
     let front = Front::builder()
+        .for_any_client()
         .key(KEY)
         .upstream(upstream)
         .start()
