@@ -3,21 +3,23 @@
 //! What has to be known after a crash is written before an order leaves: how much of the limits it uses, and in the status
 //! of its object that it was about to be sent. What a read shows is the proof; an answer is none.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::{
+    declared::Store,
     directory::Directory,
     observe::{SingleEntry, Subject, proven_request},
+    report::Writer,
 };
 use crate::{
     api::{
         directory::{ChangeKind, Origin},
-        group::ScimGroupStatus,
-        user::ScimUserStatus,
+        group::{ScimGroup, ScimGroupStatus},
+        user::{ScimUser, ScimUserStatus},
     },
     bridge::ProbeRequest,
     domain::{
@@ -28,7 +30,7 @@ use crate::{
             names::{ObjectId, RemoteId},
             order::{Answer, MAX_MEMBERS, Order},
             snapshot::{Activity, GroupEntry, UserEntry},
-            status::DirectoryReport,
+            status::{DirectoryReport, Judgement},
         },
     },
     feed::FeedConnection,
@@ -94,7 +96,8 @@ impl Directory {
         }
     }
 
-    /// Sends orders until one cannot be sent, or news come. Returns whether the plan has to be made again now.
+    /// Sends orders until one cannot be sent, or news come: jobs that are noted in the statuses of their objects. Returns
+    /// whether the plan has to be made again now.
     pub(super) async fn apply(
         &mut self,
         bridge: &Bridge<'_>,
@@ -102,29 +105,19 @@ impl Directory {
         mut report: DirectoryReport,
         summary: &str,
     ) -> bool {
-        let mut ready = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            if self.intend(&job).await {
-                ready.push(job);
-            }
-        }
-        if ready.is_empty() {
-            self.hold_orders();
-            return false;
-        }
         let noted = self.ledger.time();
-        for job in &ready {
+        for job in &jobs {
             self.ledger.reserve(job.kind, count(job));
         }
         report.account(&self.ledger);
         if !self.publish(bridge.connection, report, summary).await {
-            for job in &ready {
+            for job in &jobs {
                 self.ledger.refund(job.kind, noted, count(job));
             }
             self.hold_orders();
             return false;
         }
-        let mut waiting = ready.into_iter();
+        let mut waiting = jobs.into_iter();
         let mut is_first = true;
         while let Some(job) = waiting.next() {
             // The news may say that this is not wanted any more, or that something more urgent is.
@@ -314,12 +307,12 @@ impl Directory {
         if let Some(name) = self.users.by_uid(uid).map(|(name, _)| name.clone()) {
             let change = |status: &mut ScimUserStatus| note(&mut status.id, &mut status.origin);
             self.writer
-                .intend(namespace, &mut self.users, &name, change)
+                .intend(namespace, &mut self.users, &name, None, change)
                 .await;
         } else if let Some(name) = self.groups.by_uid(uid).map(|(name, _)| name.clone()) {
             let change = |status: &mut ScimGroupStatus| note(&mut status.id, &mut status.origin);
             self.writer
-                .intend(namespace, &mut self.groups, &name, change)
+                .intend(namespace, &mut self.groups, &name, None, change)
                 .await;
         }
         self.created.remove(&job.object);
@@ -432,59 +425,6 @@ impl Directory {
         self.sight.known()?.snapshot.members_of(group)
     }
 
-    /// Writes into the status of the object what would be forgotten in a crash. Returns whether it stands there.
-    async fn intend(&mut self, job: &Job) -> bool {
-        let namespace = &self.key.namespace;
-        let now = whole_seconds(self.writer.context.clock.now());
-        let uid = job.object.as_str();
-        let creates = |id: Option<&String>, origin: &mut Option<Origin>| {
-            if id.is_none() {
-                *origin = Some(Origin::Created);
-            }
-        };
-        match &job.order {
-            Order::CreateUser { .. } | Order::SetActive { .. } | Order::RenameUser { .. } => {
-                let Some(name) = self.users.by_uid(uid).map(|(name, _)| name.clone()) else {
-                    return false;
-                };
-                let change = |status: &mut ScimUserStatus| match &job.order {
-                    Order::CreateUser { .. } => creates(status.id.as_ref(), &mut status.origin),
-                    Order::SetActive { active: false, .. } => {
-                        let times = status.suspension.get_or_insert_default();
-                        times.requested_at.get_or_insert_with(|| now.clone());
-                        times.sent_at = Some(now.clone());
-                    }
-                    _ => {}
-                };
-                self.writer
-                    .intend(namespace, &mut self.users, &name, change)
-                    .await
-            }
-            Order::CreateGroup { .. }
-            | Order::RenameGroup { .. }
-            | Order::AddMembers { .. }
-            | Order::RemoveMembers { .. } => {
-                let Some(name) = self.groups.by_uid(uid).map(|(name, _)| name.clone()) else {
-                    return false;
-                };
-                let change = |status: &mut ScimGroupStatus| match &job.order {
-                    Order::CreateGroup { .. } => creates(status.id.as_ref(), &mut status.origin),
-                    Order::AddMembers { users, .. } => {
-                        let added: BTreeSet<String> = std::mem::take(&mut status.added)
-                            .into_iter()
-                            .chain(users.iter().map(|user| user.as_str().to_owned()))
-                            .collect();
-                        status.added = added.into_iter().collect();
-                    }
-                    _ => {}
-                };
-                self.writer
-                    .intend(namespace, &mut self.groups, &name, change)
-                    .await
-            }
-        }
-    }
-
     /// An order could not be sent. The next one waits a moment.
     fn hold_orders(&mut self) {
         self.orders_from = Instant::now() + PAUSE;
@@ -498,6 +438,65 @@ impl Directory {
     fn since(&self, object: &ObjectId) -> Option<Instant> {
         let user = self.users.by_uid(object.as_str()).map(|(_, user)| user.since);
         user.or_else(|| self.groups.by_uid(object.as_str()).map(|(_, group)| group.since))
+    }
+}
+
+/// Writes into the status of the object, beside the verdict of the plan, what would be forgotten in a crash: that it is
+/// created by the operator, when its suspension was sent, who is added. Returns whether it stands there.
+pub(super) async fn intend(
+    writer: &Writer,
+    namespace: &str,
+    (users, groups): (&mut Store<ScimUser>, &mut Store<ScimGroup>),
+    job: &Job,
+    judgement: &Judgement<'_>,
+) -> bool {
+    let now = whole_seconds(writer.context.clock.now());
+    let uid = job.object.as_str();
+    let creates = |id: Option<&String>, origin: &mut Option<Origin>| {
+        if id.is_none() {
+            *origin = Some(Origin::Created);
+        }
+    };
+    match &job.order {
+        Order::CreateUser { .. } | Order::SetActive { .. } | Order::RenameUser { .. } => {
+            let Some(name) = users.by_uid(uid).map(|(name, _)| Arc::clone(name)) else {
+                return false;
+            };
+            let change = |status: &mut ScimUserStatus| match &job.order {
+                Order::CreateUser { .. } => creates(status.id.as_ref(), &mut status.origin),
+                Order::SetActive { active: false, .. } => {
+                    let times = status.suspension.get_or_insert_default();
+                    times.requested_at.get_or_insert_with(|| now.clone());
+                    times.sent_at = Some(now.clone());
+                }
+                _ => {}
+            };
+            writer
+                .intend(namespace, users, &name, Some(judgement), change)
+                .await
+        }
+        Order::CreateGroup { .. }
+        | Order::RenameGroup { .. }
+        | Order::AddMembers { .. }
+        | Order::RemoveMembers { .. } => {
+            let Some(name) = groups.by_uid(uid).map(|(name, _)| Arc::clone(name)) else {
+                return false;
+            };
+            let change = |status: &mut ScimGroupStatus| match &job.order {
+                Order::CreateGroup { .. } => creates(status.id.as_ref(), &mut status.origin),
+                Order::AddMembers { users, .. } => {
+                    let added: BTreeSet<String> = std::mem::take(&mut status.added)
+                        .into_iter()
+                        .chain(users.iter().map(|user| user.as_str().to_owned()))
+                        .collect();
+                    status.added = added.into_iter().collect();
+                }
+                _ => {}
+            };
+            writer
+                .intend(namespace, groups, &name, Some(judgement), change)
+                .await
+        }
     }
 }
 

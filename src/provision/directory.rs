@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use super::{
     announce::announce_directory,
-    apply::{BATCH, Bridge},
+    apply::{BATCH, Bridge, intend},
     declared::{Declared, DirectoryKind, Store},
     elder::has_elder,
     inbox::{Inbox, News, Service},
@@ -464,25 +464,36 @@ impl Directory {
                 |verdict: &Verdict<'_>| verdict.stopped.additions == Some(StopReason::NotAsWritten);
             self.ledger
                 .note_failed_trial(!has_way && plan.verdicts.iter().any(has_failed));
-            if policy.sends && bridge.is_some() && self.orders_from <= Instant::now() {
-                for (kind, digest, acts) in plan.releases(&policy) {
-                    self.ledger.note_release(kind, digest, acts);
-                }
-                jobs = next_jobs(&plan, &known.snapshot, &self.ledger, BATCH);
-            } else if policy.sends && !plan.acts.is_empty() {
-                wakes.push(self.orders_from);
-            }
-            let asked = std::mem::take(&mut plan.asked);
-            summary = Summary(&plan).to_string();
-            wakes.extend(plan.next.map(|next| Instant::now() + until(now, next)));
-            wakes.push(known.taken + hold);
-            self.held_until = Some(known.taken + hold);
             let verdicts: HashMap<&str, &Verdict<'_>> = plan
                 .verdicts
                 .iter()
                 .map(|verdict| (verdict.object.as_str(), verdict))
                 .collect();
             let judge = |uid: &str| verdicts.get(uid).map(|verdict| Judgement::Planned(verdict));
+            if policy.sends && bridge.is_some() && self.orders_from <= Instant::now() {
+                for (kind, digest, acts) in plan.releases(&policy) {
+                    self.ledger.note_release(kind, digest, acts);
+                }
+                for job in next_jobs(&plan, &known.snapshot, &self.ledger, BATCH) {
+                    let Some(judgement) = judge(job.object.as_str()) else {
+                        continue;
+                    };
+                    let stores = (&mut self.users, &mut self.groups);
+                    if intend(&self.writer, &self.key.namespace, stores, &job, &judgement).await {
+                        jobs.push(job);
+                    } else {
+                        // Another version of the object is about to be known.
+                        self.orders_from = Instant::now() + DEBOUNCE;
+                    }
+                }
+            } else if policy.sends && !plan.acts.is_empty() {
+                wakes.push(self.orders_from);
+            }
+            let asked = &plan.asked;
+            summary = Summary(&plan).to_string();
+            wakes.extend(plan.next.map(|next| Instant::now() + until(now, next)));
+            wakes.push(known.taken + hold);
+            self.held_until = Some(known.taken + hold);
             let namespace = &self.key.namespace;
             // What is about to be sent says so only as long as nothing waits for it.
             let (inbox, is_busy) = (&self.inbox, !jobs.is_empty());

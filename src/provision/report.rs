@@ -173,18 +173,23 @@ impl Writer {
         }
     }
 
-    /// Writes into the status of an object what is about to be done for it. Returns whether it stands there.
+    /// Writes a verdict, if there is one, and a change into the status of an object. Returns whether they stand there.
     pub(super) async fn intend<K: DirectoryKind>(
         &self,
         namespace: &str,
         store: &mut Store<K>,
         name: &Arc<str>,
+        judgement: Option<&Judgement<'_>>,
         change: impl FnOnce(&mut K::Status),
     ) -> bool {
         let Some(declared) = store.get(name) else {
             return false;
         };
-        let mut status = declared.status.clone();
+        let now = self.context.clock.now();
+        let mut status = match judgement {
+            Some(judgement) => K::next_status(&declared.status, declared.generation, judgement, now),
+            None => declared.status.clone(),
+        };
         change(&mut status);
         if status == declared.status {
             return true;
