@@ -1,8 +1,10 @@
 //! What a plan for a directory may do, and what it never does.
 //!
 //! - `table`: one line a case
+//! - `statuses`: what a status keeps
 //! - `laws`: what holds for every directory and every wish
 //! - `faults`: lists that lie
+//! - `manage`: what mode `Manage` makes of a plan
 //! - `memory`: what was sent, and how an act stands since
 //! - `cost`: ten thousand of both
 
@@ -16,6 +18,8 @@
 mod cost;
 mod faults;
 mod laws;
+mod manage;
 mod memory;
+mod statuses;
 mod table;
 mod world;
