@@ -305,8 +305,12 @@ fn members_that_a_bridge_drops_are_put_back() {
         let restore = ledger.restore();
         let users = restore.map(|restore| restore.users.into_iter().collect::<BTreeSet<_>>());
         assert_eq!(users, lost.map(ids), "{expected} {shown}");
-        assert_eq!(ledger.is_trusted(&id("1"), Kind::Removal, 0), trusted);
-        assert!(!ledger.is_trusted(&id("1"), Kind::Addition, 0));
+        assert_eq!(ledger.is_trusted(&id("1"), Kind::Removal, 99), trusted);
+        assert!(
+            !ledger.is_trusted(&id("1"), Kind::Removal, 100),
+            "not beyond what was tried"
+        );
+        assert!(!ledger.is_trusted(&id("1"), Kind::Addition, 1));
         let is_stopped =
             ledger.standing(&key(Kind::Removal, Some("C"))) == Standing::Stopped(StopReason::NotAsWritten);
         assert_eq!(is_stopped, stopped);
