@@ -255,8 +255,8 @@ mod tests {
         };
         let deadline = Instant::now() + Duration::from_mins(1);
         let result = race(deadline, request, |_| true).await;
-        drop(request);
-        (result, won.into_inner().unwrap())
+        let won = *won.lock().unwrap();
+        (result, won)
     }
 
     /// The second attempt begins a quarter of a second after the first.
