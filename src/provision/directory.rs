@@ -1,6 +1,11 @@
 //! The task of one directory.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::FutureExt as _;
 use k8s_openapi::jiff::Timestamp;
@@ -497,11 +502,14 @@ impl Directory {
             let namespace = &self.key.namespace;
             // What is about to be sent says so only as long as nothing waits for it.
             let (inbox, is_busy) = (&self.inbox, !jobs.is_empty());
+            let noted: HashSet<&str> = jobs.iter().map(|job| job.object.as_str()).collect();
             is_reported = {
                 let mut reported = Reported::All;
                 for is_progress in [false, true] {
                     let judge = |uid: &str| {
+                        // What is noted there already goes beyond the verdict.
                         judge(uid)
+                            .filter(|_| !noted.contains(uid))
                             .filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)
                     };
                     let may_go_on = |written: usize| {
