@@ -14,7 +14,7 @@ use super::{
     outcome::{Conclusion, Outcome, describe, is_refused, line, next_step},
 };
 use crate::{
-    api::directory::MembersReadBy,
+    api::directory::{MembersReadBy, ProvisioningMode},
     args::PlanFormat,
     check::document::{Case, CaseResult, suite_of},
     domain::directory::{
@@ -39,6 +39,9 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
     planned_at: Timestamp,
+    /// The mode of the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<ProvisioningMode>,
     result: &'static str,
     summary: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,8 +84,14 @@ struct PendingDocument {
     count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u32>,
+    /// What is left of the limit now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<u32>,
     held: bool,
     digest: String,
+    /// The command that releases it, if it is held and the operator would send it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
 }
 
 /// Names are here only if the user asked for them.
@@ -249,6 +258,7 @@ impl<'a> Document<'a> {
             connection,
             url: None,
             planned_at: at,
+            mode: None,
             result: Conclusion::Failed.as_str(),
             summary: format!("nothing is planned: {}", error.reason()),
             message: Some(error.line()),
@@ -272,6 +282,11 @@ impl<'a> Document<'a> {
             connection: outcome.connection,
             url: outcome.url,
             planned_at: outcome.at,
+            mode: Some(if outcome.policy.sends {
+                ProvisioningMode::Manage
+            } else {
+                ProvisioningMode::Plan
+            }),
             result: outcome.conclusion().as_str(),
             summary: Summary(plan).to_string(),
             message: None,
@@ -330,8 +345,7 @@ impl PendingDocument {
         let Pending {
             kind,
             count,
-            // Nothing was sent before, so all of the limit is left.
-            left: _,
+            left,
             digest,
             held,
         } = pending;
@@ -339,8 +353,10 @@ impl PendingDocument {
             kind: *kind,
             count: *count,
             limit: outcome.limit(*kind),
+            left: *left,
             held: *held,
             digest: digest.to_string(),
+            release: outcome.release(pending),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         budget::Kind as ChangeKind,
         ledger::Ledger,
         names::ObjectId,
-        plan::{Directory, Plan, Policy, plan},
+        plan::{Directory, Pending, Plan, Policy, plan},
         render::{ActById, NamedAct, Summary},
         verdict::{Reason, Verdict},
         walk::Incomplete,
@@ -208,6 +208,7 @@ impl<'a> Outcome<'a> {
                 writeln!(out, "  {changes}; the limit is {limit} in an hour")?;
             }
         }
+        self.text_sending(out)?;
         let acting: HashSet<&ObjectId> = self.acts().map(|(act, _)| act.object).collect();
         // An object that is paused, or that waits for another one, differs and has no act.
         let is_silent = |verdict: &Verdict<'_>| {
@@ -235,6 +236,43 @@ impl<'a> Outcome<'a> {
         }
         self.text_beside(out)?;
         out.flush()
+    }
+
+    /// Says who sends the changes, and how a person lets held ones go.
+    fn text_sending(&self, out: &mut impl Write) -> io::Result<()> {
+        let Self { policy, plan, .. } = self;
+        if plan.pending.is_empty() {
+            return Ok(());
+        }
+        let sends = if policy.sends {
+            "The connection is in mode Manage: the operator sends these changes itself."
+        } else {
+            "The connection is in mode Plan: nobody sends these changes."
+        };
+        writeln!(out, "\n{sends}")?;
+        for pending in plan.pending.iter().filter(|pending| pending.held) {
+            let held = counted(pending.count as usize, pending.kind.singular());
+            match self.release(pending) {
+                Some(command) => writeln!(out, "To release exactly the {held}: {command}")?,
+                None => writeln!(out, "In mode Manage, a person would have to release the {held}.")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The command that releases exactly this set. `None` if it is not held, or nothing would be sent afterwards.
+    pub(super) fn release(&self, pending: &Pending) -> Option<String> {
+        if !(pending.held && self.policy.sends) {
+            return None;
+        }
+        let (namespace, name) = match self.connection.split_once('/') {
+            Some((namespace, name)) => (format!(" -n {namespace}"), name),
+            None => (String::new(), self.connection),
+        };
+        Some(format!(
+            "kubectl scim-bridge release {name}{namespace} --digest {}",
+            pending.digest
+        ))
     }
 
     /// Names the differences to the applied state.

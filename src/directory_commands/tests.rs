@@ -670,6 +670,9 @@ declared: 4 users and 1 group
   1 suspension; the limit is 1 in an hour
   2 creations; the limit is 1 in an hour
 
+The connection is in mode Plan: nobody sends these changes.
+In mode Manage, a person would have to release the 2 creations.
+
 ScimUser zoe (people.yaml:17): OutOfScope  {}
   next     {}
   runbook  scim-bridge-operator explain OutOfScope
@@ -679,6 +682,39 @@ ScimUser zoe (people.yaml:17): OutOfScope  {}
     );
     assert_eq!(text, expected);
     assert_eq!(conclusion, Conclusion::Failed);
+}
+
+/// Who sends, and the command that lets a held set go.
+#[test]
+fn a_plan_in_mode_manage() {
+    let snapshot = two_people();
+    let census = Census::default();
+    let mut policy = policy(&["*@example.com"], &["k8s-*"]);
+    policy.sends = true;
+    let declared = declared(&changes(), owner(&[]));
+    let outcome = outcome(&declared, &snapshot, &census, &policy);
+    let mut out = Vec::new();
+    outcome.text(false, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let (digest, _) = text.split_once("digest ").unwrap().1.split_at(32);
+    let expected = format!(
+        "
+The connection is in mode Manage: the operator sends these changes itself.
+To release exactly the 2 creations: kubectl scim-bridge release corp -n identity --digest {digest}
+"
+    );
+    assert!(text.contains(&expected), "{text}");
+    let show = ShowPlan {
+        output: PlanFormat::Json,
+        show_names: false,
+    };
+    let mut out = Vec::new();
+    outcome.print(show, &mut out).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(document["mode"], "Manage");
+    let command = format!("kubectl scim-bridge release corp -n identity --digest {digest}");
+    assert_eq!(document["pending"][1]["release"], command);
+    assert_eq!(document["pending"][0]["release"], serde_json::Value::Null);
 }
 
 #[test]
@@ -714,7 +750,7 @@ fn a_plan_as_json() {
         ("/directory/unmanagedActive", "1"),
         (
             "/pending/0",
-            r#"{"count":1,"digest":D,"held":false,"kind":"Suspension","limit":1}"#,
+            r#"{"count":1,"digest":D,"held":false,"kind":"Suspension","left":1,"limit":1}"#,
         ),
         ("/pending/1/held", "true"),
         (
