@@ -18,14 +18,14 @@ use clap_complete::Shell;
 use ipnet::IpNet;
 
 use crate::{
-    api::{connection::IdentityProvider, duration::HumanDuration},
+    api::{connection::IdentityProvider, directory::ChangeKind, duration::HumanDuration},
     bridge::wire::{
         address::{HostPattern, covers_everything, parse_network},
         proxy::{Exception, ProxyUrl},
     },
     settings::{
-        AdminAddress, LabelSelector, LogDirectives, ServerUrl, count, duration, heartbeat, identity,
-        namespace, object_name, pause, server_name, timeout,
+        AdminAddress, LabelSelector, LogDirectives, ServerUrl, Since, count, digest, duration, heartbeat,
+        identity, namespace, object_name, pause, server_name, since, timeout,
     },
 };
 
@@ -51,6 +51,8 @@ pub enum Command {
     Plan(Box<PlanArguments>),
     /// Write manifests of the users and groups that a bridge has.
     Import(Box<ImportArguments>),
+    /// Report when each suspension was asked for, sent and proven, from manifests with status.
+    Offboarding(Box<OffboardingArguments>),
     /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
@@ -109,6 +111,10 @@ pub enum PluginCommand {
     Plan(Box<PluginPlanArguments>),
     /// Write manifests of the users and groups that a bridge has.
     Import(Box<PluginImportArguments>),
+    /// Report when each suspension was asked for, sent and proven.
+    Offboarding(Box<PluginOffboardingArguments>),
+    /// Release a set of changes that a limit holds, after a look at it.
+    Release(Box<ReleaseArguments>),
     /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
@@ -449,6 +455,116 @@ pub struct ImportInto {
     /// Overwrite the files.
     #[arg(long, help_heading = "Output")]
     pub force: bool,
+}
+
+/// Flags of `offboarding`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = OFFBOARDING_CODES)]
+pub struct OffboardingArguments {
+    /// File or folder with users and their status, as `kubectl get scimusers -o yaml` writes them; - for standard input;
+    /// repeatable.
+    #[arg(short, long = "file", required = true, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+
+    /// Name of the connection. The default is all connections.
+    #[arg(long, value_parser = object_name, value_name = "NAME")]
+    pub connection: Option<String>,
+
+    /// Which suspensions, and how.
+    #[command(flatten)]
+    pub chosen: Evidence,
+}
+
+/// Flags of `kubectl scim-bridge offboarding`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = OFFBOARDING_CODES)]
+pub struct PluginOffboardingArguments {
+    /// Name of the connection. The default is all connections.
+    #[arg(value_parser = object_name, value_name = "NAME")]
+    pub connection: Option<String>,
+
+    /// Report the users of all namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+
+    /// Which suspensions, and how.
+    #[command(flatten)]
+    pub chosen: Evidence,
+}
+
+const OFFBOARDING_CODES: &str = "Exit codes: 0 each suspension is proven; 1 wrong usage, a failure, or an object that cannot be read; 2 a suspension is not proven.";
+
+/// Which suspensions a report has, and in which form.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Evidence {
+    /// Leave out what was proven before this time: a date (UTC), a time, or a duration before now.
+    #[arg(long, value_parser = since, value_name = "TIME")]
+    pub since: Option<Since>,
+
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t, help_heading = "Output")]
+    pub output: ReportFormat,
+
+    /// Show the names of people. Text on a terminal always has them.
+    #[arg(long, help_heading = "Output")]
+    pub show_names: bool,
+}
+
+/// Output format of `offboarding`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Text, one line for each suspension.
+    #[default]
+    Text,
+    /// A table for spreadsheets.
+    Csv,
+    /// One JSON document.
+    Json,
+}
+
+/// Flags of `kubectl scim-bridge release`.
+#[derive(Clone, Debug, Args)]
+pub struct ReleaseArguments {
+    /// The connection.
+    #[command(flatten)]
+    pub connection: Named,
+
+    /// Which kind of changes. The default is each kind that is held.
+    #[arg(long, value_enum)]
+    pub kind: Option<LimitedKind>,
+
+    /// Digest of the set; repeatable. `plan`, the status of the connection and its condition show it.
+    #[arg(long = "digest", value_parser = digest, value_name = "DIGEST")]
+    pub digests: Vec<String>,
+
+    /// Release without a question, for pipelines.
+    #[arg(long, requires = "digests")]
+    pub yes: bool,
+}
+
+/// The kinds of changes that have a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LimitedKind {
+    /// Users that are suspended.
+    Suspensions,
+    /// Members that are removed from groups.
+    Removals,
+    /// Users and groups that are created, and users that are made active again.
+    Creations,
+}
+
+impl From<LimitedKind> for ChangeKind {
+    fn from(kind: LimitedKind) -> Self {
+        match kind {
+            LimitedKind::Suspensions => Self::Suspension,
+            LimitedKind::Removals => Self::Removal,
+            LimitedKind::Creations => Self::Creation,
+        }
+    }
 }
 
 /// The scope of `run`, which `preflight` checks.

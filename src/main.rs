@@ -12,7 +12,7 @@ use scim_bridge_operator::{
     api,
     args::{Arguments, Command, LogFormat, PluginArguments, PluginCommand, refusal},
     check,
-    directory_commands::{import, plan},
+    directory_commands::{import, offboarding, plan, release},
     process,
     settings::LogDirectives,
 };
@@ -72,6 +72,10 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
             let imported = quiet_runtime()?.block_on(import::import(&arguments, &mut io::stdout()))?;
             return Ok(imported.exit_code().into());
         }
+        Command::Offboarding(arguments) => {
+            let proof = offboarding::offboarding(&arguments, &mut io::stdout())?;
+            return Ok(proof.exit_code().into());
+        }
         Command::Explain { reason } => check::explain::explain(reason.as_deref(), &mut io::stdout())?,
         Command::Crd { provisioning: false } => {
             let yaml = serde_saphyr::to_string(&api::crd())?;
@@ -122,6 +126,14 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
             arguments.addresses.ensure_usable()?;
             let imported = runtime.block_on(import::import_live(&arguments, out))?;
             return Ok(imported.exit_code().into());
+        }
+        PluginCommand::Offboarding(arguments) => {
+            let proof = runtime.block_on(offboarding::offboarding_live(&arguments, out))?;
+            return Ok(proof.exit_code().into());
+        }
+        PluginCommand::Release(arguments) => {
+            runtime.block_on(release::release(&arguments, out))?;
+            return Ok(ExitCode::SUCCESS);
         }
         PluginCommand::Explain { reason } => {
             check::explain::explain(reason.as_deref(), out)?;

@@ -11,13 +11,14 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 
 use crate::{
     api::duration::{HumanDuration, InvalidDuration},
     bridge::wire::proxy::server_url,
-    domain::connection::target,
+    domain::{connection::target, directory::budget::Digest},
 };
 
 // === Names ===
@@ -150,6 +151,62 @@ pub fn heartbeat(text: &str) -> Result<Duration, UnusableDuration> {
 /// [`UnusableDuration`] for anything else.
 pub fn pause(text: &str) -> Result<Duration, UnusableDuration> {
     within(text, Duration::from_secs(1)..=Duration::from_hours(24))
+}
+
+/// A point in time that a person writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// This time.
+    At(Timestamp),
+    /// So long before now.
+    Ago(Duration),
+}
+
+/// The text is no such point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a date (2026-11-01), a time (2026-11-01T08:00:00Z) or a duration (720h)")]
+pub struct InvalidSince;
+
+/// Reads a date, which begins at midnight UTC, a time with its zone (RFC 3339), or a duration before now.
+///
+/// # Errors
+/// [`InvalidSince`] for anything else.
+pub fn since(text: &str) -> Result<Since, InvalidSince> {
+    let midnight = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    if let Ok(ago) = duration(text) {
+        Ok(Since::Ago(ago))
+    } else if let Ok(time) = text.parse() {
+        Ok(Since::At(time))
+    } else {
+        let midnight = midnight().ok_or(InvalidSince)?;
+        Ok(Since::At(midnight.timestamp()))
+    }
+}
+
+impl Since {
+    /// The time, if it is now `now`.
+    #[must_use]
+    pub fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+/// The text is not a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a digest as the operator shows it: 32 hexadecimal digits in lower case")]
+pub struct InvalidDigest;
+
+/// Reads the digest of a set of changes.
+///
+/// # Errors
+/// [`InvalidDigest`] for anything else.
+pub fn digest(text: &str) -> Result<String, InvalidDigest> {
+    Digest::parse(text)
+        .map(|digest| digest.to_string())
+        .ok_or(InvalidDigest)
 }
 
 fn within(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, UnusableDuration> {
@@ -448,6 +505,23 @@ mod tests {
         let said = |result: Result<Duration, UnusableDuration>| result.unwrap_err().to_string();
         assert_eq!(said(pause("0s")), "write a duration from 1s to 24h");
         assert!(said(pause("soon")).starts_with("not a duration"));
+    }
+
+    #[test]
+    fn points_in_time() {
+        let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-11-01", "2026-11-01T00:00:00Z"),
+            ("2026-11-01T08:00:00+02:00", "2026-11-01T06:00:00Z"),
+            ("720h", "2026-10-30T12:00:00Z"),
+            ("99999h", "2015-07-03T21:00:00Z"),
+        ] {
+            let time = since(text).unwrap().before(now);
+            assert_eq!(time.to_string(), expected, "{text}");
+        }
+        for text in ["", "yesterday", "2026-13-01", "2026-11-01T08:00:00", "30d", "-1h"] {
+            assert_eq!(since(text), Err(InvalidSince), "{text}");
+        }
     }
 
     #[test]

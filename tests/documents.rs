@@ -280,7 +280,7 @@ fn generated_tables_of_flags() {
     let of = |name: &str| program.find_subcommand(name).unwrap();
     let of_plugin = |name: &str| plugin.find_subcommand(name).unwrap();
     let (run, preflight, check) = (of("run"), of("preflight"), of("check"));
-    let (plan, import) = (of("plan"), of("import"));
+    let (plan, import, offboarding) = (of("plan"), of("import"), of("offboarding"));
     generated::tables(
         "docs/reference/flags.md",
         &[
@@ -290,6 +290,8 @@ fn generated_tables_of_flags() {
             ("check", &table_of_flags(check, &[run])),
             ("plan", &table_of_flags(plan, &[run])),
             ("import", &table_of_flags(import, &[run, check])),
+            ("offboarding", &table_of_flags(offboarding, &[run, plan])),
+            ("release", &table_of_flags(of_plugin("release"), &[check])),
             ("plugin", &table_of_commands(&plugin)),
             ("plugin flags", &table_of_flags(of_plugin("recheck"), &[check])),
         ],

@@ -1,4 +1,4 @@
-//! Every flag of `run`, `check`, `plan` and `import`, tried on the program itself: what cannot work is refused at start, in one line that
+//! Every flag of `run`, `check` and the commands about users and groups, tried on the program itself: what cannot work is refused at start, in one line that
 //! says what is allowed and repeats nothing; everything else is taken.
 
 #![allow(
@@ -322,6 +322,21 @@ const PLAN: &[Row] = &[
     ),
 ];
 const IMPORT: &[Row] = &[CONNECTION];
+const OFFBOARDING: &[Row] = &[
+    CONNECTION,
+    Row(
+        "--since",
+        &["2026-11-01", "2026-11-01T08:00:00Z", "720h"],
+        "write a date (2026-11-01), a time",
+        &["", "yesterday", "2026-13-01", "30d"],
+    ),
+    Row(
+        "--output",
+        &["text", "csv", "json"],
+        "write one of text, csv, json",
+        &["", "CSV", "junit"],
+    ),
+];
 
 /// Those of `preflight` that `run` has not.
 const PREFLIGHT: &[Row] = &[
@@ -494,6 +509,32 @@ fn every_flag_of_plan_and_import() {
     );
 }
 
+/// A user without a status: nothing proves the suspension.
+#[test]
+fn every_flag_of_offboarding() {
+    let folder = Scratch::new("offboarding").unwrap();
+    let path = folder.path().join("users.yaml");
+    let user = json!({
+        "apiVersion": "scimbridge.dev/v1alpha1",
+        "kind": "ScimUser",
+        "metadata": {"name": "left-the-company"},
+        "spec": {
+            "connectionRef": {"name": "corp"},
+            "userName": "ada@example.com",
+            "name": {"givenName": "Ada", "familyName": "Example"},
+            "state": "Suspended",
+        },
+    });
+    fs::write(&path, user.to_string()).unwrap();
+    let path = path.display().to_string();
+    let faults = faults(
+        &["offboarding", "-f", &path],
+        (2, "left-the-company"),
+        OFFBOARDING,
+    );
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 /// A flag that is new needs a row.
 #[test]
 fn no_flag_is_left_out() {
@@ -504,6 +545,7 @@ fn no_flag_is_left_out() {
         ("check", &[RUN, CHECK]),
         ("plan", &[RUN, CHECK, PLAN]),
         ("import", &[RUN, CHECK, IMPORT]),
+        ("offboarding", &[OFFBOARDING]),
     ] {
         let tried = rows
             .iter()
@@ -643,6 +685,12 @@ fn flags_together() {
             "the following required arguments were not provided: --file <PATH>",
         ),
         ("plan -f /no/such/folder", 1, "cannot read /no/such/folder"),
+        ("offboarding -f /no/such/folder", 1, "cannot read /no/such/folder"),
+        (
+            "offboarding",
+            1,
+            "the following required arguments were not provided: --file <PATH>",
+        ),
         (
             "import -o x --url https://127.0.0.1:1 --api-key-env KEY",
             1,

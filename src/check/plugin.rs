@@ -27,12 +27,12 @@ use crate::{
 };
 
 /// The field manager of the plugin's changes, in `managedFields`.
-const FIELD_MANAGER: &str = "kubectl-scim_bridge";
+pub(crate) const FIELD_MANAGER: &str = "kubectl-scim_bridge";
 
 /// Pause between two reads of a status.
 const PAUSE: Duration = Duration::from_millis(500);
 
-type Connections = Api<DeserializeGuard<ScimBridgeConnection>>;
+pub(crate) type Connections = Api<DeserializeGuard<ScimBridgeConnection>>;
 
 /// A connection in its cluster.
 pub(crate) struct Location {
@@ -110,7 +110,7 @@ impl Location {
         })
     }
 
-    fn api(&self) -> Connections {
+    pub(crate) fn api(&self) -> Connections {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
@@ -139,7 +139,7 @@ impl Location {
         Ok(object.ok().and_then(|object| object.status).unwrap_or_default())
     }
 
-    fn missing(&self) -> CheckError {
+    pub(crate) fn missing(&self) -> CheckError {
         CheckError::NoConnection(format!("{}/{}", self.namespace, self.name))
     }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{files::Place, form::Misformed};
+use super::{files::Place, form::Misformed, offboarding::Evidence};
 use crate::{
     api::{group::ScimGroupSpec, user::ScimUserSpec},
     domain::{
@@ -42,6 +42,8 @@ pub(super) struct Candidate {
     pub(super) namespace: Option<String>,
     /// `status.id`, if the object is in a cluster.
     pub(super) id: Option<String>,
+    /// What its status says, for reports about suspensions.
+    pub(super) evidence: Evidence,
     /// Where it is, if it is in a file.
     pub(super) place: Option<Place>,
     pub(super) spec: Result<Spec, Misformed>,
@@ -205,12 +207,7 @@ impl Declared {
 
     /// Adds documents of a kind that the group does not have.
     pub(super) fn refuse(&mut self, strays: impl IntoIterator<Item = Place>) {
-        self.faults.extend(strays.into_iter().map(|place| Fault {
-            object: None,
-            kind: None,
-            place: Some(place),
-            why: Unusable::Kind,
-        }));
+        self.faults.extend(strays.into_iter().map(Fault::of_stray));
     }
 
     /// Whether nothing at all is declared, not even something that cannot be used.
@@ -242,6 +239,7 @@ impl Declared {
             name: _,
             namespace: _,
             id,
+            evidence: _,
             place,
             spec,
         } = candidate;
@@ -345,7 +343,7 @@ pub(super) fn doubled(names: impl IntoIterator<Item = String>) -> Option<String>
 // === impl Spec, Kind, ObjectName ===
 
 impl Spec {
-    fn connection(&self) -> &str {
+    pub(super) fn connection(&self) -> &str {
         match self {
             Self::User(spec) => &spec.connection_ref.name,
             Self::Group(spec) => &spec.connection_ref.name,
@@ -371,6 +369,16 @@ impl fmt::Display for ObjectName {
 }
 
 impl Fault {
+    /// A document of a kind that the group does not have.
+    pub(super) const fn of_stray(place: Place) -> Self {
+        Self {
+            object: None,
+            kind: None,
+            place: Some(place),
+            why: Unusable::Kind,
+        }
+    }
+
     /// The object and its place: `ScimUser ada (users.yaml:12)`.
     #[must_use]
     pub fn label(&self) -> String {

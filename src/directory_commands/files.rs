@@ -14,11 +14,12 @@ use super::{
     DirectoryError,
     declared::{Candidate, Kind, Spec},
     form::{self, Misformed},
+    offboarding::Evidence,
 };
 use crate::{
     api::{
         group::{ScimGroup, ScimGroupSpec},
-        user::{ScimUser, ScimUserSpec},
+        user::{ScimUser, ScimUserSpec, ScimUserStatus},
     },
     check::{
         CheckError,
@@ -197,15 +198,27 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 fn candidate(kind: Kind, place: &Place, document: &Value) -> Candidate {
-    let ObjectMeta { name, namespace, .. } = metadata_of(document);
+    let metadata = metadata_of(document);
+    let evidence = match kind {
+        Kind::User => Evidence::of(&metadata, status_of(document).as_ref()),
+        Kind::Group => Evidence::default(),
+    };
+    let ObjectMeta { name, namespace, .. } = metadata;
     Candidate {
         kind,
         name,
         namespace,
+        // A plan for files is about what they declare. Their status may be older than they are.
         id: None,
+        evidence,
         place: Some(place.clone()),
         spec: spec_of(kind, document),
     }
+}
+
+/// The status of a user, if it has the form of one.
+fn status_of(document: &Value) -> Option<ScimUserStatus> {
+    serde_json::from_value(document.get("status")?.clone()).ok()
 }
 
 fn spec_of(kind: Kind, document: &Value) -> Result<Spec, Misformed> {

@@ -1,5 +1,6 @@
 //! The users and groups of a cluster.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, Resource,
     api::ListParams,
@@ -11,6 +12,7 @@ use super::{
     DirectoryError,
     declared::{Candidate, Kind, Spec},
     form::Misformed,
+    offboarding::Evidence,
 };
 use crate::{
     api::{group::ScimGroup, user::ScimUser},
@@ -35,53 +37,72 @@ pub(super) async fn candidates(
     namespace: &str,
     kinds: Kinds,
 ) -> Result<Vec<Candidate>, DirectoryError> {
-    let users = list::<ScimUser>(client, namespace, kinds, "the ScimUsers").await?;
-    let groups = list::<ScimGroup>(client, namespace, kinds, "the ScimGroups").await?;
-    let of_user = |DeserializeGuard(object): DeserializeGuard<ScimUser>| match object {
+    let users = list(client, Some(namespace), kinds, "the ScimUsers").await?;
+    let groups = list(client, Some(namespace), kinds, "the ScimGroups").await?;
+    Ok(users
+        .into_iter()
+        .map(of_user)
+        .chain(groups.into_iter().map(of_group))
+        .collect())
+}
+
+/// Lists the users of a namespace, or of all.
+pub(super) async fn users(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Result<Vec<Candidate>, DirectoryError> {
+    let users = list(client, namespace, Kinds::Required, "the ScimUsers").await?;
+    Ok(users.into_iter().map(of_user).collect())
+}
+
+fn of_user(DeserializeGuard(object): DeserializeGuard<ScimUser>) -> Candidate {
+    match object {
         Ok(ScimUser {
             metadata,
             spec,
             status,
-        }) => (
-            Kind::User,
-            metadata,
-            status.and_then(|status| status.id),
-            Ok(Spec::User(spec)),
-        ),
-        Err(invalid) => (Kind::User, invalid.metadata, None, Err(Misformed::Form)),
-    };
-    let of_group = |DeserializeGuard(object): DeserializeGuard<ScimGroup>| match object {
+        }) => {
+            let evidence = Evidence::of(&metadata, status.as_ref());
+            Candidate {
+                id: evidence.id().cloned(),
+                evidence,
+                ..candidate(Kind::User, metadata, Ok(Spec::User(spec)))
+            }
+        }
+        Err(invalid) => candidate(Kind::User, invalid.metadata, Err(Misformed::Form)),
+    }
+}
+
+fn of_group(DeserializeGuard(object): DeserializeGuard<ScimGroup>) -> Candidate {
+    match object {
         Ok(ScimGroup {
             metadata,
             spec,
             status,
-        }) => (
-            Kind::Group,
-            metadata,
-            status.and_then(|status| status.id),
-            Ok(Spec::Group(spec)),
-        ),
-        Err(invalid) => (Kind::Group, invalid.metadata, None, Err(Misformed::Form)),
-    };
-    let objects = users
-        .into_iter()
-        .map(of_user)
-        .chain(groups.into_iter().map(of_group));
-    Ok(objects
-        .map(|(kind, metadata, id, spec)| Candidate {
-            kind,
-            name: metadata.name,
-            namespace: metadata.namespace,
-            id,
-            place: None,
-            spec,
-        })
-        .collect())
+        }) => Candidate {
+            id: status.and_then(|status| status.id),
+            ..candidate(Kind::Group, metadata, Ok(Spec::Group(spec)))
+        },
+        Err(invalid) => candidate(Kind::Group, invalid.metadata, Err(Misformed::Form)),
+    }
+}
+
+fn candidate(kind: Kind, metadata: ObjectMeta, spec: Result<Spec, Misformed>) -> Candidate {
+    let ObjectMeta { name, namespace, .. } = metadata;
+    Candidate {
+        kind,
+        name,
+        namespace,
+        id: None,
+        evidence: Evidence::default(),
+        place: None,
+        spec,
+    }
 }
 
 async fn list<K>(
     client: &Client,
-    namespace: &str,
+    namespace: Option<&str>,
     kinds: Kinds,
     what: &'static str,
 ) -> Result<Vec<DeserializeGuard<K>>, DirectoryError>
@@ -91,7 +112,10 @@ where
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let api: Api<DeserializeGuard<K>> = Api::namespaced(client.clone(), namespace);
+    let api: Api<DeserializeGuard<K>> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
     let mut objects = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE);
     loop {

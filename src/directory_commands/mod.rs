@@ -1,24 +1,31 @@
-//! `plan` and `import`: the users and groups of a bridge beside those of manifests.
+//! The commands about the users and groups of a bridge.
 //!
-//! Both commands only read. They probe the bridge as `check` does, read its directory as the operator does, and plan with
-//! the same function: [`crate::domain::directory::plan::plan`].
+//! - `plan` and `import` only read. They probe the bridge as `check` does, read its directory as the operator does, and
+//!   plan with the same function: [`crate::domain::directory::plan::plan`].
+//! - `offboarding` reads statuses, in a cluster or in files.
+//! - `release` reads what the operator holds, and annotates the connection.
 
 pub mod declared;
 pub mod files;
 pub mod import;
+pub mod offboarding;
 pub mod outcome;
 pub mod plan;
+pub mod release;
 
+mod confirm;
 mod document;
 mod form;
 mod live;
 mod manifests;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
 use std::{io, num::NonZeroU8, path::PathBuf, sync::Arc, time::Duration};
 
+use self::{confirm::Unconfirmed, release::ReleaseError};
 use crate::{
     api::{directory::MembersReadBy, vocabulary::Reason},
     args::Addresses,
@@ -90,6 +97,22 @@ pub enum DirectoryError {
         "the cluster has no ScimUser and no ScimGroup of this connection: apply some first, or give --file"
     )]
     NothingApplied,
+    /// Files without a user: a report about nobody would look like a proof.
+    #[error(
+        "no file has a ScimUser of this connection: check --file and --connection. kubectl get scimusers -o yaml writes such a file"
+    )]
+    NoUserInFiles,
+    /// A cluster without a user.
+    #[error(
+        "the cluster has no ScimUser of this connection: check the name of the connection, and the namespace"
+    )]
+    NoUserInCluster,
+    /// A set of changes is not released.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// Nobody confirmed.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
     /// Its patterns cannot be used.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),

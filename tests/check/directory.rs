@@ -50,7 +50,7 @@ fn people() -> Seed {
     }
 }
 
-fn provisioning() -> Value {
+pub(crate) fn provisioning() -> Value {
     json!({
         "mode": "Plan",
         "scope": {"userNames": ["*@example.com"], "groups": ["k8s-*", "Owners"]},
@@ -475,7 +475,7 @@ async fn a_key_goes_to_no_host_that_only_a_manifest_names() {
     assert_untouched(&scene.bridge);
 }
 
-fn person(name: &str, address: &str, more: &str) -> String {
+pub(crate) fn person(name: &str, address: &str, more: &str) -> String {
     format!(
         "---\napiVersion: scimbridge.dev/v1alpha1\nkind: ScimUser\nmetadata: {{name: {name}}}\nspec: {{connectionRef: \
          {{name: corp}}, userName: {address}, name: {{givenName: Ada, familyName: Example}}{more}}}\n"
@@ -621,7 +621,7 @@ async fn connections_without_a_plan() {
 }
 
 /// The definitions of users and groups. Other tests of this program need none.
-async fn install_definitions(bed: &Bed<'_>) {
+pub(crate) async fn install_definitions(bed: &Bed<'_>) {
     let definitions = Run::new(&["crd", "--provisioning"]).run().await;
     let apply = ["apply", "--server-side", "-f", "-"];
     bed.cluster
@@ -649,7 +649,7 @@ async fn apply(bed: &Bed<'_>, path: &Path) {
 }
 
 /// Runs the plugin in the namespace of the bed.
-async fn plugin(bed: &Bed<'_>, args: &[&str]) -> Ran {
+pub(crate) async fn plugin(bed: &Bed<'_>, args: &[&str]) -> Ran {
     let args = [args, &["-n", &bed.namespace]].concat();
     Run::plugin(bed.cluster, &args).run().await
 }

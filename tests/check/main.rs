@@ -1,4 +1,4 @@
-//! `check`, `plan`, `import` and `kubectl scim-bridge`: the real program as people run it, beside the real operator.
+//! `check`, the commands about users and groups, and `kubectl scim-bridge`: the real program as people run it, beside the real operator.
 
 #![allow(
     clippy::expect_used,
@@ -11,6 +11,8 @@
 
 mod commands;
 mod directory;
+mod evidence;
 mod golden;
 mod program;
+mod release;
 mod sources;
