@@ -9,6 +9,7 @@
     reason = "what is missing fails the test, with its place"
 )]
 
+mod four_eyes;
 mod provisioning;
 mod server;
 
