@@ -498,6 +498,8 @@ impl<'a> ObjectDocument<'a> {
             id,
             adopts,
             planned: _,
+            sends: _,
+            disowns: _,
             differs,
             entries,
             has_expired: _,

@@ -25,6 +25,8 @@ fn verdict<'a>(object: &'a ObjectId, reason: Reason) -> Verdict<'a> {
         id: None,
         adopts: false,
         planned: PerKind::default(),
+        sends: false,
+        disowns: false,
         differs: Vec::new(),
         entries: Vec::new(),
         has_expired: false,
@@ -118,6 +120,12 @@ fn an_account_that_was_asked_for() {
         origin: Some(Origin::Created),
         ..ScimUserStatus::default()
     };
+    let refuted = Verdict {
+        disowns: true,
+        ..verdict(&object, Reason::Unproven)
+    };
+    let status = user_status(&asked, 1, &Judgement::Planned(&refuted), at(10));
+    assert_eq!(status.origin, None, "somebody else had the name");
     for (reason, is_found, expected) in [
         (Reason::Progressing, false, (None, Some(Origin::Created))),
         (Reason::Unproven, false, (None, Some(Origin::Created))),
@@ -125,6 +133,7 @@ fn an_account_that_was_asked_for() {
         (Reason::Provisioned, true, (Some("A"), Some(Origin::Created))),
         // It is there and differs: taken over before it is changed.
         (Reason::Progressing, true, (Some("A"), Some(Origin::Created))),
+        (Reason::MemberMissing, true, (Some("A"), Some(Origin::Created))),
         (Reason::Held, true, (None, Some(Origin::Created))),
         // Whoever makes it now does not do so for this object.
         (Reason::Rejected, false, (None, None)),
@@ -133,6 +142,7 @@ fn an_account_that_was_asked_for() {
         let verdict = Verdict {
             id: is_found.then_some(&id),
             adopts: is_found,
+            sends: is_found && reason != Reason::Held,
             ..verdict(&object, reason)
         };
         let status = user_status(&asked, 1, &Judgement::Planned(&verdict), at(10));

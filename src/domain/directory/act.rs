@@ -196,12 +196,12 @@ impl<'a> Change<'a> {
     #[must_use]
     pub fn key(&self, object: &ObjectId) -> Key {
         let member = match self {
-            Self::Remove { user, .. } => Some(&user.id),
+            // A reactivation is no creation, although it counts as one.
+            Self::Remove { user, .. } | Self::Reactivate { user } => Some(&user.id),
             Self::Add { user, .. } => user.id(),
             Self::Suspend { .. }
             | Self::RenameUser { .. }
             | Self::RenameGroup { .. }
-            | Self::Reactivate { .. }
             | Self::CreateUser { .. }
             | Self::CreateGroup { .. } => None,
         };

@@ -45,7 +45,7 @@ pub struct Key {
     pub object: ObjectId,
     /// Its kind.
     pub kind: Kind,
-    /// Who joins or leaves a group.
+    /// Who joins or leaves a group, or is made active again.
     pub member: Option<RemoteId>,
 }
 
@@ -64,6 +64,8 @@ pub struct Ledger {
     releases: PerKind<Option<Release>>,
     checks: HashMap<RemoteId, Check>,
     restores: Vec<Restore>,
+    /// Groups of which a read by id has shown members. If a later one shows none, it is empty.
+    shown: HashSet<RemoteId>,
     /// Groups whose members the bridge has changed as asked, by kind.
     trusted: HashMap<(RemoteId, Kind), Size>,
     /// No order is sent before this time, because the bridge asked for a pause.
@@ -207,6 +209,7 @@ impl Ledger {
             releases: PerKind::default(),
             checks: HashMap::new(),
             restores: Vec::new(),
+            shown: HashSet::new(),
             trusted: HashMap::new(),
             limited_until: None,
             chunk: MAX_MEMBERS,
@@ -285,7 +288,7 @@ impl Ledger {
         if let Some(scim_type) = self.refused.get(key) {
             return Standing::Refused(*scim_type);
         }
-        let creates = key.kind == Kind::Creation;
+        let creates = key.creates();
         let Some(sent) = self.sent.get(key) else {
             return if creates && self.late.contains_key(key) {
                 Standing::Waits
@@ -308,6 +311,14 @@ impl Ledger {
             }
             Outcome::Conflict | Outcome::NotFound | Outcome::Unclear => Standing::Waits,
         }
+    }
+
+    /// Whether the bridge says that something else had the name when this creation was sent for the first time. Then it
+    /// made nothing for this object.
+    #[must_use]
+    pub fn is_refuted(&self, key: &Key) -> bool {
+        let sent = self.sent.get(key).filter(|_| key.creates());
+        sent.is_some_and(|sent| sent.outcome == Outcome::Conflict && sent.attempts == 1)
     }
 
     /// Notes what came of an order. `keys` are its acts. Returns whether it should be sent again in two halves.
@@ -469,7 +480,7 @@ impl Ledger {
             sent.listed.is_none()
                 && match sent.outcome {
                     Outcome::Conflict | Outcome::NotFound => true,
-                    Outcome::Unclear => key.kind == Kind::Creation,
+                    Outcome::Unclear => key.creates(),
                     Outcome::Accepted => {
                         sent.looks > 0 && matches!(key.kind, Kind::Creation | Kind::Addition | Kind::Removal)
                     }
@@ -534,6 +545,20 @@ impl Ledger {
     #[must_use]
     pub fn has(&self, key: &Key) -> bool {
         self.sent.contains_key(key)
+    }
+
+    /// Notes that a read of this group by id shows members.
+    pub fn note_shown(&mut self, group: &RemoteId) {
+        if !self.shown.contains(group) {
+            self.shown.insert(group.clone());
+        }
+    }
+
+    /// Whether a read of this group by id has shown members. Servers leave an empty list out: a read that shows none then
+    /// says that the group is empty.
+    #[must_use]
+    pub fn shows_by_id(&self, group: &RemoteId) -> bool {
+        self.shown.contains(group)
     }
 
     /// Notes who has to be a member of the group after this change.
@@ -624,6 +649,13 @@ impl Ledger {
         self.stops.clear();
         self.sent.retain(|_, sent| !sent.is_fruitless());
         self.has_failed_trial = false;
+    }
+}
+
+impl Key {
+    /// Whether the act makes an account or group.
+    fn creates(&self) -> bool {
+        self.kind == Kind::Creation && self.member.is_none()
     }
 }
 

@@ -241,6 +241,8 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
         id: None,
         adopts: false,
         planned: PerKind::default(),
+        sends: false,
+        disowns: false,
         differs: Vec::new(),
         entries: Vec::new(),
         has_expired: false,
@@ -288,6 +290,7 @@ pub(super) struct Draft<'a> {
     record: &'a Record,
     /// Whether a change was sent and is not read back yet.
     waits: bool,
+    disowns: bool,
     suspension: Option<Asked>,
     stopped: PerKind<Option<StopReason>>,
     overwritten: Vec<(Kind, Timestamp)>,
@@ -311,6 +314,7 @@ impl<'a> Draft<'a> {
         Self {
             record,
             waits: false,
+            disowns: false,
             suspension: None,
             stopped: record.stopped,
             overwritten: record.overwritten.clone(),
@@ -359,6 +363,7 @@ impl<'a> Draft<'a> {
             follows,
             record: _,
             waits,
+            disowns,
             suspension,
             stopped,
             overwritten,
@@ -367,6 +372,11 @@ impl<'a> Draft<'a> {
         } = self;
         let has = |kind: Kind| *planned.get(kind) > 0 || *follows.get(kind);
         let holds = Kind::ALL.into_iter().any(|kind| has(kind) && is_held(kind));
+        let sends = sending.is_some()
+            && !is_paused
+            && Kind::ALL
+                .into_iter()
+                .any(|kind| *planned.get(kind) > 0 && !is_held(kind));
         let reason = if holds && !is_paused {
             Reason::Held
         } else if let Some(reason) = refusal {
@@ -388,6 +398,8 @@ impl<'a> Draft<'a> {
             id,
             adopts,
             planned,
+            sends,
+            disowns,
             differs,
             entries,
             has_expired,
@@ -619,6 +631,7 @@ impl<'a, 'p> Planner<'a, 'p> {
         if self.policy.sends && !draft.is_paused {
             let key = change.key(draft.object);
             let standing = self.ledger.standing(&key);
+            draft.disowns |= self.ledger.is_refuted(&key);
             self.asked.insert(key);
             let stopped = match (*draft.stopped.get(kind), standing) {
                 (Some(reason), _) | (None, Standing::Stopped(reason)) => Some(reason),

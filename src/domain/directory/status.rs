@@ -132,14 +132,15 @@ impl Judgement<'_> {
             return (Some(previous.clone()), origin);
         }
         let is_as_wanted = verdict.reason.class() == Class::Ok && verdict.planned == PerKind::default();
-        let is_about_to_change = matches!(verdict.reason, Reason::Progressing | Reason::RateLimited);
         match verdict.id {
-            Some(id) if verdict.adopts && (is_as_wanted || is_about_to_change) => (
+            Some(id) if verdict.adopts && (is_as_wanted || verdict.sends) => (
                 Some(id.as_str().to_owned()),
                 Some(origin.unwrap_or(Origin::Adopted)),
             ),
             // Whoever creates it now does not do so for this object.
-            None if matches!(verdict.reason, Reason::Rejected | Reason::Unsupported) => (None, None),
+            None if verdict.disowns || matches!(verdict.reason, Reason::Rejected | Reason::Unsupported) => {
+                (None, None)
+            }
             Some(_) | None => (None, origin),
         }
     }
@@ -577,6 +578,8 @@ mod tests {
                 id: Some(&id),
                 adopts,
                 planned: acts,
+                sends: false,
+                disowns: false,
                 differs: Vec::new(),
                 entries: Vec::new(),
                 has_expired: false,
@@ -628,6 +631,8 @@ mod tests {
             id: None,
             adopts: false,
             planned: PerKind::default(),
+            sends: false,
+            disowns: false,
             differs,
             entries: entries.to_vec(),
             has_expired,

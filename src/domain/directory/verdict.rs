@@ -87,6 +87,10 @@ pub struct Verdict<'a> {
     pub adopts: bool,
     /// The acts that would be sent for it, held ones among them.
     pub planned: PerKind<u32>,
+    /// Whether orders for it are about to leave.
+    pub sends: bool,
+    /// Whether the bridge made nothing for it, although it was asked to: somebody else has the name.
+    pub disowns: bool,
     /// The fields that differ.
     pub differs: Vec<Field>,
     /// The entries of `spec.members` for which the reason stands, counted from 0: in order, each once.
