@@ -19,7 +19,11 @@ fn people() -> Seed {
     Seed {
         users: vec![
             user("ada", "Ada"),
+            user("alan", "Alan"),
+            user("barbara", "Barbara"),
+            user("donald", "Donald"),
             user("edsger", "Edsger"),
+            user("frances", "Frances"),
             user("grace", "Grace"),
             user("owner", "Olga"),
         ],
