@@ -524,6 +524,23 @@ fn effects_are_seen() {
             "{order:?}"
         );
     }
+    // What a read shows as done is not sent.
+    for (groups, shown, expected) in [
+        ("k8s-a=1[old,kim]", "K", Some("1+A")),
+        ("k8s-a=1[old,kim]", "A", None),
+        ("k8s-a.x=1", "KA", Some("1-K")),
+        ("k8s-a.x=1", "A", None),
+    ] {
+        let wishes = wishes("", groups);
+        let plan = plan_with(&wishes, &snapshot, &manage(), &ledger());
+        let job = next_jobs(&plan, &snapshot, &ledger(), 9).remove(0);
+        let left = job.still_needed(&members(shown));
+        assert_eq!(
+            left.map(|job| brief(&job.order)).as_deref(),
+            expected,
+            "{groups} {shown}"
+        );
+    }
     let add = of("", "k8s-a=1[old,kim]");
     assert_eq!(add.applied_to(&members("K")), members("AK"));
 }

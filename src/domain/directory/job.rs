@@ -151,6 +151,25 @@ fn order_of(act: &Act<'_>) -> Option<Order> {
 }
 
 impl Job {
+    /// The job without those who are members already, or are none any more, where a read shows these members. `None` if
+    /// nobody is left. Many servers list somebody twice who is added twice.
+    #[must_use]
+    pub fn still_needed(mut self, members: &BTreeSet<RemoteId>) -> Option<Self> {
+        let (users, adds) = match &mut self.order {
+            Order::AddMembers { users, .. } => (users, true),
+            Order::RemoveMembers { users, .. } => (users, false),
+            Order::CreateUser { .. }
+            | Order::CreateGroup { .. }
+            | Order::SetActive { .. }
+            | Order::RenameUser { .. }
+            | Order::RenameGroup { .. } => return Some(self),
+        };
+        let is_needed = |user: &RemoteId| members.contains(user) != adds;
+        users.retain(is_needed);
+        self.keys.retain(|key| key.member.as_ref().is_some_and(is_needed));
+        (!self.keys.is_empty()).then_some(self)
+    }
+
     /// The same job in two halves. `None` if it has only one act.
     #[must_use]
     pub fn halves(&self) -> Option<[Self; 2]> {

@@ -35,6 +35,8 @@ const LOOKS: [Duration; 4] = [
     Duration::from_secs(15),
     Duration::from_secs(45),
 ];
+/// What somebody else undoes twice within this time is left to them.
+pub(super) const CONTEST: Duration = Duration::from_hours(24);
 /// So often members that an addition or removal lost are put back.
 const MAX_RESTORES: u32 = 5;
 
@@ -58,6 +60,8 @@ pub struct Ledger {
     sent: HashMap<Key, Sent>,
     /// When acts were sent that were no longer asked for when lists were read soon after.
     late: HashMap<Key, Timestamp>,
+    /// How often an act was proven lately, and when first.
+    done: HashMap<Key, (u32, Timestamp)>,
     refused: HashMap<Key, Option<ScimType>>,
     /// What has to be written into a status, and no other act of the kind may follow.
     stops: HashMap<(ObjectId, Kind), StopReason>,
@@ -131,6 +135,8 @@ struct Check {
     kind: Kind,
     at: Timestamp,
     members: BTreeSet<RemoteId>,
+    /// Whether somebody was a member before and is to stay. Without, the read shows nothing about this bridge.
+    has_witness: bool,
 }
 
 /// Members that a bridge has dropped although nobody asked for it.
@@ -204,6 +210,7 @@ impl Ledger {
             spent,
             sent: HashMap::new(),
             late: HashMap::new(),
+            done: HashMap::new(),
             refused: HashMap::new(),
             stops: HashMap::new(),
             releases: PerKind::default(),
@@ -292,6 +299,8 @@ impl Ledger {
         let Some(sent) = self.sent.get(key) else {
             return if creates && self.late.contains_key(key) {
                 Standing::Waits
+            } else if self.is_contested(key) {
+                Standing::Stopped(StopReason::Contested)
             } else {
                 Standing::Free
             };
@@ -311,6 +320,14 @@ impl Ledger {
             }
             Outcome::Conflict | Outcome::NotFound | Outcome::Unclear => Standing::Waits,
         }
+    }
+
+    /// Whether an act was proven twice within a day and undone each time: a plan asks for it again.
+    fn is_contested(&self, key: &Key) -> bool {
+        let is_recent = |first: Timestamp| self.time < later(first, CONTEST);
+        self.done
+            .get(key)
+            .is_some_and(|(times, first)| *times > 1 && is_recent(*first))
     }
 
     /// Whether the bridge says that something else had the name when this creation was sent for the first time. Then it
@@ -390,6 +407,12 @@ impl Ledger {
     pub fn settle<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
             self.sent.remove(key);
+            let first = self.time;
+            let (times, _) = self.done.entry(key.clone()).or_insert((0, first));
+            *times += 1;
+            if let Some(opposite) = key.opposite() {
+                self.done.remove(&opposite);
+            }
             if let Some(release) = self.releases.get_mut(key.kind) {
                 release.acts.retain(|_, act| act != key);
             }
@@ -420,6 +443,8 @@ impl Ledger {
     /// still show: see [`Self::may_show`].
     pub fn note_lists(&mut self, begun: Timestamp, asked: &HashSet<Key>) {
         self.late.retain(|_, at| later(*at, PATIENCE) > begun);
+        self.done
+            .retain(|_, (_, first)| later(*first, CONTEST) > self.time);
         let late = &mut self.late;
         self.sent.retain(|key, sent| {
             let stays = sent.at >= begun || asked.contains(key);
@@ -561,12 +586,20 @@ impl Ledger {
         self.shown.contains(group)
     }
 
-    /// Notes who has to be a member of the group after this change.
+    /// Notes who has to be a member of the group after this change, once its order is recorded.
     pub fn expect(&mut self, object: &ObjectId, kind: Kind, group: &RemoteId, members: BTreeSet<RemoteId>) {
+        let is_new = |member: &RemoteId| {
+            self.sent.contains_key(&Key {
+                object: object.clone(),
+                kind,
+                member: Some(member.clone()),
+            })
+        };
         let check = Check {
             object: object.clone(),
             kind,
             at: self.time,
+            has_witness: members.iter().any(|member| !is_new(member)),
             members,
         };
         self.checks.insert(group.clone(), check);
@@ -585,8 +618,11 @@ impl Ledger {
             return;
         };
         let lost: Vec<RemoteId> = check.members.difference(members).cloned().collect();
-        let (object, kind) = (check.object.clone(), check.kind);
+        let (object, kind, has_witness) = (check.object.clone(), check.kind, check.has_witness);
         self.checks.remove(group);
+        if lost.is_empty() && !has_witness {
+            return;
+        }
         if lost.is_empty() {
             let size = Size::of(members.len());
             let trusted = self.trusted.entry((group.clone(), kind)).or_insert(size);
@@ -639,6 +675,7 @@ impl Ledger {
     pub fn forget_refusals(&mut self, object: &ObjectId) {
         self.refused.retain(|key, _| key.object != *object);
         self.stops.retain(|(stopped, _), _| stopped != object);
+        self.done.retain(|key, _| key.object != *object);
         self.sent
             .retain(|key, sent| key.object != *object || !(key.kind == Kind::Rename || sent.is_fruitless()));
     }
@@ -647,12 +684,23 @@ impl Ledger {
     pub fn forget_all_refusals(&mut self) {
         self.refused.clear();
         self.stops.clear();
+        self.done.clear();
         self.sent.retain(|_, sent| !sent.is_fruitless());
         self.has_failed_trial = false;
     }
 }
 
 impl Key {
+    /// The act by which the operator itself undoes this one.
+    fn opposite(&self) -> Option<Self> {
+        let kind = match self.kind {
+            Kind::Addition => Kind::Removal,
+            Kind::Removal => Kind::Addition,
+            Kind::Suspension | Kind::Rename | Kind::Creation => return None,
+        };
+        Some(Self { kind, ..self.clone() })
+    }
+
     /// Whether the act makes an account or group.
     fn creates(&self) -> bool {
         self.kind == Kind::Creation && self.member.is_none()

@@ -17,7 +17,7 @@ use super::{
     census::Census,
     claim::{Claim, Claimed, settle},
     crowd::{Course, Crowd, Leaving, List, UserCase, entry_of},
-    ledger::{Key, Ledger, Standing},
+    ledger::{CONTEST, Key, Ledger, Standing},
     names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
     order::ScimType,
     scope::{InvalidPatterns, Protected, Scope},
@@ -30,9 +30,6 @@ use crate::api::{
     connection::IdentityProvider,
     directory::{ChangeLimits, ProvisioningMode, ProvisioningSpec},
 };
-
-/// What somebody else undoes twice within this time is left to them.
-const CONTEST: Duration = Duration::from_hours(24);
 
 /// A directory that was read in full and is believed.
 #[derive(Clone, Copy, Debug)]
