@@ -24,3 +24,4 @@ mod messages;
 mod peer;
 mod redirects;
 mod table;
+mod writes;

@@ -233,7 +233,7 @@ impl Certificate {
 /// A running peer. Its threads end with the process, and their connections with those of the client.
 pub(crate) struct Peer {
     address: SocketAddr,
-    /// Method, path and whether there was a key, of each request.
+    /// The path and whether there was a key, of each request. The method too, if it is not GET.
     heard: Arc<Mutex<Vec<String>>>,
 }
 
@@ -318,8 +318,22 @@ fn converse(
 ) {
     while let Some(head) = read_head(&mut stream) {
         let asked = head.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
-        let with_key = head.to_ascii_lowercase().contains("\r\nauthorization:");
-        let line = format!("{asked}{}", if with_key { "*" } else { "" });
+        let lower = head.to_ascii_lowercase();
+        let with_key = if lower.contains("\r\nauthorization:") {
+            "*"
+        } else {
+            ""
+        };
+        let line = match head.split(' ').next() {
+            Some("GET") | None => format!("{asked}{with_key}"),
+            Some(method) => format!("{method} {asked}{with_key}"),
+        };
+        let length = lower.split("\r\ncontent-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next()?.parse().ok());
+        let mut body = Read::by_ref(&mut stream).take(length.unwrap_or_default());
+        if io::copy(&mut body, &mut io::sink()).is_err() {
+            return;
+        }
         heard.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         let goes_on = if asked.starts_with(path) {
             perform(act, &mut stream, socket)

@@ -13,6 +13,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -154,6 +158,25 @@ fn meaning(response: &BoundedResponse) -> evidence::Answer<()> {
         evidence::Answer::Unexpected(200..=299) => evidence::Answer::Document(()),
         other => other,
     }
+}
+
+/// What a whole answer of this status, content type and body says, as [`DirectoryWriter::send`] judges it. A parser of
+/// foreign bytes: it takes anything.
+#[must_use]
+pub fn read_answer(order: &Order, status: u16, content_type: &str, body: &[u8]) -> Answer {
+    let Ok(status) = StatusCode::from_u16(status) else {
+        return Answer::Unclear;
+    };
+    let content_type = HeaderValue::from_str(content_type).ok();
+    let response = BoundedResponse {
+        status,
+        headers: content_type
+            .map(|value| (CONTENT_TYPE, value))
+            .into_iter()
+            .collect(),
+        body: Body::Whole(body.to_vec()),
+    };
+    judge(order, &response)
 }
 
 /// What the answer to an order says. In doubt, it says nothing.

@@ -140,12 +140,12 @@ fn many(value: Option<&Value>) -> Vec<&Value> {
 }
 
 /// The field of this name, in any case.
-fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+pub(super) fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     let mut fields = object.as_object()?.iter();
     fields.find_map(|(key, value)| key.eq_ignore_ascii_case(name).then_some(value))
 }
 
-fn text(object: &Value, name: &str) -> Option<String> {
+pub(super) fn text(object: &Value, name: &str) -> Option<String> {
     match field(object, name)? {
         Value::String(text) if text.len() <= MAX_TEXT => Some(text.clone()),
         Value::Number(number) => number.as_u64().map(|number| number.to_string()),

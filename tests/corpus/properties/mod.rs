@@ -9,6 +9,7 @@ pub(crate) mod documents;
 pub(crate) mod entries;
 pub(crate) mod objects;
 pub(crate) mod verdicts;
+pub(crate) mod writes;
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -17,11 +18,12 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every parser of foreign bytes, by who wrote the bytes: a bridge, a DNS server, the author of an object, the owner
 /// of a Secret.
-pub(crate) const TARGETS: [Target; 15] = [
+pub(crate) const TARGETS: [Target; 16] = [
     ("health", documents::health),
     ("list", documents::list),
     ("users", directory::users),
     ("groups", directory::groups),
+    ("answer", writes::answer),
     ("retry_after", documents::retry_after),
     ("certificate", documents::certificate),
     ("dns_answer", addresses::dns_answer),
