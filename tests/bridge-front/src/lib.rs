@@ -50,7 +50,6 @@
 //! let changes = front.directory().wait_for_changes(|changes| changes.iter().any(suspended), limit).await;
 //! assert!(changes.is_ok(), "{changes:?}");
 //! assert!(front.directory().user(&id).is_some_and(|user| !user.active));
-//! assert!(front.requests().iter().all(|request| request.method != "DELETE" && request.method != "PUT"));
 //! # Ok(())
 //! # }
 //! ```
