@@ -16,7 +16,7 @@ help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a rotated key, a stopped bridge, a plan for users and groups (KEEP=1 leaves it running, CLUSTER=existing uses KUBECONFIG)
+demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a rotated key, a stopped bridge, users and groups that are planned, kept and held (KEEP=1 leaves it running, CLUSTER=existing uses KUBECONFIG)
 	@echo "building the operator and the test bed (some minutes the first time)"
 	@cargo build --quiet $(CARGO_FLAGS) --bins
 	@cargo build --quiet $(CARGO_FLAGS) --package scim-bridge-demo
