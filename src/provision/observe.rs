@@ -271,7 +271,7 @@ impl Sight {
         let reading = tokio::spawn(async move {
             let request = proven_request(&context, &subject).await?;
             let begun = Instant::now();
-            // A clone of its own counts the requests of this read.
+            // The clone counts the requests of this read.
             let rate = rate.clone();
             let reader = context.reader.charged_to(account);
             let lists = reader.read(&request, terms, &rate).await;

@@ -1175,7 +1175,7 @@ mod tests {
             ),
             (r#"{"id":"A B"}"#, "None Nothing None"),
             (&long, "None Nothing None"),
-            // What is not read is passed over without recursion.
+            // A field that is not read is passed over without recursion.
             (&deep, "Some(A) Nothing None"),
             (r#"{"id":"A","Id":"A"}"#, "FieldTwice"),
             ("[]", "NotAList"),

@@ -35,7 +35,7 @@ struct Pace {
     held: StdMutex<Option<Instant>>,
 }
 
-/// The first place in the queue. Whoever has it may begin the next request when it is due.
+/// The first place in the queue. Its owner may begin the next request when it is due.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     rate: &'a Rate,

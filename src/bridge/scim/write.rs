@@ -1,6 +1,6 @@
 //! Sends [`Order`]s: the only requests that change anything on a bridge.
 //!
-//! - **Once.** A request leaves once at most, whatever the connection does. Nothing here repeats it.
+//! - **Once.** A request leaves once at most, in any trouble of the connection. Nothing here repeats it.
 //! - **Rules.** The rules of a probe hold: address policy, trust, proxy, names, leadership and lanes.
 //! - **Time.** The request has the time of a probe. With its waits for rate and lane it has the time of its caller.
 //! - **Doubt.** An answer that may not be the bridge's, or is not whole, is [`Answer::Unclear`].
@@ -141,7 +141,7 @@ fn without_form(order: &Order, why: Formless) -> Answer {
     }
 }
 
-/// What is known when no answer came.
+/// The answer when none came.
 const fn unanswered(failure: TransportFailure, may_be_sent: bool) -> Answer {
     match failure {
         // The port speaks TLS, so nobody has read the request. A proxy that refuses has passed nothing on.

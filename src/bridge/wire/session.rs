@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
     }
 
     /// Sends one request, unless the time is up or the leadership has ended. One that changes something leaves once at
-    /// most, whatever the connection does.
+    /// most, in any trouble of the connection.
     ///
     /// # Errors
     /// Why no response came.
