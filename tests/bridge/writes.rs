@@ -425,7 +425,7 @@ async fn a_pause_holds_reads_and_writes() {
             assert_eq!(cause, "OutOfTime");
             let held_for = held_for.unwrap();
             assert!(
-                held_for <= Duration::from_secs(3000) && held_for > LIMIT,
+                held_for <= Duration::from_mins(50) && held_for > LIMIT,
                 "{held_for:?}"
             );
         }

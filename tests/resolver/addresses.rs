@@ -282,10 +282,11 @@ async fn a_write_leaves_once() {
         };
         let rate = Rate::per_second(NonZeroU32::MIN);
         let sent = writer.send(&all.order(BUDGET), &order, BUDGET, &rate).await;
-        let answer = match sent.answer {
+        let answer = if matches!(sent.answer, Answer::Accepted(Some(_))) {
             // The id is drawn.
-            Answer::Accepted(Some(_)) => Answer::Accepted(None),
-            other => other,
+            Answer::Accepted(None)
+        } else {
+            sent.answer
         };
         let fronts = all.others.iter().chain([&all.front]);
         let requests: Vec<_> = fronts.flat_map(Front::requests).collect();

@@ -22,7 +22,7 @@ use super::directory::{path_of, path_of_list};
 use crate::{
     api::vocabulary::Layer,
     domain::directory::{
-        names::RemoteId,
+        names::{PlainName, RemoteId, UserName},
         order::{MAX_MEMBERS, Order},
     },
 };
@@ -183,9 +183,9 @@ impl Form {
                 family_name,
             } => {
                 let fields = [
-                    (Field::UserName, user_name.as_ref().map(|name| name.as_str())),
-                    (Field::GivenName, given_name.as_ref().map(|name| name.as_str())),
-                    (Field::FamilyName, family_name.as_ref().map(|name| name.as_str())),
+                    (Field::UserName, user_name.as_ref().map(UserName::as_str)),
+                    (Field::GivenName, given_name.as_ref().map(PlainName::as_str)),
+                    (Field::FamilyName, family_name.as_ref().map(PlainName::as_str)),
                 ];
                 let replace = |(path, text): (Field, Option<_>)| {
                     let value = Value::Text(text?);
@@ -273,7 +273,6 @@ fn json<T: Serialize + ?Sized>(document: &T) -> Result<String, Formless> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::directory::names::{PlainName, UserName};
 
     fn id(text: &str) -> RemoteId {
         RemoteId::parse(text).unwrap()

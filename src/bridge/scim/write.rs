@@ -143,20 +143,26 @@ fn without_form(order: &Order, why: Formless) -> Answer {
 
 /// The answer when none came.
 const fn unanswered(failure: TransportFailure, may_be_sent: bool) -> Answer {
-    match failure {
-        // The port speaks TLS, so nobody has read the request. A proxy that refuses has passed nothing on.
+    // The port speaks TLS, so nobody has read the request. A proxy that refuses has passed nothing on.
+    let is_refused = matches!(
+        failure,
         TransportFailure::Http(HttpFault::TlsPort)
-        | TransportFailure::Proxy(ProxyFault::Login | ProxyFault::Answered(403)) => Answer::NotSent,
-        _ if may_be_sent => Answer::Unclear,
-        _ => Answer::NotSent,
+            | TransportFailure::Proxy(ProxyFault::Login | ProxyFault::Answered(403))
+    );
+    if may_be_sent && !is_refused {
+        Answer::Unclear
+    } else {
+        Answer::NotSent
     }
 }
 
 /// The meaning of the answer for observers.
 fn meaning(response: &BoundedResponse) -> evidence::Answer<()> {
-    match response.read(|_| Some(())) {
-        evidence::Answer::Unexpected(200..=299) => evidence::Answer::Document(()),
-        other => other,
+    let answer = response.read(|_| Some(()));
+    if matches!(answer, evidence::Answer::Unexpected(200..=299)) {
+        evidence::Answer::Document(())
+    } else {
+        answer
     }
 }
 

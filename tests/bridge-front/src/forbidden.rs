@@ -154,8 +154,8 @@ fn change_of_user(patch: &Map<String, Value>) -> Judged {
     Ok(())
 }
 
-fn change_of_group(patch: &Map<String, Value>) -> Judged {
-    let operations = operations(patch)?;
+fn change_of_group(document: &Map<String, Value>) -> Judged {
+    let operations = operations(document)?;
     require(operations.len() <= MAX_MEMBERS, "more than 100 members")?;
     for Operation { op, path, value } in &operations {
         match (*op, *path) {
