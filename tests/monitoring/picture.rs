@@ -102,6 +102,15 @@ async fn connect_directory(bed: &Bed<'_>, name: &str, bridge: &Front, provider: 
     connect(bed, name, bridge, more).await;
 }
 
+/// Connects for the directory in mode `Manage`, for a part of it: the provider writes the rest.
+async fn manage_directory(bed: &Bed<'_>, name: &str, bridge: &Front, provider: &str) {
+    let mut manage = provisioning();
+    manage["mode"] = json!("Manage");
+    manage["scope"]["groups"] = json!(["Group *"]);
+    let more = spec().provider(provider).with("provisioning", manage);
+    connect(bed, name, bridge, more).await;
+}
+
 /// Declares users of [`Seed::of`], or such as could be in it.
 async fn declare(bed: &Bed<'_>, connection: &str, numbers: RangeInclusive<u32>, state: &str) {
     for number in numbers {
@@ -188,7 +197,7 @@ async fn the_picture_is_drawn() {
         .start()
         .await
         .unwrap();
-    connect_directory(&bed, "okta", &okta, "Okta").await;
+    manage_directory(&bed, "okta", &okta, "Okta").await;
     connect_directory(&bed, "entra", &entra, "EntraID").await;
     connect(&bed, "google", &google, spec().provider("GoogleWorkspace")).await;
     connect_directory(&bed, "onelogin", &onelogin, "OneLogin").await;
@@ -215,9 +224,14 @@ async fn the_picture_is_drawn() {
     bed.expect("jumpcloud", "True Connected").await;
     bed.edit("jumpcloud", json!({"suspend": true})).await;
 
-    minutes(&prometheus, 2).await;
+    minutes(&prometheus, 1).await;
+    // Two people leave.
+    "identity".clone_into(&mut bed.namespace);
+    declare(&bed, "okta", 21..=22, "Suspended").await;
+    minutes(&prometheus, 1).await;
     // A wrong key, a bridge that is away for a while, one that restarts, a component that fails. More suspensions than the
     // limit allows, a list that is cut short, users whom nobody declared.
+    "lab".clone_into(&mut bed.namespace);
     bed.secret("rippling", WRONG_KEY).await;
     "identity".clone_into(&mut bed.namespace);
     entra.set(|state| state.fault("/", away()));

@@ -157,11 +157,22 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
     bed.secret("people", KEY).await;
     bed.connect_directory("people", &people, provisioning()).await;
     bed.scim_user("people", "new", json!({})).await;
+    let staff = bed.directory(Seed::of(3, 1)).start().await.unwrap();
+    let mut manage = provisioning();
+    manage["mode"] = json!("Manage");
+    bed.secret("staff", KEY).await;
+    bed.connect_directory("staff", &staff, manage).await;
+    bed.scim_user("staff", "first", json!({})).await;
+    // A suspension that nobody sends.
+    let left =
+        json!({"userName": "user1@example.com", "adopt": "Always", "state": "Suspended", "paused": true});
+    bed.scim_user("staff", "left", left).await;
     for (name, line) in [
         ("good", "True Connected"),
         ("ill", "True Connected Degraded"),
         ("refused", "False AuthFailed Stalled"),
         ("people", "True Connected"),
+        ("staff", "True Connected"),
     ] {
         bed.expect(name, line).await;
     }
@@ -172,7 +183,7 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
         .until(r#"scim_bridge_operator_events_total{outcome="sent"}"#, 1)
         .await;
     prometheus
-        .until(r#"scim_bridge_connection_condition{type="Ready"} == 1"#, 3)
+        .until(r#"scim_bridge_connection_condition{type="Ready"} == 1"#, 4)
         .await;
     prometheus
         .until(
@@ -182,7 +193,15 @@ async fn prometheus_sees_what_the_operator_sees_and_the_dashboard_shows_it() {
         .await;
     prometheus.until("scim_bridge_operator_leader == 1", 1).await;
     prometheus.until("process_resident_memory_bytes > 0", 1).await;
-    // Rates are of what has grown between two scrapes.
+    bed.expect_object::<ScimUser>("left", "False ChangePlanned Stalled")
+        .await;
+    bed.expect_object::<ScimUser>("first", "True Provisioned").await;
+    // Rates are of numbers that have grown between two scrapes.
+    prometheus
+        .until("scim_bridge_operator_proof_duration_seconds_count > 0", 1)
+        .await;
+    bed.scim_user("staff", "second", json!({})).await;
+    bed.expect_object::<ScimUser>("second", "True Provisioned").await;
     for _ in 0..3 {
         bed.probe("good").await;
     }
