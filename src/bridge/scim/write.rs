@@ -53,6 +53,10 @@ pub struct DirectoryWriter(Line);
 pub struct Sent {
     /// What the answer says.
     pub answer: Answer,
+    /// The status of the response, if one came.
+    pub status: Option<u16>,
+    /// What the response calls a fault.
+    pub scim_type: Option<ScimType>,
     /// For how long the bridge wants no request. The rate keeps this pause by itself, up to an hour.
     pub retry_after: Option<Duration>,
 }
@@ -98,7 +102,8 @@ impl DirectoryWriter {
         };
         let deadline = Instant::now() + within;
         let heard = self.0.ask(request, &query, rate, deadline, |response, _| {
-            (judge(order, response), meaning(response))
+            let (code, named) = (response.status.as_u16(), named_fault(response.bytes()));
+            ((judge(order, response), code, named), meaning(response))
         });
         match heard.await {
             Ok(Heard {
@@ -106,13 +111,21 @@ impl DirectoryWriter {
                 may_be_sent,
                 retry_after,
                 full: _,
-            }) => Sent {
-                answer: answer.map_or_else(|failure| unanswered(failure, may_be_sent), |(answer, _)| answer),
-                retry_after,
+            }) => match answer {
+                Ok(((answer, code, scim_type), _)) => Sent {
+                    answer,
+                    status: Some(code),
+                    scim_type,
+                    retry_after,
+                },
+                Err(failure) => Sent {
+                    retry_after,
+                    ..Sent::not_begun(unanswered(failure, may_be_sent))
+                },
             },
             Err(NotBegun::OutOfTime(held_for)) => Sent {
-                answer: Answer::NotSent,
                 retry_after: held_for,
+                ..Sent::not_begun(Answer::NotSent)
             },
             Err(NotBegun::NotLeading | NotBegun::Failed(_)) => Sent::not_begun(Answer::NotSent),
         }
@@ -125,6 +138,8 @@ impl Sent {
     const fn not_begun(answer: Answer) -> Self {
         Self {
             answer,
+            status: None,
+            scim_type: None,
             retry_after: None,
         }
     }
@@ -237,9 +252,14 @@ fn accepted(order: &Order, response: &BoundedResponse) -> Answer {
     }
 }
 
+/// What an answer calls a fault.
+fn named_fault(body: &[u8]) -> Option<ScimType> {
+    lists::read_reply(body).ok().and_then(|reply| reply.scim_type)
+}
+
 /// What a bridge says that refuses an order.
 fn refused(order: &Order, code: u16, body: &[u8]) -> Answer {
-    let scim_type = lists::read_reply(body).ok().and_then(|reply| reply.scim_type);
+    let scim_type = named_fault(body);
     let is_about_members = matches!(order, Order::AddMembers { .. } | Order::RemoveMembers { .. });
     match scim_type {
         _ if code == 409 && gives_a_name(order) => Answer::Conflict,
