@@ -24,8 +24,8 @@ use crate::{
         proxy::{Exception, ProxyUrl},
     },
     settings::{
-        AdminAddress, LabelSelector, LogDirectives, ServerUrl, Since, count, digest, duration, heartbeat,
-        identity, namespace, object_name, pause, server_name, since, timeout,
+        AdminAddress, LabelSelector, LogDirectives, ServerUrl, Since, count, digest, duration, group_name,
+        heartbeat, identity, namespace, object_name, pause, server_name, since, timeout, user_name,
     },
 };
 
@@ -53,6 +53,8 @@ pub enum Command {
     Import(Box<ImportArguments>),
     /// Report when each suspension was asked for, sent and proven, from manifests with status.
     Offboarding(Box<OffboardingArguments>),
+    /// Try the operator's requests on a bridge with one throw-away user and group, and report what the bridge does.
+    Rehearse(Box<RehearseArguments>),
     /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
@@ -115,6 +117,8 @@ pub enum PluginCommand {
     Offboarding(Box<PluginOffboardingArguments>),
     /// Release a set of changes that a limit holds, after a look at it.
     Release(Box<ReleaseArguments>),
+    /// Try the operator's requests on a bridge with one throw-away user and group, and report what the bridge does.
+    Rehearse(Box<PluginRehearseArguments>),
     /// Print the runbook of a reason, condition or alert: its meaning, its evidence and the next step.
     Explain {
         /// A reason, a condition or an alert, for instance `AuthFailed`. Without a name, the command prints all names.
@@ -565,6 +569,90 @@ impl From<LimitedKind> for ChangeKind {
             LimitedKind::Creations => Self::Creation,
         }
     }
+}
+
+/// Flags of `rehearse`.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("subject").required(true).args(["url", "file"]))]
+#[command(mut_args(of_one_source), mut_args(of_a_read))]
+#[command(mut_group("key", |group| group.conflicts_with("file")))]
+#[command(after_help = REHEARSE_CODES)]
+pub struct RehearseArguments {
+    /// A bridge that flags give.
+    #[command(flatten)]
+    pub bridge: BridgeFlags,
+
+    /// File with the manifest of a `ScimBridgeConnection`; - for standard input. It may also contain Secrets and ConfigMaps.
+    #[arg(short, long, help_heading = "From a manifest")]
+    pub file: Option<PathBuf>,
+
+    /// File with Secrets and ConfigMaps that the connection references; repeatable. The rest comes from the cluster.
+    #[arg(long = "secret-file", requires = "file", help_heading = "From a manifest")]
+    pub secret_files: Vec<PathBuf>,
+
+    /// The cluster with the objects that no file contains.
+    #[command(flatten)]
+    pub cluster: Cluster,
+
+    /// The allowed addresses.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// The rehearsal.
+    #[command(flatten)]
+    pub rehearsal: Rehearsal,
+}
+
+/// Flags of `kubectl scim-bridge rehearse`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = REHEARSE_CODES)]
+pub struct PluginRehearseArguments {
+    /// The connection.
+    #[command(flatten)]
+    pub connection: Named,
+
+    /// The allowed addresses.
+    #[command(flatten)]
+    pub addresses: Addresses,
+
+    /// The rehearsal.
+    #[command(flatten)]
+    pub rehearsal: Rehearsal,
+}
+
+const REHEARSE_CODES: &str = "Exit codes: 0 the bridge does what the operator expects; 1 wrong usage, a failure, or something is left active; 2 something is different.";
+
+/// What a rehearsal tries.
+#[derive(Clone, Debug, Args)]
+pub struct Rehearsal {
+    /// User name of the throw-away user: an address that nobody has.
+    #[arg(long, value_parser = user_name, value_name = "NAME", help_heading = "Rehearsal")]
+    pub user: String,
+
+    /// Name of the throw-away group: one that no group has.
+    #[arg(long, value_parser = group_name, value_name = "NAME", help_heading = "Rehearsal")]
+    pub group: String,
+
+    /// Also try to create this user, whose domain the account does not allow.
+    #[arg(long, value_parser = user_name, value_name = "NAME", help_heading = "Rehearsal")]
+    pub other_domain_user: Option<String>,
+
+    /// How long a write may take to show.
+    #[arg(long, default_value = "1m", value_parser = duration, help_heading = "Rehearsal")]
+    pub patience: Duration,
+
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = RehearsalFormat::Text, help_heading = "Output")]
+    pub output: RehearsalFormat,
+}
+
+/// Output format of `rehearse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RehearsalFormat {
+    /// Text, question by question.
+    Text,
+    /// One JSON document.
+    Json,
 }
 
 /// The scope of `run`, which `preflight` checks.

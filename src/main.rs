@@ -12,7 +12,7 @@ use scim_bridge_operator::{
     api,
     args::{Arguments, Command, LogFormat, PluginArguments, PluginCommand, refusal},
     check,
-    directory_commands::{import, offboarding, plan, release},
+    directory_commands::{import, offboarding, plan, rehearse, release},
     process,
     settings::LogDirectives,
 };
@@ -76,6 +76,11 @@ fn dispatch() -> Result<ExitCode, Box<dyn Error>> {
             let proof = offboarding::offboarding(&arguments, &mut io::stdout())?;
             return Ok(proof.exit_code().into());
         }
+        Command::Rehearse(arguments) => {
+            arguments.addresses.ensure_usable()?;
+            let rehearsed = quiet_runtime()?.block_on(rehearse::rehearse(&arguments, &mut io::stdout()))?;
+            return Ok(rehearsed.exit_code().into());
+        }
         Command::Explain { reason } => check::explain::explain(reason.as_deref(), &mut io::stdout())?,
         Command::Crd { provisioning: false } => {
             let yaml = serde_saphyr::to_string(&api::crd())?;
@@ -134,6 +139,11 @@ fn plugin(command: PluginCommand) -> Result<ExitCode, Box<dyn Error>> {
         PluginCommand::Release(arguments) => {
             runtime.block_on(release::release(&arguments, out))?;
             return Ok(ExitCode::SUCCESS);
+        }
+        PluginCommand::Rehearse(arguments) => {
+            arguments.addresses.ensure_usable()?;
+            let rehearsed = runtime.block_on(rehearse::rehearse_live(&arguments, out))?;
+            return Ok(rehearsed.exit_code().into());
         }
         PluginCommand::Explain { reason } => {
             check::explain::explain(reason.as_deref(), out)?;

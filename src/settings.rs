@@ -18,7 +18,13 @@ use url::Url;
 use crate::{
     api::duration::{HumanDuration, InvalidDuration},
     bridge::wire::proxy::server_url,
-    domain::{connection::target, directory::budget::Digest},
+    domain::{
+        connection::target,
+        directory::{
+            budget::Digest,
+            names::{PlainName, UserName},
+        },
+    },
 };
 
 // === Names ===
@@ -167,12 +173,17 @@ pub enum Since {
 #[error("write a date (2026-11-01), a time (2026-11-01T08:00:00Z) or a duration (720h)")]
 pub struct InvalidSince;
 
+/// The form of a date.
+const DATE: &str = "2026-11-01";
+
 /// Reads a date, which begins at midnight UTC, a time with its zone (RFC 3339), or a duration before now.
 ///
 /// # Errors
 /// [`InvalidSince`] for anything else.
 pub fn since(text: &str) -> Result<Since, InvalidSince> {
-    let midnight = || text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok();
+    // A date alone: the parser would drop a time that has no zone.
+    let date = || text.parse::<Date>().ok().filter(|_| text.len() == DATE.len());
+    let midnight = || date()?.to_zoned(TimeZone::UTC).ok();
     if let Ok(ago) = duration(text) {
         Ok(Since::Ago(ago))
     } else if let Ok(time) = text.parse() {
@@ -192,6 +203,36 @@ impl Since {
             Self::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
         }
     }
+}
+
+/// The text is not the name of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write an address that a user can have, such as canary@example.com")]
+pub struct InvalidUserName;
+
+/// Reads the name of a user.
+///
+/// # Errors
+/// [`InvalidUserName`] for one that no declared user can have.
+pub fn user_name(text: &str) -> Result<String, InvalidUserName> {
+    UserName::parse(text)
+        .map(|name| name.as_str().to_owned())
+        .map_err(|_| InvalidUserName)
+}
+
+/// The text is not the name of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("write a name that a group can have: visible characters, without a blank at either end")]
+pub struct InvalidGroupName;
+
+/// Reads the name of a group.
+///
+/// # Errors
+/// [`InvalidGroupName`] for one that no declared group can have.
+pub fn group_name(text: &str) -> Result<String, InvalidGroupName> {
+    PlainName::parse(text)
+        .map(|name| name.as_str().to_owned())
+        .map_err(|_| InvalidGroupName)
 }
 
 /// The text is not a digest.

@@ -291,6 +291,7 @@ fn generated_tables_of_flags() {
             ("plan", &table_of_flags(plan, &[run])),
             ("import", &table_of_flags(import, &[run, check])),
             ("offboarding", &table_of_flags(offboarding, &[run, plan])),
+            ("rehearse", &table_of_flags(of("rehearse"), &[run, check])),
             ("release", &table_of_flags(of_plugin("release"), &[check])),
             ("plugin", &table_of_commands(&plugin)),
             ("plugin flags", &table_of_flags(of_plugin("recheck"), &[check])),

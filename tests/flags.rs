@@ -322,6 +322,38 @@ const PLAN: &[Row] = &[
     ),
 ];
 const IMPORT: &[Row] = &[CONNECTION];
+const REHEARSE: &[Row] = &[
+    Row(
+        "--user",
+        &["trial@example.com"],
+        "write an address that a user can have",
+        &["", "trial", "a b@example.com", "a@b@example.com"],
+    ),
+    Row(
+        "--group",
+        &["k8s-trial", "two words"],
+        "write a name that a group can have",
+        &["", " k8s-trial", "k8s\ntrial"],
+    ),
+    Row(
+        "--other-domain-user",
+        &["trial@example.org"],
+        "write an address that a user can have",
+        &["", "example.org"],
+    ),
+    Row(
+        "--patience",
+        &["0s", "1m"],
+        "not a duration: write whole numbers",
+        &["", "60", "soon"],
+    ),
+    Row(
+        "--output",
+        &["text", "json"],
+        "write one of text, json",
+        &["", "JSON", "junit"],
+    ),
+];
 const OFFBOARDING: &[Row] = &[
     CONNECTION,
     Row(
@@ -509,6 +541,27 @@ fn every_flag_of_plan_and_import() {
     );
 }
 
+/// Nobody is at the address. A flag may be there once, so each is tried without the one that it replaces.
+#[test]
+fn every_flag_of_rehearse() {
+    let not_proven = (1, "is not proven, so its directory is not read. ConnectFailed: ");
+    let address = ["rehearse", "--url", "https://127.0.0.1:1", "--api-key-env", "KEY"];
+    let mut faults = Vec::new();
+    for row in REHEARSE {
+        let names = [
+            ("--user", "--user=trial@example.com"),
+            ("--group", "--group=k8s-trial"),
+        ];
+        let others = names
+            .iter()
+            .filter(|(flag, _)| *flag != row.0)
+            .map(|(_, given)| *given);
+        let command: Vec<&str> = address.into_iter().chain(others).collect();
+        faults.extend(self::faults(&command, not_proven, std::slice::from_ref(row)));
+    }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
 /// A user without a status: nothing proves the suspension.
 #[test]
 fn every_flag_of_offboarding() {
@@ -546,6 +599,7 @@ fn no_flag_is_left_out() {
         ("plan", &[RUN, CHECK, PLAN]),
         ("import", &[RUN, CHECK, IMPORT]),
         ("offboarding", &[OFFBOARDING]),
+        ("rehearse", &[RUN, CHECK, REHEARSE]),
     ] {
         let tried = rows
             .iter()
@@ -686,6 +740,16 @@ fn flags_together() {
         ),
         ("plan -f /no/such/folder", 1, "cannot read /no/such/folder"),
         ("offboarding -f /no/such/folder", 1, "cannot read /no/such/folder"),
+        (
+            "rehearse --user trial@example.com --group k8s-trial",
+            1,
+            "the following required arguments were not provided: <--url <URL>|--file <FILE>>",
+        ),
+        (
+            "rehearse -f x --user trial@example.com",
+            1,
+            "the following required arguments were not provided: --group <NAME>",
+        ),
         (
             "offboarding",
             1,

@@ -84,7 +84,7 @@ struct PendingDocument {
     count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u32>,
-    /// What is left of the limit now.
+    /// So many may be sent now.
     #[serde(skip_serializing_if = "Option::is_none")]
     left: Option<u32>,
     held: bool,

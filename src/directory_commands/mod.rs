@@ -4,6 +4,7 @@
 //!   plan with the same function: [`crate::domain::directory::plan::plan`].
 //! - `offboarding` reads statuses, in a cluster or in files.
 //! - `release` reads what the operator holds, and annotates the connection.
+//! - `rehearse` changes a bridge: one user and one group that it has created itself.
 
 pub mod declared;
 pub mod files;
@@ -11,6 +12,7 @@ pub mod import;
 pub mod offboarding;
 pub mod outcome;
 pub mod plan;
+pub mod rehearse;
 pub mod release;
 
 mod confirm;
@@ -25,18 +27,20 @@ mod tests;
 
 use std::{io, num::NonZeroU8, path::PathBuf, sync::Arc, time::Duration};
 
+use k8s_openapi::jiff::Timestamp;
+
 use self::{confirm::Unconfirmed, release::ReleaseError};
 use crate::{
     api::{directory::MembersReadBy, vocabulary::Reason},
     args::Addresses,
     bridge::{
-        Lanes,
+        HttpProber, Lanes, ProbeRequest,
         scim::directory::{DirectoryReader, Rate, Terms},
     },
     check::{CheckError, Checker, subject::Subject},
     cluster::ClusterError,
     domain::{
-        connection::target::InvalidSpec,
+        connection::{evidence::Evidence, target::InvalidSpec},
         directory::{budget::DigestKey, plan::InvalidPolicy, snapshot::Snapshot, verdict, walk::Incomplete},
     },
 };
@@ -113,6 +117,20 @@ pub enum DirectoryError {
     /// Nobody confirmed.
     #[error(transparent)]
     Unconfirmed(#[from] Unconfirmed),
+    /// The bridge has one of the users of a rehearsal.
+    #[error(
+        "the bridge has a user of this name, or of this name with renamed- before it: give a name that nobody has"
+    )]
+    UserExists,
+    /// The bridge has the group of a rehearsal.
+    #[error("the bridge has a group of this name: give a name that no group has")]
+    GroupExists,
+    /// A name that no user or group can have.
+    #[error("the operator cannot use one of the names: give a plain address, and a plain name")]
+    UnusableName,
+    /// The rehearsal did not begin.
+    #[error("the rehearsal did not begin: {0}")]
+    Rehearsal(#[source] Stop),
     /// Its patterns cannot be used.
     #[error(transparent)]
     Policy(#[from] InvalidPolicy),
@@ -141,6 +159,29 @@ pub enum DirectoryError {
     /// The output cannot be written.
     #[error("cannot write the output")]
     Output(#[source] io::Error),
+}
+
+/// What ended a rehearsal before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// A read failed.
+    #[error("users and groups cannot be read: {0}")]
+    Unread(Incomplete),
+    /// The bridge did not get a request, or a front refused it.
+    #[error("a request did not reach the bridge, or a front refused it{}", .0.map_or_else(String::new, |code| format!(" ({code})")))]
+    NotSent(Option<u16>),
+    /// The bridge asks for a pause again and again.
+    #[error("the bridge answers that it gets too many requests")]
+    RateLimited,
+    /// A creation is refused, so there is nothing to go on with.
+    #[error("the bridge refuses the creation")]
+    Refused,
+    /// A creation was sent, and no list shows what came of it.
+    #[error("a creation was sent, and no list shows it")]
+    Lost,
+    /// Somebody stopped the program.
+    #[error("somebody interrupted it")]
+    Interrupted,
 }
 
 impl DirectoryError {
@@ -176,12 +217,21 @@ struct Reading {
     digest_key: DigestKey,
 }
 
-/// Proves the connection, then reads its directory. `proven` is a way to read members that the operator has proven.
-async fn read(
-    subject: Subject,
-    addresses: &Addresses,
-    proven: Option<MembersReadBy>,
-) -> Result<Reading, DirectoryError> {
+/// A bridge that a probe has just proven, and the way to its directory.
+struct Proven {
+    request: ProbeRequest,
+    prober: Arc<HttpProber>,
+    lanes: Lanes,
+    rate: Rate,
+    /// `NAMESPACE/NAME` of the connection, if it has a name.
+    name: Option<String>,
+    url: Option<String>,
+    /// The version that the bridge reports.
+    version: Option<String>,
+}
+
+/// Proves the connection.
+async fn prove(subject: Subject, addresses: &Addresses) -> Result<Proven, DirectoryError> {
     let provisioning = subject
         .spec
         .as_ref()
@@ -198,10 +248,43 @@ async fn read(
         });
     };
     let prober = checker.prober();
-    let reader = DirectoryReader::new(Arc::clone(&prober), Lanes::new(prober));
     // The definition refuses 0; nothing else does.
     let per_second = NonZeroU8::new(per_second).unwrap_or(NonZeroU8::MIN);
-    let rate = Rate::per_second(per_second.into());
+    Ok(Proven {
+        request,
+        lanes: Lanes::new(Arc::clone(&prober)),
+        prober,
+        rate: Rate::per_second(per_second.into()),
+        name: result.name,
+        url: result.url,
+        version: version_in(result.evidence),
+    })
+}
+
+/// The version that a bridge has reported.
+fn version_in(evidence: Evidence) -> Option<String> {
+    match evidence {
+        Evidence::Probed(exchange) => exchange.health.document()?.version.clone(),
+        Evidence::Blocked(_) => None,
+    }
+}
+
+/// Proves the connection, then reads its directory. `proven` is a way to read members that the operator has proven.
+async fn read(
+    subject: Subject,
+    addresses: &Addresses,
+    proven: Option<MembersReadBy>,
+) -> Result<Reading, DirectoryError> {
+    let Proven {
+        request,
+        prober,
+        lanes,
+        rate,
+        name,
+        url,
+        version: _,
+    } = prove(subject, addresses).await?;
+    let reader = DirectoryReader::new(prober, lanes);
     let terms = Terms {
         within: READ_LIMIT,
         proven,
@@ -211,10 +294,15 @@ async fn read(
     let lists = lists.map_err(|unread| DirectoryError::Unread(unread.incomplete()))?;
     Ok(Reading {
         snapshot: lists.into_snapshot(),
-        name: result.name,
-        url: result.url,
+        name,
+        url,
         digest_key: request.key.digest_key(),
     })
+}
+
+/// A time without fractions.
+fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// A number of things: `1 user`, `2 users`.

@@ -21,6 +21,7 @@ use super::{
     files::{Manifests, Place},
     live,
     outcome::next_step,
+    seconds,
     table::{self, Column},
 };
 use crate::{
@@ -500,11 +501,6 @@ fn passed(from: Timestamp, to: Timestamp) -> Option<Duration> {
     Duration::try_from(to.duration_since(from)).ok()
 }
 
-/// A time without fractions.
-fn seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
 // === impl Proof ===
 
 impl Proof {
@@ -860,7 +856,7 @@ identity,ada,corp,'=A,2027-01-15T07:00:00Z,2027-01-15T07:00:01Z,2027-01-15T07:00
         }
     }
 
-    /// What is not proven stays in each report.
+    /// A suspension without proof stays in each report.
     #[test]
     fn since_leaves_out_old_proofs() {
         for (text, expected) in [

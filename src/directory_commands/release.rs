@@ -51,7 +51,7 @@ pub enum ReleaseError {
     NotHeld {
         /// The given one.
         digest: String,
-        /// What is held instead.
+        /// The held ones.
         held: Held,
     },
     /// Another set is held now.

@@ -14,5 +14,6 @@ mod directory;
 mod evidence;
 mod golden;
 mod program;
+mod rehearsal;
 mod release;
 mod sources;
