@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -39,6 +39,8 @@ use crate::{
 
 /// How many orders are prepared at a time: the status of the connection is written once for all of them.
 pub(super) const BATCH: usize = 8;
+/// An order leaves within this time after it was noted, or is noted again.
+const NOTED_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// The longest wait of one request for its pace and its turn, and for its answer.
 const WITHIN: Duration = Duration::from_mins(2);
 /// The pause after an order that could not be sent.
@@ -118,11 +120,11 @@ impl Directory {
             return false;
         }
         let mut waiting = jobs.into_iter();
-        let mut is_first = true;
         while let Some(job) = waiting.next() {
-            // The news may say that this is not wanted any more, or that something more urgent is.
-            let is_overtaken = !is_first && !self.inbox.is_empty();
-            is_first = false;
+            // The news may say that this is not wanted any more, or that something more urgent is. What was noted long
+            // ago counts for an hour that is not the one of the order.
+            let is_late = self.ledger.time().duration_since(noted) > NOTED_FOR;
+            let is_overtaken = self.take_news() || is_late;
             let request = if is_overtaken {
                 None
             } else {
@@ -162,6 +164,15 @@ impl Directory {
         let mut is_sent = false;
         while let Some(job) = parts.pop() {
             let before = self.members_before(bridge, &job).await;
+            let job = match &before {
+                Some((_, members)) => job.still_needed(members),
+                None => Some(job),
+            };
+            let Some(job) = job else {
+                // Somebody else has done it.
+                is_sent = true;
+                continue;
+            };
             let answer = self.send(request, job.kind, &job.order).await;
             if matches!(answer, Answer::NotSent | Answer::RateLimited) {
                 return is_sent;

@@ -265,7 +265,7 @@ impl Directory {
     }
 
     /// Takes in the news. Returns whether a plan could differ now.
-    fn take_news(&mut self) -> bool {
+    pub(super) fn take_news(&mut self) -> bool {
         let News {
             users,
             groups,
