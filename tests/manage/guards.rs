@@ -1,6 +1,6 @@
 //! Guards: other bridges, other writers, providers that push, and names that are protected.
 
-use bridge_front::{Front, Group, User};
+use bridge_front::{Content, Fault, Group, User};
 use scim_bridge_operator::api::{
     connection::ScimBridgeConnection, user::ScimUser, vocabulary::ConditionType,
 };
@@ -59,10 +59,10 @@ async fn of_two_connections_to_one_bridge_the_elder_manages_it() {
     // The time of creation has seconds.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     manage(&stage.bed, "younger", &stage.bridge, json!({})).await;
-    stage
-        .bed
-        .expect("younger", "True Connected DirectoryIncomplete")
-        .await;
+    let refused = |connection: &ScimBridgeConnection| {
+        find(&status(connection).conditions, ConditionType::DirectoryIncomplete).is_some()
+    };
+    stage.bed.until("younger", "a refusal", refused).await;
     stage.bed.scim_user("younger", "second", json!({})).await;
     let second = expect_user(&stage.bed, "second", "False ProvisioningOff Stalled").await;
     let message = find(&second.status.unwrap().conditions, ConditionType::Ready)
@@ -317,5 +317,55 @@ async fn a_connection_that_is_not_proven_sends_nothing() {
         assert_eq!(changes(bridge), ["Suspend ada"]);
         assert!(!is_active(bridge, "ada"));
     }
-    let _: Option<(Front, ScimUser)> = None;
+}
+
+/// What happens to the lists of a bridge, and what the connection says of it.
+type Lie = (&'static str, fn(&mut bridge_front::State), &'static str);
+
+#[rustfmt::skip]
+const LIES: [Lie; 3] = [
+    ("empty", |state| state.habits.lists.ends_at = Some(0), "UsersVanished"),
+    ("short", |state| state.habits.lists.ends_at = Some(2), "ManyMissing"),
+    ("page", |state| state.fault("/scim/Groups", Fault::status(503, Content::Json)), "PageFailed"),
+];
+
+/// Lists that lost people or groups are no reason to do anything to anybody.
+#[tokio::test]
+async fn a_directory_that_lost_many_touches_nobody() {
+    let bed = Bed::with_provisioning("lost").await;
+    let names: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let operator = bed.provider(&[]).await;
+    let mut bridges = Vec::new();
+    for (name, ..) in LIES {
+        let bridge = managed(&bed, name, grouped(&names, &[("staff", &names)]), json!({})).await;
+        let staff = json!({"displayName": "staff", "members": members(&names), "membership": "Exact"});
+        bed.scim_group(name, &format!("staff-{name}"), staff).await;
+        bridges.push(bridge);
+    }
+    for ((name, lie, _), bridge) in LIES.iter().zip(&bridges) {
+        expect_group(&bed, &format!("staff-{name}"), "True Provisioned").await;
+        bridge.set(lie);
+        bed.probe(name).await;
+    }
+    for ((name, _, reason), bridge) in LIES.iter().zip(&bridges) {
+        let says = |connection: &ScimBridgeConnection| {
+            let incomplete =
+                find(&status(connection).conditions, ConditionType::DirectoryIncomplete).cloned();
+            incomplete.is_some_and(|condition| condition.reason == *reason)
+        };
+        bed.until(name, reason, says).await;
+        bed.scim_user(name, &format!("new-{name}"), json!({})).await;
+        let line = if *name == "page" {
+            // What the last complete read has shown still holds.
+            "True Provisioned"
+        } else {
+            "False DirectoryIncomplete Reconciling"
+        };
+        expect_user(&bed, &format!("new-{name}"), line).await;
+        let created = usize::from(*name == "page");
+        assert_eq!(writes(bridge).len(), created, "{name}: {:?}", writes(bridge));
+        expect_group(&bed, &format!("staff-{name}"), "True Provisioned").await;
+    }
+    operator.stop().await;
 }

@@ -1,7 +1,5 @@
 //! Something changes in the middle of thirty creations.
 
-use std::time::Duration;
-
 use bridge_front::directory::Taken;
 use k8s_openapi::api::core::v1::Secret;
 use scim_bridge_operator::api::user::ScimUser;
@@ -200,5 +198,4 @@ async fn objects_that_go_or_change_in_the_middle() {
     assert_eq!(directory.users().len(), 1 + 27 + 1 + 1);
     let mut stage = stage;
     stage.stop().await;
-    let _ = Duration::ZERO;
 }

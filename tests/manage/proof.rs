@@ -226,10 +226,10 @@ async fn members_that_a_bridge_drops_come_back() {
             &["ada", "kim", "sam"],
         ),
         (
-            "keeps-three",
-            |state| state.habits.writes.add_keeps = Some(3),
+            "keeps-two",
+            |state| state.habits.writes.add_keeps = Some(2),
             &["ada", "kim", "sam", "lee"],
-            &["ada", "kim", "sam"],
+            &["ada", "kim"],
         ),
     ];
     let mut bridges = Vec::new();
@@ -248,17 +248,11 @@ async fn members_that_a_bridge_drops_come_back() {
     for ((name, _, _, left), bridge) in rows.iter().zip(&bridges) {
         let staff = expect_group(&bed, name, "False NotAsWritten Stalled").await;
         assert!(!staff.status.unwrap().stopped.is_empty(), "{name}");
-        if *name != "keeps-three" {
-            testbed::wait::until(testbed::bed::DEADLINE, "everybody is back", async || {
-                (in_group(bridge, "staff") == *left).then_some(())
-            })
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
+        let back = testbed::wait::until(testbed::bed::DEADLINE, "who should be there", async || {
+            (in_group(bridge, "staff") == *left).then_some(())
+        });
+        back.await.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
-    // Not only this change: no other of this kind either.
-    let staff = json!({"displayName": "staff", "members": members(&["ada"]), "membership": "Exact", "adopt": "Always", "paused": true});
-    bed.scim_group("removes-all", "removes-all", staff).await;
     operator.stop().await;
     let removals = |bridge| {
         let changes = changes(bridge);
@@ -268,8 +262,7 @@ async fn members_that_a_bridge_drops_come_back() {
             .count()
     };
     assert_eq!(removals(&bridges[0]), 1);
-    assert!(
-        bridges.iter().all(|bridge| writes(bridge).len() <= 2),
-        "one change, and one that puts back"
-    );
+    for (bridge, most) in bridges.iter().zip([2, 2, 1 + 5]) {
+        assert!(writes(bridge).len() <= most, "{:?}", writes(bridge));
+    }
 }
