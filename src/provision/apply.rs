@@ -57,7 +57,8 @@ pub(super) struct Bridge<'a> {
 /// What came of reading one user or group.
 enum Seen {
     User(UserEntry),
-    Group(GroupEntry),
+    /// A group, and its members if the read says who they are.
+    Group(GroupEntry, Option<BTreeSet<RemoteId>>),
     /// The bridge says that it is not there.
     Nothing,
     /// No answer.
@@ -94,7 +95,7 @@ impl Directory {
                 };
                 self.send(&request, ChangeKind::Addition, &order).await;
             }
-            self.read_group(bridge, &restore.group, &BTreeSet::new()).await;
+            self.read_group(bridge, &restore.group).await;
         }
     }
 
@@ -185,8 +186,9 @@ impl Directory {
             if let (Answer::Accepted(_) | Answer::Unclear | Answer::NotFound, Some((group, before))) =
                 (&answer, before)
             {
-                let members = job.order.applied_to(&before);
-                self.ledger.expect(&job.object, job.kind, &group, members);
+                // Whether it has its own effect is another question: that may show late.
+                let stays = &job.order.applied_to(&before) & &before;
+                self.ledger.expect(&job.object, job.kind, &group, stays);
             }
             if let Answer::Accepted(Some(id)) = &answer
                 && matches!(job.order.target(), Target::NewUser | Target::NewGroup)
@@ -214,11 +216,11 @@ impl Directory {
         let (Order::AddMembers { group, users } | Order::RemoveMembers { group, users }) = &job.order else {
             return None;
         };
-        let known = self.members_of(group).unwrap_or_default();
-        if self.ledger.is_trusted(group, job.kind, known.len() + users.len()) {
+        let known = self.members_of(group).map_or(0, |members| members.len());
+        if self.ledger.is_trusted(group, job.kind, known + users.len()) {
             return None;
         }
-        self.read_group(bridge, group, &known).await;
+        self.read_group(bridge, group).await;
         self.members_of(group).map(|members| (group.clone(), members))
     }
 
@@ -271,25 +273,19 @@ impl Directory {
         let seen = if is_user {
             self.read_user(bridge, &id).await
         } else {
-            let should_be = jobs
-                .iter()
-                .fold(self.members_of(&id).unwrap_or_default(), |members, job| {
-                    job.order.applied_to(&members)
-                });
-            self.read_group(bridge, &id, &should_be).await
+            self.read_group(bridge, &id).await
         };
         match seen {
             Seen::Unread => self.ledger.note_missed_look(&keys),
             Seen::Nothing => self.ledger.note_look(&keys, begun),
-            Seen::User(_) | Seen::Group(_) => {
-                let (name, members) = match &seen {
-                    Seen::Group(group) => (group.display_name.as_deref(), self.members_of(&id)),
-                    _ => (None, None),
-                };
+            Seen::User(_) | Seen::Group(..) => {
                 for job in &jobs {
                     let is_shown = match &seen {
                         Seen::User(user) => Some(job.order.is_shown_by_user(user)),
-                        _ => job.order.is_shown_by_group(name, members.as_ref()),
+                        Seen::Group(group, members) => job
+                            .order
+                            .is_shown_by_group(group.display_name.as_deref(), members.as_ref()),
+                        Seen::Nothing | Seen::Unread => None,
                     };
                     match is_shown {
                         Some(true) => {
@@ -391,13 +387,7 @@ impl Directory {
         }
     }
 
-    /// Reads a group. `should_be` are the members that it should have.
-    async fn read_group(
-        &mut self,
-        bridge: &Bridge<'_>,
-        id: &RemoteId,
-        should_be: &BTreeSet<RemoteId>,
-    ) -> Seen {
+    async fn read_group(&mut self, bridge: &Bridge<'_>, id: &RemoteId) -> Seen {
         let Some((request, rate)) = self.reading(bridge).await else {
             return Seen::Unread;
         };
@@ -412,15 +402,17 @@ impl Directory {
         match read {
             Ok(Some(group)) => {
                 let shows_members = group.members.as_ref().is_some_and(|members| !members.is_empty());
-                self.sight
-                    .amend(SingleEntry::Group(group.clone(), should_be.is_empty()), begun);
-                if let Some(members) = self
-                    .members_of(id)
-                    .filter(|_| shows_members || should_be.is_empty())
-                {
-                    self.ledger.note_members(id, &members, begun);
+                if shows_members {
+                    self.ledger.note_shown(id);
                 }
-                Seen::Group(group)
+                let is_empty = !shows_members && self.ledger.shows_by_id(id);
+                self.sight
+                    .amend(SingleEntry::Group(group.clone(), is_empty), begun);
+                let members = self.members_of(id).filter(|_| shows_members || is_empty);
+                if let Some(members) = &members {
+                    self.ledger.note_members(id, members, begun);
+                }
+                Seen::Group(group, members)
             }
             Ok(None) => Seen::Nothing,
             Err(_) => Seen::Unread,

@@ -1,7 +1,7 @@
 //! The task of one directory.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -37,6 +37,7 @@ use crate::{
             names::{ObjectId, RemoteId},
             plan::{self, InvalidPolicy, Policy, Totals},
             render::Summary,
+            snapshot::{Members, MembersReadBy, Snapshot},
             status::{DirectoryReport, Judgement},
             verdict::{StopReason, Verdict},
             wish::Wishes,
@@ -239,7 +240,7 @@ impl Directory {
             connection: &connection,
             subject,
         };
-        if policy.sends && self.sight.known().is_some() {
+        if policy.sends && self.sight.known().is_some() && !self.sight.is_in_doubt() {
             self.follow_up(&bridge).await;
         }
         self.judge(&connection, Some(&bridge), policy, spec.interval.0)
@@ -422,6 +423,14 @@ impl Directory {
             wakes.extend(self.sight.next_read());
             wakes.push(Instant::now() + until(now, proof.valid_until));
         }
+        // What is planned is not sent now for this reason.
+        let obstacle = if bridge.is_none() {
+            Some(Reason::ConnectionNotReady)
+        } else {
+            // What the last believed read shows may be another directory.
+            let is_in_doubt = self.sight.is_in_doubt();
+            is_in_doubt.then_some(Reason::DirectoryIncomplete)
+        };
         let (summary, is_reported);
         let mut jobs = Vec::new();
         self.sight.keep(hold);
@@ -447,7 +456,7 @@ impl Directory {
                 self.noted = Some(known.begun);
                 self.ledger.note_lists(known.begun, &plan.asked);
                 for group in self.ledger.checked() {
-                    if let Some(members) = known.snapshot.members_of(&group) {
+                    if let Some(members) = listed_members(&known.snapshot, &group) {
                         self.ledger.note_members(&group, &members, known.begun);
                     }
                 }
@@ -474,8 +483,15 @@ impl Directory {
                 .iter()
                 .map(|verdict| (verdict.object.as_str(), verdict))
                 .collect();
-            let judge = |uid: &str| verdicts.get(uid).map(|verdict| Judgement::Planned(verdict));
-            if policy.sends && bridge.is_some() && self.orders_from <= Instant::now() {
+            let judge = |uid: &str| {
+                verdicts.get(uid).map(|verdict| match (verdict.reason, obstacle) {
+                    (Reason::Progressing | Reason::RateLimited, Some(obstacle)) => {
+                        Judgement::Unplanned(obstacle, None)
+                    }
+                    _ => Judgement::Planned(verdict),
+                })
+            };
+            if policy.sends && obstacle.is_none() && self.orders_from <= Instant::now() {
                 for (kind, digest, acts) in plan.releases(&policy) {
                     self.ledger.note_release(kind, digest, acts);
                 }
@@ -491,7 +507,7 @@ impl Directory {
                         self.orders_from = Instant::now() + DEBOUNCE;
                     }
                 }
-            } else if policy.sends && !plan.acts.is_empty() {
+            } else if policy.sends && obstacle.is_none() && !plan.acts.is_empty() {
                 wakes.push(self.orders_from);
             }
             let asked = &plan.asked;
@@ -722,6 +738,22 @@ impl Directory {
         }
         let (namespace, name) = self.key.names();
         self.writer.context.metrics.directory_read(namespace, name, row);
+    }
+}
+
+/// The members of a group of which orders are checked: a read has shown them before. Where a list shows no member of it and
+/// those of other groups, it is empty: servers leave an empty list out.
+fn listed_members(snapshot: &Snapshot, group: &RemoteId) -> Option<BTreeSet<RemoteId>> {
+    let shows_all = matches!(
+        snapshot.members_read_by(),
+        Some(MembersReadBy::GroupList | MembersReadBy::UserGroups)
+    );
+    let known = snapshot
+        .group_by_id(group)
+        .and_then(|index| snapshot.group(index))?;
+    match known.members {
+        Members::Unsaid if shows_all => Some(BTreeSet::new()),
+        _ => snapshot.members_of(group),
     }
 }
 

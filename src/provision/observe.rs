@@ -241,6 +241,19 @@ impl Sight {
         self.failure
     }
 
+    /// Whether the last read was complete, and is not believed: the directory is another one now, or lost many.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        matches!(
+            self.failure,
+            Some(
+                Incomplete::UsersVanished
+                    | Incomplete::GroupsVanished
+                    | Incomplete::NothingFamiliar
+                    | Incomplete::ManyMissing
+            )
+        )
+    }
+
     /// When to read next; `None` while a read goes on.
     pub(super) const fn next_read(&self) -> Option<Instant> {
         if self.reading.is_some() {

@@ -501,15 +501,19 @@ impl Ledger {
     /// Whether something waits for complete lists that begin from now on.
     #[must_use]
     pub fn needs_lists(&self) -> bool {
-        let is_unlisted = |(key, sent): (&Key, &Sent)| {
-            sent.listed.is_none()
-                && match sent.outcome {
-                    Outcome::Conflict | Outcome::NotFound => true,
-                    Outcome::Unclear => key.creates(),
-                    Outcome::Accepted => {
-                        sent.looks > 0 && matches!(key.kind, Kind::Creation | Kind::Addition | Kind::Removal)
-                    }
+        let is_unlisted = |(key, sent): (&Key, &Sent)| match sent.outcome {
+            Outcome::Conflict | Outcome::NotFound => sent.listed.is_none(),
+            Outcome::Unclear => sent.listed.is_none() && key.creates(),
+            Outcome::Accepted => {
+                let shows_in_lists =
+                    sent.looks > 0 && matches!(key.kind, Kind::Creation | Kind::Addition | Kind::Removal);
+                let end = later(sent.at, PATIENCE);
+                match sent.listed {
+                    None => shows_in_lists || self.time >= end,
+                    // Only lists from then on show that it does not come.
+                    Some(listed) => listed < end && self.time >= end,
                 }
+            }
         };
         self.sent.iter().any(is_unlisted)
     }
