@@ -536,6 +536,8 @@ fn plans_for_groups() {
         ("1:k8s-a 9:x[O]", "", "k8s-a.x=1", "| MembersUnreadable"),
         ("1:k8s-a 9:x[O]", "", "k8s-a=1(A)", "| MembersUnreadable"),
         ("1:k8s-a 9:x[O]", "", "k8s-a.x=1[ada]", "add 1/A | ChangePlanned"),
+        // Noted before a crash, and not sent.
+        ("1:k8s-a 9:x[O]", "", "k8s-a=1[ada](A)", "add 1/A | ChangePlanned"),
         (
             "1:k8s-a[A,group:2] 9:x[O]",
             "",

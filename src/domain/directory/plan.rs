@@ -1096,6 +1096,8 @@ impl<'a, 'p> Planner<'a, 'p> {
         is_blind: bool,
         diff: &mut MemberDiff<'a>,
     ) {
+        let has_way = self.directory.snapshot.members_read_by().is_some();
+        let is_settled = wish.record.settled.is_some();
         for listed in &list.wanted {
             if is_present(&listed.user) {
                 continue;
@@ -1109,8 +1111,9 @@ impl<'a, 'p> Planner<'a, 'p> {
                 };
                 if !is_blind {
                     diff.undone.push(&user.id);
-                } else if self.ledger.standing(&key) == Standing::Free {
-                    // The user may be in the group: many servers list somebody twice who is added twice.
+                } else if (!has_way || is_settled) && self.ledger.standing(&key) == Standing::Free {
+                    // The user may be in the group: many servers list somebody twice who is added twice. Where other groups
+                    // show members, an addition that was noted and never shown was not sent: a crash came between.
                     diff.refuse(Reason::MembersUnreadable, Some(listed.entry));
                     continue;
                 }
