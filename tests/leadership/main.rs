@@ -12,3 +12,4 @@
 mod relay;
 mod replica;
 mod takeover;
+mod writers;

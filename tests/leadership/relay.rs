@@ -1,10 +1,10 @@
 //! The way of one replica to a bridge of its own: a proxy that can hold answers back.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
@@ -19,12 +19,17 @@ pub(crate) struct Relay {
 impl Relay {
     /// One that leads to this bridge.
     pub(crate) async fn to(bridge: SocketAddr) -> Self {
+        Self::from(Ipv4Addr::LOCALHOST, bridge).await
+    }
+
+    /// The same, from an address of its own, by which the bridge knows it.
+    pub(crate) async fn from(own: Ipv4Addr, bridge: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (answers, is_open) = watch::channel(true);
         let serving = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, bridge, is_open.clone()));
+                tokio::spawn(carry(client, (own, bridge), is_open.clone()));
             }
         });
         Self {
@@ -51,7 +56,7 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(mut client: TcpStream, bridge: SocketAddr, mut answers: watch::Receiver<bool>) {
+async fn carry(mut client: TcpStream, (own, bridge): (Ipv4Addr, SocketAddr), mut answers: watch::Receiver<bool>) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let Ok(byte) = client.read_u8().await else { return };
@@ -61,7 +66,9 @@ async fn carry(mut client: TcpStream, bridge: SocketAddr, mut answers: watch::Re
     if client.write_all(tunnel).await.is_err() {
         return;
     }
-    let Ok(bridge) = TcpStream::connect(bridge).await else {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((own, 0).into()).unwrap();
+    let Ok(bridge) = socket.connect(bridge).await else {
         return;
     };
     let (mut from_client, mut to_client) = client.into_split();

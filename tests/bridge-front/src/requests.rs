@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     fmt,
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -39,6 +40,9 @@ pub struct RequestRecord {
     pub at: Instant,
     /// The connection it came by. The same number is the same connection.
     pub connection: u64,
+    /// The address at the other end of the connection.
+    #[serde(skip)]
+    pub peer: IpAddr,
     /// Its method.
     pub method: String,
     /// Its path and query.
@@ -193,7 +197,11 @@ impl Ledger {
     }
 
     /// Notes a request; it is in flight for as long as what is returned lives.
-    pub(crate) fn asked(self: &Arc<Self>, connection: u64, request: &Request<Bytes>) -> InFlight {
+    pub(crate) fn asked(
+        self: &Arc<Self>,
+        (connection, peer): (u64, IpAddr),
+        request: &Request<Bytes>,
+    ) -> InFlight {
         let header = |name| request.headers().get(name);
         let target = request
             .uri()
@@ -204,6 +212,7 @@ impl Ledger {
             sequence: 0,
             at: Instant::now(),
             connection,
+            peer,
             method: request.method().to_string(),
             target: target.to_owned(),
             authorization: header(header::AUTHORIZATION).is_some(),

@@ -6,6 +6,7 @@
 use std::{
     error::Error as _,
     future, io,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -101,9 +102,9 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: 
         tokio::select! {
             _ = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    let number = shared.ledger.connected();
-                    connections.spawn(connection(Arc::clone(&shared), number, socket));
+                Ok((socket, peer)) => {
+                    let from = (shared.ledger.connected(), peer.ip());
+                    connections.spawn(connection(Arc::clone(&shared), from, socket));
                 }
                 Err(_) => time::sleep(ACCEPT_PAUSE).await,
             },
@@ -115,7 +116,8 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, mut stop: 
     connections.shutdown().await;
 }
 
-async fn connection(shared: Arc<Shared>, number: u64, socket: TcpStream) {
+/// `from` is the number of the connection, and its other end.
+async fn connection(shared: Arc<Shared>, from: (u64, IpAddr), socket: TcpStream) {
     // Bytes that drip have to leave one by one. A socket that refuses is gone already, which shows below.
     let _ = socket.set_nodelay(true);
     let tls = match shared.set(|state| state.connection_fault) {
@@ -126,14 +128,14 @@ async fn connection(shared: Arc<Shared>, number: u64, socket: TcpStream) {
         Some(ConnectionFault::Reset) => return reset(&socket),
     };
     let Some(tls) = tls else {
-        return speak_http(shared, number, socket).await;
+        return speak_http(shared, from, socket).await;
     };
     if is_plain_http(&socket).await {
         return answer_plain_http(socket).await;
     }
     // A failed handshake has told the peer why by an alert.
     if let Ok(stream) = tls.accept(socket).await {
-        speak_http(shared, number, stream).await;
+        speak_http(shared, from, stream).await;
     }
 }
 
@@ -154,7 +156,7 @@ impl Transport for TlsStream<TcpStream> {
     }
 }
 
-async fn speak_http(shared: Arc<Shared>, number: u64, stream: impl Transport) {
+async fn speak_http(shared: Arc<Shared>, from: (u64, IpAddr), stream: impl Transport) {
     let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
         // Pinned because hyper is polled by reference below.
@@ -163,7 +165,7 @@ async fn speak_http(shared: Arc<Shared>, number: u64, stream: impl Transport) {
             let body = body::to_bytes(Body::new(body), BODY_LIMIT).await;
             let complete = body.is_ok();
             let request = Request::from_parts(parts, body.unwrap_or_default());
-            let in_flight = shared.ledger.asked(number, &request);
+            let in_flight = shared.ledger.asked(from, &request);
             if !complete {
                 return Err(Hangup::Close);
             }

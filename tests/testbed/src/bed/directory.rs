@@ -76,6 +76,18 @@ pub fn provisioning() -> Value {
     })
 }
 
+/// The requests that could change something on this bridge: `POST Users`, `PATCH Groups/ID`.
+pub fn writes(bridge: &Front) -> Vec<String> {
+    let requests = bridge.requests();
+    let writes = requests.iter().filter(|request| request.method != "GET");
+    writes
+        .map(|request| {
+            let (_, path) = request.target.split_once("/scim/").unwrap_or_default();
+            format!("{} {path}", request.method)
+        })
+        .collect()
+}
+
 impl Bed<'static> {
     /// A bed in whose cluster the CRDs of users and groups are.
     pub async fn with_provisioning(prefix: &str) -> Self {
@@ -113,6 +125,19 @@ impl Bed<'_> {
             .with("interval", "30s")
             .with("timeout", "10s")
             .with("provisioning", provisioning);
+        self.connect(name, bridge, more).await;
+    }
+
+    /// Connects to a bridge in mode `Manage`, with the key of the Secret of the same name. It is probed and read once within
+    /// a test, unless something asks for more. `more` is set in `spec.provisioning`.
+    pub async fn manage_directory(&self, name: &str, bridge: &Front, more: Value) {
+        let mut wanted = provisioning();
+        wanted["mode"] = json!("Manage");
+        json_patch(&mut wanted, more);
+        let more = spec()
+            .with("interval", "6h")
+            .with("timeout", "60s")
+            .with("provisioning", wanted);
         self.connect(name, bridge, more).await;
     }
 

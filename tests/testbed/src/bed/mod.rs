@@ -59,7 +59,7 @@ use tokio::sync::OnceCell;
 
 pub use self::{
     bridges::{BRIDGES, CERTIFICATES, Played, answer},
-    directory::{DirectoryObject, directory_line, provisioning},
+    directory::{DirectoryObject, directory_line, provisioning, writes},
     gate::Gate,
     operator::{Operator, sum},
     proxy::{Exchange, Fate, Proxy},
@@ -112,7 +112,17 @@ pub async fn own_cluster() -> Option<Cluster> {
     Some(cluster)
 }
 
-/// The same, with a CRD that has no schema for the specification: an older one, or one that somebody edited.
+/// The same, with the controllers that delete what is in a namespace.
+pub async fn own_cluster_with_controllers() -> Option<Cluster> {
+    if std::env::var_os(CLUSTER).is_some_and(|choice| !choice.is_empty()) {
+        return None;
+    }
+    let cluster = Cluster::with_controllers().await.unwrap();
+    install(&cluster).await;
+    Some(cluster)
+}
+
+/// The same as [`own_cluster`], with a CRD that has no schema for the specification: an older one, or one that somebody edited.
 pub async fn own_cluster_without_rules() -> Option<Cluster> {
     let cluster = own_cluster().await?;
     let mut crd = serde_json::to_value(api::crd()).unwrap();
