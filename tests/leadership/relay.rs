@@ -56,7 +56,11 @@ impl Drop for Relay {
     }
 }
 
-async fn carry(mut client: TcpStream, (own, bridge): (Ipv4Addr, SocketAddr), mut answers: watch::Receiver<bool>) {
+async fn carry(
+    mut client: TcpStream,
+    (own, bridge): (Ipv4Addr, SocketAddr),
+    mut answers: watch::Receiver<bool>,
+) {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         let Ok(byte) = client.read_u8().await else { return };

@@ -82,14 +82,16 @@ impl Replica {
         let written = bridge.wait_until(
             |traffic| {
                 let mut own = traffic.requests.iter();
-                let writes = own.by_ref().filter(|request| {
-                    request.method != "GET" && request.peer == self.address
-                });
+                let writes = own
+                    .by_ref()
+                    .filter(|request| request.method != "GET" && request.peer == self.address);
                 writes.count() >= count
             },
             DEADLINE,
         );
-        written.await.unwrap_or_else(|unmet| panic!("{}: {unmet}", self.identity));
+        written
+            .await
+            .unwrap_or_else(|unmet| panic!("{}: {unmet}", self.identity));
     }
 }
 
@@ -107,7 +109,10 @@ async fn suspend(bed: &Bed<'_>, from: usize) {
 async fn strike(bed: &Bed<'_>, bridge: &Front, replicas: &mut Vec<Replica>, blow: Blow) {
     let identities: Vec<_> = replicas.iter().map(|replica| replica.identity.clone()).collect();
     let holder = leader(bed, &identities).await;
-    let place = identities.iter().position(|identity| *identity == holder).unwrap();
+    let place = identities
+        .iter()
+        .position(|identity| *identity == holder)
+        .unwrap();
     let struck = replicas.remove(place);
     struck.writes_more(bridge, 1).await;
     let begun = Instant::now();
@@ -135,7 +140,10 @@ async fn strike(bed: &Bed<'_>, bridge: &Front, replicas: &mut Vec<Replica>, blow
         "{blow:?}: the old leader wrote {:?} after the new one began",
         last.duration_since(first)
     );
-    for idle in replicas.iter().filter(|replica| replica.identity != next.identity) {
+    for idle in replicas
+        .iter()
+        .filter(|replica| replica.identity != next.identity)
+    {
         assert!(
             idle.writes(bridge).iter().all(|at| *at < begun),
             "{blow:?}: {} writes though {} leads",

@@ -1,9 +1,7 @@
 //! Guards: other bridges, other writers, providers that push, and names that are protected.
 
 use bridge_front::{Content, Fault, Group, User};
-use scim_bridge_operator::api::{
-    connection::ScimBridgeConnection, user::ScimUser, vocabulary::ConditionType,
-};
+use scim_bridge_operator::api::{connection::ScimBridgeConnection, vocabulary::ConditionType};
 use scim_bridge_operator::domain::connection::conditions::find;
 use serde_json::{Value, json};
 use testbed::bed::{Bed, KEY, answer, status};
