@@ -1,6 +1,6 @@
 //! What becomes of a plan in mode `Manage`: what was sent, refused, undone by others, and released.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use scim_bridge_operator::{
     api::directory::{ChangeKind, StopReason},
@@ -171,7 +171,8 @@ fn what_was_sent_waits_for_a_read() {
         ),
         ("ada.s=A", Answer::Unsupported, 1, "| Unsupported"),
         ("new", Answer::Accepted(None), 1, "| Unproven"),
-        ("new", Answer::Conflict, 1, "| Rejected"),
+        ("new", Answer::Conflict, 1, "| Unproven"),
+        ("new", Answer::Conflict, 11, "create new | Progressing"),
     ] {
         let snapshot = Bridge::parse("A:ada", "").snapshot();
         let wishes = wishes(users, "");
@@ -365,9 +366,9 @@ fn acts_become_orders() {
                         Kind::Addition
                     };
                     let group = id(&value[..1]);
-                    ledger.expect(&object, kind, &group, BTreeSet::new());
+                    ledger.expect(&object, kind, &group, [id("Y")].into());
                     if word == "trust" {
-                        ledger.note_members(&group, &BTreeSet::new(), ledger.time());
+                        ledger.note_members(&group, &[id("Y")].into(), ledger.time());
                     }
                 }
                 "failed" => ledger.note_failed_trial(true),

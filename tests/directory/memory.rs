@@ -177,6 +177,9 @@ fn standings() {
         ("a:A=ok look", "waits | lists"),
         ("c=ok look", "waits | lists"),
         ("c=ok +60 lists", "NotAsWritten | look"),
+        // A read by an id that the answer made up shows nothing.
+        ("c=ok +60 look", "waits | lists, look"),
+        ("c=ok +60 look edited", "waits | lists, look"),
         // Unclear: again after a look and a pause, which doubles.
         ("s=unclear", "waits | look"),
         ("s=unclear +10", "waits | look"),
@@ -197,9 +200,20 @@ fn standings() {
         // In the same moment the list may be the first.
         ("c=unclear lists look +600", "waits | lists"),
         ("c=409", "waits | lists, look"),
-        ("c=409 +1 lists", "refused uniqueness | "),
+        // What has the name may show in the list, or may be gone by then.
+        ("c=409 +1 lists", "waits | "),
+        ("c=409 +10 lists", "free | "),
+        ("c=409 +10 lists c=409 +20 lists", "free | "),
+        (
+            "c=409 +10 lists c=409 +20 lists c=409 +40 lists",
+            "refused uniqueness | ",
+        ),
+        (
+            "c=409 +10 lists c=409 +20 lists c=409 +40 lists edited",
+            "free | ",
+        ),
         ("c=409 +60 done", "free | "),
-        ("n=409 +1 lists", "refused uniqueness | "),
+        ("n=409 +10 lists", "free | "),
         // Nobody is there: a list says more. The third time is the last.
         ("s=404", "waits | lists, look"),
         ("s=404 +10 lists", "free | "),

@@ -306,11 +306,13 @@ impl Ledger {
             };
         };
         match sent.outcome {
-            Outcome::Accepted if sent.is_fruitless() => Standing::Stopped(StopReason::NotAsWritten),
+            Outcome::Accepted if sent.is_fruitless(key) => Standing::Stopped(StopReason::NotAsWritten),
             Outcome::Accepted => Standing::Waits,
-            Outcome::Conflict if sent.listed.is_some() => Standing::Refused(Some(ScimType::Uniqueness)),
-            Outcome::NotFound if sent.listed.is_some() && sent.attempts > 2 => Standing::Refused(None),
-            Outcome::Unclear | Outcome::NotFound if !creates || sent.listed.is_some() => {
+            Outcome::Conflict if sent.is_refused() => Standing::Refused(Some(ScimType::Uniqueness)),
+            Outcome::NotFound if sent.is_refused() => Standing::Refused(None),
+            // The lists may show why not, and then no plan asks for it again.
+            Outcome::Conflict if sent.listed.is_none() => Standing::Waits,
+            Outcome::Unclear | Outcome::NotFound | Outcome::Conflict if !creates || sent.listed.is_some() => {
                 let has_looked = sent.looked.or(sent.listed).is_some();
                 if has_looked && self.time >= later(sent.at, pause(sent.attempts)) {
                     Standing::Free
@@ -681,7 +683,7 @@ impl Ledger {
         self.stops.retain(|(stopped, _), _| stopped != object);
         self.done.retain(|key, _| key.object != *object);
         self.sent
-            .retain(|key, sent| key.object != *object || !(key.kind == Kind::Rename || sent.is_fruitless()));
+            .retain(|key, sent| key.object != *object || !(key.kind == Kind::Rename || sent.is_over(key)));
     }
 
     /// Somebody asked for another try of everything.
@@ -689,7 +691,7 @@ impl Ledger {
         self.refused.clear();
         self.stops.clear();
         self.done.clear();
-        self.sent.retain(|_, sent| !sent.is_fruitless());
+        self.sent.retain(|key, sent| !sent.is_over(key));
         self.has_failed_trial = false;
     }
 }
@@ -712,12 +714,22 @@ impl Key {
 }
 
 impl Sent {
-    /// Whether it was accepted, and a read after [`PATIENCE`] did not show it.
-    fn is_fruitless(&self) -> bool {
-        self.outcome == Outcome::Accepted
-            && self
-                .looked
-                .is_some_and(|looked| looked >= later(self.at, PATIENCE))
+    /// Whether the bridge said each time that something is not there, or is there already, and lists do not show it so.
+    fn is_refused(&self) -> bool {
+        matches!(self.outcome, Outcome::Conflict | Outcome::NotFound)
+            && self.listed.is_some()
+            && self.attempts > 2
+    }
+
+    /// Whether nothing more comes of it.
+    fn is_over(&self, key: &Key) -> bool {
+        self.is_refused() || self.is_fruitless(key)
+    }
+
+    /// Whether it was accepted, and a read after [`PATIENCE`] did not show it. Only lists can show that nothing was made.
+    fn is_fruitless(&self, key: &Key) -> bool {
+        let seen = if key.creates() { self.listed } else { self.looked };
+        self.outcome == Outcome::Accepted && seen.is_some_and(|seen| seen >= later(self.at, PATIENCE))
     }
 }
 
