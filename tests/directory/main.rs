@@ -4,6 +4,7 @@
 //! - `statuses`: what a status keeps
 //! - `laws`: what holds for every directory and every wish
 //! - `faults`: lists that lie
+//! - `life`: a directory through edits, crashes, and a bridge with habits
 //! - `manage`: what mode `Manage` makes of a plan
 //! - `memory`: what was sent, and how an act stands since
 //! - `cost`: ten thousand of both
@@ -12,12 +13,14 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "in a test, a value that is not there is a failure"
 )]
 
 mod cost;
 mod faults;
 mod laws;
+mod life;
 mod manage;
 mod memory;
 mod statuses;
