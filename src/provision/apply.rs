@@ -451,7 +451,7 @@ pub(super) async fn intend(
     namespace: &str,
     (users, groups): (&mut Store<ScimUser>, &mut Store<ScimGroup>),
     job: &Job,
-    judgement: &Judgement<'_>,
+    judgement: Option<&Judgement<'_>>,
 ) -> bool {
     let now = whole_seconds(writer.context.clock.now());
     let uid = job.object.as_str();
@@ -474,9 +474,7 @@ pub(super) async fn intend(
                 }
                 _ => {}
             };
-            writer
-                .intend(namespace, users, &name, Some(judgement), change)
-                .await
+            writer.intend(namespace, users, &name, judgement, change).await
         }
         Order::CreateGroup { .. }
         | Order::RenameGroup { .. }
@@ -496,9 +494,7 @@ pub(super) async fn intend(
                 }
                 _ => {}
             };
-            writer
-                .intend(namespace, groups, &name, Some(judgement), change)
-                .await
+            writer.intend(namespace, groups, &name, judgement, change).await
         }
     }
 }

@@ -500,7 +500,10 @@ impl Directory {
                         continue;
                     };
                     let stores = (&mut self.users, &mut self.groups);
-                    if intend(&self.writer, &self.key.namespace, stores, &job, &judgement).await {
+                    // An earlier job of the same object has noted more than the verdict says.
+                    let is_noted = jobs.iter().any(|noted: &Job| noted.object == job.object);
+                    let judgement = (!is_noted).then_some(&judgement);
+                    if intend(&self.writer, &self.key.namespace, stores, &job, judgement).await {
                         jobs.push(job);
                     } else {
                         // Another version of the object is about to be known.

@@ -646,6 +646,12 @@ impl Ledger {
         });
     }
 
+    /// Whether members were lost by an act of this kind, so that no other one is sent for this object.
+    #[must_use]
+    pub fn has_lost_members(&self, object: &ObjectId, kind: Kind) -> bool {
+        self.stops.get(&(object.clone(), kind)) == Some(&StopReason::NotAsWritten)
+    }
+
     /// The next members to put back, if any.
     pub fn restore(&mut self) -> Option<Restore> {
         let now = self.time;

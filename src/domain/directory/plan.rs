@@ -924,6 +924,13 @@ impl<'a, 'p> Planner<'a, 'p> {
             return draft;
         }
         draft.added = diff.added.take();
+        for kind in [Kind::Removal, Kind::Addition] {
+            // The members are back, so that nothing differs. A person has to know of this bridge all the same.
+            if self.ledger.has_lost_members(object, kind) {
+                *draft.stopped.get_mut(kind) = Some(StopReason::NotAsWritten);
+                draft.refuse(Reason::NotAsWritten);
+            }
+        }
         let is_settled = record.settled.is_some();
         for (user, cause) in std::mem::take(&mut diff.removals) {
             let repeats = is_settled && cause == RemovalCause::NotListed;
