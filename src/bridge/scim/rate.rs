@@ -237,9 +237,9 @@ mod tests {
         });
         sleep(Duration::from_secs(10)).await;
         // Longer, for one that waits already.
-        rate.hold_until(begun + Duration::from_secs(60));
+        rate.hold_until(begun + Duration::from_mins(1));
         waiting.await.unwrap().unwrap();
-        assert_eq!(begun.elapsed(), Duration::from_secs(60));
+        assert_eq!(begun.elapsed(), Duration::from_mins(1));
         assert_eq!(rate.held_for(), None);
         // A bridge that wants peace for ever has an hour of it.
         rate.hold_until(Instant::now() + Duration::from_secs(u32::MAX.into()));

@@ -384,6 +384,7 @@ mod tests {
 
     /// What whole answers to a suspension and a creation mean. `U1` is the user whom the suspension names.
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn answers() {
         let of_type = |scim_type: &str| {
             ERROR.replace("\"detail\"", &format!("\"scimType\":\"{scim_type}\",\"detail\""))
