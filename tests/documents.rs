@@ -217,6 +217,9 @@ fn wrapped(text: &str) -> String {
     wrapped
 }
 
+/// Flags that each command takes in its own way.
+const OWN: [&str; 2] = ["timeout", "output"];
+
 /// Rows for flags. Those that another command has too are only named.
 fn table_of_flags(command: &Command, others: &[&Command]) -> String {
     let known: BTreeSet<&str> = others
@@ -226,7 +229,7 @@ fn table_of_flags(command: &Command, others: &[&Command]) -> String {
         .collect();
     let is_shared = |flag: &&Arg| {
         flag.get_long()
-            .is_some_and(|long| known.contains(long) && long != "timeout")
+            .is_some_and(|long| known.contains(long) && !OWN.contains(&long))
     };
     let (shared, own): (Vec<&Arg>, Vec<&Arg>) = flags(command).into_iter().partition(is_shared);
     let have_variables = own.iter().any(|flag| flag.get_env().is_some());
@@ -290,7 +293,7 @@ fn generated_tables_of_flags() {
             ("check", &table_of_flags(check, &[run])),
             ("plan", &table_of_flags(plan, &[run])),
             ("import", &table_of_flags(import, &[run, check])),
-            ("offboarding", &table_of_flags(offboarding, &[run, plan])),
+            ("offboarding", &table_of_flags(offboarding, &[])),
             ("rehearse", &table_of_flags(of("rehearse"), &[run, check])),
             ("release", &table_of_flags(of_plugin("release"), &[check])),
             ("plugin", &table_of_commands(&plugin)),

@@ -160,7 +160,8 @@ fn choose(held: &Held, kind: Option<ChangeKind>, digests: &[String]) -> Result<H
         kind.is_none_or(|kind| set.kind == kind) && (digests.is_empty() || digests.contains(&set.digest))
     };
     let chosen: Vec<Set> = sets.iter().filter(is_chosen).cloned().collect();
-    if chosen.is_empty() || chosen.len() < digests.len() {
+    let wanted: BTreeSet<&String> = digests.iter().collect();
+    if chosen.is_empty() || chosen.len() < wanted.len() {
         return Err(ReleaseError::NothingHeld(held.clone()));
     }
     Ok(Held(chosen))
@@ -444,6 +445,7 @@ mod tests {
             (&all, None, &[][..], "7 suspensions, 60 creations"),
             (&all, Some(ChangeKind::Creation), &[], "60 creations"),
             (&all, None, &[SEVEN], "7 suspensions"),
+            (&all, None, &[SEVEN, SEVEN], "7 suspensions"),
             (&all, None, &[SEVEN, EIGHT], "7 suspensions, 60 creations"),
             (
                 &all,

@@ -1,6 +1,9 @@
 //! Rows for people, and rows for spreadsheets.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 /// A column of a CSV file: its name, and the value in a row.
 pub(super) type Column<R> = (&'static str, fn(&R) -> String);
@@ -23,7 +26,8 @@ pub(super) fn aligned(heads: &[&str], rows: &[Vec<String>], out: &mut impl Write
     for row in [&heads].into_iter().chain(rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line += &format!("  {cell:width$}");
+            // Writing to a string cannot fail.
+            let _ = write!(line, "  {cell:width$}");
         }
         writeln!(out, "{}", line.trim_end())?;
     }

@@ -170,6 +170,15 @@ impl Running {
         line
     }
 
+    /// Ctrl-C for the program on the terminal.
+    pub(crate) fn interrupt(&self) {
+        let terminal = self.child.id();
+        let children = format!("/proc/{terminal}/task/{terminal}/children");
+        let program = fs::read_to_string(children).unwrap();
+        let killed = Command::new("kill").args(["-INT", program.trim()]).status();
+        assert!(killed.unwrap().success());
+    }
+
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }

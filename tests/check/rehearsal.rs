@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use bridge_front::{
-    Act, Content, Fault, Front, Group, Seed, State, User,
+    Act, Content, Fault, Front, Group, Seed, State, Traffic, User,
     directory::{Created, MembersKey, Memberships, Removal, Taken, UnknownMembers, UserGroups},
 };
 use serde_json::{Value, json};
-use testbed::{bed::KEY, connection, spec};
+use testbed::{
+    bed::{DEADLINE, KEY},
+    connection, spec,
+};
 
 use crate::{
     directory::provisioning,
@@ -262,6 +265,26 @@ async fn a_rehearsal_that_fails_tidies_up() {
         assert!(report.contains(": suspended"), "{what}: {report}");
         assert_tidy(&bridge, what);
     }
+}
+
+/// A bridge that does not answer, and a person who has seen enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rehearsal_tidies_up() {
+    let bridge = bridge(|state| state.fault("PATCH /scim/Groups", Fault::Silent.once())).await;
+    let corp = manifest(&bridge);
+    let args = [&["rehearse", "-f", &corp.path][..], &NAMES].concat();
+    let running = Run::new(&args).on_terminal().input(&format!("{USER}\n")).start();
+    let is_stuck = |traffic: &Traffic| traffic.requests.iter().any(|request| request.method == "PATCH");
+    bridge.wait_until(is_stuck, DEADLINE).await.unwrap();
+    running.interrupt();
+    let lines: Vec<String> = std::iter::repeat_with(|| running.line())
+        .take_while(|line| !line.contains(": suspended"))
+        .collect();
+    let is_said = lines
+        .iter()
+        .any(|line| line.contains("its end: somebody interrupted it"));
+    assert!(is_said, "{lines:?}");
+    assert_tidy(&bridge, "interrupted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

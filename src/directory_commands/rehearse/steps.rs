@@ -147,7 +147,7 @@ impl Trial {
     // === Creations ===
 
     async fn create_user(&mut self) -> Result<RemoteId, Stop> {
-        let order = self.new_user(&self.names.user)?;
+        let order = Self::new_user(&self.names.user)?;
         self.lost.push("user");
         let id = self.create(Question::CreateUser, &order, named_user).await?;
         self.lost.pop();
@@ -254,7 +254,7 @@ impl Trial {
     }
 
     async fn try_duplicate_user(&mut self, user: &RemoteId) -> Result<(), Stop> {
-        let order = self.new_user(&self.names.user)?;
+        let order = Self::new_user(&self.names.user)?;
         let others = self
             .duplicate(Question::DuplicateUser, &order, user, named_user)
             .await?;
@@ -336,7 +336,7 @@ impl Trial {
             );
             return Ok(());
         };
-        let order = self.new_user(&name)?;
+        let order = Self::new_user(&name)?;
         self.lost.push("user of the other domain");
         let sent = self.bridge.send(&order).await?;
         let code = code_of(&sent);
@@ -442,7 +442,7 @@ impl Trial {
         if let Some(time) = looked.shown {
             self.slowest = self.slowest.max(time);
             if time != Shown::AtOnce {
-                answer += &format!(" The list showed it {}.", time.words());
+                answer = format!("{answer} The list showed it {}.", time.words());
             }
         }
         self.note(
@@ -917,7 +917,7 @@ impl Trial {
         tokio::time::sleep(self.slowest.time()).await;
     }
 
-    fn new_user(&self, user_name: &UserName) -> Result<Order, Stop> {
+    fn new_user(user_name: &UserName) -> Result<Order, Stop> {
         Ok(Order::CreateUser {
             user_name: user_name.clone(),
             given_name: plain(GIVEN_NAME)?,
