@@ -451,6 +451,15 @@ fn reads_of_directories_are_counted() {
 #[test]
 fn writes_and_proofs_are_counted() {
     let metrics = Metrics::default();
+    // The first change shows as growth.
+    metrics.directory_read("a", "1", directory());
+    let begun = samples_of(&metrics, "scim_bridge_operator_");
+    for kind in ChangeKind::ALL {
+        let accepted = format!(r#"directory_writes_total{{kind="{kind}",outcome="accepted"}}"#);
+        assert_eq!(begun.get(&accepted).map(String::as_str), Some("0"), "{begun:#?}");
+        let proofs = format!(r#"proof_duration_seconds_count{{kind="{kind}"}}"#);
+        assert_eq!(begun.get(&proofs).map(String::as_str), Some("0"), "{begun:#?}");
+    }
     metrics.directory_write(ChangeKind::Suspension, write_outcome(&WriteAnswer::Unclear));
     metrics.directory_write(ChangeKind::Suspension, "accepted");
     metrics.directory_write(ChangeKind::Suspension, "accepted");

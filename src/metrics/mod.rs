@@ -32,7 +32,10 @@ use crate::{
         vocabulary::{Layer, Reason},
     },
     bridge::wire::stages::{Observer, Stage},
-    domain::connection::{status::Change, verdict::Verdict},
+    domain::{
+        connection::{status::Change, verdict::Verdict},
+        directory::order::Answer,
+    },
 };
 
 /// The prefix of metrics that are not about one connection.
@@ -418,6 +421,14 @@ impl Metrics {
 
     /// Shows a directory, in place of what its series showed before.
     pub fn directory_read(&self, namespace: &str, name: &str, row: DirectoryRow) {
+        // A counter that appears together with its first change shows no growth.
+        for kind in ChangeKind::ALL.into_iter().filter(|_| row.manages) {
+            let kind = kind.as_str();
+            let outcome = write_outcome(&Answer::Accepted(None));
+            self.directory_writes
+                .get_or_create(&WriteLabels { kind, outcome });
+            self.proof_duration.get_or_create(&KindLabel { kind });
+        }
         self.directories.read(namespace, name, row);
     }
 

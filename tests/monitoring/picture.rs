@@ -245,11 +245,15 @@ async fn the_picture_is_drawn() {
         okta.directory().put_user(user);
     }
     declare(&bed, "okta", 1..=7, "Suspended").await;
-    minutes(&prometheus, 2).await;
+    minutes(&prometheus, 1).await;
+    declare(&bed, "okta", 205..=207, "Active").await;
+    minutes(&prometheus, 1).await;
     entra.set(|state| state.faults.clear());
     bed.patch::<ScimUser>("entra-1", json!({"spec": {"userName": "user1.new@example.com"}}))
         .await;
-    minutes(&prometheus, 2).await;
+    minutes(&prometheus, 1).await;
+    declare(&bed, "okta", 208..=208, "Active").await;
+    minutes(&prometheus, 1).await;
 
     draw(prometheus.url()).await;
 }
