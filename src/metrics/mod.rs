@@ -348,32 +348,10 @@ impl Metrics {
             oldest.clone(),
         );
         registry.register("reconciles_running", "Running reconciles", running.clone());
-        registry.register(
-            "directory_pages",
-            "Pages of users and groups that were read from bridges",
-            directory_pages.clone(),
-        );
-        registry.register(
-            "directory_reads",
-            "Reads of directories by outcome",
-            directory_reads.clone(),
-        );
-        registry.register_with_unit(
-            "plan_duration",
-            "Duration of planning the changes of one directory",
-            Unit::Seconds,
-            plan_duration.clone(),
-        );
-        registry.register(
-            "directory_writes",
-            "Requests that change users and groups, by kind of change and outcome",
-            directory_writes.clone(),
-        );
-        registry.register_with_unit(
-            "proof_duration",
-            "Time from the cause of a change to the read that shows it",
-            Unit::Seconds,
-            proof_duration.clone(),
+        register_directories(
+            registry,
+            (directory_pages, directory_reads, directory_writes),
+            (plan_duration, proof_duration),
         );
     }
 
@@ -536,6 +514,48 @@ impl Observer for Metrics {
     fn ended(&self, took: Duration) {
         self.probe_duration.observe(took.as_secs_f64());
     }
+}
+
+/// Registers the counters of pages, reads and writes, and the durations of plans and proofs.
+fn register_directories(
+    registry: &mut Registry,
+    (pages, reads, writes): (
+        &Family<NoLabels, Counter>,
+        &Family<ReadLabel, Counter>,
+        &Family<WriteLabels, Counter>,
+    ),
+    (plan_duration, proof_duration): (
+        &Family<NoLabels, Histogram, PlanBuckets>,
+        &Family<KindLabel, Histogram, ProofBuckets>,
+    ),
+) {
+    registry.register(
+        "directory_pages",
+        "Pages of users and groups that were read from bridges",
+        pages.clone(),
+    );
+    registry.register(
+        "directory_reads",
+        "Reads of directories by outcome",
+        reads.clone(),
+    );
+    registry.register_with_unit(
+        "plan_duration",
+        "Duration of planning the changes of one directory",
+        Unit::Seconds,
+        plan_duration.clone(),
+    );
+    registry.register(
+        "directory_writes",
+        "Requests that change users and groups, by kind of change and outcome",
+        writes.clone(),
+    );
+    registry.register_with_unit(
+        "proof_duration",
+        "Time from the cause of a change to the read that shows it",
+        Unit::Seconds,
+        proof_duration.clone(),
+    );
 }
 
 fn saturated(count: impl TryInto<i64>) -> i64 {
