@@ -27,6 +27,11 @@ pub(crate) struct Plan {
 impl Plan {
     /// The chart with these shards.
     pub(crate) async fn of(bed: &Bed<'_>, shards: &[&str]) -> Self {
+        Self::with(bed, shards, &[]).await
+    }
+
+    /// The same with more values.
+    async fn with(bed: &Bed<'_>, shards: &[&str], more: &[&str]) -> Self {
         let helm = Helm::offline().await.unwrap();
         let chart = workspace::root().join("charts/scim-bridge-operator");
         let mut values = vec![
@@ -35,6 +40,7 @@ impl Plan {
             format!("serviceAccount.name={OPERATOR}"),
             "addressPolicy.allowCidrs={127.0.0.0/8}".to_owned(),
         ];
+        values.extend(more.iter().map(|value| (*value).to_owned()));
         if !shards.is_empty() {
             values.push(format!("shards={{{}}}", shards.join(",")));
         }
@@ -97,12 +103,17 @@ pub(crate) struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// One operator for each Deployment of the chart; all of them lead.
     pub(crate) async fn start(bed: &'a Bed<'a>, shards: &[&str]) -> Self {
+        Self::start_with(bed, shards, &[]).await
+    }
+
+    /// The same with more values for the chart.
+    pub(crate) async fn start_with(bed: &'a Bed<'a>, shards: &[&str], more: &[&str]) -> Self {
         let mut fleet = Self {
             bed,
             operators: BTreeMap::new(),
             started: 0,
         };
-        let plan = Plan::of(bed, shards).await;
+        let plan = Plan::with(bed, shards, more).await;
         plan.grant(bed).await;
         for (shard, arguments) in plan.arguments() {
             let operator = fleet.spawn(&shard, &arguments).await;
@@ -158,7 +169,12 @@ impl<'a> Fleet<'a> {
 
     /// Starts that of a shard which has none.
     pub(crate) async fn begin(&mut self, shard: &str, shards: &[&str]) {
-        let arguments = Plan::of(self.bed, shards).await.arguments();
+        self.begin_with(shard, shards, &[]).await;
+    }
+
+    /// The same with more values for the chart.
+    pub(crate) async fn begin_with(&mut self, shard: &str, shards: &[&str], more: &[&str]) {
+        let arguments = Plan::with(self.bed, shards, more).await.arguments();
         let operator = self.spawn(shard, &arguments[shard]).await;
         self.operators.insert(shard.to_owned(), operator);
         self.all_lead().await;

@@ -16,3 +16,4 @@
 mod fleet;
 mod moves;
 mod partition;
+mod people;
