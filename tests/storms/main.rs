@@ -13,4 +13,5 @@
 mod change;
 mod crowd;
 mod flood;
+mod leaving;
 mod measure;
