@@ -1,6 +1,16 @@
 //! Names and addresses of people, and names of groups: in specifications and on bridges, and nowhere else.
 
-use bridge_front::{Front, Group, Seed, User, directory::Email};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{Request, Response as HttpResponse},
+};
+use bridge_front::{Front, Group, Seed, Upstream, User, directory::Email};
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use scim_bridge_operator::{
@@ -17,8 +27,11 @@ use testbed::{
     bed::{Bed, DEADLINE, DirectoryObject, KEY, provisioning},
     spec, wait,
 };
+use tokio::net::TcpListener;
 
 use crate::{canary::Canaries, running::start, surfaces::Outputs};
+
+type Response = HttpResponse<Body>;
 
 /// A person, on a bridge and in a specification.
 struct Person {
@@ -119,6 +132,32 @@ async fn events(bed: &Bed<'_>, reasons: &[&str]) -> Vec<Event> {
         }
     });
     found.await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What is shown of users, groups and connections, with what has to be in the statuses of each of them, and in the
+/// description of a connection.
+async fn add_objects(outputs: &mut Outputs, bed: &Bed<'_>, proofs: [&str; 4]) {
+    let [user, group, status, connection] = proofs;
+    outputs.add("people: users", written::<ScimUser>(bed).await, user);
+    outputs.add("people: groups", written::<ScimGroup>(bed).await, group);
+    let connections = bed
+        .api::<ScimBridgeConnection>()
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    let statuses: Vec<_> = connections.iter().map(|object| &object.status).collect();
+    outputs.add("people: connections", json!(statuses).to_string(), status);
+    for (kind, proof) in [
+        ("scimusers", user),
+        ("scimgroups", group),
+        ("scimbridgeconnections", connection),
+    ] {
+        outputs.add(
+            format!("people: kubectl describe {kind}"),
+            described(bed, kind).await,
+            proof,
+        );
+    }
 }
 
 /// People with every verdict, on a bridge and declared, and two directories that are of no use.
@@ -269,36 +308,185 @@ async fn names_of_people_stay_in_specifications() {
     let events = serde_json::to_string(&events(&bed, &told).await).unwrap();
     outputs.add("people: events", events, "InvalidSpec");
     outputs.add("people: /metrics", operator.metrics().await.unwrap(), "unmanaged");
-    outputs.add("people: users", written::<ScimUser>(&bed).await, "AlreadyExists");
-    outputs.add(
-        "people: groups",
-        written::<ScimGroup>(&bed).await,
-        "MemberMissing",
-    );
-    let connections = bed
-        .api::<ScimBridgeConnection>()
-        .list(&ListParams::default())
-        .await
-        .unwrap();
-    let statuses: Vec<_> = connections.iter().map(|object| &object.status).collect();
-    outputs.add(
-        "people: connections",
-        json!(statuses).to_string(),
-        "unmanagedActive",
-    );
-    for (kind, proof) in [
-        ("scimusers", "AlreadyExists"),
-        ("scimgroups", "MemberMissing"),
-        ("scimbridgeconnections", "DirectoryIncomplete"),
-    ] {
-        outputs.add(
-            format!("people: kubectl describe {kind}"),
-            described(&bed, kind).await,
-            proof,
-        );
-    }
+    add_objects(
+        &mut outputs,
+        &bed,
+        [
+            "AlreadyExists",
+            "MemberMissing",
+            "unmanagedActive",
+            "DirectoryIncomplete",
+        ],
+    )
+    .await;
     operator.terminate(DEADLINE).await.unwrap();
     outputs.add("people: the log", operator.logs(), "directory read");
+    outputs.add(
+        "people: the traces",
+        collector.batches().concat(),
+        "scimbridge.reason",
+    );
+    outputs.assert_clean(&canaries);
+}
+
+/// Every refusal, and what is none: each with the change that was asked for in it, wherever a text can be.
+fn echo(turn: usize, body: &str) -> Response {
+    let text = |status: u16, media_type: &str, text: String| {
+        let response = HttpResponse::builder().status(status);
+        let response = response.header("content-type", media_type);
+        response.body(Body::from(text)).unwrap()
+    };
+    let error = |status: u16, scim_type: &str| {
+        let document = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error", body],
+            "status": body, "scimType": scim_type, "detail": body,
+        });
+        text(status, "application/scim+json", document.to_string())
+    };
+    match turn % 12 {
+        0 => error(400, "invalidValue"),
+        1 => error(409, "uniqueness"),
+        2 => error(400, body),
+        3 => text(400, "text/plain", body.to_owned()),
+        4 => error(403, "sensitive"),
+        5 => error(404, "noTarget"),
+        6 => error(413, "tooMany"),
+        7 => error(500, "mutability"),
+        8 => text(200, "text/html", format!("<html><title>{body}</title>")),
+        9 => error(201, ""),
+        10 => text(200, "application/scim+json", format!("{{\"userName\": {body}")),
+        _ => error(501, "invalidSyntax"),
+    }
+}
+
+/// A server that shows these users and a group, and makes no change.
+fn echoing(users: Vec<Value>, group: Value) -> Router {
+    let turns = Arc::new(AtomicUsize::new(0));
+    Router::new().fallback(async move |request: Request<Body>| {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        if parts.method != "GET" {
+            let turn = turns.fetch_add(1, Ordering::Relaxed);
+            return echo(turn, &String::from_utf8_lossy(&body));
+        }
+        let (collection, id) = {
+            let mut words = parts.uri.path().rsplit('/');
+            let last = words.next().unwrap_or_default();
+            if ["Users", "Groups"].contains(&last) {
+                (last, None)
+            } else {
+                (words.next().unwrap_or_default(), Some(last))
+            }
+        };
+        let all = if collection == "Users" {
+            users.clone()
+        } else {
+            vec![group.clone()]
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        let is_first = !query.contains("startIndex") || query.contains("startIndex=1&");
+        let document = match id {
+            Some(id) => all
+                .into_iter()
+                .find(|entry| entry["id"] == id)
+                .unwrap_or_default(),
+            None => json!({
+                "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+                "totalResults": all.len(),
+                "Resources": if is_first { all } else { Vec::new() },
+            }),
+        };
+        let response = HttpResponse::builder().header("content-type", "application/scim+json");
+        response.body(Body::from(document.to_string())).unwrap()
+    })
+}
+
+/// In mode `Manage`, before a bridge that refuses changes in every way and repeats what it was asked for.
+#[tokio::test]
+async fn what_a_bridge_says_about_changes_stays_inside() {
+    const EACH: usize = 12;
+    let canaries = Canaries::default();
+    let bed = Bed::with_provisioning("leaks-changes").await;
+    let text = |what: &str| canaries.text(what);
+    let address = |what: &str| format!("{}@example.com", canaries.text(what));
+    let owner = address("owner");
+    let mut users = vec![json!({"id": "owner-id", "userName": owner, "active": true})];
+    let mut leavers = Vec::new();
+    for number in 0..EACH {
+        let user_name = address(&format!("user name of leaver {number}"));
+        let name = json!({"givenName": text("given name"), "familyName": text("family name")});
+        users
+            .push(json!({"id": format!("id-{number}"), "userName": user_name, "name": name, "active": true}));
+        leavers.push((user_name, name));
+    }
+    let group_name = text("group");
+    let members = json!([{"value": "id-0", "display": text("display of a member")}]);
+    let group = json!({"id": "group-id", "displayName": group_name, "members": members});
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream: Upstream = format!("http://{}", listener.local_addr().unwrap())
+        .parse()
+        .unwrap();
+    let router = echoing(users, group);
+    let serving = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    let bridge = bed.bridge().upstream(upstream).start().await.unwrap();
+    bed.secret("corp", KEY).await;
+    let more = json!({
+        "protected": {"userNames": [owner]},
+        "limits": {"suspensions": 100, "removals": 100, "creations": 100},
+    });
+    bed.manage_directory("corp", &bridge, more).await;
+    for (number, (user_name, name)) in leavers.iter().enumerate() {
+        let mut spec = json!({"userName": user_name, "name": name, "state": "Suspended", "adopt": "Always"});
+        if number % 2 == 0 {
+            spec["state"] = json!("Active");
+            spec["name"]["givenName"] = json!(text("wanted given name"));
+        }
+        bed.scim_user("corp", &format!("leaver-{number}"), spec).await;
+    }
+    for number in 0..EACH {
+        let person = Person::new(&canaries, "new");
+        let spec = json!({
+            "userName": person.user_name,
+            "name": {"givenName": person.given_name, "familyName": person.family_name},
+        });
+        bed.scim_user("corp", &format!("new-{number}"), spec).await;
+    }
+    let joiner = json!({"userName": leavers[2].0});
+    let wanted = json!({"displayName": group_name, "adopt": "Always", "members": [joiner]});
+    bed.scim_group("corp", "staff", wanted).await;
+    for number in 0..3 {
+        let wanted = json!({"displayName": text("new group")});
+        bed.scim_group("corp", &format!("group-{number}"), wanted).await;
+    }
+    let collector = Collector::start().await.unwrap();
+    let flags = [
+        "--provisioning",
+        "--log-format",
+        "json",
+        "--otlp-endpoint",
+        &collector.url(),
+    ];
+    let operator = start(&bed, &flags, &[]).await;
+    let asked = bridge.wait_until(
+        |traffic| {
+            let requests = traffic.requests.iter();
+            requests.filter(|request| request.method != "GET").count() >= 2 * EACH + 4
+        },
+        DEADLINE,
+    );
+    asked.await.unwrap_or_else(|unmet| panic!("{unmet}"));
+    let mut outputs = Outputs::default();
+    let events = serde_json::to_string(&events(&bed, &["Rejected"]).await).unwrap();
+    outputs.add("people: events", events, "Rejected");
+    outputs.add(
+        "people: /metrics",
+        operator.metrics().await.unwrap(),
+        "directory_writes",
+    );
+    add_objects(&mut outputs, &bed, ["Rejected", "Ready", "spent", "Connected"]).await;
+    operator.terminate(DEADLINE).await.unwrap();
+    serving.abort();
+    outputs.add("people: the log", operator.logs(), "order sent");
     outputs.add(
         "people: the traces",
         collector.batches().concat(),
