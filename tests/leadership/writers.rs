@@ -10,7 +10,9 @@ use bridge_front::{Act, Fault, Front, Seed, User, directory::Taken};
 use scim_bridge_operator::api::user::ScimUser;
 use serde_json::json;
 use testbed::{
+    Dice,
     bed::{Bed, DEADLINE, KEY, OPERATOR, Operator, Proxy, own_cluster},
+    budget, seed,
     supervise::Signal,
     wait,
 };
@@ -105,8 +107,13 @@ async fn suspend(bed: &Bed<'_>, from: usize) {
     }
 }
 
-/// Strikes the leader while the bridge is about to answer a change, and waits until another one has changed something.
-async fn strike(bed: &Bed<'_>, bridge: &Front, replicas: &mut Vec<Replica>, blow: Blow) {
+/// Strikes the leader so long after a change has left, and waits until another one has changed something.
+async fn strike(
+    bed: &Bed<'_>,
+    bridge: &Front,
+    replicas: &mut Vec<Replica>,
+    (blow, moment): (Blow, Duration),
+) {
     let identities: Vec<_> = replicas.iter().map(|replica| replica.identity.clone()).collect();
     let holder = leader(bed, &identities).await;
     let place = identities
@@ -115,6 +122,8 @@ async fn strike(bed: &Bed<'_>, bridge: &Front, replicas: &mut Vec<Replica>, blow
         .unwrap();
     let struck = replicas.remove(place);
     struck.writes_more(bridge, 1).await;
+    // The moment is the fault itself.
+    tokio::time::sleep(moment).await;
     let begun = Instant::now();
     match blow {
         Blow::Killed => struck.operator.process().kill().await.unwrap(),
@@ -160,16 +169,17 @@ async fn never_two_writers_and_one_count_of_the_limits() {
         return;
     };
     cluster.install_provisioning().await.unwrap();
+    let mut dice = Dice::from_seed(seed());
     let bed = Bed::on_own(&cluster, "writers").await;
     let old = (0..LIMIT + EACH).map(|number| format!("old-{number}"));
     let users = old.chain(["owner".to_owned()]);
-    let seed = Seed {
+    let directory = Seed {
         users: users
             .map(|name| User::new(format!("{name}@example.com"), "Given", "Family"))
             .collect(),
         groups: Vec::new(),
     };
-    let bridge = bed.directory(seed).start().await.unwrap();
+    let bridge = bed.directory(directory).start().await.unwrap();
     bridge.set(|state| {
         // A second creation of a name would make a second account.
         state.habits.writes.taken_user_name = Taken::Accepted;
@@ -179,7 +189,8 @@ async fn never_two_writers_and_one_count_of_the_limits() {
     let limits = json!({"limits": {"suspensions": LIMIT, "creations": 10_000, "removals": 0}});
     bed.manage_directory("corp", &bridge, limits).await;
     let mut replicas = Vec::new();
-    for number in 0..3 {
+    let mut started = 3;
+    for number in 0..started {
         replicas.push(Replica::start(&bed, &bridge, number).await);
     }
     let mut newcomers = 0;
@@ -195,10 +206,17 @@ async fn never_two_writers_and_one_count_of_the_limits() {
             }
         };
         let blows = async {
-            for blow in [Blow::Killed, Blow::Frozen, Blow::CutOff] {
-                suspend(&bed, suspended).await;
-                suspended += EACH;
-                strike(&bed, &bridge, &mut replicas, blow).await;
+            for turn in 0..budget(1, 5) {
+                for blow in [Blow::Killed, Blow::Frozen, Blow::CutOff] {
+                    if turn == 0 {
+                        suspend(&bed, suspended).await;
+                        suspended += EACH;
+                    }
+                    let moment = Duration::from_millis(dice.below(300));
+                    strike(&bed, &bridge, &mut replicas, (blow, moment)).await;
+                    replicas.push(Replica::start(&bed, &bridge, started).await);
+                    started += 1;
+                }
             }
         };
         tokio::select! {
