@@ -9,9 +9,14 @@
     reason = "what is missing fails the test, with its place"
 )]
 
+mod bridges;
 mod clock;
 mod control_plane;
+mod deleted;
 mod events;
 mod kills;
+mod lives;
+mod managed;
 mod refusals;
 mod replaced;
+mod unreachable;
