@@ -69,7 +69,7 @@ bench: prerequisites ## Measure the operator's cost, and the machine's limits: t
 directory = $(BENCH) directory --objects 0 --interval 60 --out target/bench/directory.md
 
 .PHONY: bench-directory
-bench-directory: prerequisites ## Measure what users and groups cost: target/bench/directory.md (BENCH_FLAGS="--users 10000 --groups 100 --requests-per-second 5")
+bench-directory: prerequisites ## Measure what users and groups cost: target/bench/directory.md (BENCH_FLAGS="--users 10000 --groups 100 --requests-per-second 50")
 	@$(build_bench)
 	@$(directory) $(BENCH_FLAGS)
 

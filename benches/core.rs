@@ -27,10 +27,11 @@ use scim_bridge_operator::{
             verdict::diagnose,
         },
         directory::{
-            budget::{DigestKey, Limits},
+            budget::{DigestKey, Kind, Limits},
             census::Census,
-            ledger::Ledger,
-            names::RemoteId,
+            ledger::{Key, Ledger},
+            names::{ObjectId, RemoteId},
+            order::{Answer, Order},
             plan::{Directory, Policy, plan},
             scope::{Protected, Scope},
             snapshot::{Activity, GroupEntry, MemberEntry, Snapshot, UserEntry},
@@ -46,6 +47,8 @@ use serde_json::json;
 const USERS: usize = 10_000;
 /// Members of each of its groups.
 const MEMBERS: usize = 100;
+/// Suspensions that were sent and wait for a read.
+const WAITING: usize = 1000;
 
 /// A moment like any other.
 fn now() -> Timestamp {
@@ -238,6 +241,10 @@ fn user_id(number: usize) -> String {
     format!("6NF7ZWCFBBHUXBSGZM5YX{number:05}")
 }
 
+fn user_uid(number: usize) -> String {
+    format!("2a6d1c1e-0000-4000-8000-0000000{number:05}")
+}
+
 fn group_id(number: usize) -> String {
     format!("f7eqriu7ht27mq5zmm63g{number:05}")
 }
@@ -282,12 +289,7 @@ fn wishes(state: &str) -> Option<Wishes> {
             "name": {"givenName": "Given", "familyName": format!("Family-{number:05}")},
         }))
         .ok()?;
-        UserWish::of(
-            &format!("2a6d1c1e-0000-4000-8000-0000000{number:05}"),
-            Some(&user_id(number)),
-            &spec,
-        )
-        .ok()
+        UserWish::of(&user_uid(number), Some(&user_id(number)), &spec).ok()
     };
     let group = |number: usize| {
         let members: Vec<_> = (number * MEMBERS..(number + 1) * MEMBERS)
@@ -310,6 +312,24 @@ fn wishes(state: &str) -> Option<Wishes> {
     })
 }
 
+/// What is known after so many suspensions that no read has shown.
+fn ledger(waiting: usize) -> Option<Ledger> {
+    let mut ledger = Ledger::default();
+    for number in 0..waiting {
+        let key = Key {
+            object: ObjectId::new(&user_uid(number)),
+            kind: Kind::Suspension,
+            member: None,
+        };
+        let order = Order::SetActive {
+            user: RemoteId::parse(&user_id(number)).ok()?,
+            active: false,
+        };
+        ledger.record(&[key], &order, &Answer::Accepted(None));
+    }
+    Some(ledger)
+}
+
 fn plans(c: &mut Criterion) {
     let (Some(snapshot), Ok(scope), Ok(protected)) = (
         snapshot(),
@@ -327,8 +347,12 @@ fn plans(c: &mut Criterion) {
         digest_key: DigestKey::new(b"not a secret"),
     };
     let census = Census::default();
-    for (name, state) in [("nothing to do", "Active"), ("suspend everybody", "Suspended")] {
-        let Some(wishes) = wishes(state) else {
+    for (name, state, waiting) in [
+        ("nothing to do", "Active", 0),
+        ("suspend everybody", "Suspended", 0),
+        ("1,000 suspensions wait for a read", "Suspended", WAITING),
+    ] {
+        let (Some(wishes), Some(ledger)) = (wishes(state), ledger(waiting)) else {
             return;
         };
         let directory = Directory {
@@ -336,15 +360,7 @@ fn plans(c: &mut Criterion) {
             census: &census,
         };
         c.bench_function(&format!("plan: 10,000 users, {name}"), |bencher| {
-            bencher.iter(|| {
-                plan(
-                    black_box(&wishes),
-                    Ok(directory),
-                    &policy,
-                    &Ledger::default(),
-                    now(),
-                )
-            });
+            bencher.iter(|| plan(black_box(&wishes), Ok(directory), &policy, &ledger, now()));
         });
     }
 }

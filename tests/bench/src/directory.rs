@@ -1,15 +1,18 @@
-//! A directory that is seen and planned: what it costs the bridge, the API server and the operator.
+//! A directory that is kept: what it costs the bridge, the API server and the operator.
 //!
 //! The bridge is the front of the tests, with its own users and groups. It runs in this process.
 
+mod changes;
+
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use bridge_front::{Front, Group, Seed, User};
+use bridge_front::{Front, Group, RequestRecord, Seed, User};
 use clap::Args;
 use futures::StreamExt as _;
 use kube::{
@@ -33,7 +36,7 @@ use crate::{
     Setting,
     api_server::{CONNECTIONS, VERSION, Write},
     bridge::VALID,
-    numbers::{Distribution, float, now_micros, ratio, size},
+    numbers::{float, now_micros, ratio, size},
     process::Usage,
     report::Report,
     say,
@@ -46,12 +49,14 @@ const NAME: &str = "people";
 const CA: &str = "ca";
 const USERS: &str = "scimusers";
 const GROUPS: &str = "scimgroups";
+/// The widest limit.
+const WIDE: u32 = 10_000;
+/// The limit for creations and reactivations. It holds newcomers that come together.
+const CREATIONS: u32 = 200;
 /// A moment in which memory that is not needed any more is given back.
 const REST: Duration = Duration::from_secs(25);
 /// Pause between two looks at what has been seen: short beside what is measured.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Pause between two changes. All together take longer than an interval, so some fall into a read.
-const PACE: Duration = Duration::from_secs(1);
 /// For one verdict. It may have to wait for a read.
 const VERDICT: Duration = Duration::from_mins(2);
 /// The domain of all users.
@@ -68,10 +73,8 @@ const KIB_BOUND: f64 = 3.0;
 const CHART_MIB: f64 = 64.0;
 /// Milliseconds that a plan of 10,000 users may take.
 const PLAN_BOUND: f64 = 20.0;
-/// Milliseconds from a change to its verdict, of 95 in 100.
-const CHANGE_BOUND: f64 = 250.0;
 
-/// A directory that is seen and planned.
+/// A directory that is kept.
 #[derive(Clone, Debug, Args)]
 #[command(args_override_self = true)]
 pub(crate) struct DirectoryArguments {
@@ -86,17 +89,25 @@ pub(crate) struct DirectoryArguments {
     #[arg(long, default_value_t = 100)]
     groups: usize,
 
-    /// `spec.provisioning.requestsPerSecond`; without it, the default of the CRD
-    #[arg(long, default_value_t = 5)]
+    /// `spec.provisioning.requestsPerSecond`
+    #[arg(long, default_value_t = 50)]
     requests_per_second: u8,
 
     /// Intervals in which nothing changes
     #[arg(long, default_value_t = 2)]
     intervals: u32,
 
-    /// Users that are suspended in their objects, and made active again, one change after another
-    #[arg(long, default_value_t = 30)]
+    /// Changes of users, one after another: each is suspended, made active again, and renamed
+    #[arg(long, default_value_t = 120)]
     changes: usize,
+
+    /// Users that are created on the bridge, all at the same time
+    #[arg(long, default_value_t = 10_000)]
+    newcomers: usize,
+
+    /// Suspensions while the newcomers are created, one after another
+    #[arg(long, default_value_t = 120)]
+    suspensions: usize,
 }
 
 /// One object, as it was seen last.
@@ -152,6 +163,8 @@ struct Cost {
     phase: Phase,
     /// Requests for pages of users and groups.
     list_requests: u64,
+    /// Requests for one user or group.
+    single_requests: u64,
     /// Requests to the bridge that change something.
     bridge_writes: u64,
     /// Complete reads of the directory.
@@ -185,7 +198,7 @@ pub(crate) async fn run(arguments: &DirectoryArguments) -> Result<(), Failure> {
     let setting = &arguments.setting;
     let mut report = setting.report("What a directory costs")?;
     report.say(&format!(
-        "Beside these: one connection in mode Plan, its bridge with {} users and {} groups, an object for each; \
+        "Beside these: one connection in mode Manage, its bridge with {} users and {} groups, an object for each; \
          interval {} s, {} requests a second. The bridge runs in the measuring program.",
         arguments.users, arguments.groups, setting.interval, arguments.requests_per_second,
     ))?;
@@ -203,13 +216,15 @@ pub(crate) async fn run(arguments: &DirectoryArguments) -> Result<(), Failure> {
     let first = run.declare(&watch).await?;
     run.rest("after the first verdicts").await?;
     let unchanged = run.stay().await?;
-    let changes = run.change(&watch).await?;
     let restart = run.restart().await?;
     run.rest(RESTED).await?;
+    let mut bounds = run.counts(&unchanged)?;
+    bounds.extend(run.sizes(&empty, &unchanged));
+    let changed = run.change_everything(&watch).await?;
+    bounds.extend(changed.bounds());
     run.stage.stop_operator().await?;
     run.show(&mut report)?;
-    let mut bounds = run.counts(&unchanged)?;
-    bounds.extend(run.sizes(&empty, &unchanged, &changes));
+    changed.show(&mut report)?;
     let bounds: Vec<_> = bounds.iter().map(Bound::row).collect();
     report.table("Bounds", &["Figure", "Measured", "Bound", "Verdict"], &bounds)?;
     report.say(&format!(
@@ -220,14 +235,24 @@ pub(crate) async fn run(arguments: &DirectoryArguments) -> Result<(), Failure> {
     report.keep("empty", &empty)?;
     report.keep("start", &start)?;
     report.keep("first_verdicts", &first)?;
-    report.keep("changes", &changes)?;
     report.keep("restart", &restart)?;
     report.show()
 }
 
+/// Requests to the bridge, without those of probes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked {
+    /// For pages of users and groups.
+    pages: u64,
+    /// For one user or group.
+    singles: u64,
+    /// Those that change something.
+    writes: u64,
+}
+
 /// A figure, and what it may be.
 struct Bound {
-    figure: &'static str,
+    figure: Cow<'static, str>,
     measured: String,
     limit: String,
     holds: bool,
@@ -287,7 +312,8 @@ impl Run<'_> {
             .with(
                 "provisioning",
                 json!({
-                    "mode": "Plan",
+                    "mode": "Manage",
+                    "limits": {"suspensions": WIDE, "removals": WIDE, "creations": CREATIONS},
                     "scope": {"userNames": [format!("*@{DOMAIN}")], "groups": ["*"]},
                     "protected": {"userNames": [format!("owner@{DOMAIN}")]},
                     "requestsPerSecond": self.arguments.requests_per_second,
@@ -355,30 +381,6 @@ impl Run<'_> {
             .await?;
         say(&format!("{} intervals of {interval:?}", self.arguments.intervals))?;
         self.note("nothing changed", &before).await
-    }
-
-    /// Changes objects one by one: milliseconds until a watcher sees the verdict.
-    async fn change(&mut self, watch: &Watch) -> Result<Distribution, Failure> {
-        let before = self.counted().await?;
-        let namespace = self.stage.namespace_of(0);
-        let mut wire = self.stage.api_server.connect().await?;
-        let mut took = Vec::new();
-        for round in 0..self.arguments.changes {
-            let number = round * self.arguments.users / self.arguments.changes.max(1);
-            let name = user_name(number);
-            let path = format!("{}/{name}", collection(&namespace, USERS));
-            // One after another: the limit for suspensions holds more than a few.
-            for (state, reason) in [("Suspended", "ChangePlanned"), ("Active", "Provisioned")] {
-                let sent = now_micros();
-                let write = Write::merge(path.clone(), json!({"spec": {"state": state}}));
-                write.send(&mut wire).await?;
-                let judged = watch.until(&name, reason, sent).await?;
-                took.push(float(judged.saturating_sub(sent)) / 1000.0);
-                sleep(PACE).await;
-            }
-        }
-        self.note("objects changed one by one", &before).await?;
-        Ok(Distribution::of(took))
     }
 
     /// Ends the operator, and starts another.
@@ -449,14 +451,7 @@ impl Run<'_> {
 
     /// What was spent since.
     async fn note(&mut self, name: &'static str, since: &Counted) -> Result<Cost, Failure> {
-        let requests = self.bridge.requests();
-        let (mut list_requests, mut bridge_writes) = (0, 0);
-        for request in &requests {
-            // A probe asks for one user and one group.
-            list_requests +=
-                u64::from(request.path().contains("/scim/") && !request.query().ends_with("&count=1"));
-            bridge_writes += u64::from(request.method != "GET");
-        }
+        let asked = Asked::of(&self.bridge.requests());
         let phase = self.stage.phase(name, &since.moment).await?;
         let now = self.counted().await?;
         let plans = now.plans - since.plans;
@@ -465,8 +460,9 @@ impl Run<'_> {
             written.copied().unwrap_or_default()
         };
         let cost = Cost {
-            list_requests,
-            bridge_writes,
+            list_requests: asked.pages,
+            single_requests: asked.singles,
+            bridge_writes: asked.writes,
             reads: whole(now.reads - since.reads)?,
             plans: whole(plans)?,
             plan_ms: ratio((now.plan_seconds - since.plan_seconds) * 1000.0, plans),
@@ -475,8 +471,11 @@ impl Run<'_> {
             phase,
         };
         say(&format!(
-            "  {} list requests, {} reads, {} writes to objects, {} to connections, {} plans of {:.1} ms",
+            "  {} requests for lists, {} for one, {} writes to the bridge, {} reads, {} writes to objects, {} to \
+             connections, {} plans of {:.1} ms",
             cost.list_requests,
+            cost.single_requests,
+            cost.bridge_writes,
             cost.reads,
             cost.object_writes,
             cost.connection_writes,
@@ -497,6 +496,8 @@ impl Run<'_> {
             "RSS MiB",
             "Peak MiB",
             "Requests for lists",
+            "Requests for one",
+            "Writes to the bridge",
             "Reads",
             "Plans",
             "ms each",
@@ -524,6 +525,8 @@ impl Run<'_> {
                     format!("{:.1}", operator.rss),
                     format!("{:.1}", operator.peak),
                     cost.list_requests.to_string(),
+                    cost.single_requests.to_string(),
+                    cost.bridge_writes.to_string(),
                     cost.reads.to_string(),
                     cost.plans.to_string(),
                     format!("{:.1}", cost.plan_ms),
@@ -557,25 +560,25 @@ impl Run<'_> {
         let heartbeats = 2 + 2 * whole((unchanged.phase.seconds / HEARTBEAT).floor())?;
         let mut bounds = vec![
             Bound {
-                figure: "Nothing changed: requests for lists in an interval",
+                figure: "Nothing changed: requests for lists in an interval".into(),
                 measured: format!("{each:.1}"),
                 limit: pages.to_string(),
                 holds: unchanged.list_requests == pages * unchanged.reads,
             },
             Bound {
-                figure: "Nothing changed: writes to objects",
+                figure: "Nothing changed: writes to objects".into(),
                 measured: unchanged.object_writes.to_string(),
                 limit: "0".to_owned(),
                 holds: unchanged.object_writes == 0,
             },
             Bound {
-                figure: "Nothing changed: writes to the connection",
+                figure: "Nothing changed: writes to the connection".into(),
                 measured: unchanged.connection_writes.to_string(),
                 limit: format!("{heartbeats} heartbeats"),
                 holds: self.stage.load.objects > 0 || unchanged.connection_writes <= heartbeats,
             },
             Bound {
-                figure: "Requests that write to the bridge",
+                figure: "Nothing changed, or restarted: writes to the bridge".into(),
                 measured: bridge_writes.to_string(),
                 limit: "0".to_owned(),
                 holds: bridge_writes == 0,
@@ -583,7 +586,7 @@ impl Run<'_> {
         ];
         if let Some(cost) = self.cost(DECLARED) {
             bounds.push(Bound {
-                figure: "First verdicts: writes to objects",
+                figure: "First verdicts: writes to objects".into(),
                 measured: cost.object_writes.to_string(),
                 limit: objects.to_string(),
                 holds: cost.object_writes == objects,
@@ -591,13 +594,13 @@ impl Run<'_> {
         }
         if let Some(cost) = self.cost(RESTARTED) {
             bounds.push(Bound {
-                figure: "Restart: requests for lists",
+                figure: "Restart: requests for lists".into(),
                 measured: cost.list_requests.to_string(),
                 limit: pages.to_string(),
                 holds: cost.list_requests == pages,
             });
             bounds.push(Bound {
-                figure: "Restart: writes to objects",
+                figure: "Restart: writes to objects".into(),
                 measured: cost.object_writes.to_string(),
                 limit: "0".to_owned(),
                 holds: cost.object_writes == 0,
@@ -607,13 +610,13 @@ impl Run<'_> {
     }
 
     /// Memory and times, and their bounds.
-    fn sizes(&self, empty: &Usage, unchanged: &Cost, changes: &Distribution) -> Vec<Bound> {
+    fn sizes(&self, empty: &Usage, unchanged: &Cost) -> Vec<Bound> {
         let kib = |rss: f64| ratio((rss - empty.rss) * 1024.0, size(self.arguments.users));
         let peaks = self.costs.iter().map(|cost| cost.phase.operator.peak);
         let peak = peaks.fold(0.0, f64::max);
         let resting = self.cost(RESTED).map_or(0.0, |cost| cost.phase.operator.rss);
-        let memory = |figure, rss: f64| Bound {
-            figure,
+        let memory = |figure: &'static str, rss: f64| Bound {
+            figure: figure.into(),
             measured: format!("{:.1}", kib(rss)),
             limit: format!("{KIB_BOUND:.1}"),
             holds: kib(rss) <= KIB_BOUND,
@@ -625,29 +628,36 @@ impl Run<'_> {
             ),
             memory("Memory for each user, KiB: after a restart", resting),
             Bound {
-                figure: "Memory at most, MiB",
+                figure: "Memory at most, MiB".into(),
                 measured: format!("{peak:.1}"),
                 limit: format!("{CHART_MIB:.0}"),
                 holds: peak <= CHART_MIB,
             },
             Bound {
-                figure: "A plan, ms",
+                figure: "A plan, ms".into(),
                 measured: format!("{:.1}", unchanged.plan_ms),
                 limit: format!("{PLAN_BOUND:.0}"),
                 holds: unchanged.plan_ms <= PLAN_BOUND,
             },
-            Bound {
-                figure: "From a change to its verdict, ms: p50, p95, max",
-                measured: format!(
-                    "{:.0}, {:.0}, {:.0}",
-                    changes.median(),
-                    changes.quantile(950),
-                    changes.max()
-                ),
-                limit: format!("p95 {CHANGE_BOUND:.0}"),
-                holds: changes.quantile(950) <= CHANGE_BOUND,
-            },
         ]
+    }
+}
+
+impl Asked {
+    fn of(requests: &[RequestRecord]) -> Self {
+        let mut asked = Self::default();
+        for request in requests {
+            // A probe asks for one user and one group by a list, too.
+            let is_probe = !request.path().contains("/scim/") || request.query().ends_with("&count=1");
+            if request.method != "GET" {
+                asked.writes += 1;
+            } else if !is_probe && request.query().is_empty() {
+                asked.singles += 1;
+            } else if !is_probe {
+                asked.pages += 1;
+            }
+        }
+        asked
     }
 }
 
@@ -661,7 +671,7 @@ impl Bound {
             holds: _,
         } = self;
         vec![
-            (*figure).to_owned(),
+            figure.to_string(),
             measured.clone(),
             limit.clone(),
             verdict.to_owned(),
@@ -682,6 +692,15 @@ fn user_name(number: usize) -> String {
     format!("user-{number:05}")
 }
 
+fn group_name(number: usize) -> String {
+    format!("group-{number:05}")
+}
+
+/// The address of a user, on the bridge and in the specification of the object.
+fn address(number: usize) -> String {
+    format!("given.family.{number:05}@{DOMAIN}")
+}
+
 fn user_object(number: usize, user: &User) -> Value {
     json!({
         "apiVersion": VERSION, "kind": "ScimUser", "metadata": {"name": user_name(number)},
@@ -697,23 +716,32 @@ fn group_object(number: usize, group: &Group) -> Value {
         .map(|member| json!({"userName": member.value}))
         .collect();
     json!({
-        "apiVersion": VERSION, "kind": "ScimGroup", "metadata": {"name": format!("group-{number:05}")},
+        "apiVersion": VERSION, "kind": "ScimGroup", "metadata": {"name": group_name(number)},
         "spec": {"connectionRef": {"name": NAME}, "displayName": group.display_name, "members": members},
     })
 }
 
 /// Users with names of usual length, each in one group.
 fn seed(users: usize, groups: usize) -> Seed {
-    let address = |number| format!("given.family.{number:05}@{DOMAIN}");
-    let members = |group: usize| (group..users).step_by(groups.max(1)).map(address);
     Seed {
-        users: (0..users)
-            .map(|number| User::new(address(number), "Given", format!("Family-{number:05}")))
-            .collect(),
+        users: (0..users).map(person).collect(),
         groups: (0..groups)
-            .map(|number| Group::new(format!("k8s-team-{number:05}"), members(number)))
+            .map(|number| {
+                let members = members_of(number, users, groups).map(address);
+                Group::new(format!("k8s-team-{number:05}"), members)
+            })
             .collect(),
     }
+}
+
+/// A user with a name of usual length.
+fn person(number: usize) -> User {
+    User::new(address(number), "Given", format!("Family-{number:05}"))
+}
+
+/// The users that are in a group at first.
+fn members_of(group: usize, users: usize, groups: usize) -> impl Iterator<Item = usize> {
+    (group..users).step_by(groups.max(1))
 }
 
 /// A counter as a number.
