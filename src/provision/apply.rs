@@ -120,7 +120,7 @@ impl Directory {
             self.hold_orders();
             return false;
         }
-        let mut waiting = jobs.into_iter();
+        let mut waiting = jobs.into_iter().peekable();
         while let Some(job) = waiting.next() {
             // The news may say that this is not wanted any more, or that something more urgent is. What was noted long
             // ago counts for an hour that is not the one of the order.
@@ -131,8 +131,12 @@ impl Directory {
             } else {
                 self.may_send(bridge).await
             };
+            // One read shows what came of orders for one group that follow each other.
+            let reads = waiting
+                .peek()
+                .is_none_or(|next| next.object != job.object || next.kind != job.kind);
             let is_sent = match &request {
-                Some(request) => self.carry_out(bridge, request, job.clone()).await,
+                Some(request) => self.carry_out(bridge, request, job.clone(), reads).await,
                 None => false,
             };
             if !is_sent {
@@ -158,9 +162,15 @@ impl Directory {
         proven_request(context, &bridge.subject).await
     }
 
-    /// Carries out one job: sends it, in halves if the bridge refuses the whole, and reads what came of it. Returns whether
-    /// it was sent.
-    async fn carry_out(&mut self, bridge: &Bridge<'_>, request: &ProbeRequest, job: Job) -> bool {
+    /// Carries out one job: sends it, in halves if the bridge refuses the whole, and reads what came of it. Without
+    /// `reads`, an order that needs no check is read with the next one, or in the next round. Returns whether it was sent.
+    async fn carry_out(
+        &mut self,
+        bridge: &Bridge<'_>,
+        request: &ProbeRequest,
+        job: Job,
+        reads: bool,
+    ) -> bool {
         let mut parts = vec![job];
         let mut is_sent = false;
         while let Some(job) = parts.pop() {
@@ -174,6 +184,7 @@ impl Directory {
                 is_sent = true;
                 continue;
             };
+            let is_checked = before.is_some();
             let answer = self.send(request, job.kind, &job.order).await;
             if matches!(answer, Answer::NotSent | Answer::RateLimited) {
                 return is_sent;
@@ -201,7 +212,9 @@ impl Directory {
             if is_open {
                 self.open.retain(|known| known.keys != job.keys);
                 self.open.push(job);
-                self.look(bridge, &object).await;
+                if reads || is_checked {
+                    self.look(bridge, &object).await;
+                }
             }
         }
         is_sent
