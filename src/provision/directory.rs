@@ -47,7 +47,7 @@ use crate::{
     metrics::DirectoryRow,
 };
 
-/// How many objects are told that something is about to be sent for them before something is sent.
+/// How many objects get their verdicts before the next orders are sent.
 const PROGRESS: usize = 64;
 /// News are collected for this long: one apply changes many objects.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -519,7 +519,7 @@ impl Directory {
             wakes.push(known.taken + hold);
             self.held_until = Some(known.taken + hold);
             let namespace = &self.key.namespace;
-            // What is about to be sent says so only as long as nothing waits for it.
+            // Orders do not wait for more than a few verdicts: the others come in the rounds after them.
             let (inbox, is_busy) = (&self.inbox, !jobs.is_empty());
             let noted: HashSet<&str> = jobs.iter().map(|job| job.object.as_str()).collect();
             is_reported = {
@@ -532,8 +532,7 @@ impl Directory {
                             .filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)
                     };
                     let may_go_on = |written: usize| {
-                        !policy.sends
-                            || (inbox.is_empty() && !(is_busy && is_progress && written >= PROGRESS))
+                        !policy.sends || (inbox.is_empty() && !(is_busy && written >= PROGRESS))
                     };
                     let users =
                         self.writer
