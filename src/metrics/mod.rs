@@ -404,8 +404,9 @@ impl Metrics {
             let kind = kind.as_str();
             let outcome = write_outcome(&Answer::Accepted(None));
             self.directory_writes
-                .get_or_create(&WriteLabels { kind, outcome });
-            self.proof_duration.get_or_create(&KindLabel { kind });
+                .get_or_create(&WriteLabels { kind, outcome })
+                .inc_by(0);
+            drop(self.proof_duration.get_or_create(&KindLabel { kind }));
         }
         self.directories.read(namespace, name, row);
     }
