@@ -310,9 +310,10 @@ impl Ledger {
             Outcome::Accepted => Standing::Waits,
             Outcome::Conflict if sent.is_refused() => Standing::Refused(Some(ScimType::Uniqueness)),
             Outcome::NotFound if sent.is_refused() => Standing::Refused(None),
-            // The lists may show why not, and then no plan asks for it again.
-            Outcome::Conflict if sent.listed.is_none() => Standing::Waits,
-            Outcome::Unclear | Outcome::NotFound | Outcome::Conflict if !creates || sent.listed.is_some() => {
+            // After a 409 the lists may show why, and then no plan asks for it again.
+            Outcome::Unclear | Outcome::NotFound | Outcome::Conflict
+                if sent.listed.is_some() || !(creates || sent.outcome == Outcome::Conflict) =>
+            {
                 let has_looked = sent.looked.or(sent.listed).is_some();
                 if has_looked && self.time >= later(sent.at, pause(sent.attempts)) {
                     Standing::Free

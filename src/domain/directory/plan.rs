@@ -267,6 +267,7 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
 }
 
 /// A verdict before it is known which kinds are held.
+#[allow(clippy::struct_excessive_bools, reason = "each is one answer")]
 pub(super) struct Draft<'a> {
     object: &'a ObjectId,
     subject: Subject,

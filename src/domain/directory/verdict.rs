@@ -73,6 +73,7 @@ pub enum Subject {
 }
 
 /// The verdict about one object. It holds no name.
+#[allow(clippy::struct_excessive_bools, reason = "each is one answer")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict<'a> {
     /// The object.
