@@ -684,6 +684,7 @@ fn variables() {
 
 /// Flags that are well-formed one by one, and leave nothing to do together; and mistakes that are about no value.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn flags_together() {
     for (line, code, expected) in [
         (

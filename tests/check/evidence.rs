@@ -14,8 +14,8 @@ use crate::{
 
 const GONE: &str = ", state: Suspended";
 
-fn at(second: i64) -> Option<Time> {
-    Some(Time(Timestamp::from_second(1_790_000_000 + second).unwrap()))
+fn at(second: i64) -> Time {
+    Time(Timestamp::from_second(1_790_000_000 + second).unwrap())
 }
 
 /// Writes the status as the operator does.
@@ -47,9 +47,9 @@ async fn evidence_of_a_cluster() {
     let apply = ["apply", "-n", &bed.namespace, "-f", "-"];
     bed.cluster.kubectl().run_with(&apply, &people).await.unwrap();
     let proven = SuspensionTimes {
-        requested_at: at(0),
-        sent_at: at(1),
-        proven_at: at(3),
+        requested_at: Some(at(0)),
+        sent_at: Some(at(1)),
+        proven_at: Some(at(3)),
     };
     note(&bed, "ada", proven.clone()).await;
     let ran = plugin(&bed, &["offboarding", "corp"]).await;
@@ -64,7 +64,7 @@ async fn evidence_of_a_cluster() {
     }
     assert!(!ran.out.contains("@example"), "{}", ran.out);
     let proven_later = SuspensionTimes {
-        proven_at: at(5),
+        proven_at: Some(at(5)),
         ..proven
     };
     note(&bed, "kim", proven_later).await;

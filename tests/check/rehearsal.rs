@@ -89,12 +89,16 @@ async fn a_rehearsal_as_text() {
     assert_tidy(&bridge, "as text");
 }
 
-/// The answers that differ from the first row: id, result, and words of the answer.
-type Answers = &'static [(&'static str, &'static str, &'static str)];
+/// A bridge, its habits, the exit code, and the answers that differ from the first row: id, result, words of the answer.
+type Row = (
+    &'static str,
+    fn(&mut State),
+    i32,
+    &'static [(&'static str, &'static str, &'static str)],
+);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn bridges_of_other_habits() {
-    let rows: Vec<(&str, fn(&mut State), i32, Answers)> = vec![
+fn habits() -> Vec<Row> {
+    vec![
         ("1Password's", |_| {}, 0, &[]),
         (
             "as the RFC has it",
@@ -185,9 +189,13 @@ async fn bridges_of_other_habits() {
                 ("duplicateGroup", "ok", "It is refused: 409."),
             ],
         ),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bridges_of_other_habits() {
     let mut usual = BTreeMap::new();
-    for (what, change, code, answers) in rows {
+    for (what, change, code, answers) in habits() {
         let bridge = bridge(change).await;
         let more = [
             "-o",
