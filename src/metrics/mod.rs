@@ -73,11 +73,16 @@ pub struct Metrics {
     queue: Gauge,
     oldest: Gauge<f64, std::sync::atomic::AtomicU64>,
     running: Gauge,
-    // Families: they have no series before the first directory is read.
-    directory_pages: Family<NoLabels, Counter>,
-    directory_reads: Family<ReadLabel, Counter>,
+    directory_work: DirectoryWork,
+}
+
+/// What the operator did for all directories. Families: they have no series before the first directory is read.
+#[derive(Debug)]
+struct DirectoryWork {
+    pages: Family<NoLabels, Counter>,
+    reads: Family<ReadLabel, Counter>,
     plan_duration: Family<NoLabels, Histogram, PlanBuckets>,
-    directory_writes: Family<WriteLabels, Counter>,
+    writes: Family<WriteLabels, Counter>,
     proof_duration: Family<KindLabel, Histogram, ProofBuckets>,
 }
 
@@ -257,11 +262,7 @@ impl Default for Metrics {
             queue: Gauge::default(),
             oldest: Gauge::default(),
             running: Gauge::default(),
-            directory_pages: Family::default(),
-            directory_reads: Family::default(),
-            plan_duration: Family::new_with_constructor(PlanBuckets),
-            directory_writes: Family::default(),
-            proof_duration: Family::new_with_constructor(ProofBuckets),
+            directory_work: DirectoryWork::default(),
         };
         metrics.register();
         metrics
@@ -288,11 +289,7 @@ impl Metrics {
             queue,
             oldest,
             running,
-            directory_pages,
-            directory_reads,
-            plan_duration,
-            directory_writes,
-            proof_duration,
+            directory_work,
         } = self;
         registry.register_collector(Box::new(Process));
         registry
@@ -348,11 +345,7 @@ impl Metrics {
             oldest.clone(),
         );
         registry.register("reconciles_running", "Running reconciles", running.clone());
-        register_directories(
-            registry,
-            (directory_pages, directory_reads, directory_writes),
-            (plan_duration, proof_duration),
-        );
+        directory_work.register(registry);
     }
 
     /// Counts a verdict about a connection; `row` is what the connection's series show now.
@@ -399,14 +392,8 @@ impl Metrics {
 
     /// Shows a directory, in place of what its series showed before.
     pub fn directory_read(&self, namespace: &str, name: &str, row: DirectoryRow) {
-        // A counter that appears together with its first change shows no growth.
-        for kind in ChangeKind::ALL.into_iter().filter(|_| row.manages) {
-            let kind = kind.as_str();
-            let outcome = write_outcome(&Answer::Accepted(None));
-            self.directory_writes
-                .get_or_create(&WriteLabels { kind, outcome })
-                .inc_by(0);
-            drop(self.proof_duration.get_or_create(&KindLabel { kind }));
+        if row.manages {
+            self.directory_work.begin_writes();
         }
         self.directories.read(namespace, name, row);
     }
@@ -418,24 +405,34 @@ impl Metrics {
 
     /// Counts pages of users and groups that were read.
     pub fn directory_pages(&self, pages: u32) {
-        self.directory_pages.get_or_create(&[]).inc_by(u64::from(pages));
+        self.directory_work
+            .pages
+            .get_or_create(&[])
+            .inc_by(u64::from(pages));
     }
 
     /// Counts a read of a directory; `outcome` is `complete`, or the name of the
     /// [`Incomplete`](crate::domain::directory::walk::Incomplete) that ended it.
     pub fn directory_read_ended(&self, outcome: &'static str) {
-        self.directory_reads.get_or_create(&ReadLabel { outcome }).inc();
+        self.directory_work
+            .reads
+            .get_or_create(&ReadLabel { outcome })
+            .inc();
     }
 
     /// Notes how long the plan of one directory took.
     pub fn plan_took(&self, took: Duration) {
-        self.plan_duration.get_or_create(&[]).observe(took.as_secs_f64());
+        self.directory_work
+            .plan_duration
+            .get_or_create(&[])
+            .observe(took.as_secs_f64());
     }
 
     /// Counts a request that changes a directory; `outcome` is that of [`write_outcome`].
     pub fn directory_write(&self, kind: ChangeKind, outcome: &'static str) {
         let kind = kind.as_str();
-        self.directory_writes
+        self.directory_work
+            .writes
             .get_or_create(&WriteLabels { kind, outcome })
             .inc();
     }
@@ -443,7 +440,8 @@ impl Metrics {
     /// Notes that a read shows a change: so long after the operator learned of its cause, or after the edge of a time.
     pub fn proven(&self, kind: ChangeKind, took: Duration) {
         let kind = kind.as_str();
-        self.proof_duration
+        self.directory_work
+            .proof_duration
             .get_or_create(&KindLabel { kind })
             .observe(took.as_secs_f64());
     }
@@ -517,46 +515,66 @@ impl Observer for Metrics {
     }
 }
 
-/// Registers the counters of pages, reads and writes, and the durations of plans and proofs.
-fn register_directories(
-    registry: &mut Registry,
-    (pages, reads, writes): (
-        &Family<NoLabels, Counter>,
-        &Family<ReadLabel, Counter>,
-        &Family<WriteLabels, Counter>,
-    ),
-    (plan_duration, proof_duration): (
-        &Family<NoLabels, Histogram, PlanBuckets>,
-        &Family<KindLabel, Histogram, ProofBuckets>,
-    ),
-) {
-    registry.register(
-        "directory_pages",
-        "Pages of users and groups that were read from bridges",
-        pages.clone(),
-    );
-    registry.register(
-        "directory_reads",
-        "Reads of directories by outcome",
-        reads.clone(),
-    );
-    registry.register_with_unit(
-        "plan_duration",
-        "Duration of planning the changes of one directory",
-        Unit::Seconds,
-        plan_duration.clone(),
-    );
-    registry.register(
-        "directory_writes",
-        "Requests that change users and groups, by kind of change and outcome",
-        writes.clone(),
-    );
-    registry.register_with_unit(
-        "proof_duration",
-        "Time from the cause of a change to the read that shows it",
-        Unit::Seconds,
-        proof_duration.clone(),
-    );
+impl Default for DirectoryWork {
+    fn default() -> Self {
+        Self {
+            pages: Family::default(),
+            reads: Family::default(),
+            plan_duration: Family::new_with_constructor(PlanBuckets),
+            writes: Family::default(),
+            proof_duration: Family::new_with_constructor(ProofBuckets),
+        }
+    }
+}
+
+impl DirectoryWork {
+    fn register(&self, registry: &mut Registry) {
+        // Destructured completely: an unregistered metric is a compile error.
+        let Self {
+            pages,
+            reads,
+            plan_duration,
+            writes,
+            proof_duration,
+        } = self;
+        registry.register(
+            "directory_pages",
+            "Pages of users and groups that were read from bridges",
+            pages.clone(),
+        );
+        registry.register(
+            "directory_reads",
+            "Reads of directories by outcome",
+            reads.clone(),
+        );
+        registry.register_with_unit(
+            "plan_duration",
+            "Duration of planning the changes of one directory",
+            Unit::Seconds,
+            plan_duration.clone(),
+        );
+        registry.register(
+            "directory_writes",
+            "Requests that change users and groups, by kind of change and outcome",
+            writes.clone(),
+        );
+        registry.register_with_unit(
+            "proof_duration",
+            "Time from the cause of a change to the read that shows it",
+            Unit::Seconds,
+            proof_duration.clone(),
+        );
+    }
+
+    /// Shows series of writes and proofs from now on: a counter that appears together with its first change shows no
+    /// growth.
+    fn begin_writes(&self) {
+        for kind in ChangeKind::ALL.map(ChangeKind::as_str) {
+            let outcome = write_outcome(&Answer::Accepted(None));
+            drop(self.writes.get_or_create(&WriteLabels { kind, outcome }));
+            drop(self.proof_duration.get_or_create(&KindLabel { kind }));
+        }
+    }
 }
 
 fn saturated(count: impl TryInto<i64>) -> i64 {
