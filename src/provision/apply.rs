@@ -45,6 +45,8 @@ const NOTED_FOR: SignedDuration = SignedDuration::from_mins(1);
 const WITHIN: Duration = Duration::from_mins(2);
 /// The pause after an order that could not be sent.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause that a bridge gets: it must not stop a suspension for ever.
+const MAX_LIMITED: Duration = Duration::from_hours(1);
 /// The pause where the bridge asks for one and does not say how long.
 const LIMITED: Duration = Duration::from_secs(30);
 
@@ -78,7 +80,7 @@ impl Directory {
                 namespace,
                 name, count, "an order changed other members of a group; putting them back"
             );
-            // Whoever is suspended meanwhile stays out.
+            // Users who were suspended meanwhile stay out.
             let is_active = |user: &RemoteId| {
                 let snapshot = self.sight.known().map(|known| &known.snapshot);
                 let user = snapshot.and_then(|snapshot| snapshot.user(snapshot.user_by_id(user)?));
@@ -253,7 +255,8 @@ impl Directory {
             .metrics
             .directory_write(kind, write_outcome(&sent.answer));
         if sent.answer == Answer::RateLimited {
-            self.ledger.limit(sent.retry_after.unwrap_or(LIMITED));
+            self.ledger
+                .limit(sent.retry_after.unwrap_or(LIMITED).min(MAX_LIMITED));
         }
         sent.answer
     }
@@ -315,7 +318,7 @@ impl Directory {
         }
     }
 
-    /// A read has shown what the operator created: from now on the object is about that id, whatever its name is. If the
+    /// A read has shown what the operator created: from now on the object is about that id, under any name. If the
     /// write fails, the next plan finds the name.
     async fn note_created(&mut self, job: &Job, id: &RemoteId) {
         let namespace = &self.key.namespace;

@@ -86,7 +86,7 @@ pub(super) struct Directory {
     pub(super) orders_from: Instant,
     /// Whether a connection of another shard manages the bridge, and when to ask again.
     elder_elsewhere: (bool, Instant),
-    /// Whether somebody asked to try again what is not sent any more.
+    /// Whether somebody asked for another try of stopped changes.
     wants_retry: bool,
     /// Until then verdicts stand although the directory cannot be read.
     held_until: Option<Instant>,
@@ -423,7 +423,7 @@ impl Directory {
             wakes.extend(self.sight.next_read());
             wakes.push(Instant::now() + until(now, proof.valid_until));
         }
-        // What is planned is not sent now for this reason.
+        // Why planned changes are not sent now.
         let obstacle = if bridge.is_none() {
             Some(Reason::ConnectionNotReady)
         } else {
@@ -526,7 +526,7 @@ impl Directory {
                 let mut reported = Reported::All;
                 for is_progress in [false, true] {
                     let judge = |uid: &str| {
-                        // What is noted there already goes beyond the verdict.
+                        // The status of such an object goes beyond the verdict already.
                         judge(uid)
                             .filter(|_| !noted.contains(uid))
                             .filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)

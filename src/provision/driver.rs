@@ -215,7 +215,7 @@ impl Driver {
         }
     }
 
-    /// Tells the task of a connection how that is now.
+    /// Hands the present state of a connection to its task.
     fn hand_over(&mut self, key: &Key) {
         let Some(connection) = self.connections.get(key).cloned() else {
             return;

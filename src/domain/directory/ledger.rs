@@ -51,7 +51,7 @@ pub struct Key {
     pub member: Option<RemoteId>,
 }
 
-/// What is known of one directory apart from its lists and statuses.
+/// The memory of one directory: everything that neither its lists nor a status holds.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     /// The time by which everything here is counted.
@@ -93,7 +93,7 @@ struct Sent {
     looks: usize,
 }
 
-/// What is known of an order that was sent.
+/// The last answer to an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Accepted,
@@ -124,7 +124,7 @@ pub struct Release {
     pub count: u32,
     /// When it was released.
     pub time: Timestamp,
-    /// What is left of it. Empty after a restart.
+    /// Its acts that are not proven yet. Empty after a restart.
     acts: HashMap<Digest, Key>,
 }
 
@@ -456,7 +456,7 @@ impl Ledger {
             }
             stays
         });
-        // What is sent in the same moment may come after the first page.
+        // An order of the same moment may come after the first page.
         for sent in self.sent.values_mut().filter(|sent| sent.at < begun) {
             sent.looked = Some(begun);
             sent.listed = Some(begun);

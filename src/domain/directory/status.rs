@@ -137,7 +137,7 @@ impl Judgement<'_> {
                 Some(id.as_str().to_owned()),
                 Some(origin.unwrap_or(Origin::Adopted)),
             ),
-            // Whoever creates it now does not do so for this object.
+            // An account that appears later was not made for this object.
             None if verdict.disowns || matches!(verdict.reason, Reason::Rejected | Reason::Unsupported) => {
                 (None, None)
             }

@@ -188,7 +188,7 @@ pub enum InvalidWish {
 // === impl Wishes ===
 
 impl Wishes {
-    /// Somebody asked to try again what is not sent any more.
+    /// Somebody asked for another try of stopped changes.
     pub fn forget_stops(&mut self) {
         let users = self.users.iter_mut().map(|wish| &mut wish.record);
         let groups = self.groups.iter_mut().map(|wish| &mut wish.record);
