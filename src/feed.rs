@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum FeedEvent {
     /// The connection exists in this state. Repeated if something changed, perhaps also if nothing did.
-    Known(Key, FeedConnection),
+    Known(Key, Box<FeedConnection>),
     /// This process no longer serves the connection: it is deleted, or belongs to another shard.
     Gone(Key),
     /// All connections of this namespace are known; `None` means all namespaces. Not again after a later list.

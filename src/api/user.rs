@@ -198,6 +198,10 @@ pub struct ScimUserStatus {
 }
 
 /// The times of a suspension: the evidence that somebody's access ended.
+#[allow(
+    clippy::struct_field_names,
+    reason = "each is a time, and the API names times like this"
+)]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]

@@ -231,7 +231,7 @@ impl Driver {
         self.context.metrics.read(&key.namespace, &key.name, row);
         self.context
             .feed
-            .send(|| FeedEvent::Known(key.clone(), connection.fed(has_directory_status)));
+            .send(|| FeedEvent::Known(key.clone(), Box::new(connection.fed(has_directory_status))));
         self.schedule(&key);
         key
     }
@@ -417,7 +417,7 @@ impl Driver {
             {
                 self.context
                     .feed
-                    .send(|| FeedEvent::Known(key.clone(), connection.fed(None)));
+                    .send(|| FeedEvent::Known(key.clone(), Box::new(connection.fed(None))));
             }
             self.schedule(&key);
         }

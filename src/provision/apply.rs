@@ -327,12 +327,12 @@ impl Directory {
             known.get_or_insert_with(|| id.as_str().to_owned());
             *origin = Some(Origin::Created);
         };
-        if let Some(name) = self.users.by_uid(uid).map(|(name, _)| name.clone()) {
+        if let Some(name) = self.users.by_uid(uid).map(|(name, _)| Arc::clone(name)) {
             let change = |status: &mut ScimUserStatus| note(&mut status.id, &mut status.origin);
             self.writer
                 .intend(namespace, &mut self.users, &name, None, change)
                 .await;
-        } else if let Some(name) = self.groups.by_uid(uid).map(|(name, _)| name.clone()) {
+        } else if let Some(name) = self.groups.by_uid(uid).map(|(name, _)| Arc::clone(name)) {
             let change = |status: &mut ScimGroupStatus| note(&mut status.id, &mut status.origin);
             self.writer
                 .intend(namespace, &mut self.groups, &name, None, change)
@@ -488,7 +488,12 @@ pub(super) async fn intend(
                     times.requested_at.get_or_insert_with(|| now.clone());
                     times.sent_at = Some(now.clone());
                 }
-                _ => {}
+                Order::SetActive { active: true, .. }
+                | Order::RenameUser { .. }
+                | Order::CreateGroup { .. }
+                | Order::RenameGroup { .. }
+                | Order::AddMembers { .. }
+                | Order::RemoveMembers { .. } => {}
             };
             writer.intend(namespace, users, &name, judgement, change).await
         }
@@ -508,7 +513,11 @@ pub(super) async fn intend(
                         .collect();
                     status.added = added.into_iter().collect();
                 }
-                _ => {}
+                Order::RenameGroup { .. }
+                | Order::RemoveMembers { .. }
+                | Order::CreateUser { .. }
+                | Order::SetActive { .. }
+                | Order::RenameUser { .. } => {}
             };
             writer.intend(namespace, groups, &name, judgement, change).await
         }

@@ -18,7 +18,7 @@ use super::{
     declared::{Declared, DirectoryKind, Store},
     elder::has_elder,
     inbox::{Inbox, News, Service},
-    observe::{Sight, Subject},
+    observe::{Known, Sight, Subject},
     report::{Reported, Writer},
 };
 use crate::{
@@ -32,10 +32,11 @@ use crate::{
         connection::conditions::MISSING_GRACE,
         directory::{
             budget::{Digest, DigestKey, Kind},
+            census::Taken,
             job::{Job, next_jobs},
             ledger::Ledger,
             names::{ObjectId, RemoteId},
-            plan::{self, InvalidPolicy, Policy, Totals},
+            plan::{self, InvalidPolicy, Plan, Policy, Totals},
             render::Summary,
             snapshot::{Members, MembersReadBy, Snapshot},
             status::{DirectoryReport, Judgement},
@@ -97,6 +98,25 @@ pub(super) struct Directory {
     wake: Instant,
 }
 
+/// What came of judging all objects.
+struct Judged {
+    /// The plan in numbers.
+    summary: String,
+    reported: Reported,
+    /// The next orders. The status of their objects says so.
+    jobs: Vec<Job>,
+}
+
+impl Default for Judged {
+    fn default() -> Self {
+        Self {
+            summary: String::new(),
+            reported: Reported::All,
+            jobs: Vec::new(),
+        }
+    }
+}
+
 /// What a round came to.
 enum Round {
     /// Look again then, or when news arrive.
@@ -137,7 +157,7 @@ impl Directory {
     pub(super) async fn run(mut self) {
         loop {
             // A panic ends one round of one directory, and no other.
-            let round = AssertUnwindSafe(self.round()).catch_unwind().await;
+            let round = AssertUnwindSafe(Box::pin(self.round())).catch_unwind().await;
             match round {
                 Ok(Round::Until(wake)) => self.wake = wake,
                 Ok(Round::Over) => {
@@ -214,9 +234,14 @@ impl Directory {
         let context = &self.writer.context;
         if self.sight.has_ended() {
             let (users, groups) = (self.users.ids(), self.groups.ids());
-            let terms = (spec.interval.0, provisioning.limits.suspensions);
+            // By the time of the ledger: nobody can set it.
+            let taken = Taken {
+                at: self.ledger.time(),
+                interval: spec.interval.0,
+                limit: provisioning.limits.suspensions,
+            };
             self.sight
-                .take_in(context, &self.key, terms, users.iter().chain(&groups));
+                .take_in(context, &self.key, taken, users.iter().chain(&groups));
         }
         if self.sight.next_read().is_some_and(|next| next <= Instant::now()) {
             let subject = Subject {
@@ -289,7 +314,7 @@ impl Directory {
         }
         if let Some(service) = connection {
             let connection = match service {
-                Service::Served(connection) => Some(connection),
+                Service::Served(connection) => Some(*connection),
                 Service::NotServed => None,
             };
             is_news |= self.connection != connection;
@@ -390,7 +415,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Plans, and reports on the objects and on the connection.
+    /// Plans, and reports on the objects and on the connection. Then it sends, if that is allowed.
     async fn judge(
         &mut self,
         connection: &FeedConnection,
@@ -398,217 +423,214 @@ impl Directory {
         policy: Policy,
         interval: Duration,
     ) -> Round {
-        let proof = bridge.map(|bridge| &bridge.subject.proof);
         let hold = (interval * 3).max(MIN_HOLD);
         let now = self.writer.context.clock.now();
-        let held_until = *self.held_until.get_or_insert_with(|| Instant::now() + hold);
+        let sends = policy.sends;
         let mut report = DirectoryReport {
-            generation: connection.generation,
-            totals: None,
-            members_read_by: None,
-            snapshot_time: None,
-            pending: Vec::new(),
             incomplete: self
                 .sight
                 .failure()
-                .filter(|_| proof.is_some())
+                .filter(|_| bridge.is_some())
                 .map(DirectoryReport::incomplete),
-            spent: Vec::new(),
-            released: Vec::new(),
-            contested: 0,
+            ..DirectoryReport::empty(connection.generation)
         };
         report.account(&self.ledger);
         let mut wakes = Vec::new();
-        if let Some(proof) = proof {
+        if let Some(bridge) = bridge {
             wakes.extend(self.sight.next_read());
-            wakes.push(Instant::now() + until(now, proof.valid_until));
+            wakes.push(Instant::now() + until(now, bridge.subject.proof.valid_until));
         }
-        // Why planned changes are not sent now.
-        let obstacle = if bridge.is_none() {
-            Some(Reason::ConnectionNotReady)
-        } else {
-            // What the last believed read shows may be another directory.
-            let is_in_doubt = self.sight.is_in_doubt();
-            is_in_doubt.then_some(Reason::DirectoryIncomplete)
-        };
-        let (summary, is_reported);
-        let mut jobs = Vec::new();
         self.sight.keep(hold);
-        if let Some(known) = self.sight.known() {
-            let policy = Policy {
-                digest_key: known.digest_key.clone(),
-                ..policy
-            };
-            let mut wishes = Wishes {
-                users: self.users.wishes(),
-                groups: self.groups.wishes(),
-            };
-            if self.wants_retry {
-                wishes.forget_stops();
-            }
-            let directory = plan::Directory {
-                snapshot: &known.snapshot,
-                census: self.sight.census(),
-            };
-            let begun = Instant::now();
-            let mut plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
-            if self.noted != Some(known.begun) {
-                self.noted = Some(known.begun);
-                self.ledger.note_lists(known.begun, &plan.asked);
-                for group in self.ledger.checked() {
-                    if let Some(members) = listed_members(&known.snapshot, &group) {
-                        self.ledger.note_members(&group, &members, known.begun);
-                    }
-                }
-                plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
-            }
-            self.writer.context.metrics.plan_took(begun.elapsed());
-            report.totals = plan.totals.ok();
-            report.members_read_by = known.snapshot.members_read_by();
-            report.snapshot_time = Some(known.time);
-            report.pending.clone_from(&plan.pending);
-            let is_contested = |verdict: &&Verdict<'_>| {
-                Kind::ALL
-                    .into_iter()
-                    .any(|kind| *verdict.stopped.get(kind) == Some(StopReason::Contested))
-            };
-            report.contested = plan.verdicts.iter().filter(is_contested).count() as u64;
-            let has_way = known.snapshot.members_read_by().is_some();
-            let has_failed =
-                |verdict: &Verdict<'_>| verdict.stopped.additions == Some(StopReason::NotAsWritten);
-            self.ledger
-                .note_failed_trial(!has_way && plan.verdicts.iter().any(has_failed));
-            let verdicts: HashMap<&str, &Verdict<'_>> = plan
-                .verdicts
-                .iter()
-                .map(|verdict| (verdict.object.as_str(), verdict))
-                .collect();
-            let judge = |uid: &str| {
-                verdicts.get(uid).map(|verdict| match (verdict.reason, obstacle) {
-                    (Reason::Progressing | Reason::RateLimited, Some(obstacle)) => {
-                        Judgement::Unplanned(obstacle, None)
-                    }
-                    _ => Judgement::Planned(verdict),
-                })
-            };
-            if policy.sends && obstacle.is_none() && self.orders_from <= Instant::now() {
-                for (kind, digest, acts) in plan.releases(&policy) {
-                    self.ledger.note_release(kind, digest, acts);
-                }
-                for job in next_jobs(&plan, &known.snapshot, &self.ledger, BATCH) {
-                    let Some(judgement) = judge(job.object.as_str()) else {
-                        continue;
-                    };
-                    let stores = (&mut self.users, &mut self.groups);
-                    // An earlier job of the same object has noted more than the verdict says.
-                    let is_noted = jobs.iter().any(|noted: &Job| noted.object == job.object);
-                    let judgement = (!is_noted).then_some(&judgement);
-                    if intend(&self.writer, &self.key.namespace, stores, &job, judgement).await {
-                        jobs.push(job);
-                    } else {
-                        // Another version of the object is about to be known.
-                        self.orders_from = Instant::now() + DEBOUNCE;
-                    }
-                }
-            } else if policy.sends && obstacle.is_none() && !plan.acts.is_empty() {
-                wakes.push(self.orders_from);
-            }
-            let asked = &plan.asked;
-            summary = Summary(&plan).to_string();
-            wakes.extend(plan.next.map(|next| Instant::now() + until(now, next)));
-            wakes.push(known.taken + hold);
-            self.held_until = Some(known.taken + hold);
-            let namespace = &self.key.namespace;
-            // Orders do not wait for more than a few verdicts: the others come in the rounds after them.
-            let (inbox, is_busy) = (&self.inbox, !jobs.is_empty());
-            let noted: HashSet<&str> = jobs.iter().map(|job| job.object.as_str()).collect();
-            is_reported = {
-                let mut reported = Reported::All;
-                for is_progress in [false, true] {
-                    let judge = |uid: &str| {
-                        // The status of such an object goes beyond the verdict already.
-                        judge(uid)
-                            .filter(|_| !noted.contains(uid))
-                            .filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)
-                    };
-                    let may_go_on = |written: usize| {
-                        !policy.sends || (inbox.is_empty() && !(is_busy && written >= PROGRESS))
-                    };
-                    let users =
-                        self.writer
-                            .report(namespace, &mut self.users, |user| judge(&user.uid), may_go_on);
-                    reported = reported.max(users.await);
-                    let groups =
-                        self.writer
-                            .report(namespace, &mut self.groups, |group| judge(&group.uid), may_go_on);
-                    reported = reported.max(groups.await);
-                }
-                reported
-            };
-            self.wants_retry &= is_reported != Reported::All;
-            self.close_jobs(|key| asked.contains(key));
+        let Judged {
+            summary,
+            reported,
+            jobs,
+        } = if self.sight.known().is_some() {
+            self.judge_by_plan(bridge, policy, hold, &mut report, &mut wakes)
+                .await
         } else {
-            let reason = if proof.is_some() {
-                Reason::DirectoryIncomplete
-            } else {
-                Reason::ConnectionNotReady
-            };
-            summary = String::new();
-            let is_held = Instant::now() < held_until;
-            if is_held {
-                wakes.push(held_until);
-            }
-            let is_written = self
-                .report_all(|is_planned| {
-                    (!is_planned || !is_held).then_some(Judgement::Unplanned(reason, None))
-                })
-                .await;
-            is_reported = if is_written {
-                Reported::All
-            } else {
-                Reported::Failed
-            };
-        }
+            self.judge_unread(bridge.is_some(), hold, &mut wakes).await
+        };
         if let Some(bridge) = bridge.filter(|_| !jobs.is_empty())
             && self.apply(bridge, jobs, report.clone(), &summary).await
         {
             return Round::Until(Instant::now());
         }
         let is_published = self.publish(connection, report, &summary).await;
-        if is_reported == Reported::Failed || !is_published {
+        if reported == Reported::Failed || !is_published {
             wakes.push(Instant::now() + RETRY);
         }
-        if is_reported == Reported::Broken {
+        if reported == Reported::Broken {
             return Round::Until(Instant::now());
         }
-        if policy.sends {
-            if self.ledger.needs_lists() {
-                self.sight.hurry();
-                wakes.extend(self.sight.next_read());
-            }
-            let next = self.ledger.next();
-            wakes.extend(next.map(|next| Instant::now() + until(self.ledger.time(), next)));
-            wakes.extend(Some(self.orders_from).filter(|from| *from > Instant::now()));
+        if sends {
+            self.wake_for_orders(&mut wakes);
         }
         wakes.push(Instant::now() + self.writer.context.settings.heartbeat);
         Round::Until(wakes.into_iter().min().unwrap_or_else(Instant::now))
     }
 
+    /// Adds the times at which orders can be sent or looked for.
+    fn wake_for_orders(&mut self, wakes: &mut Vec<Instant>) {
+        if self.ledger.needs_lists() {
+            self.sight.hurry();
+            wakes.extend(self.sight.next_read());
+        }
+        let next = self.ledger.next();
+        wakes.extend(next.map(|next| Instant::now() + until(self.ledger.time(), next)));
+        wakes.extend(Some(self.orders_from).filter(|from| *from > Instant::now()));
+    }
+
+    /// Why planned changes are not sent now.
+    fn obstacle(&self, is_proven: bool) -> Option<Reason> {
+        if !is_proven {
+            Some(Reason::ConnectionNotReady)
+        } else if self.sight.is_in_doubt() {
+            // The last read that is believed may show another directory.
+            Some(Reason::DirectoryIncomplete)
+        } else {
+            None
+        }
+    }
+
+    /// Judges each object by a plan with the last complete read, and prepares the next orders.
+    async fn judge_by_plan(
+        &mut self,
+        bridge: Option<&Bridge<'_>>,
+        policy: Policy,
+        hold: Duration,
+        report: &mut DirectoryReport,
+        wakes: &mut Vec<Instant>,
+    ) -> Judged {
+        let obstacle = self.obstacle(bridge.is_some());
+        let now = self.writer.context.clock.now();
+        let mut wishes = Wishes {
+            users: self.users.wishes(),
+            groups: self.groups.wishes(),
+        };
+        if self.wants_retry {
+            wishes.forget_stops();
+        }
+        let Some(known) = self.sight.known() else {
+            return Judged::default();
+        };
+        let policy = Policy {
+            digest_key: known.digest_key.clone(),
+            ..policy
+        };
+        let directory = plan::Directory {
+            snapshot: &known.snapshot,
+            census: self.sight.census(),
+        };
+        let begun = Instant::now();
+        let mut plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
+        if self.noted != Some(known.begun) {
+            self.noted = Some(known.begun);
+            note_lists(&mut self.ledger, known, &plan);
+            plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
+        }
+        self.writer.context.metrics.plan_took(begun.elapsed());
+        describe(report, &plan, known);
+        let has_way = known.snapshot.members_read_by().is_some();
+        let has_failed = |verdict: &Verdict<'_>| verdict.stopped.additions == Some(StopReason::NotAsWritten);
+        self.ledger
+            .note_failed_trial(!has_way && plan.verdicts.iter().any(has_failed));
+        let verdicts: HashMap<&str, &Verdict<'_>> = plan
+            .verdicts
+            .iter()
+            .map(|verdict| (verdict.object.as_str(), verdict))
+            .collect();
+        let judge = |uid: &str| {
+            let verdict = verdicts.get(uid)?;
+            let is_to_be_sent = matches!(verdict.reason, Reason::Progressing | Reason::RateLimited);
+            Some(match obstacle.filter(|_| is_to_be_sent) {
+                Some(obstacle) => Judgement::Unplanned(obstacle, None),
+                None => Judgement::Planned(verdict),
+            })
+        };
+        let mut jobs: Vec<Job> = Vec::new();
+        let may_send = policy.sends && obstacle.is_none();
+        if may_send && self.orders_from <= Instant::now() {
+            for (kind, digest, acts) in plan.releases(&policy) {
+                self.ledger.note_release(kind, digest, acts);
+            }
+            for job in next_jobs(&plan, &known.snapshot, &self.ledger, BATCH) {
+                // An earlier job of the same object has noted more than the verdict says.
+                let is_noted = jobs.iter().any(|noted| noted.object == job.object);
+                let Some(judgement) = judge(job.object.as_str()) else {
+                    continue;
+                };
+                let stores = (&mut self.users, &mut self.groups);
+                let judgement = (!is_noted).then_some(&judgement);
+                if intend(&self.writer, &self.key.namespace, stores, &job, judgement).await {
+                    jobs.push(job);
+                } else {
+                    // Another version of the object is about to be known.
+                    self.orders_from = Instant::now() + DEBOUNCE;
+                }
+            }
+        } else if may_send && !plan.acts.is_empty() {
+            wakes.push(self.orders_from);
+        }
+        wakes.extend(plan.next.map(|next| Instant::now() + until(now, next)));
+        wakes.push(known.taken + hold);
+        self.held_until = Some(known.taken + hold);
+        let noted: HashSet<&str> = jobs.iter().map(|job| job.object.as_str()).collect();
+        // The status of an object with an order goes beyond the verdict already. Orders do not wait for more than a few
+        // other verdicts: these come in the next rounds.
+        let (inbox, is_busy) = (&self.inbox, !jobs.is_empty());
+        let reported = report_plan(
+            &self.writer,
+            &self.key.namespace,
+            (&mut self.users, &mut self.groups),
+            |uid| judge(uid).filter(|_| !noted.contains(uid)),
+            |written| !policy.sends || (inbox.is_empty() && !(is_busy && written >= PROGRESS)),
+        )
+        .await;
+        let summary = Summary(&plan).to_string();
+        let asked = std::mem::take(&mut plan.asked);
+        self.wants_retry &= reported != Reported::All;
+        self.close_jobs(|key| asked.contains(key));
+        Judged {
+            summary,
+            reported,
+            jobs,
+        }
+    }
+
+    /// Judges each object while nothing is known of the directory. A verdict of a plan stands for a time.
+    async fn judge_unread(&mut self, is_proven: bool, hold: Duration, wakes: &mut Vec<Instant>) -> Judged {
+        let held_until = *self.held_until.get_or_insert_with(|| Instant::now() + hold);
+        let reason = if is_proven {
+            Reason::DirectoryIncomplete
+        } else {
+            Reason::ConnectionNotReady
+        };
+        let is_held = Instant::now() < held_until;
+        if is_held {
+            wakes.push(held_until);
+        }
+        let is_written = self
+            .report_all(|is_planned| (!is_planned || !is_held).then_some(Judgement::Unplanned(reason, None)))
+            .await;
+        Judged {
+            reported: if is_written {
+                Reported::All
+            } else {
+                Reported::Failed
+            },
+            ..Judged::default()
+        }
+    }
+
     /// The operator cannot use `spec.provisioning`.
     async fn unusable(&mut self, connection: &FeedConnection, fault: InvalidPolicy) -> Round {
         let report = DirectoryReport {
-            generation: connection.generation,
-            totals: None,
-            members_read_by: None,
-            snapshot_time: None,
-            pending: Vec::new(),
             incomplete: Some((
                 "InvalidProvisioning",
                 format!("The operator cannot use the connection's specification: {fault}."),
             )),
-            spent: Vec::new(),
-            released: Vec::new(),
-            contested: 0,
+            ..DirectoryReport::empty(connection.generation)
         };
         self.sight.stop();
         let judge = || Judgement::Unplanned(fault.reason(), Some(format!("The fault: {fault}.")));
@@ -743,6 +765,51 @@ impl Directory {
     }
 }
 
+/// Tells the ledger of complete lists, and which acts a plan with them asks for.
+fn note_lists(ledger: &mut Ledger, known: &Known, plan: &Plan<'_>) {
+    ledger.note_lists(known.begun, &plan.asked);
+    for group in ledger.checked() {
+        if let Some(members) = listed_members(&known.snapshot, &group) {
+            ledger.note_members(&group, &members, known.begun);
+        }
+    }
+}
+
+/// Takes into the report what a plan says about the directory.
+fn describe(report: &mut DirectoryReport, plan: &Plan<'_>, known: &Known) {
+    let is_contested = |verdict: &&Verdict<'_>| {
+        Kind::ALL
+            .into_iter()
+            .any(|kind| *verdict.stopped.get(kind) == Some(StopReason::Contested))
+    };
+    report.totals = plan.totals.ok();
+    report.members_read_by = known.snapshot.members_read_by();
+    report.snapshot_time = Some(known.time);
+    report.pending.clone_from(&plan.pending);
+    report.contested = plan.verdicts.iter().filter(is_contested).count() as u64;
+}
+
+/// Writes the verdicts: those first that do not only say that something is about to be sent.
+async fn report_plan<'v>(
+    writer: &Writer,
+    namespace: &str,
+    (users, groups): (&mut Store<ScimUser>, &mut Store<ScimGroup>),
+    judge: impl Fn(&str) -> Option<Judgement<'v>>,
+    may_go_on: impl Fn(usize) -> bool,
+) -> Reported {
+    let mut reported = Reported::All;
+    for is_progress in [false, true] {
+        let judge = |uid: &str| {
+            judge(uid).filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)
+        };
+        let of_users = writer.report(namespace, users, |user| judge(&user.uid), &may_go_on);
+        reported = reported.max(of_users.await);
+        let of_groups = writer.report(namespace, groups, |group| judge(&group.uid), &may_go_on);
+        reported = reported.max(of_groups.await);
+    }
+    reported
+}
+
 /// The members of a group of which orders are checked: a read has shown them before. Where a list shows no member of it and
 /// those of other groups, it is empty: servers leave an empty list out.
 fn listed_members(snapshot: &Snapshot, group: &RemoteId) -> Option<BTreeSet<RemoteId>> {
@@ -755,7 +822,7 @@ fn listed_members(snapshot: &Snapshot, group: &RemoteId) -> Option<BTreeSet<Remo
         .and_then(|index| snapshot.group(index))?;
     match known.members {
         Members::Unsaid if shows_all => Some(BTreeSet::new()),
-        _ => snapshot.members_of(group),
+        Members::Unsaid | Members::Unread | Members::Listed { .. } => snapshot.members_of(group),
     }
 }
 

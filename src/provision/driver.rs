@@ -197,7 +197,7 @@ impl Driver {
                 }
                 let before = known.and_then(endpoint_of);
                 let after = endpoint_of(&connection);
-                self.connections.insert(key.clone(), connection);
+                self.connections.insert(key.clone(), *connection);
                 self.hand_over(&key);
                 for endpoint in before.into_iter().chain(after) {
                     self.rank(&endpoint, &key);
@@ -223,7 +223,7 @@ impl Driver {
         let concerns = connection.spec.is_some() || connection.has_directory_status == Some(true);
         if concerns || self.inboxes.contains_key(key) {
             self.inbox(key)
-                .put(|news| news.connection = Some(Service::Served(connection)));
+                .put(|news| news.connection = Some(Service::Served(Box::new(connection))));
         }
     }
 
@@ -355,7 +355,12 @@ impl Driver {
                 let is_synced = self.unlisted.is_empty();
                 inbox.put(|news| {
                     news.is_synced = is_synced;
-                    news.connection = self.connections.get(key).cloned().map(Service::Served);
+                    news.connection = self
+                        .connections
+                        .get(key)
+                        .cloned()
+                        .map(Box::new)
+                        .map(Service::Served);
                 });
                 let directory = Directory::new(Arc::clone(&self.writer), key.clone(), Arc::clone(&inbox));
                 let key = key.clone();
@@ -541,7 +546,7 @@ mod tests {
             ("2", None, None),
         ] {
             let key = Key::new("a", "corp");
-            driver.fed(FeedEvent::Known(key.clone(), connection(uid, said)));
+            driver.fed(FeedEvent::Known(key.clone(), Box::new(connection(uid, said))));
             assert_eq!(
                 driver.connections[&key].has_directory_status, known,
                 "{uid} {said:?}"

@@ -34,7 +34,7 @@ pub(super) struct News {
 #[derive(Debug)]
 pub(super) enum Service {
     /// It does. The connection has this state.
-    Served(FeedConnection),
+    Served(Box<FeedConnection>),
     /// It does not, or not any more.
     NotServed,
 }

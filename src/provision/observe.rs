@@ -207,11 +207,10 @@ impl Sight {
         self.single.retain(|single| {
             begun.duration_since(single.begun) < SIGNED_PATIENCE || single.begun >= self.begun
         });
-        let has_way = |known: &Known| known.snapshot.members_read_by().is_some();
         if let Some(known) = &mut self.known {
-            let had_way = has_way(known);
+            let was_blind = known.snapshot.members_read_by().is_none();
             entry.clone().amend(&mut known.snapshot);
-            if !had_way && has_way(known) {
+            if was_blind && known.snapshot.members_read_by().is_some() {
                 // The other groups can be read now, too.
                 self.next_read = self.next_read.min(Instant::now() + HURRY);
             }
@@ -328,14 +327,34 @@ impl Sight {
         (self.reading, self.ended) = (None, None);
     }
 
+    /// The snapshot of complete lists, if they are believed. Users and groups that were read by id of late stand in it as
+    /// they were then.
+    fn admit<'a>(
+        &mut self,
+        lists: Lists,
+        ids: impl IntoIterator<Item = &'a RemoteId>,
+        taken: Taken,
+    ) -> Result<(Snapshot, Charge), Incomplete> {
+        let (mut snapshot, charge) = lists.into_charged();
+        self.census.admit(&snapshot, ids, taken)?;
+        let begun = self.begun;
+        self.single
+            .retain(|single| begun.duration_since(single.begun) < SIGNED_PATIENCE);
+        for single in &self.single {
+            single.entry.clone().amend(&mut snapshot);
+        }
+        Ok((snapshot, charge))
+    }
+
     /// Takes in the read that has ended. `ids` are the ids in the status of all objects.
     pub(super) fn take_in<'a>(
         &mut self,
         context: &Context,
         key: &Key,
-        (interval, limit): (Duration, u32),
+        taken: Taken,
         ids: impl IntoIterator<Item = &'a RemoteId>,
     ) {
+        let interval = taken.interval;
         let (namespace, name) = key.names();
         let Read {
             lists,
@@ -357,26 +376,10 @@ impl Sight {
                 return;
             }
         };
-        let begun = self.begun;
         let admitted = match lists {
             Ok(lists) => {
-                let (mut snapshot, charge) = lists.into_charged();
-                let taken = Taken {
-                    at: context.clock.now(),
-                    interval,
-                    limit,
-                };
-                match self.census.admit(&snapshot, ids, taken) {
-                    Ok(()) => {
-                        self.single
-                            .retain(|single| begun.duration_since(single.begun) < SIGNED_PATIENCE);
-                        for single in &self.single {
-                            single.entry.clone().amend(&mut snapshot);
-                        }
-                        Ok((snapshot, charge, taken.at))
-                    }
-                    Err(incomplete) => Err((incomplete, None)),
-                }
+                let admitted = self.admit(lists, ids, taken);
+                admitted.map_err(|incomplete| (incomplete, None))
             }
             Err(unread) => {
                 let (layer, cause) = (unread.layer.as_str(), &unread.cause);
@@ -387,7 +390,7 @@ impl Sight {
         };
         context.metrics.directory_pages(requests);
         match admitted {
-            Ok((snapshot, charge, time)) => {
+            Ok((snapshot, charge)) => {
                 context.metrics.directory_read_ended("complete");
                 let (users, groups) = (snapshot.users().len(), snapshot.groups().len());
                 if self.failure.take().is_some() || self.known.is_none() {
@@ -415,10 +418,10 @@ impl Sight {
                 self.failures = 0;
                 self.known = Some(Known {
                     snapshot,
-                    begun,
+                    begun: self.begun,
                     digest_key,
                     taken: Instant::now(),
-                    time,
+                    time: context.clock.now(),
                     _charge: charge,
                 });
                 self.next_read = Instant::now() + interval;

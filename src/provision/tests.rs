@@ -165,7 +165,7 @@ impl Scene {
             has_directory_status: Some(false),
         };
         self.inbox
-            .put(|news| news.connection = Some(Service::Served(connection)));
+            .put(|news| news.connection = Some(Service::Served(Box::new(connection))));
     }
 
     /// The requests from now on for so long, in order of their text.

@@ -183,7 +183,12 @@ impl Job {
                     group: group.clone(),
                     users: users.to_vec(),
                 },
-                _ => Order::RemoveMembers {
+                Order::RemoveMembers { .. }
+                | Order::CreateUser { .. }
+                | Order::CreateGroup { .. }
+                | Order::SetActive { .. }
+                | Order::RenameUser { .. }
+                | Order::RenameGroup { .. } => Order::RemoveMembers {
                     group: group.clone(),
                     users: users.to_vec(),
                 },

@@ -307,7 +307,6 @@ impl Ledger {
         };
         match sent.outcome {
             Outcome::Accepted if sent.is_fruitless(key) => Standing::Stopped(StopReason::NotAsWritten),
-            Outcome::Accepted => Standing::Waits,
             Outcome::Conflict if sent.is_refused() => Standing::Refused(Some(ScimType::Uniqueness)),
             Outcome::NotFound if sent.is_refused() => Standing::Refused(None),
             // After a 409 the lists may show why, and then no plan asks for it again.
@@ -321,7 +320,7 @@ impl Ledger {
                     Standing::Waits
                 }
             }
-            Outcome::Conflict | Outcome::NotFound | Outcome::Unclear => Standing::Waits,
+            Outcome::Accepted | Outcome::Conflict | Outcome::NotFound | Outcome::Unclear => Standing::Waits,
         }
     }
 
@@ -486,19 +485,11 @@ impl Ledger {
         let due = self
             .sent
             .iter()
-            .filter(|(_, sent)| self.look_at(sent).is_some_and(|at| at <= self.time));
+            .filter(|(_, sent)| sent.next_look().is_some_and(|at| at <= self.time));
         let mut objects: Vec<ObjectId> = due.map(|(key, _)| key.object.clone()).collect();
         objects.sort_unstable();
         objects.dedup();
         objects
-    }
-
-    fn look_at(&self, sent: &Sent) -> Option<Timestamp> {
-        if sent.outcome != Outcome::Accepted && sent.looked.is_some() {
-            return None;
-        }
-        let passed: Duration = LOOKS.iter().take(sent.looks).sum();
-        (sent.looks <= LOOKS.len()).then(|| later(sent.at, passed))
     }
 
     /// Whether something waits for complete lists that begin from now on.
@@ -524,7 +515,7 @@ impl Ledger {
     /// When the ledger alone changes what may be sent.
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {
-        let looks = self.sent.values().filter_map(|sent| self.look_at(sent));
+        let looks = self.sent.values().filter_map(|sent| sent.next_look());
         let ends = self.sent.values().map(|sent| match sent.outcome {
             Outcome::Accepted => later(sent.at, PATIENCE),
             Outcome::Unclear | Outcome::Conflict | Outcome::NotFound => later(sent.at, pause(sent.attempts)),
@@ -721,6 +712,15 @@ impl Key {
 }
 
 impl Sent {
+    /// When to look for it by id again. `None` if no further look helps.
+    fn next_look(&self) -> Option<Timestamp> {
+        if self.outcome != Outcome::Accepted && self.looked.is_some() {
+            return None;
+        }
+        let passed: Duration = LOOKS.iter().take(self.looks).sum();
+        (self.looks <= LOOKS.len()).then(|| later(self.at, passed))
+    }
+
     /// Whether the bridge said each time that something is not there, or is there already, and lists do not show it so.
     fn is_refused(&self) -> bool {
         matches!(self.outcome, Outcome::Conflict | Outcome::NotFound)

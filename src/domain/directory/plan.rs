@@ -167,6 +167,9 @@ pub struct Totals {
     pub groups: usize,
 }
 
+/// The acts of a set that was released: the digest of each, and its name in the ledger.
+pub type ReleasedActs = Vec<(Digest, Key)>;
+
 /// The acts of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -426,7 +429,7 @@ struct Planner<'a, 'p> {
 impl Plan<'_> {
     /// The sets that a person has released and that are sent only for that: kind, digest, and the acts.
     #[must_use]
-    pub fn releases(&self, policy: &Policy) -> Vec<(Kind, Digest, Vec<(Digest, Key)>)> {
+    pub fn releases(&self, policy: &Policy) -> Vec<(Kind, Digest, ReleasedActs)> {
         let is_released = |pending: &&Pending| {
             let exceeds = pending.left.is_some_and(|left| pending.count > left);
             exceeds && !pending.held && policy.released.contains(&pending.digest)
@@ -707,7 +710,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             draft: Draft::new(object, subject, *paused, record),
         };
         case.draft.has_expired = wanted != wish.state;
-        case.draft.suspension = (wanted == State::Suspended).then(|| match wish.active_until {
+        case.draft.suspension = (wanted == State::Suspended).then_some(match wish.active_until {
             Some(until) if case.draft.has_expired => Asked::At(until),
             Some(_) | None => Asked::Now,
         });
@@ -1000,24 +1003,15 @@ impl<'a, 'p> Planner<'a, 'p> {
         };
         let is_present = |user: &UserIndex| present.binary_search(user).is_ok();
         self.joiners(wish, &list, crowd, is_present, is_blind, &mut diff);
-        let may_be_in = |id: &&RemoteId| match snapshot.user_by_id(id) {
-            Some(user) => {
-                let key = Key {
-                    object: wish.object.clone(),
-                    kind: Kind::Addition,
-                    member: Some((*id).clone()),
-                };
-                is_present(&user) || entry_of(&list.wanted, user).is_some() || self.ledger.may_show(&key)
-            }
-            None => others > 0,
+        let is_ours_still = |id: &&RemoteId| {
+            is_blind
+                || snapshot.user_by_id(id).map_or(others > 0, |user| {
+                    is_present(&user)
+                        || entry_of(&list.wanted, user).is_some()
+                        || self.ledger.may_show(&addition(wish, id))
+                })
         };
-        diff.added = Some(
-            wish.added
-                .iter()
-                .filter(|id| is_blind || may_be_in(id))
-                .cloned()
-                .collect(),
-        );
+        diff.added = Some(wish.added.iter().filter(is_ours_still).cloned().collect());
         // Whom the operator added and who should be out may still be in.
         let may_remain = |id: &RemoteId| {
             snapshot
@@ -1027,7 +1021,6 @@ impl<'a, 'p> Planner<'a, 'p> {
         if is_blind && wish.added.iter().any(may_remain) {
             diff.refuse(Reason::MembersUnreadable, None);
         }
-        let is_clear = list.ambiguous.is_empty() && list.unknown.is_empty();
         let mut extra = others;
         for index in present {
             if entry_of(&list.wanted, *index).is_some() {
@@ -1037,30 +1030,8 @@ impl<'a, 'p> Planner<'a, 'p> {
             let Some(user) = snapshot.user(*index) else {
                 continue;
             };
-            let is_ours = wish.added.binary_search(&user.id).is_ok();
-            let suspended = entry_of(&list.suspended, *index);
-            let expired = entry_of(&list.expired, *index);
-            let cause = if !(is_ours || wish.membership == Membership::Exact) {
-                if let Some(entry) = suspended.or(expired) {
-                    diff.refuse(Reason::MemberRemains, Some(entry));
-                }
-                None
-            } else if suspended.is_some() {
-                match crowd.leaving(*index) {
-                    Leaving::Yes => Some(RemovalCause::Suspended),
-                    Leaving::IfReleased => {
-                        diff.follows.suspensions = true;
-                        None
-                    }
-                    Leaving::No => None,
-                }
-            } else if expired.is_some() {
-                Some(RemovalCause::Expired)
-            } else if is_ours && crowd.leaving(*index) == Leaving::Yes {
-                Some(RemovalCause::Suspended)
-            } else {
-                is_clear.then_some(RemovalCause::NotListed)
-            };
+            let is_clear = list.ambiguous.is_empty() && list.unknown.is_empty();
+            let cause = removal_cause(wish, &list, crowd, (user, *index), is_clear, &mut diff);
             let Some(cause) = cause else {
                 continue;
             };
@@ -1112,11 +1083,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             }
             let user = self.directory.snapshot.user(listed.user);
             if let Some(user) = user.filter(|user| wish.added.binary_search(&user.id).is_ok()) {
-                let key = Key {
-                    object: wish.object.clone(),
-                    kind: Kind::Addition,
-                    member: Some(user.id.clone()),
-                };
+                let key = addition(wish, &user.id);
                 if !is_blind {
                     diff.undone.push(&user.id);
                 } else if (!has_way || is_settled) && self.ledger.standing(&key) == Standing::Free {
@@ -1156,6 +1123,50 @@ impl<'a, 'p> Planner<'a, 'p> {
         user.user_name
             .as_deref()
             .is_none_or(|name| self.policy.protected.has_user(name))
+    }
+}
+
+/// Why a member who is not wanted leaves the group. `None` if the member stays.
+fn removal_cause(
+    wish: &GroupWish,
+    list: &List<'_>,
+    crowd: &Crowd<'_, '_>,
+    (user, index): (&User, UserIndex),
+    is_clear: bool,
+    diff: &mut MemberDiff<'_>,
+) -> Option<RemovalCause> {
+    let is_ours = wish.added.binary_search(&user.id).is_ok();
+    let suspended = entry_of(&list.suspended, index);
+    let expired = entry_of(&list.expired, index);
+    if !(is_ours || wish.membership == Membership::Exact) {
+        if let Some(entry) = suspended.or(expired) {
+            diff.refuse(Reason::MemberRemains, Some(entry));
+        }
+        None
+    } else if suspended.is_some() {
+        match crowd.leaving(index) {
+            Leaving::Yes => Some(RemovalCause::Suspended),
+            Leaving::IfReleased => {
+                diff.follows.suspensions = true;
+                None
+            }
+            Leaving::No => None,
+        }
+    } else if expired.is_some() {
+        Some(RemovalCause::Expired)
+    } else if is_ours && crowd.leaving(index) == Leaving::Yes {
+        Some(RemovalCause::Suspended)
+    } else {
+        is_clear.then_some(RemovalCause::NotListed)
+    }
+}
+
+/// The addition of a user to a group, as the ledger names it.
+fn addition(wish: &GroupWish, user: &RemoteId) -> Key {
+    Key {
+        object: wish.object.clone(),
+        kind: Kind::Addition,
+        member: Some(user.clone()),
     }
 }
 

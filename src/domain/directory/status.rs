@@ -187,10 +187,10 @@ impl Judgement<'_> {
         Some(SuspensionTimes {
             requested_at: requested_at.or_else(|| Some(whole_seconds(asked))),
             sent_at,
-            proven_at: match verdict.reason {
-                Reason::Suspended => proven_at.or_else(|| Some(whole_seconds(now))),
-                _ if verdict.subject == Subject::User(Some(Activity::Active)) => None,
-                _ => proven_at,
+            proven_at: if verdict.reason == Reason::Suspended {
+                proven_at.or_else(|| Some(whole_seconds(now)))
+            } else {
+                proven_at.filter(|_| verdict.subject != Subject::User(Some(Activity::Active)))
             },
         })
     }
@@ -304,13 +304,12 @@ fn record(
         ..Record::default()
     };
     if is_current {
-        record.settled = find(conditions, ConditionType::Ready)
-            .and_then(|ready| Reason::parse(&ready.reason))
-            .and_then(|reason| match reason {
-                Reason::Provisioned => Some(State::Active),
-                Reason::Suspended => Some(State::Suspended),
-                _ => None,
-            });
+        let reason = find(conditions, ConditionType::Ready).and_then(|ready| Reason::parse(&ready.reason));
+        record.settled = if reason == Some(Reason::Suspended) {
+            Some(State::Suspended)
+        } else {
+            (reason == Some(Reason::Provisioned)).then_some(State::Active)
+        };
         for StoppedChange { kind, reason } in stopped {
             *record.stopped.get_mut(*kind) = Some(*reason);
         }
@@ -354,6 +353,22 @@ const fn member_count(counts: MemberCounts) -> MemberCount {
 // === impl DirectoryReport ===
 
 impl DirectoryReport {
+    /// A report that says nothing yet, about this generation of the connection.
+    #[must_use]
+    pub const fn empty(generation: i64) -> Self {
+        Self {
+            generation,
+            totals: None,
+            members_read_by: None,
+            snapshot_time: None,
+            pending: Vec::new(),
+            incomplete: None,
+            spent: Vec::new(),
+            released: Vec::new(),
+            contested: 0,
+        }
+    }
+
     /// Reason and sentence for a directory whose last read failed.
     #[must_use]
     pub fn incomplete(reason: Incomplete) -> (&'static str, String) {
