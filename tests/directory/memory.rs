@@ -166,12 +166,12 @@ fn standings() {
         ("s=ok look +1", "waits | look"),
         ("s=ok look +1 look +4", "waits | look"),
         ("s=ok +1 done", "free | "),
-        // A minute of patience: neither the clock alone nor an early read ends it.
-        ("s=ok +100", "waits | look"),
-        ("s=ok +59 lists +100", "waits | look"),
+        // A minute of patience, whose end only later lists show: neither the clock alone nor an early read ends it.
+        ("s=ok +100", "waits | lists, look"),
+        ("s=ok +59 lists +100", "waits | lists, look"),
         ("s=ok +60 lists", "NotAsWritten | look"),
-        ("s=ok +60 look", "NotAsWritten | look"),
-        ("s=ok +70 lists-11", "waits | look"),
+        ("s=ok +60 look", "NotAsWritten | lists, look"),
+        ("s=ok +70 lists-11", "waits | lists, look"),
         ("s=ok lists-10", "waits | look"),
         // Membership and new accounts may show in lists only.
         ("a:A=ok look", "waits | lists"),
