@@ -10,7 +10,7 @@ use testbed::{
     budget, seed, wait,
 };
 
-use crate::managed::{Managed, spawn};
+use crate::managed::{Managed, reckless, spawn};
 
 fn without_limits() -> serde_json::Value {
     json!({"limits": {"suspensions": 10_000, "removals": 10_000, "creations": 10_000}})
@@ -138,7 +138,13 @@ async fn a_bridge_that_is_replaced_in_the_middle() {
         let (address, content) = (managed.bridge.addr(), managed.bridge.directory().content());
         managed.end_bridge().await;
         tokio::time::sleep(Duration::from_millis(dice.below(2_000))).await;
-        managed.bridge = bed.directory(content).listen(address).start().await.unwrap();
+        managed.bridge = bed
+            .directory(content)
+            .listen(address)
+            .set(reckless)
+            .start()
+            .await
+            .unwrap();
         // A probe has failed meanwhile, or not: whoever asks for one ends the pause.
         managed.bed.probe("corp").await;
         managed.populate().await;
