@@ -7,6 +7,10 @@
     reason = "KubeSchema repeats each struct, with its `pub`, inside a function"
 )]
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type_")]
+#![allow(
+    clippy::struct_field_names,
+    reason = "KubeSchema repeats each struct, and the API names times by their ends"
+)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
@@ -198,10 +202,6 @@ pub struct ScimUserStatus {
 }
 
 /// The times of a suspension: the evidence that somebody's access ended.
-#[allow(
-    clippy::struct_field_names,
-    reason = "each is a time, and the API names times like this"
-)]
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-map-type" = "atomic"))]

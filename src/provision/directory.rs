@@ -157,7 +157,7 @@ impl Directory {
     pub(super) async fn run(mut self) {
         loop {
             // A panic ends one round of one directory, and no other.
-            let round = AssertUnwindSafe(Box::pin(self.round())).catch_unwind().await;
+            let round = AssertUnwindSafe(self.round()).catch_unwind().await;
             match round {
                 Ok(Round::Until(wake)) => self.wake = wake,
                 Ok(Round::Over) => {
@@ -229,7 +229,7 @@ impl Directory {
                 // The first probe is about to say whether the directory can be read.
                 return Round::Until(Instant::now() + IDLE);
             }
-            return self.judge(&connection, None, policy, spec.interval.0).await;
+            return Box::pin(self.judge(&connection, None, policy, spec.interval.0)).await;
         };
         let context = &self.writer.context;
         if self.sight.has_ended() {
@@ -268,8 +268,7 @@ impl Directory {
         if policy.sends && self.sight.known().is_some() && !self.sight.is_in_doubt() {
             self.follow_up(&bridge).await;
         }
-        self.judge(&connection, Some(&bridge), policy, spec.interval.0)
-            .await
+        Box::pin(self.judge(&connection, Some(&bridge), policy, spec.interval.0)).await
     }
 
     /// Asks from time to time whether a connection of another shard manages the bridge.

@@ -515,7 +515,7 @@ impl Ledger {
     /// When the ledger alone changes what may be sent.
     #[must_use]
     pub fn next(&self) -> Option<Timestamp> {
-        let looks = self.sent.values().filter_map(|sent| sent.next_look());
+        let looks = self.sent.values().filter_map(Sent::next_look);
         let ends = self.sent.values().map(|sent| match sent.outcome {
             Outcome::Accepted => later(sent.at, PATIENCE),
             Outcome::Unclear | Outcome::Conflict | Outcome::NotFound => later(sent.at, pause(sent.attempts)),
