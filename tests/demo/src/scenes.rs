@@ -1,6 +1,10 @@
 //! What is shown, and what it has to say.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, SystemTime},
+};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use testbed::{Failure, wait};
@@ -216,7 +220,7 @@ async fn managed(stage: &Stage, mut expected: Rows) -> Result<(), Failure> {
 
     say("Katherine gets into k8s-developers for one minute:")?;
     let developers = name_of(stage, "scg", "k8s-developers").await?;
-    let end = Timestamp::now() + SignedDuration::from_mins(1);
+    let end = Timestamp::try_from(SystemTime::now())? + SignedDuration::from_mins(1);
     let end = end.strftime("%Y-%m-%dT%H:%M:%SZ");
     let member = format!(
         r#"[{{"op":"add","path":"/spec/members/-","value":{{"userName":"katherine@example.com","until":"{end}"}}}}]"#
