@@ -63,8 +63,7 @@ async fn a_deleted_object_lets_go_and_another_takes_up() {
     stage.stop().await;
 }
 
-#[tokio::test]
-async fn a_deleted_connection_lets_go_of_everybody() {
+pub(crate) async fn a_deleted_connection_lets_go_of_everybody() {
     let stage = kept("connection").await;
     let before = writes(&stage.bridge).len();
     stage

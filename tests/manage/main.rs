@@ -6,7 +6,8 @@
 //!
 //! # What users of other programs suffered, and the test that shows that nobody does here
 //!
-//! `directory::` and `bridge::` are the test programs of these names.
+//! `directory::` and the like are the test programs of these names. Stories in which much time passes are told in
+//! [`while_time_passes`].
 //!
 //! | What happened | Test |
 //! |---|---|
@@ -69,3 +70,14 @@ mod people;
 mod proof;
 mod scene;
 mod unclear;
+
+/// The stories in which half a minute or more has to pass, all at once.
+#[tokio::test]
+async fn while_time_passes() {
+    tokio::join!(
+        proof::who_answers_with_success_and_does_nothing(),
+        unclear::an_unclear_answer_leads_to_one_account(),
+        unclear::a_conflict_about_nobody_is_a_refusal(),
+        letting_go::a_deleted_connection_lets_go_of_everybody(),
+    );
+}

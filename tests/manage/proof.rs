@@ -143,8 +143,7 @@ fn liars() -> [Liar; 7] {
 }
 
 /// The answers show what was sent. For a minute they may be true and late; then nothing of that kind is sent any more.
-#[tokio::test]
-async fn who_answers_with_success_and_does_nothing() {
+pub(crate) async fn who_answers_with_success_and_does_nothing() {
     let bed = Bed::with_provisioning("liars").await;
     let mut bridges = Vec::new();
     for (name, habit, what, _) in liars() {
