@@ -261,8 +261,7 @@ const LOSSES: [Loss; 3] = [
 ];
 
 /// Nothing is sent by a connection that is not proven now, and everything afterwards, once.
-#[tokio::test]
-async fn a_connection_that_is_not_proven_sends_nothing() {
+pub(crate) async fn a_connection_that_is_not_proven_sends_nothing() {
     let bed = Bed::with_provisioning("unproven").await;
     let operator = bed.provider(&[]).await;
     let mut bridges = Vec::new();

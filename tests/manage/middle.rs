@@ -56,8 +56,7 @@ async fn all_are_there(mut stage: Stage) {
     assert_eq!(changes, expected);
 }
 
-#[tokio::test]
-async fn a_key_that_is_rotated_in_the_middle() {
+pub(crate) async fn a_key_that_is_rotated_in_the_middle() {
     let stage = thirty("rotated", &[], async |_| {}).await;
     stage
         .bridge
@@ -68,8 +67,7 @@ async fn a_key_that_is_rotated_in_the_middle() {
 }
 
 /// The new key is not known to the bridge yet: nothing is sent with either.
-#[tokio::test]
-async fn a_key_that_is_refused_in_the_middle() {
+pub(crate) async fn a_key_that_is_refused_in_the_middle() {
     let stage = thirty("wrong-key", &[], async |_| {}).await;
     let secret = stage.bed.secret("corp", NEW_KEY).await;
     stage.bed.judged("corp", &secret).await;
@@ -116,8 +114,7 @@ async fn consent_that_is_withdrawn_in_the_middle() {
     all_are_there(stage).await;
 }
 
-#[tokio::test]
-async fn a_mode_that_is_set_back_in_the_middle() {
+pub(crate) async fn a_mode_that_is_set_back_in_the_middle() {
     let stage = thirty("mode", &[], async |_| {}).await;
     stage
         .bed
@@ -140,8 +137,7 @@ async fn a_mode_that_is_set_back_in_the_middle() {
 }
 
 /// A connection that somebody suspends sends nothing more, and goes on afterwards.
-#[tokio::test]
-async fn a_connection_that_is_suspended_in_the_middle() {
+pub(crate) async fn a_connection_that_is_suspended_in_the_middle() {
     let stage = thirty("suspended", &[], async |_| {}).await;
     stage.bed.edit("corp", json!({"suspend": true})).await;
     let late = json!({"state": "Active"});

@@ -39,8 +39,7 @@ async fn nothing_is_done_before_a_read() {
 }
 
 /// A bridge that shows each write late, and names in another case each time. Nothing is sent twice.
-#[tokio::test]
-async fn a_write_that_shows_late_is_waited_for() {
+pub(crate) async fn a_write_that_shows_late_is_waited_for() {
     let stage = Stage::new(
         "late",
         grouped(&["ada", "kim"], &[("staff", &["kim"])]),

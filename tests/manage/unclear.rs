@@ -153,8 +153,7 @@ pub(crate) async fn a_conflict_about_nobody_is_a_refusal() {
 }
 
 /// A bridge that asks for a pause gets one, and each request in its turn.
-#[tokio::test]
-async fn a_pause_is_kept() {
+pub(crate) async fn a_pause_is_kept() {
     let stage = Stage::new("pause", seed(&["kim"]), json!({})).await;
     let limited = Fault::Status {
         status: 429,
@@ -179,8 +178,7 @@ async fn a_pause_is_kept() {
 }
 
 /// A suspension without a clear answer is asked again, and a group is created once.
-#[tokio::test]
-async fn other_unclear_answers() {
+pub(crate) async fn other_unclear_answers() {
     let stage = Stage::new("others", seed(&["ada", "kim", "sam"]), json!({})).await;
     let cut = |state: &mut bridge_front::State| {
         state.fault("PATCH /scim/Users", Fault::Close.once());
