@@ -194,9 +194,12 @@ async fn a_group_is_taken_over_as_the_object_allows() {
     stage.end(&["RenameGroup young", "CreateUser new"]).await;
 }
 
+/// How a bridge differs from others.
+type Habit = fn(&mut State);
+
 /// Where members are to be seen: the name of the connection, and the habits of its bridge.
 #[rustfmt::skip]
-const WAYS: [(&str, fn(&mut State)); 4] = [
+const WAYS: [(&str, Habit); 4] = [
     ("in-list", |state| state.habits.shown.user_groups = UserGroups::Absent),
     ("by-id", |state| {
         state.habits.shown.user_groups = UserGroups::Absent;
@@ -261,7 +264,7 @@ async fn members_are_read_where_the_bridge_shows_them() {
 
 /// Two hundred and fifty who join, in requests of at most a hundred, or as many as the bridge takes.
 #[rustfmt::skip]
-const LARGE: [(&str, fn(&mut State), usize); 4] = [
+const LARGE: [(&str, Habit, usize); 4] = [
     ("hundreds", |_| {}, 100),
     ("too-large", |state| state.habits.writes.change_limit = Some(ChangeLimit { changes: 60, status: 413 }), 50),
     ("too-many", |state| state.habits.writes.change_limit = Some(ChangeLimit { changes: 60, status: 400 }), 50),

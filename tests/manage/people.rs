@@ -91,9 +91,9 @@ async fn an_account_is_taken_over_as_the_object_allows() {
     stage.expect("nobody", "True Suspended").await;
     assert!(is_active(&stage.bridge, "leaves"));
     stage.newcomer("new").await;
-    let named = stage.bridge.directory().user_named(&address("spelt")).unwrap();
+    let there = stage.bridge.directory().user_named(&address("spelt")).unwrap();
     assert_eq!(
-        named.user_name, "spelt@example.com",
+        there.user_name, "spelt@example.com",
         "the spelling on the bridge is kept"
     );
 

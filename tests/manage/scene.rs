@@ -234,20 +234,27 @@ pub(crate) fn changes(bridge: &Front) -> Vec<String> {
 fn text(bridge: &Front, change: &Change) -> String {
     let directory = bridge.directory();
     let user = |id: &str| {
-        directory.user(id).map_or(id.to_owned(), |user| {
-            user.user_name.trim_end_matches("@example.com").to_owned()
-        })
+        directory.user(id).map_or_else(
+            || id.to_owned(),
+            |user| user.user_name.trim_end_matches("@example.com").to_owned(),
+        )
     };
     let group = |id: &str| {
         directory
             .group(id)
-            .map_or(id.to_owned(), |group| group.display_name)
+            .map_or_else(|| id.to_owned(), |group| group.display_name)
     };
     let name = match change.act {
         Act::CreateGroup | Act::RenameGroup | Act::AddMember | Act::RemoveMember | Act::DeleteGroup => {
             group(&change.id)
         }
-        _ => user(&change.id),
+        Act::CreateUser
+        | Act::Suspend
+        | Act::Reactivate
+        | Act::RenameUser
+        | Act::ChangeName
+        | Act::ChangeContact
+        | Act::DeleteUser => user(&change.id),
     };
     let mut members: Vec<String> = change.members.iter().map(|id| user(id)).collect();
     members.sort();
