@@ -41,7 +41,7 @@ async fn place(bridge: &Front, id: &str) -> usize {
 /// A suspension that is asked for during a pause is what comes first after it.
 #[tokio::test]
 async fn after_a_pause_a_suspension_comes_first() {
-    const PAUSE: Duration = Duration::from_secs(6);
+    const PAUSE: Duration = Duration::from_secs(12);
     let bed = Bed::with_provisioning("pause").await;
     let mut managed = Managed::new(&bed, without_limits()).await;
     let asks = Fault::Status {
@@ -92,7 +92,7 @@ async fn a_slow_bridge_keeps_nobody_waiting_who_leaves() {
     managed.settled().await;
     managed
         .bridge
-        .set(|state| state.fault("POST /scim", Fault::Delay { ms: 1_500 }));
+        .set(|state| state.fault("POST /scim", Fault::Delay { ms: 3_000 }));
     for _ in 0..12 {
         managed.create().await;
     }

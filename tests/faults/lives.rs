@@ -98,20 +98,34 @@ async fn a_thousand_changes_over_kills_are_done_and_done_once() {
 async fn limits_hold_over_kills() {
     let mut dice = Dice::from_seed(seed());
     let bed = Bed::with_provisioning("budgets").await;
-    let limits = BTreeMap::from([(ChangeKind::Suspension, 6), (ChangeKind::Creation, 15)]);
-    let more = json!({"limits": {"suspensions": 6, "removals": 20, "creations": 15}});
+    let limits = BTreeMap::from([
+        (ChangeKind::Suspension, 6),
+        (ChangeKind::Removal, 3),
+        (ChangeKind::Creation, 15),
+    ]);
+    let more = json!({"limits": {"suspensions": 6, "removals": 3, "creations": 15}});
     let mut managed = Managed::new(&bed, more).await;
-    let mut leavers = 0..12;
+    // Half of the people are in a group, and leave it; the others leave for good.
+    let (mut members, mut leavers) = (1..6, 6..12);
+    for member in members.clone() {
+        managed.join(0, member).await;
+    }
+    let operator = spawn(&bed).await;
+    managed.settled().await;
+    operator.stop().await;
     let mut asked = 0;
     while asked < 40 {
         let operator = spawn(&bed).await;
         pace(&managed.bridge, &mut dice);
-        for _ in 0..1 + dice.below(4) {
+        for _ in 0..=dice.below(4) {
             managed.create().await;
             asked += 1;
         }
         if let Some(leaver) = leavers.next() {
             managed.turn(leaver).await;
+        }
+        if let Some(member) = members.next() {
+            managed.join(0, member).await;
         }
         moment(&managed.bridge, &mut dice).await;
         operator.process().kill().await.unwrap();

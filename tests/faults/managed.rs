@@ -217,7 +217,7 @@ impl<'a> Managed<'a> {
     }
 
     /// Somebody joins or leaves a group.
-    async fn join(&mut self, group: usize, place: usize) {
+    pub(crate) async fn join(&mut self, group: usize, place: usize) {
         let joins = !self.groups[group].remove(&place);
         if joins {
             self.groups[group].insert(place);
@@ -335,7 +335,11 @@ impl<'a> Managed<'a> {
             let mut wanted: Vec<String> = wanted.chain(stranger).map(|name| address(&name)).collect();
             wanted.sort();
             let members = directory.group_named(&group_name(group)).unwrap().members;
-            let name = |id: &str| directory.user(id).map_or(id.to_owned(), |user| user.user_name);
+            let name = |id: &str| {
+                directory
+                    .user(id)
+                    .map_or_else(|| id.to_owned(), |user| user.user_name)
+            };
             let mut members: Vec<String> = members.iter().map(|member| name(&member.value)).collect();
             members.sort();
             if members != wanted {

@@ -51,17 +51,14 @@ async fn assert_noted(managed: &Managed<'_>) {
     let directory = managed.bridge.directory();
     for change in managed.changes() {
         let object = managed.object(&change.id);
-        match change.act {
-            Act::CreateUser => {
-                let status = &statuses[object.unwrap()];
-                assert!(status.origin.is_some(), "{change:?} of {object:?} is not noted");
-            }
-            Act::Suspend if !directory.user(&change.id).unwrap().active => {
-                let times = statuses[object.unwrap()].suspension.clone();
-                let sent = times.and_then(|times| times.sent_at);
-                assert!(sent.is_some(), "{change:?} of {object:?} is not noted");
-            }
-            _ => {}
+        let status = || &statuses[object.unwrap()];
+        if change.act == Act::CreateUser {
+            assert!(status().origin.is_some(), "{change:?} of {object:?} is not noted");
+        }
+        if change.act == Act::Suspend && !directory.user(&change.id).unwrap().active {
+            let times = status().suspension.as_ref();
+            let sent = times.and_then(|times| times.sent_at.as_ref());
+            assert!(sent.is_some(), "{change:?} of {object:?} is not noted");
         }
     }
     for kind in [ChangeKind::Suspension, ChangeKind::Removal, ChangeKind::Creation] {

@@ -1,6 +1,6 @@
 //! Thousands join at once, and meanwhile somebody leaves.
 
-use bridge_front::{Front, Seed, User};
+use bridge_front::{Fault, Front, Seed, User};
 use futures::{StreamExt as _, stream};
 use scim_bridge_operator::api::user::ScimUser;
 use serde_json::json;
@@ -44,6 +44,8 @@ async fn who_leaves_overtakes_all_who_join() {
         groups: Vec::new(),
     };
     let bridge = bed.directory(seed).start().await.unwrap();
+    // A watch needs some time to tell of a change, however busy the machine is.
+    bridge.set(|state| state.fault("POST /scim", Fault::Delay { ms: 200 }));
     bed.secret("corp", KEY).await;
     let limits = json!({"limits": {"suspensions": 100, "creations": 10_000, "removals": 0}});
     bed.manage_directory("corp", &bridge, limits).await;
