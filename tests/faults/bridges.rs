@@ -6,7 +6,7 @@ use bridge_front::{Content, Fault, Front, RequestRecord};
 use serde_json::json;
 use testbed::{
     Dice,
-    bed::{Bed, DEADLINE, answer, writes},
+    bed::{Bed, DEADLINE, writes},
     budget, seed, wait,
 };
 
@@ -199,8 +199,8 @@ fn any_fault(dice: &mut Dice) -> Fault {
             body: Content::Json,
             retry_after: Some("1".to_owned()),
         },
-        4 => answer(500),
-        5 => answer(503),
+        4 => Fault::status(500, Content::Json),
+        5 => Fault::status(503, Content::Html),
         _ => Fault::Html,
     };
     // A bridge that has done it does not ask for a pause.

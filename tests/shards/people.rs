@@ -2,7 +2,10 @@
 
 use bridge_front::{Front, Seed, User};
 use kube::api::ListParams;
-use scim_bridge_operator::api::{group::ScimGroup, user::ScimUser};
+use scim_bridge_operator::{
+    api::{group::ScimGroup, user::ScimUser},
+    clock::{Clock as _, SystemClock},
+};
 use serde_json::{Value, json};
 use testbed::{
     bed::{Bed, DEADLINE, KEY, provisioning, writes},
@@ -115,6 +118,12 @@ async fn of_two_connections_in_two_shards_the_elder_manages_the_bridge() {
     manage(&bed, "elder", "a", &bridge).await;
     bed.scim_user("elder", "ada", json!({})).await;
     bed.expect_object::<ScimUser>("ada", "True Provisioned").await;
+    // Kubernetes knows the age of an object by the second.
+    let created = bed.get("elder").await.metadata.creation_timestamp.unwrap().0;
+    let later = wait::until(DEADLINE, "another second", async || {
+        (SystemClock.now().as_second() > created.as_second()).then_some(())
+    });
+    later.await.unwrap_or_else(|error| panic!("{error}"));
     manage(&bed, "younger", "b", &bridge).await;
     bed.scim_user("younger", "kim", json!({})).await;
     bed.expect_object::<ScimUser>("kim", "False ProvisioningOff Stalled")
