@@ -183,8 +183,7 @@ pub struct ReleasedChanges {
     pub time: Time,
 }
 
-/// A kind of changes that the operator no longer sends for an object, until its specification changes or somebody
-/// requests a reconcile of the connection.
+/// A kind of changes that the operator no longer sends for an object, until its specification changes.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct StoppedChange {
@@ -388,16 +387,16 @@ reasons! {
         "Review the plan. To have it sent, set the connection's mode to Manage and spec.paused to false.";
     /// The acts of one kind exceed the limit of an hour.
     Held: Action,
-        "More changes of this kind are pending than the connection's limits allow in an hour.",
+        "The limit of an hour leaves room for fewer changes of this kind than are pending.",
         "Review the plan. If you want all of it, release it: kubectl scim-bridge release CONNECTION.";
     /// Somebody else changed back twice what the operator had set.
     Contested: Action,
         "Somebody else changed this user or group back twice within a day. The operator does not change it a third time.",
-        "Find out who else writes to the bridge. Then change this object, or request a reconcile of the connection.";
+        "Find out who else writes to the bridge. To try again, set spec.paused to true and back to false.";
     /// The bridge refuses the values.
     Rejected: Action,
         "The bridge refuses the change.",
-        "Correct the values. If the bridge refused them for another reason, mend that and request a reconcile.";
+        "Correct the values, or mend the other cause. To try again, set spec.paused to true and back to false.";
     /// The bridge accepts the change and does not show it.
     NotAsWritten: Action,
         "The bridge accepted the change, but later reads do not show it, or show another one.",

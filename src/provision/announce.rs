@@ -285,7 +285,7 @@ mod tests {
             id: has("id").then(|| "ID1".to_owned()),
             origin: has("created")
                 .then_some(Origin::Created)
-                .or(has("adopted").then_some(Origin::Adopted)),
+                .or_else(|| has("adopted").then_some(Origin::Adopted)),
             suspension: Some(SuspensionTimes {
                 requested_at: Some(time(1)),
                 sent_at: has("sent").then(|| time(2)),

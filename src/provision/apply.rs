@@ -67,18 +67,30 @@ enum Seen {
     Unread,
 }
 
+/// A group could not be read.
+struct Unread;
+
 impl Directory {
     /// Looks for what was accepted and did not show yet, and puts back members whom an order has lost.
     pub(super) async fn follow_up(&mut self, bridge: &Bridge<'_>) {
         for object in self.ledger.looks_due() {
             self.look(bridge, &object).await;
         }
-        while let Some(restore) = self.ledger.restore() {
+        while self.ledger.has_restores() && self.may_send(bridge).await.is_some() {
+            let Some(restore) = self.ledger.restore() else {
+                return;
+            };
+            let group = self.groups.by_uid(restore.object.as_str());
+            let is_kept = group.is_some_and(|(_, group)| group.wish.as_ref().is_ok_and(|wish| !wish.paused));
+            if !is_kept {
+                self.ledger.forget_restores(&restore.object);
+                continue;
+            }
             let (namespace, name) = self.key.names();
             let count = restore.users.len();
             warn!(
                 namespace,
-                name, count, "an order changed other members of a group; putting them back"
+                name, count, "members of a group are missing after an order; putting them back"
             );
             // Users who were suspended meanwhile stay out.
             let is_active = |user: &RemoteId| {
@@ -111,19 +123,27 @@ impl Directory {
         summary: &str,
     ) -> bool {
         let noted = self.ledger.time();
-        for job in &jobs {
-            self.ledger.reserve(job.kind, count(job));
+        // What was sent before and is sent again counts once.
+        let jobs: Vec<(Job, u32)> = jobs
+            .into_iter()
+            .map(|job| {
+                let fresh = job.keys.iter().filter(|key| !self.ledger.has(key)).count();
+                (job, u32::try_from(fresh).unwrap_or(u32::MAX))
+            })
+            .collect();
+        for (job, count) in &jobs {
+            self.ledger.reserve(job.kind, *count);
         }
         report.account(&self.ledger);
         if !self.publish(bridge.connection, report, summary).await {
-            for job in &jobs {
-                self.ledger.refund(job.kind, noted, count(job));
+            for (job, count) in &jobs {
+                self.ledger.refund(job.kind, noted, *count);
             }
             self.hold_orders();
             return false;
         }
         let mut waiting = jobs.into_iter().peekable();
-        while let Some(job) = waiting.next() {
+        while let Some((job, count)) = waiting.next() {
             // The news may say that this is not wanted any more, or that something more urgent is. What was noted long
             // ago counts for an hour that is not the one of the order.
             let is_late = self.ledger.time().duration_since(noted) > NOTED_FOR;
@@ -136,14 +156,14 @@ impl Directory {
             // One read shows what came of orders for one group that follow each other.
             let reads = waiting
                 .peek()
-                .is_none_or(|next| next.object != job.object || next.kind != job.kind);
+                .is_none_or(|(next, _)| next.object != job.object || next.kind != job.kind);
             let is_sent = match &request {
                 Some(request) => self.carry_out(bridge, request, job.clone(), reads).await,
                 None => false,
             };
             if !is_sent {
-                for job in std::iter::once(job).chain(waiting) {
-                    self.ledger.refund(job.kind, noted, count(&job));
+                for (job, count) in std::iter::once((job, count)).chain(waiting) {
+                    self.ledger.refund(job.kind, noted, count);
                 }
                 if !is_overtaken {
                     self.hold_orders();
@@ -176,7 +196,12 @@ impl Directory {
         let mut parts = vec![job];
         let mut is_sent = false;
         while let Some(job) = parts.pop() {
-            let before = self.members_before(bridge, &job).await;
+            if is_sent && self.may_send(bridge).await.is_none() {
+                return true;
+            }
+            let Ok(before) = self.members_before(bridge, &job).await else {
+                return is_sent;
+            };
             let job = match &before {
                 Some((_, members)) => job.still_needed(members),
                 None => Some(job),
@@ -223,20 +248,25 @@ impl Directory {
     }
 
     /// The members of a group as they are just before its first order of a kind. `None` where no order is checked.
+    ///
+    /// # Errors
+    /// The group could not be read. An older read would blame the order for what others did since.
     async fn members_before(
         &mut self,
         bridge: &Bridge<'_>,
         job: &Job,
-    ) -> Option<(RemoteId, BTreeSet<RemoteId>)> {
+    ) -> Result<Option<(RemoteId, BTreeSet<RemoteId>)>, Unread> {
         let (Order::AddMembers { group, users } | Order::RemoveMembers { group, users }) = &job.order else {
-            return None;
+            return Ok(None);
         };
         let known = self.members_of(group).map_or(0, |members| members.len());
         if self.ledger.is_trusted(group, job.kind, known + users.len()) {
-            return None;
+            return Ok(None);
         }
-        self.read_group(bridge, group).await;
-        self.members_of(group).map(|members| (group.clone(), members))
+        if matches!(self.read_group(bridge, group).await, Seen::Unread) {
+            return Err(Unread);
+        }
+        Ok(self.members_of(group).map(|members| (group.clone(), members)))
     }
 
     async fn send(&mut self, request: &ProbeRequest, kind: ChangeKind, order: &Order) -> Answer {
@@ -522,8 +552,4 @@ pub(super) async fn intend(
             writer.intend(namespace, groups, &name, judgement, change).await
         }
     }
-}
-
-fn count(job: &Job) -> u32 {
-    u32::try_from(job.keys.len()).unwrap_or(u32::MAX)
 }

@@ -87,8 +87,6 @@ pub(super) struct Directory {
     pub(super) orders_from: Instant,
     /// Whether a connection of another shard manages the bridge, and when to ask again.
     elder_elsewhere: (bool, Instant),
-    /// Whether somebody asked for another try of stopped changes.
-    wants_retry: bool,
     /// Until then verdicts stand although the directory cannot be read.
     held_until: Option<Instant>,
     /// What the connection says about the directory, and until when that is fresh.
@@ -145,7 +143,6 @@ impl Directory {
             created: HashMap::new(),
             orders_from: Instant::now(),
             elder_elsewhere: (false, Instant::now()),
-            wants_retry: false,
             held_until: None,
             published: None,
             resumed: None,
@@ -322,8 +319,6 @@ impl Directory {
                 && before.handled != after.handled
             {
                 self.sight.hasten();
-                self.ledger.forget_all_refusals();
-                self.wants_retry = true;
             }
             self.connection = connection;
         }
@@ -503,13 +498,10 @@ impl Directory {
     ) -> Judged {
         let obstacle = self.obstacle(bridge.is_some());
         let now = self.writer.context.clock.now();
-        let mut wishes = Wishes {
+        let wishes = Wishes {
             users: self.users.wishes(),
             groups: self.groups.wishes(),
         };
-        if self.wants_retry {
-            wishes.forget_stops();
-        }
         let Some(known) = self.sight.known() else {
             return Judged::default();
         };
@@ -532,6 +524,7 @@ impl Directory {
         describe(report, &plan, known);
         let has_way = known.snapshot.members_read_by().is_some();
         let has_failed = |verdict: &Verdict<'_>| verdict.stopped.additions == Some(StopReason::NotAsWritten);
+        self.ledger.note_unsure(plan.is_unsure);
         self.ledger
             .note_failed_trial(!has_way && plan.verdicts.iter().any(has_failed));
         let verdicts: HashMap<&str, &Verdict<'_>> = plan
@@ -562,6 +555,9 @@ impl Directory {
                 let stores = (&mut self.users, &mut self.groups);
                 let judgement = (!is_noted).then_some(&judgement);
                 if intend(&self.writer, &self.key.namespace, stores, &job, judgement).await {
+                    if job.keys.iter().any(|act| act.creates()) {
+                        self.ledger.note_creation(&job.object);
+                    }
                     jobs.push(job);
                 } else {
                     // Another version of the object is about to be known.
@@ -588,7 +584,6 @@ impl Directory {
         .await;
         let summary = Summary(&plan).to_string();
         let asked = std::mem::take(&mut plan.asked);
-        self.wants_retry &= reported != Reported::All;
         self.close_jobs(|key| asked.contains(key));
         Judged {
             summary,
@@ -688,7 +683,7 @@ impl Directory {
                     self.writer.publish(&self.key, &published, Some(&report)).await
                 }
                 // The feed says soon that it is gone or replaced.
-                Some(_) | None => Ok(Some(Instant::now() + self.writer.context.settings.heartbeat)),
+                Some(_) | None => Ok(None),
             }
         };
         match written.await {

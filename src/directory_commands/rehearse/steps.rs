@@ -667,7 +667,7 @@ impl Trial {
                 Question::RenameAddress,
                 Fit::Limits,
                 format!("No. The answer was {code}, and reads show the old name."),
-                "reports NotAsWritten until somebody requests a reconcile after the person has confirmed.",
+                "reports NotAsWritten until the person has confirmed and a read shows the new name.",
             ),
         }
         let back = self.names.user.clone();

@@ -156,6 +156,12 @@ impl<'a> Change<'a> {
         }
     }
 
+    /// Whether it creates a user or a group.
+    #[must_use]
+    pub const fn creates(&self) -> bool {
+        matches!(self, Self::CreateUser { .. } | Self::CreateGroup { .. })
+    }
+
     /// Whether it can be sent only after creations of the same plan.
     #[must_use]
     pub const fn follows_creation(&self) -> bool {

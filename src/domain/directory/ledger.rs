@@ -17,7 +17,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     budget::{Digest, Entry as SpentEntry, Kind, PerKind, Spent},
-    names::{ObjectId, RemoteId},
+    names::{ObjectId, RemoteId, fold},
     order::{Answer, MAX_MEMBERS, Order, ScimType},
 };
 use crate::api::directory::{ProvisioningStatus, StopReason};
@@ -37,6 +37,10 @@ const LOOKS: [Duration; 4] = [
 ];
 /// What somebody else undoes twice within this time is left to them.
 pub(super) const CONTEST: Duration = Duration::from_hours(24);
+/// So long after an order a read may show that it has lost members. Later, somebody else may have removed them.
+const CHECKED_FOR: Duration = Duration::from_mins(2);
+/// Lists that begin this long after a restart show what was created just before it.
+const SURE_AFTER: Duration = Duration::from_secs(20);
 /// So often members that an addition or removal lost are put back.
 const MAX_RESTORES: u32 = 5;
 
@@ -78,6 +82,16 @@ pub struct Ledger {
     chunk: usize,
     /// Whether somebody was added, and no way shows it.
     has_failed_trial: bool,
+    /// When this memory began.
+    begun: Timestamp,
+    /// When the last complete lists began.
+    lists: Option<Timestamp>,
+    /// Objects for which this process has noted a creation.
+    noted: HashSet<ObjectId>,
+    /// Whether an object waits to know what an earlier process has created.
+    is_unsure: bool,
+    /// The folded names of users whose creation no read has shown.
+    names: HashMap<ObjectId, Box<str>>,
 }
 
 /// An order without a read since that shows its effect.
@@ -221,6 +235,11 @@ impl Ledger {
             limited_until: None,
             chunk: MAX_MEMBERS,
             has_failed_trial: false,
+            begun: now,
+            lists: None,
+            noted: HashSet::new(),
+            is_unsure: false,
+            names: HashMap::new(),
         }
     }
 
@@ -345,6 +364,8 @@ impl Ledger {
         let removes = matches!(order, Order::RemoveMembers { .. });
         let outcome = match answer {
             Answer::Accepted(_) => Outcome::Accepted,
+            // One of many is not there: the others are no part of that.
+            Answer::NotFound if keys.len() > 1 => return true,
             // Who is not there is no member either.
             Answer::NotFound if removes => Outcome::Accepted,
             Answer::NotFound => Outcome::NotFound,
@@ -376,6 +397,11 @@ impl Ledger {
                 return false;
             }
         };
+        if let Order::CreateUser { user_name, .. } = order {
+            let name = Box::from(&*fold(user_name.as_str()));
+            self.names
+                .extend(keys.iter().map(|key| (key.object.clone(), Box::clone(&name))));
+        }
         for key in keys {
             let attempts = self.sent.get(key).map_or(0, |sent| sent.attempts) + 1;
             let sent = Sent {
@@ -409,6 +435,9 @@ impl Ledger {
     pub fn settle<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
             self.sent.remove(key);
+            if key.creates() {
+                self.names.remove(&key.object);
+            }
             let first = self.time;
             let (times, _) = self.done.entry(key.clone()).or_insert((0, first));
             *times += 1;
@@ -444,6 +473,7 @@ impl Ledger {
     /// `asked`; everything else that was sent before they began is done, or not wanted any more. For [`PATIENCE`] it may
     /// still show: see [`Self::may_show`].
     pub fn note_lists(&mut self, begun: Timestamp, asked: &HashSet<Key>) {
+        self.lists = Some(begun);
         self.late.retain(|_, at| later(*at, PATIENCE) > begun);
         self.done
             .retain(|_, (_, first)| later(*first, CONTEST) > self.time);
@@ -509,7 +539,10 @@ impl Ledger {
                 }
             }
         };
-        self.sent.iter().any(is_unlisted)
+        let sure_from = later(self.begun, SURE_AFTER);
+        let is_unsure =
+            self.is_unsure && self.time >= sure_from && self.lists.is_none_or(|lists| lists < sure_from);
+        is_unsure || self.sent.iter().any(is_unlisted)
     }
 
     /// When the ledger alone changes what may be sent.
@@ -520,7 +553,8 @@ impl Ledger {
             Outcome::Accepted => later(sent.at, PATIENCE),
             Outcome::Unclear | Outcome::Conflict | Outcome::NotFound => later(sent.at, pause(sent.attempts)),
         });
-        let restores = self.restores.iter().map(|restore| restore.next);
+        let sure_from = self.is_unsure.then(|| later(self.begun, SURE_AFTER));
+        let restores = self.restores.iter().map(|restore| restore.next).chain(sure_from);
         let times = looks.chain(ends).chain(restores).chain(self.limited_until);
         times.filter(|time| *time > self.time).min()
     }
@@ -615,6 +649,11 @@ impl Ledger {
         let Some(check) = self.checks.get(group).filter(|check| check.at <= begun) else {
             return;
         };
+        if begun > later(check.at, CHECKED_FOR) {
+            // Others may have changed the group since.
+            self.checks.remove(group);
+            return;
+        }
         let lost: Vec<RemoteId> = check.members.difference(members).cloned().collect();
         let (object, kind, has_witness) = (check.object.clone(), check.kind, check.has_witness);
         self.checks.remove(group);
@@ -642,6 +681,44 @@ impl Ledger {
     #[must_use]
     pub fn has_lost_members(&self, object: &ObjectId, kind: Kind) -> bool {
         self.stops.get(&(object.clone(), kind)) == Some(&StopReason::NotAsWritten)
+    }
+
+    /// Whether an object may create its account or group. Where its status says that it was asked for, and this process
+    /// did not ask, complete lists have to show first that it is not there.
+    #[must_use]
+    pub fn may_create(&self, object: &ObjectId, is_noted: bool) -> bool {
+        let is_sure = self
+            .lists
+            .is_some_and(|lists| lists >= later(self.begun, SURE_AFTER));
+        !is_noted || is_sure || self.noted.contains(object)
+    }
+
+    /// This process has noted in the status of an object that it is about to create something.
+    pub fn note_creation(&mut self, object: &ObjectId) {
+        self.noted.insert(object.clone());
+    }
+
+    /// Whether an object waits for the lists that [`Self::may_create`] asks for.
+    pub const fn note_unsure(&mut self, is_unsure: bool) {
+        self.is_unsure = is_unsure;
+    }
+
+    /// The folded name under which the user of an object was asked for, while no read has shown that user.
+    #[must_use]
+    pub fn attempted(&self, object: &ObjectId) -> Option<&str> {
+        self.names.get(object).map(Box::as_ref)
+    }
+
+    /// Nobody is put back into the group of an object that is gone.
+    pub fn forget_restores(&mut self, object: &ObjectId) {
+        self.restores.retain(|restore| restore.object != *object);
+        self.checks.retain(|_, check| check.object != *object);
+    }
+
+    /// Whether members wait to be put back.
+    #[must_use]
+    pub fn has_restores(&self) -> bool {
+        !self.restores.is_empty()
     }
 
     /// The next members to put back, if any.
@@ -683,15 +760,6 @@ impl Ledger {
         self.sent
             .retain(|key, sent| key.object != *object || !(key.kind == Kind::Rename || sent.is_over(key)));
     }
-
-    /// Somebody asked for another try of everything.
-    pub fn forget_all_refusals(&mut self) {
-        self.refused.clear();
-        self.stops.clear();
-        self.done.clear();
-        self.sent.retain(|key, sent| !sent.is_over(key));
-        self.has_failed_trial = false;
-    }
 }
 
 impl Key {
@@ -706,7 +774,7 @@ impl Key {
     }
 
     /// Whether the act makes an account or group.
-    fn creates(&self) -> bool {
+    pub fn creates(&self) -> bool {
         self.kind == Kind::Creation && self.member.is_none()
     }
 }

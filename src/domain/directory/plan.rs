@@ -21,7 +21,7 @@ use super::{
     names::{ObjectId, PlainName, RemoteId, fold, is_same_text},
     order::ScimType,
     scope::{InvalidPatterns, Protected, Scope},
-    snapshot::{Activity, GroupIndex, Members, Snapshot, User, UserIndex},
+    snapshot::{Activity, Found, GroupIndex, Members, Snapshot, User, UserIndex},
     verdict::{Asked, Field, MemberCounts, Reason, StopReason, Subject, Verdict},
     walk::Incomplete,
     wish::{Adopt, GroupWish, Membership, Record, State, UserWish, Wishes},
@@ -149,6 +149,8 @@ pub struct Plan<'a> {
     pub totals: Result<Totals, Incomplete>,
     /// Acts that differ from what the last read shows, the ones that were sent and wait for a read among them.
     pub asked: HashSet<Key>,
+    /// Whether an object waits to know what was created before a restart.
+    pub is_unsure: bool,
 }
 
 /// Counts of a directory.
@@ -266,6 +268,7 @@ fn unknown(wishes: &Wishes, reason: Incomplete) -> Plan<'_> {
         next: None,
         totals: Err(reason),
         asked: HashSet::new(),
+        is_unsure: false,
     }
 }
 
@@ -424,6 +427,7 @@ struct Planner<'a, 'p> {
     acts: PerKind<Vec<Act<'a>>>,
     pending: Vec<Pending>,
     asked: HashSet<Key>,
+    is_unsure: bool,
 }
 
 impl Plan<'_> {
@@ -463,6 +467,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             acts: PerKind::default(),
             pending: Vec::new(),
             asked: HashSet::new(),
+            is_unsure: false,
         }
     }
 
@@ -473,7 +478,8 @@ impl<'a, 'p> Planner<'a, 'p> {
             .iter()
             .map(|wish| (wish.known.as_ref(), fold(wish.user_name.as_str())))
             .collect();
-        let claims = settle::<UserIndex, _>(self.directory.snapshot, self.directory.census, &keys);
+        let mut claims = settle::<UserIndex, _>(self.directory.snapshot, self.directory.census, &keys);
+        self.claim_attempted(&mut claims);
         self.note_unwanted(&claims);
         let mut users: Vec<UserCase<'a>> = self
             .wishes
@@ -524,6 +530,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             mut acts,
             pending,
             asked,
+            is_unsure,
             ..
         } = self;
         let is_held = |kind| pending.iter().any(|pending| pending.kind == kind && pending.held);
@@ -553,6 +560,26 @@ impl<'a, 'p> Planner<'a, 'p> {
             next: None,
             totals: Ok(totals),
             asked,
+            is_unsure,
+        }
+    }
+
+    /// An account that was asked for under a name that the object no longer wants is that of the object, and gets the other
+    /// name. Else there would be two.
+    fn claim_attempted(&self, claims: &mut [Claimed<UserIndex>]) {
+        let mut taken: HashSet<UserIndex> = claims
+            .iter()
+            .filter_map(|claimed| claimed.claim.index())
+            .collect();
+        for (wish, claimed) in self.wishes.users.iter().zip(claims) {
+            if claimed.claim == Claim::Nothing
+                && !claimed.is_name_taken
+                && let Some(name) = self.ledger.attempted(&wish.object)
+                && let Found::One(index) = self.directory.snapshot.user_named(name)
+                && taken.insert(index)
+            {
+                claimed.claim = Claim::Named(index);
+            }
         }
     }
 
@@ -612,7 +639,10 @@ impl<'a, 'p> Planner<'a, 'p> {
             .limits
             .get(kind)
             .map(|limit| limit.saturating_sub(self.ledger.spent().within(kind, self.ledger.time())));
-        let held = left.is_some_and(|left| count > left)
+        // An act that was sent already and is sent again counts once.
+        let is_fresh = |act: &&Act<'a>| !self.ledger.has(&act.change.key(act.object));
+        let fresh = u32::try_from(acts.iter().filter(is_fresh).count()).unwrap_or(u32::MAX);
+        let held = left.is_some_and(|left| fresh > left)
             && !self.policy.released.contains(&digest)
             && !self.ledger.is_released(kind, digests.iter());
         self.pending.push(Pending {
@@ -642,6 +672,13 @@ impl<'a, 'p> Planner<'a, 'p> {
                     return Fate::Refused;
                 }
                 (None, Standing::Waits) => {
+                    draft.waits = true;
+                    return Fate::Sent;
+                }
+                (None, Standing::Free)
+                    if change.creates() && !self.ledger.may_create(draft.object, draft.record.is_ours) =>
+                {
+                    self.is_unsure = true;
                     draft.waits = true;
                     return Fate::Sent;
                 }

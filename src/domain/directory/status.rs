@@ -187,7 +187,8 @@ impl Judgement<'_> {
         Some(SuspensionTimes {
             requested_at: requested_at.or_else(|| Some(whole_seconds(asked))),
             sent_at,
-            proven_at: if verdict.reason == Reason::Suspended {
+            // An account that nobody sees proves nothing: the name may be wrong.
+            proven_at: if verdict.reason == Reason::Suspended && verdict.id.is_some() {
                 proven_at.or_else(|| Some(whole_seconds(now)))
             } else {
                 proven_at.filter(|_| verdict.subject != Subject::User(Some(Activity::Active)))

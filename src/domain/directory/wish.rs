@@ -185,20 +185,6 @@ pub enum InvalidWish {
     AddedId(NameFault),
 }
 
-// === impl Wishes ===
-
-impl Wishes {
-    /// Somebody asked for another try of stopped changes.
-    pub fn forget_stops(&mut self) {
-        let users = self.users.iter_mut().map(|wish| &mut wish.record);
-        let groups = self.groups.iter_mut().map(|wish| &mut wish.record);
-        for record in users.chain(groups) {
-            record.stopped = PerKind::default();
-            record.overwritten.clear();
-        }
-    }
-}
-
 // === impl UserWish ===
 
 impl UserWish {
