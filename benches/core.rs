@@ -31,7 +31,7 @@ use scim_bridge_operator::{
             census::Census,
             ledger::{Key, Ledger},
             names::{ObjectId, RemoteId},
-            order::{Answer, Order},
+            order::{Answer as OrderAnswer, Order},
             plan::{Directory, Policy, plan},
             scope::{Protected, Scope},
             snapshot::{Activity, GroupEntry, MemberEntry, Snapshot, UserEntry},
@@ -325,7 +325,7 @@ fn ledger(waiting: usize) -> Option<Ledger> {
             user: RemoteId::parse(&user_id(number)).ok()?,
             active: false,
         };
-        ledger.record(&[key], &order, &Answer::Accepted(None));
+        ledger.record(&[key], &order, &OrderAnswer::Accepted(None));
     }
     Some(ledger)
 }

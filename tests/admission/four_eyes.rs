@@ -39,9 +39,12 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("owner", r#"{"spec":{"provisioning":null}}"#, ""),
 ];
 
-/// What each person may do, as rules of RBAC in words: resources, and verbs.
+/// A rule of RBAC in words: a resource, and verbs.
+type Rule = (&'static str, &'static [&'static str]);
+
+/// What each person may do.
 #[rustfmt::skip]
-const PEOPLE: &[(&str, &[(&str, &[&str])])] = &[
+const PEOPLE: &[(&str, &[Rule])] = &[
     ("releaser", &[]),
     ("writer", &[
         ("scimbridgeconnections", &["get", "create", "patch"]), ("scimusers", &["create", "update", "patch"]),

@@ -14,7 +14,13 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::unwrap_in_result,
     reason = "in a test, a value that is not there is a failure"
+)]
+#![allow(
+    clippy::match_same_arms,
+    clippy::wildcard_enum_match_arm,
+    reason = "a judge names what it looks at, one case after the other"
 )]
 
 mod cost;

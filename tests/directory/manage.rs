@@ -256,7 +256,7 @@ fn a_release_is_used_up() {
 }
 
 fn brief(order: &Order) -> String {
-    let ids = |ids: &[RemoteId]| ids.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(",");
+    let ids = |ids: &[RemoteId]| ids.iter().map(RemoteId::as_str).collect::<Vec<_>>().join(",");
     match order {
         Order::CreateUser { .. } => "user".to_owned(),
         Order::CreateGroup { .. } => "group".to_owned(),
@@ -270,6 +270,7 @@ fn brief(order: &Order) -> String {
 
 /// `trust:1+` and `busy:1` say what the ledger knows of group 1.
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn acts_become_orders() {
     const PEOPLE: &str = "A:a B:b C:c D:d E:e S:s.s";
     for (groups, users, wished, state, most, expected) in [

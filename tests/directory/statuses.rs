@@ -17,7 +17,7 @@ use scim_bridge_operator::{
 
 use crate::world::at;
 
-fn verdict<'a>(object: &'a ObjectId, reason: Reason) -> Verdict<'a> {
+fn verdict(object: &ObjectId, reason: Reason) -> Verdict<'_> {
     Verdict {
         object,
         subject: Subject::User(None),

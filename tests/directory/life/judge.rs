@@ -237,9 +237,9 @@ impl Judge {
                 && account.given == user.spec.given
                 && fold(&account.name) == fold(&address(&user.spec.name))
         };
-        let shown = self.users.get(&id(known));
-        let is_shown = shown.is_some_and(|shown| shown.iter().any(|shown| shows(&shown.what)));
-        Law::TruthOnly.unless(is_shown, || format!("{}; reads show {shown:?}", how()))
+        let reads = self.users.get(&id(known));
+        let is_shown = reads.is_some_and(|reads| reads.iter().any(|read| shows(&read.what)));
+        Law::TruthOnly.unless(is_shown, || format!("{}; reads show {reads:?}", how()))
     }
 
     pub(crate) fn group_is_written(

@@ -18,7 +18,7 @@ use scim_bridge_operator::{
             ledger::{Key, Ledger, PATIENCE},
             names::{ObjectId, RemoteId},
             order::{Answer, Order},
-            plan::{Directory, Policy, plan},
+            plan::{Directory, Policy, Totals, plan},
             snapshot::{Activity, GroupEntry, Snapshot, UserEntry},
             status::{DirectoryReport, Judgement, group_status, user_status},
             verdict::Reason,
@@ -445,7 +445,7 @@ impl World {
             }
             Other::Given(name) => {
                 if let Some(id) = named(contents, name) {
-                    contents.users.get_mut(&id).unwrap().given = "Other".to_owned();
+                    "Other".clone_into(&mut contents.users.get_mut(&id).unwrap().given);
                 }
             }
             Other::Add(team, name) => {
@@ -594,7 +594,7 @@ impl World {
         self.api
     }
 
-    fn report(&self) -> DirectoryReport {
+    fn empty_report() -> DirectoryReport {
         DirectoryReport {
             generation: 1,
             totals: None,
@@ -705,7 +705,7 @@ impl World {
         let report = DirectoryReport {
             totals: decided.totals.ok(),
             pending: decided.pending.clone(),
-            ..self.report()
+            ..Self::empty_report()
         };
         drop(decided);
         self.close_jobs(|key| asked.contains(key));
@@ -744,7 +744,7 @@ impl World {
             if let Some(user) = self.cluster.user_mut(&job.object) {
                 match &job.order {
                     Order::CreateUser { .. } if user.status.id.is_none() => {
-                        user.status.origin = Some(Origin::Created)
+                        user.status.origin = Some(Origin::Created);
                     }
                     Order::SetActive { active: false, .. } => {
                         user.status.suspension.get_or_insert_default().sent_at = Some(now.clone());
@@ -783,8 +783,8 @@ impl World {
             self.process.ledger.reserve(job.kind, count(job));
         }
         let report = DirectoryReport {
-            totals: self.connection.as_ref().map(|_| Default::default()),
-            ..self.report()
+            totals: self.connection.as_ref().map(|_| Totals::default()),
+            ..Self::empty_report()
         };
         if self.publish(report) {
             self.process.stage = Stage::Send(jobs.into(), noted);

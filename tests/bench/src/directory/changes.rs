@@ -259,7 +259,7 @@ impl Run<'_> {
         write.send(wire).await?;
         let (answered, at) = (Instant::now(), now_micros());
         let mut arrived = None;
-        let arrives = self.bridge.wait_until(
+        let wait = self.bridge.wait_until(
             |traffic| {
                 let new = traffic
                     .requests
@@ -274,7 +274,7 @@ impl Run<'_> {
             },
             VERDICT,
         );
-        arrives.await.map_err(|_| "a change did not come to the bridge")?;
+        wait.await.map_err(|_| "a change did not come to the bridge")?;
         let took = arrived.unwrap_or(answered).saturating_duration_since(answered);
         Ok((took.as_secs_f64() * 1000.0, at))
     }
@@ -353,7 +353,9 @@ async fn held(wire: &mut Wire, connection: &str, count: usize) -> Result<String,
     let held = async {
         loop {
             let read: Value = serde_json::from_str(&wire.succeed(Request::get(connection)).await?)?;
-            let pending = read["status"]["provisioning"]["pending"].as_array();
+            let pending = read
+                .pointer("/status/provisioning/pending")
+                .and_then(Value::as_array);
             let creations = pending.into_iter().flatten().find(|pending| {
                 pending["kind"] == "Creation" && pending["held"] == true && pending["count"] == count
             });
