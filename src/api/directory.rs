@@ -149,7 +149,6 @@ pub struct ProvisioningStatus {
     pub released: Vec<ReleasedChanges>,
 
     /// Users and groups that somebody else changed back twice within a day. The operator leaves them alone.
-    #[serde(default)]
     #[schemars(range(min = 0))]
     pub contested: u64,
 }

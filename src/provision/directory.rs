@@ -759,7 +759,7 @@ impl Directory {
     }
 }
 
-/// Tells the ledger of complete lists, and which acts a plan with them asks for.
+/// Notes complete lists in the ledger, and which acts a plan with them asks for.
 fn note_lists(ledger: &mut Ledger, known: &Known, plan: &Plan<'_>) {
     ledger.note_lists(known.begun, &plan.asked);
     for group in ledger.checked() {

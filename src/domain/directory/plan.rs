@@ -639,10 +639,7 @@ impl<'a, 'p> Planner<'a, 'p> {
             .limits
             .get(kind)
             .map(|limit| limit.saturating_sub(self.ledger.spent().within(kind, self.ledger.time())));
-        // An act that was sent already and is sent again counts once.
-        let is_fresh = |act: &&Act<'a>| !self.ledger.has(&act.change.key(act.object));
-        let fresh = u32::try_from(acts.iter().filter(is_fresh).count()).unwrap_or(u32::MAX);
-        let held = left.is_some_and(|left| fresh > left)
+        let held = left.is_some_and(|left| count > left)
             && !self.policy.released.contains(&digest)
             && !self.ledger.is_released(kind, digests.iter());
         self.pending.push(Pending {

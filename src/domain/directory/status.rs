@@ -188,7 +188,7 @@ impl Judgement<'_> {
             requested_at: requested_at.or_else(|| Some(whole_seconds(asked))),
             sent_at,
             // An account that nobody sees proves nothing: the name may be wrong.
-            proven_at: if verdict.reason == Reason::Suspended && verdict.id.is_some() {
+            proven_at: if verdict.reason == Reason::Suspended && verdict.subject != Subject::User(None) {
                 proven_at.or_else(|| Some(whole_seconds(now)))
             } else {
                 proven_at.filter(|_| verdict.subject != Subject::User(Some(Activity::Active)))

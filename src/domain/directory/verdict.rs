@@ -130,7 +130,7 @@ impl Verdict<'_> {
         if let (Reason::Rejected, Some(scim_type)) = (self.reason, self.scim_type) {
             return Some(format!("The bridge calls the fault {}.", scim_type.as_str()));
         }
-        if self.reason == Reason::Suspended && self.id.is_none() {
+        if (self.reason, self.subject) == (Reason::Suspended, Subject::User(None)) {
             return Some("No account has this name, so there is no proof of a suspension.".to_owned());
         }
         if self.has_expired {

@@ -235,11 +235,6 @@ fn manage(annotation: Option<Digest>) -> Policy {
         ..policy()
     }
 }
-
-fn count(job: &Job) -> u32 {
-    u32::try_from(job.keys.len()).unwrap()
-}
-
 impl World {
     /// Objects that were just applied, and an operator that starts.
     pub(crate) fn new() -> Self {
@@ -656,6 +651,7 @@ impl World {
             .iter()
             .any(|verdict| verdict.stopped.additions == Some(StopReason::NotAsWritten));
         self.process.ledger.note_failed_trial(!has_way && has_failed);
+        self.process.ledger.note_unsure(decided.is_unsure);
         let may_send = self.process.orders_from <= self.time && !self.process.ledger.is_limited();
         let mut jobs = Vec::new();
         if may_send {
@@ -780,7 +776,11 @@ impl World {
     fn reserve(&mut self, jobs: Vec<Job>) {
         let noted = self.process.ledger.time();
         for job in &jobs {
-            self.process.ledger.reserve(job.kind, count(job));
+            if job.keys.iter().any(|act| act.creates()) {
+                self.process.ledger.note_creation(&job.object);
+            }
+            let count = u32::try_from(job.keys.len()).unwrap();
+            self.process.ledger.reserve(job.kind, count);
         }
         let report = DirectoryReport {
             totals: self.connection.as_ref().map(|_| Totals::default()),
@@ -790,7 +790,8 @@ impl World {
             self.process.stage = Stage::Send(jobs.into(), noted);
         } else {
             for job in &jobs {
-                self.process.ledger.refund(job.kind, noted, count(job));
+                let count = u32::try_from(job.keys.len()).unwrap();
+                self.process.ledger.refund(job.kind, noted, count);
             }
             self.process.orders_from = self.time + PAUSE;
         }
@@ -823,7 +824,8 @@ impl World {
         };
         if matches!(answer, Answer::NotSent | Answer::RateLimited) {
             for job in std::iter::once(&job).chain(&jobs) {
-                self.process.ledger.refund(job.kind, noted, count(job));
+                let count = u32::try_from(job.keys.len()).unwrap();
+                self.process.ledger.refund(job.kind, noted, count);
             }
             if answer == Answer::RateLimited {
                 self.process.ledger.limit(Duration::from_secs(30));
@@ -1070,7 +1072,14 @@ impl World {
                 for group in self.cluster.groups.iter_mut().flatten() {
                     group.generation += 1;
                 }
-                self.process.ledger.forget_all_refusals();
+                let objects: Vec<ObjectId> = self
+                    .generations()
+                    .into_iter()
+                    .map(|(uid, _)| ObjectId::new(&uid))
+                    .collect();
+                for object in &objects {
+                    self.process.ledger.forget_refusals(object);
+                }
             }
             self.step(Step::Read)?;
             for _ in 0..12 {
