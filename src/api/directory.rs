@@ -148,9 +148,11 @@ pub struct ProvisioningStatus {
     #[schemars(length(max = 5))]
     pub released: Vec<ReleasedChanges>,
 
-    /// Users and groups that somebody else changed back twice within a day. The operator leaves them alone.
-    #[schemars(range(min = 0))]
-    pub contested: u64,
+    /// Users and groups that somebody else changed back twice within a day. The operator leaves them alone. Absent if
+    /// there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub contested: Option<u64>,
 }
 
 /// Changes of one kind that were sent within a few minutes.

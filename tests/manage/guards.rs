@@ -127,7 +127,7 @@ async fn what_is_changed_back_twice_is_left_to_the_other_writer() {
     stage.expect_group("staff", "False Contested Stalled").await;
     stage
         .bed
-        .expect_directory("corp", "two contests", |directory| directory.contested == 2)
+        .expect_directory("corp", "two contests", |directory| directory.contested == Some(2))
         .await;
     stage.read_again("and again").await;
     stage.newcomer("new").await;

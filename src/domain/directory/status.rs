@@ -445,7 +445,7 @@ impl DirectoryReport {
             snapshot_time: self.snapshot_time.map(whole_seconds),
             spent: self.spent.clone(),
             released: self.released.clone(),
-            contested: self.contested,
+            contested: Some(self.contested).filter(|contested| *contested > 0),
             pending: self
                 .pending
                 .iter()
