@@ -94,12 +94,13 @@ pub(super) struct Changed {
 impl Run<'_> {
     /// Changes users and groups: one by one, and many at a time.
     pub(super) async fn change_everything(&mut self, watch: &Watch) -> Result<Changed, Failure> {
-        let mut wire = self.stage.api_server.connect().await?;
         let before = self.counted().await?;
-        let acts = self.act_one_by_one(watch, &mut wire).await?;
+        let acts = self.act_one_by_one(watch).await?;
         self.note("changes that are counted", &before).await?;
         let before = self.counted().await?;
+        let mut wire = self.stage.api_server.connect().await?;
         let times = self.take_times(watch, &mut wire).await?;
+        say(&serde_json::to_string(&times)?)?;
         self.note("changes whose times are taken", &before).await?;
         let urgent = self.suspend_among_creations(watch, &mut wire).await?;
         Ok(Changed { acts, times, urgent })
@@ -110,11 +111,13 @@ impl Run<'_> {
     }
 
     /// One change of each kind, and members of groups. All between two reads of the lists.
-    async fn act_one_by_one(&self, watch: &Watch, wire: &mut Wire) -> Result<Vec<Acted>, Failure> {
+    async fn act_one_by_one(&self, watch: &Watch) -> Result<Vec<Acted>, Failure> {
         let reads = self
             .operator("scim_bridge_operator_directory_reads_total")
             .await?;
         self.until_read(reads + 1.0).await?;
+        // Not earlier: the API server closes a connection by which nobody asks anything for half a minute.
+        let mut wire = self.stage.api_server.connect().await?;
         let mut acts = Vec::new();
         // Nobody else's number.
         let newcomer = self.arguments.users + self.arguments.newcomers;
@@ -139,7 +142,7 @@ impl Run<'_> {
         ] {
             let bound = (1, REQUESTS_BOUND);
             acts.push(
-                self.act(watch, wire, name, &write, (&user, reason), bound)
+                self.act(watch, &mut wire, name, &write, (&user, reason), bound)
                     .await?,
             );
         }
@@ -176,7 +179,7 @@ impl Run<'_> {
                 let bound = (patches, patches + 1 + more);
                 let write = with(members);
                 acts.push(
-                    self.act(watch, wire, &what, &write, (&name, "Provisioned"), bound)
+                    self.act(watch, &mut wire, &what, &write, (&name, "Provisioned"), bound)
                         .await?,
                 );
             }
