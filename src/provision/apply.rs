@@ -39,6 +39,8 @@ use crate::{
 
 /// How many orders are prepared at a time: the status of the connection is written once for all of them.
 pub(super) const BATCH: usize = 8;
+/// How often a note in the status of a connection is tried before its orders wait.
+const NOTES: usize = 3;
 /// An order leaves within this time after it was noted, or is noted again.
 const NOTED_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// The longest wait of one request for its pace and its turn, and for its answer.
@@ -135,7 +137,12 @@ impl Directory {
             self.ledger.reserve(job.kind, *count);
         }
         report.account(&self.ledger);
-        if !self.publish(bridge.connection, report, summary).await {
+        // Probes write to the same object: after a conflict the next try is about its new version.
+        let mut is_published = false;
+        for _ in 0..NOTES {
+            is_published = is_published || self.publish(bridge.connection, report.clone(), summary).await;
+        }
+        if !is_published {
             for (job, count) in &jobs {
                 self.ledger.refund(job.kind, noted, *count);
             }
