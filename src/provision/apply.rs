@@ -150,11 +150,15 @@ impl Directory {
             return false;
         }
         let mut waiting = jobs.into_iter().peekable();
+        let mut is_first = true;
         while let Some((job, count)) = waiting.next() {
-            // The news may say that this is not wanted any more, or that something more urgent is. What was noted long
-            // ago counts for an hour that is not the one of the order.
+            // The news may say that this is not wanted any more, or that something more urgent is. The first order is the
+            // most urgent one: thousands of newcomers must not hold it up. What was noted long ago counts for an hour that
+            // is not the one of the order.
             let is_late = self.ledger.time().duration_since(noted) > NOTED_FOR;
-            let is_overtaken = self.take_news() || is_late;
+            let news = self.take_news();
+            let is_overtaken = is_late || news.may_take_back(&job) || (news.is_news && !is_first);
+            is_first = false;
             let request = if is_overtaken {
                 None
             } else {

@@ -96,6 +96,30 @@ pub(super) struct Directory {
     wake: Instant,
 }
 
+/// The news that were taken in.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// Whether a plan could differ now.
+    pub(super) is_news: bool,
+    /// Whether the connection changed.
+    is_of_connection: bool,
+    /// Users whose specification changed, and users who are no longer declared.
+    users: HashSet<ObjectId>,
+    /// Groups, as for users.
+    groups: HashSet<ObjectId>,
+}
+
+impl Heard {
+    /// Whether a job of the plan before may no longer be wanted. Newcomers take nothing back.
+    pub(super) fn may_take_back(&self, job: &Job) -> bool {
+        let is_of_members = matches!(job.kind, Kind::Addition | Kind::Removal);
+        self.is_of_connection
+            || self.users.contains(&job.object)
+            || self.groups.contains(&job.object)
+            || (is_of_members && !self.users.is_empty())
+    }
+}
+
 /// What came of judging all objects.
 struct Judged {
     /// The plan in numbers.
@@ -179,7 +203,7 @@ impl Directory {
 
     async fn round(&mut self) -> Round {
         self.tick();
-        let is_news = self.take_news();
+        let is_news = self.take_news().is_news;
         if !self.is_synced {
             return Round::Until(Instant::now() + IDLE);
         }
@@ -286,34 +310,40 @@ impl Directory {
         self.ticked = now;
     }
 
-    /// Takes in the news. Returns whether a plan could differ now.
-    pub(super) fn take_news(&mut self) -> bool {
+    /// Takes in the news.
+    pub(super) fn take_news(&mut self) -> Heard {
         let News {
             users,
             groups,
             connection,
             is_synced,
         } = self.inbox.take();
-        let mut is_news = is_synced && !self.is_synced;
+        let mut heard = Heard {
+            is_news: is_synced && !self.is_synced,
+            ..Heard::default()
+        };
         self.is_synced |= is_synced;
         for (name, user) in users {
             if let Some(changed) = changed(&self.users, &name, user.as_ref()) {
                 self.ledger.forget_refusals(&changed);
+                heard.users.insert(changed);
             }
-            is_news |= self.users.take(name, user);
+            heard.is_news |= self.users.take(name, user);
         }
         for (name, group) in groups {
             if let Some(changed) = changed(&self.groups, &name, group.as_ref()) {
                 self.ledger.forget_refusals(&changed);
+                heard.groups.insert(changed);
             }
-            is_news |= self.groups.take(name, group);
+            heard.is_news |= self.groups.take(name, group);
         }
         if let Some(service) = connection {
             let connection = match service {
                 Service::Served(connection) => Some(*connection),
                 Service::NotServed => None,
             };
-            is_news |= self.connection != connection;
+            heard.is_of_connection = self.connection != connection;
+            heard.is_news |= heard.is_of_connection;
             if let (Some(before), Some(after)) = (&self.connection, &connection)
                 && before.uid == after.uid
                 && before.handled != after.handled
@@ -322,7 +352,7 @@ impl Directory {
             }
             self.connection = connection;
         }
-        is_news
+        heard
     }
 
     fn is_empty(&self) -> bool {
