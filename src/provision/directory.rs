@@ -34,7 +34,7 @@ use crate::{
             budget::{Digest, DigestKey, Kind},
             census::Taken,
             job::{Job, next_jobs},
-            ledger::Ledger,
+            ledger::{self, Ledger},
             names::{ObjectId, RemoteId},
             plan::{self, InvalidPolicy, Plan, Policy, Totals},
             render::Summary,
@@ -585,7 +585,7 @@ impl Directory {
                 let stores = (&mut self.users, &mut self.groups);
                 let judgement = (!is_noted).then_some(&judgement);
                 if intend(&self.writer, &self.key.namespace, stores, &job, judgement).await {
-                    if job.keys.iter().any(|act| act.creates()) {
+                    if job.keys.iter().any(ledger::Key::creates) {
                         self.ledger.note_creation(&job.object);
                     }
                     jobs.push(job);

@@ -774,6 +774,7 @@ impl Key {
     }
 
     /// Whether the act makes an account or group.
+    #[must_use]
     pub fn creates(&self) -> bool {
         self.kind == Kind::Creation && self.member.is_none()
     }

@@ -776,7 +776,7 @@ impl World {
     fn reserve(&mut self, jobs: Vec<Job>) {
         let noted = self.process.ledger.time();
         for job in &jobs {
-            if job.keys.iter().any(|act| act.creates()) {
+            if job.keys.iter().any(Key::creates) {
                 self.process.ledger.note_creation(&job.object);
             }
             let count = u32::try_from(job.keys.len()).unwrap();
