@@ -200,10 +200,10 @@ const GROUP_ROWS: &[(&str, Outcome)] = &[
 #[rustfmt::skip]
 const POLICY_ROWS: &[(&str, Outcome)] = &[
     ("", Used),
-    // The mode. The one that writes comes later.
+    // The mode.
     ("mode: Plan", Used),
-    ("mode: Manage", Refused(".mode", r#"supported values: "Plan""#)),
-    ("mode: plan", Refused(".mode", r#"supported values: "Plan""#)),
+    ("mode: Manage", Used),
+    ("mode: plan", Refused(".mode", r#"supported values: "Plan", "Manage""#)),
     ("mode: ABSENT", Refused(".mode", "Required value")),
     ("mode: null", Refused(".mode", "Required value")),
     // The scope.
@@ -638,7 +638,12 @@ async fn a_status_is_checked() -> Result<(), Failure> {
         (USERS, json!({"conditions": conditions(8), "id": "x".repeat(256), "origin": "Adopted", "remoteState": "Absent"}), None),
         (USERS, json!({"conditions": conditions(9)}), Some("must have at most 8 items")),
         (USERS, json!({"id": "x".repeat(257)}), Some("may not be more than 256")),
-        (USERS, json!({"origin": "Created"}), Some(r#"supported values: "Adopted""#)),
+        (USERS, json!({"origin": "Created", "stopped": [{"kind": "Suspension", "reason": "Contested"}]}), None),
+        (USERS, json!({"origin": "Found"}), Some(r#"supported values: "Created", "Adopted""#)),
+        (USERS, json!({"stopped": [{"kind": "Suspension", "reason": "Tired"}]}), Some("supported values")),
+        (USERS, json!({"suspension": {"requestedAt": "2026-11-05T12:00:00Z", "sentAt": "soon"}}), Some("date-time")),
+        (GROUPS, json!({"added": ["a", "b"], "overwritten": [{"kind": "Rename", "time": "2026-11-05T12:00:00Z"}]}), None),
+        (GROUPS, json!({"added": ["a", "a"]}), Some("duplicate entries")),
         (USERS, json!({"remoteState": "Gone"}), Some("supported values")),
         (USERS, json!({"plan": vec![change.clone(); 5]}), None),
         (USERS, json!({"plan": vec![change.clone(); 6]}), Some("must have at most 5 items")),
