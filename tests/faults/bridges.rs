@@ -220,7 +220,7 @@ async fn answers_that_fail_lead_to_nothing_twice() {
     let mut managed = Managed::new(&bed, without_limits()).await;
     let operator = spawn(&bed).await;
     managed.settled().await;
-    for _ in 0..budget(6, 40) {
+    for _ in 0..budget(3, 40) {
         for _ in 0..6 {
             managed.ask(&mut dice).await;
         }

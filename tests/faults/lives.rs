@@ -56,7 +56,7 @@ async fn a_thousand_changes_over_kills_are_done_and_done_once() {
     let bed = Bed::with_provisioning("lives").await;
     let limits = json!({"suspensions": 10_000, "removals": 10_000, "creations": 10_000});
     let mut managed = Managed::new(&bed, json!({"limits": limits})).await;
-    let (changes, lives) = budget((90, 9), (1_000, 70));
+    let (changes, lives) = budget((50, 5), (1_000, 70));
     let mut left = changes;
     for life in 0..lives {
         let operator = spawn(&bed).await;

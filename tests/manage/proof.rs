@@ -184,9 +184,16 @@ pub(crate) async fn who_answers_with_success_and_does_nothing() {
             assert_eq!(writes(bridge).len(), sent, "{name}: {:?}", writes(bridge));
         }
     }
-    // Asked again by a person, it is tried again, once.
+    // A request for a check tries nothing again. A change of the object does, once.
     let before = writes(&bridges[0]).len();
-    bed.probe("suspension").await;
+    let (name, _, _, suspended) = liars().into_iter().next().unwrap();
+    bed.probe(name).await;
+    let mut paused = suspended.clone();
+    paused["paused"] = json!(true);
+    bed.scim_user(name, name, paused).await;
+    expect_user(&bed, name, "False ChangePlanned Stalled").await;
+    assert_eq!(writes(&bridges[0]).len(), before);
+    bed.scim_user(name, name, suspended).await;
     let again = bridges[0].wait_until(
         |traffic| {
             traffic

@@ -49,7 +49,7 @@ async fn who_leaves_overtakes_all_who_join() {
     bed.secret("corp", KEY).await;
     let limits = json!({"limits": {"suspensions": 100, "creations": 10_000, "removals": 0}});
     bed.manage_directory("corp", &bridge, limits).await;
-    let crowd = budget(400, 2_000);
+    let crowd = budget(200, 2_000);
     let made = stream::iter(0..crowd).map(|number| {
         let name = format!("new-{number}");
         let bed = &bed;
