@@ -609,7 +609,15 @@ impl Directory {
             &self.key.namespace,
             (&mut self.users, &mut self.groups),
             |uid| judge(uid).filter(|_| !noted.contains(uid)),
-            |written| !policy.sends || (inbox.is_empty() && !(is_busy && written >= PROGRESS)),
+            // Echoes of these writes come into the inbox, so it only counts where no order waits.
+            |written| {
+                !policy.sends
+                    || if is_busy {
+                        written < PROGRESS
+                    } else {
+                        inbox.is_empty()
+                    }
+            },
         )
         .await;
         let summary = Summary(&plan).to_string();
@@ -813,7 +821,7 @@ fn describe(report: &mut DirectoryReport, plan: &Plan<'_>, known: &Known) {
     report.contested = plan.verdicts.iter().filter(is_contested).count() as u64;
 }
 
-/// Writes the verdicts: those first that do not only say that something is about to be sent.
+/// Writes the verdicts: first that somebody's access has ended, and last that something is about to be sent.
 async fn report_plan<'v>(
     writer: &Writer,
     namespace: &str,
@@ -822,16 +830,24 @@ async fn report_plan<'v>(
     may_go_on: impl Fn(usize) -> bool,
 ) -> Reported {
     let mut reported = Reported::All;
-    for is_progress in [false, true] {
-        let judge = |uid: &str| {
-            judge(uid).filter(|judgement| (judgement.reason() == Reason::Progressing) == is_progress)
-        };
-        let of_users = writer.report(namespace, users, |user| judge(&user.uid), &may_go_on);
+    for rank in 0..3 {
+        let judge = |uid: &str| judge(uid).filter(|judgement| rank_of(judgement.reason()) == rank);
+        let may_go_on = |written| rank == 0 || may_go_on(written);
+        let of_users = writer.report(namespace, users, |user| judge(&user.uid), may_go_on);
         reported = reported.max(of_users.await);
-        let of_groups = writer.report(namespace, groups, |group| judge(&group.uid), &may_go_on);
+        let of_groups = writer.report(namespace, groups, |group| judge(&group.uid), may_go_on);
         reported = reported.max(of_groups.await);
     }
     reported
+}
+
+/// The place of a verdict among those that are written.
+fn rank_of(reason: Reason) -> u8 {
+    if reason == Reason::Suspended {
+        0
+    } else {
+        1 + u8::from(reason == Reason::Progressing)
+    }
 }
 
 /// The members of a group of which orders are checked: a read has shown them before. Where a list shows no member of it and
