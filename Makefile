@@ -22,12 +22,11 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 	@cargo build --quiet $(CARGO_FLAGS) --package scim-bridge-demo
 	@cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-demo
 
-# The tests of a program wait more than they compute, so three of them share two cores.
-TEST_THREADS ?= 3
-
 .PHONY: test
+# The tests of a program wait more than they compute, so three of them share two cores.
+test: export RUST_TEST_THREADS := 3
 test: lint supply-chain tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
-	RUST_TEST_THREADS=$(TEST_THREADS) cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
+	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
 # Seed of all random choices, in every test program. Each failure prints the command that repeats it.
 HOSTILE_SEED := $(or $(HOSTILE_SEED),$(shell date +%s))
