@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# The tests of a program wait more than they compute, so three of them share two cores.
+export RUST_TEST_THREADS ?= 3
+
 # Flags for cargo, for instance CARGO_FLAGS=--offline
 CARGO_FLAGS ?= --locked
 TESTBED := cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-testbed --
@@ -23,8 +26,6 @@ demo: prerequisites ## Show the operator at work: a Kubernetes API, bridges, a r
 	@cargo run --quiet $(CARGO_FLAGS) --package scim-bridge-demo
 
 .PHONY: test
-# The tests of a program wait more than they compute, so three of them share two cores.
-test: export RUST_TEST_THREADS := 3
 test: lint supply-chain tools ## Run everything: lints, unit tests, properties, real TLS peers, a real API server
 	cargo test $(CARGO_FLAGS) --workspace --no-fail-fast
 
