@@ -86,6 +86,19 @@ pub struct ChangeLimits {
     pub creations: u32,
 }
 
+impl ChangeLimits {
+    /// The limit for a kind; `None` where there is no limit.
+    #[must_use]
+    pub const fn get(&self, kind: ChangeKind) -> Option<u32> {
+        match kind {
+            ChangeKind::Suspension => Some(self.suspensions),
+            ChangeKind::Removal => Some(self.removals),
+            ChangeKind::Creation => Some(self.creations),
+            ChangeKind::Rename | ChangeKind::Addition => None,
+        }
+    }
+}
+
 impl Default for ChangeLimits {
     fn default() -> Self {
         Self {

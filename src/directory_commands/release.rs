@@ -213,18 +213,11 @@ async fn read(location: &Location) -> Result<Seen, DirectoryError> {
     if provisioning.mode == ProvisioningMode::Plan {
         return Err(ReleaseError::ModePlan.into());
     }
-    let limits = provisioning.limits;
-    let limit = |kind| match kind {
-        ChangeKind::Suspension => Some(limits.suspensions),
-        ChangeKind::Removal => Some(limits.removals),
-        ChangeKind::Creation => Some(limits.creations),
-        ChangeKind::Rename | ChangeKind::Addition => None,
-    };
     let pending = object.status.and_then(|status| status.provisioning);
     let pending = pending.into_iter().flat_map(|status| status.pending);
     let held = pending.filter(|pending| pending.held);
     let set = |pending: PendingChanges| Set {
-        limit: limit(pending.kind),
+        limit: provisioning.limits.get(pending.kind),
         kind: pending.kind,
         count: pending.count,
         digest: pending.digest,

@@ -25,10 +25,10 @@ use crate::{
     domain::{
         connection::conditions::whole_seconds,
         directory::{
-            job::{Job, Target},
+            job::Job,
             ledger::Key,
             names::{ObjectId, RemoteId},
-            order::{Answer, MAX_MEMBERS, Order},
+            order::{Answer, MAX_MEMBERS, Order, Target},
             snapshot::{Activity, GroupEntry, UserEntry},
             status::{DirectoryReport, Judgement},
         },
@@ -240,7 +240,7 @@ impl Directory {
                 self.ledger.expect(&job.object, job.kind, &group, stays);
             }
             if let Answer::Accepted(Some(id)) = &answer
-                && matches!(job.order.target(), Target::NewUser | Target::NewGroup)
+                && job.order.target().id().is_none()
             {
                 self.created.insert(job.object.clone(), id.clone());
             }
@@ -317,10 +317,7 @@ impl Directory {
             .any(|job| matches!(job.order.target(), Target::User(_) | Target::NewUser));
         let id = jobs
             .iter()
-            .find_map(|job| match job.order.target() {
-                Target::User(id) | Target::Group(id) => Some(id.clone()),
-                Target::NewUser | Target::NewGroup => None,
-            })
+            .find_map(|job| job.order.target().id().cloned())
             .or_else(|| self.created.get(object).cloned());
         let Some(id) = id else {
             // Only the lists show what became of it.
@@ -346,7 +343,7 @@ impl Directory {
                     };
                     match is_shown {
                         Some(true) => {
-                            if matches!(job.order.target(), Target::NewUser | Target::NewGroup) {
+                            if job.order.target().id().is_none() {
                                 self.note_created(job, &id).await;
                             }
                             self.note_proven(job);

@@ -34,10 +34,7 @@ use crate::{
     },
     domain::{
         connection::evidence::{self, HttpFault, ProxyFault, TransportFailure},
-        directory::{
-            names::RemoteId,
-            order::{Answer, Order, ScimType},
-        },
+        directory::order::{Answer, Order, ScimType},
     },
 };
 
@@ -219,7 +216,7 @@ fn judge(order: &Order, response: &BoundedResponse) -> Answer {
         // No bridge sends a page. A front that refuses has passed nothing on.
         400..=499 if is_page => Answer::NotSent,
         403 if !response.is_json(body) => Answer::NotSent,
-        404 if is_not_found(response) && target(order).is_some() => Answer::NotFound,
+        404 if is_not_found(response) && order.target().id().is_some() => Answer::NotFound,
         // Nothing is at this path: a front has lost the bridge.
         404 => Answer::NotSent,
         405 | 415 => Answer::Unsupported,
@@ -244,7 +241,7 @@ fn accepted(order: &Order, response: &BoundedResponse) -> Answer {
             ..
         })
         | Err(_) => Answer::Unclear,
-        Ok(Reply { id: Some(id), .. }) if target(order).is_some_and(|target| *target != id) => {
+        Ok(Reply { id: Some(id), .. }) if order.target().id().is_some_and(|target| *target != id) => {
             // The answer to another request.
             Answer::Unclear
         }
@@ -273,18 +270,6 @@ fn refused(order: &Order, code: u16, body: &[u8]) -> Answer {
     }
 }
 
-/// The user or group that an order changes. `None` if it creates one.
-const fn target(order: &Order) -> Option<&RemoteId> {
-    match order {
-        Order::CreateUser { .. } | Order::CreateGroup { .. } => None,
-        Order::SetActive { user: id, .. }
-        | Order::RenameUser { user: id, .. }
-        | Order::RenameGroup { group: id, .. }
-        | Order::AddMembers { group: id, .. }
-        | Order::RemoveMembers { group: id, .. } => Some(id),
-    }
-}
-
 /// Whether an order gives a name that somebody else may have.
 const fn gives_a_name(order: &Order) -> bool {
     match order {
@@ -304,7 +289,7 @@ mod tests {
     use super::*;
     use crate::{
         bridge::wire::answer::BoundedResponse,
-        domain::directory::names::{PlainName, UserName},
+        domain::directory::names::{PlainName, RemoteId, UserName},
     };
 
     const SCIM: &[(&str, &str)] = &[("content-type", "application/scim+json")];

@@ -58,6 +58,17 @@ pub(super) struct Digester(hmac::Context);
 // === impl PerKind ===
 
 impl<T> PerKind<T> {
+    /// A value for each kind.
+    pub fn from_fn(mut value: impl FnMut(Kind) -> T) -> Self {
+        Self {
+            suspensions: value(Kind::Suspension),
+            removals: value(Kind::Removal),
+            renames: value(Kind::Rename),
+            creations: value(Kind::Creation),
+            additions: value(Kind::Addition),
+        }
+    }
+
     /// The value for a kind.
     #[must_use]
     pub const fn get(&self, kind: Kind) -> &T {

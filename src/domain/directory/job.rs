@@ -7,7 +7,7 @@ use super::{
     budget::Kind,
     ledger::{Key, Ledger},
     names::{ObjectId, RemoteId, fold, is_same_text},
-    order::Order,
+    order::{Order, Target},
     plan::Plan,
     snapshot::{Activity, Snapshot, UserEntry},
 };
@@ -23,19 +23,6 @@ pub struct Job {
     pub keys: Vec<Key>,
     /// The order.
     pub order: Order,
-}
-
-/// What an order is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
-    /// A user who is there.
-    User(&'a RemoteId),
-    /// A group that is there.
-    Group(&'a RemoteId),
-    /// A user who is created.
-    NewUser,
-    /// A group that is created.
-    NewGroup,
 }
 
 /// The next orders of a plan, at most so many, in order. Acts that follow others of the plan come with a later plan.
@@ -202,19 +189,6 @@ impl Job {
 }
 
 impl Order {
-    /// What it is about.
-    #[must_use]
-    pub const fn target(&self) -> Target<'_> {
-        match self {
-            Self::CreateUser { .. } => Target::NewUser,
-            Self::CreateGroup { .. } => Target::NewGroup,
-            Self::SetActive { user, .. } | Self::RenameUser { user, .. } => Target::User(user),
-            Self::RenameGroup { group, .. }
-            | Self::AddMembers { group, .. }
-            | Self::RemoveMembers { group, .. } => Target::Group(group),
-        }
-    }
-
     /// Takes in the members of another order of the same form for the same group. Returns whether it did.
     fn join(&mut self, other: Self) -> bool {
         match (self, other) {

@@ -68,6 +68,19 @@ pub enum Order {
     },
 }
 
+/// What an order is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A user who is there.
+    User(&'a RemoteId),
+    /// A group that is there.
+    Group(&'a RemoteId),
+    /// A user who is created.
+    NewUser,
+    /// A group that is created.
+    NewGroup,
+}
+
 /// What came of an [`Order`]. No answer proves a change: only a later read does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -109,6 +122,32 @@ pub enum ScimType {
 }
 
 // === impl Order ===
+
+impl Order {
+    /// What it is about.
+    #[must_use]
+    pub const fn target(&self) -> Target<'_> {
+        match self {
+            Self::CreateUser { .. } => Target::NewUser,
+            Self::CreateGroup { .. } => Target::NewGroup,
+            Self::SetActive { user, .. } | Self::RenameUser { user, .. } => Target::User(user),
+            Self::RenameGroup { group, .. }
+            | Self::AddMembers { group, .. }
+            | Self::RemoveMembers { group, .. } => Target::Group(group),
+        }
+    }
+}
+
+impl<'a> Target<'a> {
+    /// The id of the user or group. `None` before it is created.
+    #[must_use]
+    pub const fn id(self) -> Option<&'a RemoteId> {
+        match self {
+            Self::User(id) | Self::Group(id) => Some(id),
+            Self::NewUser | Self::NewGroup => None,
+        }
+    }
+}
 
 impl fmt::Debug for Order {
     /// Shows no name.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::api::{
     connection::IdentityProvider,
-    directory::{ChangeLimits, ProvisioningMode, ProvisioningSpec},
+    directory::{ProvisioningMode, ProvisioningSpec},
 };
 
 /// A directory that was read in full and is believed.
@@ -71,12 +71,7 @@ impl Policy {
             mode,
             scope,
             protected,
-            limits:
-                ChangeLimits {
-                    suspensions,
-                    removals,
-                    creations,
-                },
+            limits,
             requests_per_second: _,
         } = spec;
         let scope = Scope::parse(&scope.user_names, &scope.groups).map_err(InvalidPolicy::Scope)?;
@@ -88,13 +83,7 @@ impl Policy {
             scope,
             protected: Protected::parse(&protected.user_names, &protected.groups)
                 .map_err(InvalidPolicy::Protected)?,
-            limits: Limits {
-                suspensions: Some(*suspensions),
-                removals: Some(*removals),
-                creations: Some(*creations),
-                renames: None,
-                additions: None,
-            },
+            limits: Limits::from_fn(|kind| limits.get(kind)),
             sends,
             released: Vec::new(),
             digest_key,
@@ -195,6 +184,23 @@ impl Plan<'_> {
             .chain(&self.held)
             .filter(move |act| act.change.kind() == kind)
             .map(|act| (act.change.digest(key), act.change.key(act.object)))
+    }
+
+    /// The sets that a person has released and that are sent only for that: kind, digest, and the acts.
+    #[must_use]
+    pub fn releases(&self, policy: &Policy) -> Vec<(Kind, Digest, ReleasedActs)> {
+        let is_released = |pending: &&Pending| {
+            let exceeds = pending.left.is_some_and(|left| pending.count > left);
+            exceeds && !pending.held && policy.released.contains(&pending.digest)
+        };
+        self.pending
+            .iter()
+            .filter(is_released)
+            .map(|pending| {
+                let acts = self.set(pending.kind, &policy.digest_key).collect();
+                (pending.kind, pending.digest, acts)
+            })
+            .collect()
     }
 }
 
@@ -428,25 +434,6 @@ struct Planner<'a, 'p> {
     pending: Vec<Pending>,
     asked: HashSet<Key>,
     is_unsure: bool,
-}
-
-impl Plan<'_> {
-    /// The sets that a person has released and that are sent only for that: kind, digest, and the acts.
-    #[must_use]
-    pub fn releases(&self, policy: &Policy) -> Vec<(Kind, Digest, ReleasedActs)> {
-        let is_released = |pending: &&Pending| {
-            let exceeds = pending.left.is_some_and(|left| pending.count > left);
-            exceeds && !pending.held && policy.released.contains(&pending.digest)
-        };
-        self.pending
-            .iter()
-            .filter(is_released)
-            .map(|pending| {
-                let acts = self.set(pending.kind, &policy.digest_key).collect();
-                (pending.kind, pending.digest, acts)
-            })
-            .collect()
-    }
 }
 
 impl<'a, 'p> Planner<'a, 'p> {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::Timestamp;
 use scim_bridge_operator::domain::directory::{
     budget::Kind,
-    job::{Job, Target},
+    job::Job,
     ledger::PATIENCE,
     names::{RemoteId, fold},
-    order::Order,
+    order::{Order, Target},
     snapshot::{Activity, Found, Snapshot},
     verdict::Reason,
     wish::{Membership, State},
