@@ -3,7 +3,7 @@
 //! What has to be known after a crash is written before an order leaves: how much of the limits it uses, and in the status
 //! of its object that it was about to be sent. What a read shows is the proof; an answer is none.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, iter, time::Duration};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -21,7 +21,7 @@ use crate::{
         group::{ScimGroup, ScimGroupStatus},
         user::{ScimUser, ScimUserStatus},
     },
-    bridge::ProbeRequest,
+    bridge::{ProbeRequest, scim::rate::Rate},
     domain::{
         connection::conditions::whole_seconds,
         directory::{
@@ -78,7 +78,7 @@ impl Directory {
         for object in self.ledger.looks_due() {
             self.look(bridge, &object).await;
         }
-        while self.ledger.has_restores() && self.may_send(bridge).await.is_some() {
+        while self.ledger.has_due_restore() && self.may_send(bridge).await.is_some() {
             let Some(restore) = self.ledger.restore() else {
                 return;
             };
@@ -126,32 +126,20 @@ impl Directory {
     ) -> bool {
         let noted = self.ledger.time();
         // Each time that an act is sent counts, also if it was sent before: its effect is not known then.
-        let jobs: Vec<(Job, u32)> = jobs
-            .into_iter()
-            .map(|job| {
-                let count = u32::try_from(job.keys.len()).unwrap_or(u32::MAX);
-                (job, count)
-            })
-            .collect();
-        for (job, count) in &jobs {
-            self.ledger.reserve(job.kind, *count);
+        for job in &jobs {
+            self.ledger.reserve(job.kind, job.count());
         }
         report.account(&self.ledger);
-        // Probes write to the same object: after a conflict the next try is about its new version.
-        let mut is_published = false;
-        for _ in 0..NOTES {
-            is_published = is_published || self.publish(bridge.connection, report.clone(), summary).await;
-        }
-        if !is_published {
-            for (job, count) in &jobs {
-                self.ledger.refund(job.kind, noted, *count);
+        if !self.note(bridge.connection, &report, summary).await {
+            for job in &jobs {
+                self.ledger.refund(job.kind, noted, job.count());
             }
             self.hold_orders();
             return false;
         }
         let mut waiting = jobs.into_iter().peekable();
         let mut is_first = true;
-        while let Some((job, count)) = waiting.next() {
+        while let Some(job) = waiting.next() {
             // The news may say that this is not wanted any more, or that something more urgent is. The first order is the
             // most urgent one: thousands of newcomers must not hold it up. What was noted long ago counts for an hour that
             // is not the one of the order.
@@ -159,22 +147,13 @@ impl Directory {
             let news = self.take_news();
             let is_overtaken = is_late || news.may_take_back(&job) || (news.is_news && !is_first);
             is_first = false;
-            let request = if is_overtaken {
-                None
-            } else {
-                self.may_send(bridge).await
-            };
             // One read shows what came of orders for one group that follow each other.
             let reads = waiting
                 .peek()
-                .is_none_or(|(next, _)| next.object != job.object || next.kind != job.kind);
-            let is_sent = match &request {
-                Some(request) => self.carry_out(bridge, request, job.clone(), reads).await,
-                None => false,
-            };
-            if !is_sent {
-                for (job, count) in std::iter::once((job, count)).chain(waiting) {
-                    self.ledger.refund(job.kind, noted, count);
+                .is_none_or(|next| next.object != job.object || next.kind != job.kind);
+            if is_overtaken || !self.carry_out(bridge, &job, reads).await {
+                for job in iter::once(job).chain(waiting) {
+                    self.ledger.refund(job.kind, noted, job.count());
                 }
                 if !is_overtaken {
                     self.hold_orders();
@@ -185,8 +164,19 @@ impl Directory {
         true
     }
 
+    /// Notes in the status of the connection how much of the limits is used. Returns whether it stands there.
+    async fn note(&mut self, connection: &FeedConnection, report: &DirectoryReport, summary: &str) -> bool {
+        for _ in 0..NOTES {
+            // Probes write to the same object: after a conflict the next try is about its new version.
+            if self.publish(connection, report.clone(), summary).await {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The request with the key that was proven, read now. `None` if nothing may be sent now.
-    async fn may_send(&mut self, bridge: &Bridge<'_>) -> Option<ProbeRequest> {
+    async fn may_send(&self, bridge: &Bridge<'_>) -> Option<ProbeRequest> {
         let context = &self.writer.context;
         let is_proven = context.clock.now() < bridge.subject.proof.valid_until;
         if !is_proven || self.ledger.is_limited() {
@@ -197,19 +187,13 @@ impl Directory {
 
     /// Carries out one job: sends it, in halves if the bridge refuses the whole, and reads what came of it. Without
     /// `reads`, an order that needs no check is read with the next one, or in the next round. Returns whether it was sent.
-    async fn carry_out(
-        &mut self,
-        bridge: &Bridge<'_>,
-        request: &ProbeRequest,
-        job: Job,
-        reads: bool,
-    ) -> bool {
-        let mut parts = vec![job];
+    async fn carry_out(&mut self, bridge: &Bridge<'_>, job: &Job, reads: bool) -> bool {
+        let mut parts = vec![job.clone()];
         let mut is_sent = false;
         while let Some(job) = parts.pop() {
-            if is_sent && self.may_send(bridge).await.is_none() {
-                return true;
-            }
+            let Some(request) = self.may_send(bridge).await else {
+                return is_sent;
+            };
             let Ok(before) = self.members_before(bridge, &job).await else {
                 return is_sent;
             };
@@ -223,7 +207,7 @@ impl Directory {
                 continue;
             };
             let is_checked = before.is_some();
-            let answer = self.send(request, job.kind, &job.order).await;
+            let answer = self.send(&request, job.kind, &job.order).await;
             if matches!(answer, Answer::NotSent | Answer::RateLimited) {
                 return is_sent;
             }
@@ -359,21 +343,20 @@ impl Directory {
     /// A read has shown what the operator created: from now on the object is about that id, under any name. If the
     /// write fails, the next plan finds the name.
     async fn note_created(&mut self, job: &Job, id: &RemoteId) {
-        let namespace = &self.key.namespace;
-        let uid = job.object.as_str();
+        let (namespace, uid) = (&self.key.namespace, job.object.as_str());
         let note = |known: &mut Option<String>, origin: &mut Option<Origin>| {
             known.get_or_insert_with(|| id.as_str().to_owned());
             *origin = Some(Origin::Created);
         };
-        if let Some(name) = self.users.by_uid(uid).map(|(name, _)| Arc::clone(name)) {
+        if job.order.target() == Target::NewUser {
             let change = |status: &mut ScimUserStatus| note(&mut status.id, &mut status.origin);
             self.writer
-                .intend(namespace, &mut self.users, &name, None, change)
+                .intend(namespace, &mut self.users, uid, None, change)
                 .await;
-        } else if let Some(name) = self.groups.by_uid(uid).map(|(name, _)| Arc::clone(name)) {
+        } else {
             let change = |status: &mut ScimGroupStatus| note(&mut status.id, &mut status.origin);
             self.writer
-                .intend(namespace, &mut self.groups, &name, None, change)
+                .intend(namespace, &mut self.groups, uid, None, change)
                 .await;
         }
         self.created.remove(&job.object);
@@ -473,7 +456,7 @@ impl Directory {
         }
     }
 
-    async fn reading(&self, bridge: &Bridge<'_>) -> Option<(ProbeRequest, crate::bridge::scim::rate::Rate)> {
+    async fn reading(&self, bridge: &Bridge<'_>) -> Option<(ProbeRequest, Rate)> {
         let request = proven_request(&self.writer.context, &bridge.subject).await?;
         Some((request, self.sight.rate()?.clone()))
     }
@@ -507,57 +490,47 @@ pub(super) async fn intend(
     job: &Job,
     judgement: Option<&Judgement<'_>>,
 ) -> bool {
-    let now = whole_seconds(writer.context.clock.now());
     let uid = job.object.as_str();
-    let creates = |id: Option<&String>, origin: &mut Option<Origin>| {
-        if id.is_none() {
-            *origin = Some(Origin::Created);
-        }
-    };
     match &job.order {
-        Order::CreateUser { .. } | Order::SetActive { .. } | Order::RenameUser { .. } => {
-            let Some(name) = users.by_uid(uid).map(|(name, _)| Arc::clone(name)) else {
-                return false;
-            };
-            let change = |status: &mut ScimUserStatus| match &job.order {
-                Order::CreateUser { .. } => creates(status.id.as_ref(), &mut status.origin),
-                Order::SetActive { active: false, .. } => {
-                    let times = status.suspension.get_or_insert_default();
-                    times.requested_at.get_or_insert_with(|| now.clone());
-                    times.sent_at = Some(now.clone());
-                }
-                Order::SetActive { active: true, .. }
-                | Order::RenameUser { .. }
-                | Order::CreateGroup { .. }
-                | Order::RenameGroup { .. }
-                | Order::AddMembers { .. }
-                | Order::RemoveMembers { .. } => {}
-            };
-            writer.intend(namespace, users, &name, judgement, change).await
+        Order::CreateUser { .. } => {
+            let change = |status: &mut ScimUserStatus| note_origin(status.id.as_ref(), &mut status.origin);
+            writer.intend(namespace, users, uid, judgement, change).await
         }
-        Order::CreateGroup { .. }
-        | Order::RenameGroup { .. }
-        | Order::AddMembers { .. }
-        | Order::RemoveMembers { .. } => {
-            let Some(name) = groups.by_uid(uid).map(|(name, _)| Arc::clone(name)) else {
-                return false;
+        Order::SetActive { active: false, .. } => {
+            let now = whole_seconds(writer.context.clock.now());
+            let change = |status: &mut ScimUserStatus| {
+                let times = status.suspension.get_or_insert_default();
+                times.requested_at.get_or_insert_with(|| now.clone());
+                times.sent_at = Some(now);
             };
-            let change = |status: &mut ScimGroupStatus| match &job.order {
-                Order::CreateGroup { .. } => creates(status.id.as_ref(), &mut status.origin),
-                Order::AddMembers { users, .. } => {
-                    let added: BTreeSet<String> = std::mem::take(&mut status.added)
-                        .into_iter()
-                        .chain(users.iter().map(|user| user.as_str().to_owned()))
-                        .collect();
-                    status.added = added.into_iter().collect();
-                }
-                Order::RenameGroup { .. }
-                | Order::RemoveMembers { .. }
-                | Order::CreateUser { .. }
-                | Order::SetActive { .. }
-                | Order::RenameUser { .. } => {}
-            };
-            writer.intend(namespace, groups, &name, judgement, change).await
+            writer.intend(namespace, users, uid, judgement, change).await
         }
+        Order::SetActive { active: true, .. } | Order::RenameUser { .. } => {
+            writer.intend(namespace, users, uid, judgement, |_| {}).await
+        }
+        Order::CreateGroup { .. } => {
+            let change = |status: &mut ScimGroupStatus| note_origin(status.id.as_ref(), &mut status.origin);
+            writer.intend(namespace, groups, uid, judgement, change).await
+        }
+        Order::AddMembers { users, .. } => {
+            let change = |status: &mut ScimGroupStatus| {
+                let added: BTreeSet<String> = std::mem::take(&mut status.added)
+                    .into_iter()
+                    .chain(users.iter().map(|user| user.as_str().to_owned()))
+                    .collect();
+                status.added = added.into_iter().collect();
+            };
+            writer.intend(namespace, groups, uid, judgement, change).await
+        }
+        Order::RenameGroup { .. } | Order::RemoveMembers { .. } => {
+            writer.intend(namespace, groups, uid, judgement, |_| {}).await
+        }
+    }
+}
+
+/// Notes that the operator asks the bridge to create an account or group, unless the object has one.
+fn note_origin(id: Option<&String>, origin: &mut Option<Origin>) {
+    if id.is_none() {
+        *origin = Some(Origin::Created);
     }
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
+    jiff::Timestamp,
+};
 use kube::Api;
 use serde::Serialize;
 use tokio::{sync::Semaphore, time::Instant};
@@ -83,6 +86,18 @@ struct Job<K: DirectoryKind> {
     status: K::Status,
 }
 
+impl<K: DirectoryKind> Job<K> {
+    /// `None` if the status stands there already.
+    fn of(name: &Arc<str>, declared: &Declared<K>, status: K::Status) -> Option<Self> {
+        (status != declared.status).then(|| Self {
+            name: Arc::clone(name),
+            uid: declared.uid.clone(),
+            resource_version: declared.resource_version.clone(),
+            status,
+        })
+    }
+}
+
 impl Writer {
     pub(super) fn new(context: Context, recorder: EventRecorder) -> Self {
         Self {
@@ -119,12 +134,7 @@ impl Writer {
                         }
                     };
                     let status = K::next_status(&declared.status, declared.generation, &judgement, now);
-                    (status != declared.status).then(|| Job {
-                        name: Arc::clone(name),
-                        uid: declared.uid.clone(),
-                        resource_version: declared.resource_version.clone(),
-                        status,
-                    })
+                    Job::of(name, declared, status)
                 })
                 .collect();
             written += jobs.len();
@@ -132,24 +142,8 @@ impl Writer {
                 .map(|job| self.write(namespace, job))
                 .buffer_unordered(MAX_WRITES);
             while let Some((job, applied)) = writes.next().await {
-                let Job {
-                    name, uid, status, ..
-                } = job;
                 match applied {
-                    Ok(Applied::Written(metadata)) => {
-                        if let Some(before) = store.get(&name) {
-                            announce_object::<K>(
-                                &self.recorder,
-                                namespace,
-                                &name,
-                                &uid,
-                                &before.status,
-                                &status,
-                            );
-                        }
-                        let version = metadata.resource_version.unwrap_or_default();
-                        store.written(&name, &uid, status, version.into());
-                    }
+                    Ok(Applied::Written(metadata)) => self.note_written(namespace, store, job, *metadata),
                     // A change of labels is no news for a plan, and may be known by now: only another write shows.
                     Ok(Applied::Conflict) => succeeded = false,
                     // The watch reports the deletion soon.
@@ -173,16 +167,17 @@ impl Writer {
         }
     }
 
-    /// Writes a verdict, if there is one, and a change into the status of an object. Returns whether they stand there.
+    /// Writes a verdict, if there is one, and a change into the status of the object with this uid. Returns whether they
+    /// stand there.
     pub(super) async fn intend<K: DirectoryKind>(
         &self,
         namespace: &str,
         store: &mut Store<K>,
-        name: &Arc<str>,
+        uid: &str,
         judgement: Option<&Judgement<'_>>,
         change: impl FnOnce(&mut K::Status),
     ) -> bool {
-        let Some(declared) = store.get(name) else {
+        let Some((name, declared)) = store.by_uid(uid) else {
             return false;
         };
         let now = self.context.clock.now();
@@ -191,26 +186,13 @@ impl Writer {
             None => declared.status.clone(),
         };
         change(&mut status);
-        if status == declared.status {
+        let Some(job) = Job::of(name, declared, status) else {
             return true;
-        }
-        let job = Job {
-            name: Arc::clone(name),
-            uid: declared.uid.clone(),
-            resource_version: declared.resource_version.clone(),
-            status,
         };
         let (job, applied) = self.write::<K>(namespace, job).await;
         match applied {
             Ok(Applied::Written(metadata)) => {
-                let Job {
-                    name, uid, status, ..
-                } = job;
-                if let Some(before) = store.get(&name) {
-                    announce_object::<K>(&self.recorder, namespace, &name, &uid, &before.status, &status);
-                }
-                let version = metadata.resource_version.unwrap_or_default();
-                store.written(&name, &uid, status, version.into());
+                self.note_written(namespace, store, job, *metadata);
                 true
             }
             Ok(Applied::Conflict | Applied::Gone) => false,
@@ -219,6 +201,27 @@ impl Writer {
                 false
             }
         }
+    }
+
+    /// Announces a status that was written, and keeps it.
+    fn note_written<K: DirectoryKind>(
+        &self,
+        namespace: &str,
+        store: &mut Store<K>,
+        job: Job<K>,
+        metadata: ObjectMeta,
+    ) {
+        let Job {
+            name,
+            uid,
+            resource_version: _,
+            status,
+        } = job;
+        if let Some(before) = store.get(&name) {
+            announce_object::<K>(&self.recorder, namespace, &name, &uid, &before.status, &status);
+        }
+        let version = metadata.resource_version.unwrap_or_default();
+        store.written(&name, &uid, status, version.into());
     }
 
     async fn write<K: DirectoryKind>(

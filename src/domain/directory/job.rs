@@ -138,6 +138,12 @@ fn order_of(act: &Act<'_>) -> Option<Order> {
 }
 
 impl Job {
+    /// How many acts it carries out.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.keys.len()).unwrap_or(u32::MAX)
+    }
+
     /// The job without those who are members already, or are none any more, where a read shows these members. `None` if
     /// nobody is left. Many servers list somebody twice who is added twice.
     #[must_use]

@@ -715,19 +715,16 @@ impl Ledger {
         self.checks.retain(|_, check| check.object != *object);
     }
 
-    /// Whether members wait to be put back.
+    /// Whether members are to be put back now.
     #[must_use]
-    pub fn has_restores(&self) -> bool {
-        !self.restores.is_empty()
+    pub fn has_due_restore(&self) -> bool {
+        self.restores.iter().any(|restore| restore.is_due(self.time))
     }
 
-    /// The next members to put back, if any.
+    /// The next members to put back, if any. From now on this counts as tried.
     pub fn restore(&mut self) -> Option<Restore> {
         let now = self.time;
-        let restore = self
-            .restores
-            .iter_mut()
-            .find(|restore| restore.next <= now && restore.attempts < MAX_RESTORES)?;
+        let restore = self.restores.iter_mut().find(|restore| restore.is_due(now))?;
         restore.attempts += 1;
         restore.next = later(now, pause(restore.attempts));
         Some(restore.clone())
@@ -777,6 +774,12 @@ impl Key {
     #[must_use]
     pub fn creates(&self) -> bool {
         self.kind == Kind::Creation && self.member.is_none()
+    }
+}
+
+impl Restore {
+    fn is_due(&self, now: Timestamp) -> bool {
+        self.next <= now && self.attempts < MAX_RESTORES
     }
 }
 
