@@ -220,8 +220,8 @@ impl Directory {
                 (&answer, before)
             {
                 // Whether it has its own effect is another question: that may show late.
-                let stays = &job.order.applied_to(&before) & &before;
-                self.ledger.expect(&job.object, job.kind, &group, stays);
+                self.ledger
+                    .expect(&job.object, job.kind, &group, job.order.staying(&before));
             }
             if let Answer::Accepted(Some(id)) = &answer
                 && job.order.target().id().is_none()

@@ -1,7 +1,7 @@
 //! The task of one directory.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
@@ -38,7 +38,6 @@ use crate::{
             names::{ObjectId, RemoteId},
             plan::{self, InvalidPolicy, Plan, Policy, Totals},
             render::Summary,
-            snapshot::{Members, MembersReadBy, Snapshot},
             status::{DirectoryReport, Judgement},
             verdict::{StopReason, Verdict},
             wish::Wishes,
@@ -547,8 +546,10 @@ impl Directory {
         let mut plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
         if self.noted != Some(known.begun) {
             self.noted = Some(known.begun);
-            note_lists(&mut self.ledger, known, &plan);
-            plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
+            self.ledger.note_unsure(plan.is_unsure);
+            if self.ledger.take_lists(&known.snapshot, known.begun, &plan.asked) {
+                plan = plan::plan(&wishes, Ok(directory), &policy, &self.ledger, now);
+            }
         }
         self.writer.context.metrics.plan_took(begun.elapsed());
         describe(report, &plan, known);
@@ -797,16 +798,6 @@ impl Directory {
     }
 }
 
-/// Notes complete lists in the ledger, and which acts a plan with them asks for.
-fn note_lists(ledger: &mut Ledger, known: &Known, plan: &Plan<'_>) {
-    ledger.note_lists(known.begun, &plan.asked);
-    for group in ledger.checked() {
-        if let Some(members) = listed_members(&known.snapshot, &group) {
-            ledger.note_members(&group, &members, known.begun);
-        }
-    }
-}
-
 /// Takes into the report what a plan says about the directory.
 fn describe(report: &mut DirectoryReport, plan: &Plan<'_>, known: &Known) {
     let is_contested = |verdict: &&Verdict<'_>| {
@@ -847,22 +838,6 @@ fn rank_of(reason: Reason) -> u8 {
         0
     } else {
         1 + u8::from(reason == Reason::Progressing)
-    }
-}
-
-/// The members of a group of which orders are checked: a read has shown them before. Where a list shows no member of it and
-/// those of other groups, it is empty: servers leave an empty list out.
-fn listed_members(snapshot: &Snapshot, group: &RemoteId) -> Option<BTreeSet<RemoteId>> {
-    let shows_all = matches!(
-        snapshot.members_read_by(),
-        Some(MembersReadBy::GroupList | MembersReadBy::UserGroups)
-    );
-    let known = snapshot
-        .group_by_id(group)
-        .and_then(|index| snapshot.group(index))?;
-    match known.members {
-        Members::Unsaid if shows_all => Some(BTreeSet::new()),
-        Members::Unsaid | Members::Unread | Members::Listed { .. } => snapshot.members_of(group),
     }
 }
 

@@ -281,6 +281,12 @@ impl Order {
         }
     }
 
+    /// Those of these members whom it leaves in the group.
+    #[must_use]
+    pub fn staying(&self, members: &BTreeSet<RemoteId>) -> BTreeSet<RemoteId> {
+        &self.applied_to(members) & members
+    }
+
     /// The members that the group has after it, if it has these before and nobody else writes.
     #[must_use]
     pub fn applied_to(&self, members: &BTreeSet<RemoteId>) -> BTreeSet<RemoteId> {

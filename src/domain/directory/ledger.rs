@@ -19,6 +19,7 @@ use super::{
     budget::{Digest, Entry as SpentEntry, Kind, PerKind, Spent},
     names::{ObjectId, RemoteId, fold},
     order::{Answer, MAX_MEMBERS, Order, ScimType},
+    snapshot::Snapshot,
 };
 use crate::api::directory::{ProvisioningStatus, StopReason};
 
@@ -469,8 +470,31 @@ impl Ledger {
         }
     }
 
+    /// Takes in complete lists, as [`Self::note_lists`], and the members that they show. Returns whether another plan may
+    /// ask for something else.
+    pub fn take_lists(&mut self, snapshot: &Snapshot, begun: Timestamp, asked: &HashSet<Key>) -> bool {
+        let had_releases = Kind::ALL
+            .into_iter()
+            .filter_map(|kind| self.release(kind))
+            .any(|release| !release.acts.is_empty());
+        let is_at_rest = self.sent.is_empty()
+            && self.late.is_empty()
+            && self.done.is_empty()
+            && self.checks.is_empty()
+            && !self.is_unsure
+            && !had_releases;
+        self.note_lists(begun, asked);
+        let checked: Vec<RemoteId> = self.checks.keys().cloned().collect();
+        for group in checked {
+            if let Some(members) = snapshot.members_left(&group) {
+                self.note_members(&group, &members, begun);
+            }
+        }
+        !is_at_rest
+    }
+
     /// Complete lists, whose first page was asked for at `begun`, are the last read now. A plan with them asks for
-    /// `asked`; everything else that was sent before they began is done, or not wanted any more. For [`PATIENCE`] it may
+    /// `asked`. Everything else that was sent before they began is done, or not wanted any more. For [`PATIENCE`] it may
     /// still show: see [`Self::may_show`].
     pub fn note_lists(&mut self, begun: Timestamp, asked: &HashSet<Key>) {
         self.lists = Some(begun);
@@ -590,12 +614,6 @@ impl Ledger {
     #[must_use]
     pub fn is_checked(&self, group: &RemoteId) -> bool {
         self.checks.contains_key(group)
-    }
-
-    /// The groups whose members a read has to show still.
-    #[must_use]
-    pub fn checked(&self) -> Vec<RemoteId> {
-        self.checks.keys().cloned().collect()
     }
 
     /// Whether an act waits for a read.

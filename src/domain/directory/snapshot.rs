@@ -379,6 +379,21 @@ impl Snapshot {
         self.groups_by_name = by_name((0..).map(GroupIndex).zip(names));
     }
 
+    /// The ids of the users in a group of which a read has shown members before. Where the lists show no member of it, and
+    /// those of other groups, it is empty: servers leave an empty list out.
+    #[must_use]
+    pub fn members_left(&self, id: &RemoteId) -> Option<BTreeSet<RemoteId>> {
+        let is_of_lists = matches!(
+            self.members_read_by,
+            Some(MembersReadBy::GroupList | MembersReadBy::UserGroups)
+        );
+        let group = self.group_by_id(id).and_then(|index| self.group(index))?;
+        match group.members {
+            Members::Unsaid if is_of_lists => Some(BTreeSet::new()),
+            Members::Unsaid | Members::Unread | Members::Listed { .. } => self.members_of(id),
+        }
+    }
+
     /// The ids of the users whom a group lists. `None` if nobody knows.
     #[must_use]
     pub fn members_of(&self, id: &RemoteId) -> Option<BTreeSet<RemoteId>> {

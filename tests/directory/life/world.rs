@@ -637,13 +637,11 @@ impl World {
         let mut decided = plan(&wishes, Ok(directory), &policy, &self.process.ledger, wall);
         if self.process.noted != Some(known.begun) {
             self.process.noted = Some(known.begun);
-            self.process.ledger.note_lists(known.begun, &decided.asked);
-            for group in self.process.ledger.checked() {
-                if let Some(members) = known.snapshot.members_of(&group) {
-                    self.process.ledger.note_members(&group, &members, known.begun);
-                }
+            let ledger = &mut self.process.ledger;
+            ledger.note_unsure(decided.is_unsure);
+            if ledger.take_lists(&known.snapshot, known.begun, &decided.asked) {
+                decided = plan(&wishes, Ok(directory), &policy, ledger, wall);
             }
-            decided = plan(&wishes, Ok(directory), &policy, &self.process.ledger, wall);
         }
         let has_way = known.snapshot.members_read_by().is_some();
         let has_failed = decided
@@ -817,7 +815,7 @@ impl World {
             if let (Answer::Accepted(_) | Answer::Unclear | Answer::NotFound, Some((group, before))) =
                 (&answer, before)
             {
-                let members = job.order.applied_to(&before);
+                let members = job.order.staying(&before);
                 self.process.ledger.expect(&job.object, job.kind, &group, members);
             }
             answer
@@ -901,15 +899,15 @@ impl World {
         let (Order::AddMembers { group, users } | Order::RemoveMembers { group, users }) = &job.order else {
             return None;
         };
-        let known = self.process.members_of(group).unwrap_or_default();
+        let known = self.process.members_of(group).map_or(0, |members| members.len());
         if self
             .process
             .ledger
-            .is_trusted(group, job.kind, known.len() + users.len())
+            .is_trusted(group, job.kind, known + users.len())
         {
             return None;
         }
-        self.read_group(group, &known);
+        self.read_group(group);
         self.process
             .members_of(group)
             .map(|members| (group.clone(), members))
@@ -930,7 +928,7 @@ impl World {
             self.sent += 1;
             self.bridge.send(&order, self.time);
         }
-        self.read_group(group, &BTreeSet::new());
+        self.read_group(group);
     }
 
     /// Reads what an object is about, and takes in what it shows.
@@ -962,15 +960,10 @@ impl World {
                 .map(|job| Some(job.order.is_shown_by_user(&entry)))
                 .collect();
         } else {
-            let members = self.process.members_of(&target).unwrap_or_default();
-            let should_be = jobs
-                .iter()
-                .fold(members, |members, job| job.order.applied_to(&members));
-            let Some(entry) = self.read_group(&target, &should_be) else {
+            let Some((entry, members)) = self.read_group(&target) else {
                 self.process.ledger.note_look(&keys, begun);
                 return;
             };
-            let members = self.process.members_of(&target);
             for (shown, job) in shown.iter_mut().zip(&jobs) {
                 *shown = job
                     .order
@@ -1027,26 +1020,28 @@ impl World {
         Some(entry)
     }
 
-    fn read_group(&mut self, target: &RemoteId, should_be: &BTreeSet<RemoteId>) -> Option<GroupEntry> {
+    /// The group, and its members if the read says who they are.
+    fn read_group(&mut self, target: &RemoteId) -> Option<(GroupEntry, Option<BTreeSet<RemoteId>>)> {
         let contents = self.bridge.single(self.time);
         let entry = contents.group_entry(target)?;
         self.judge
             .group_is_read(target, &contents.groups[target], self.time);
         let begun = self.process.ledger.time();
-        let may_be_empty = should_be.is_empty() || self.process.ledger.shows_by_id(target);
-        let shows_members = entry.members.is_some();
+        let shows_members = entry.members.as_ref().is_some_and(|members| !members.is_empty());
         if shows_members {
             self.process.ledger.note_shown(target);
         }
-        self.process
-            .amend(Single::Group(entry.clone(), may_be_empty), begun);
+        let is_empty = !shows_members && self.process.ledger.shows_by_id(target);
+        self.process.amend(Single::Group(entry.clone(), is_empty), begun);
         self.judge.is_believed(self.process.snapshot());
-        if let Some(members) = self.process.members_of(target)
-            && (shows_members || may_be_empty)
-        {
-            self.process.ledger.note_members(target, &members, begun);
+        let members = self
+            .process
+            .members_of(target)
+            .filter(|_| shows_members || is_empty);
+        if let Some(members) = &members {
+            self.process.ledger.note_members(target, members, begun);
         }
-        Some(entry)
+        Some((entry, members))
     }
 
     // === What has to come of it ===
