@@ -577,23 +577,14 @@ impl Directory {
             for (kind, digest, acts) in plan.releases(&policy) {
                 self.ledger.note_release(kind, digest, acts);
             }
-            for job in next_jobs(&plan, &known.snapshot, &self.ledger, BATCH) {
-                // An earlier job of the same object has noted more than the verdict says.
-                let is_noted = jobs.iter().any(|noted| noted.object == job.object);
-                let Some(judgement) = judge(job.object.as_str()) else {
-                    continue;
-                };
-                let stores = (&mut self.users, &mut self.groups);
-                let judgement = (!is_noted).then_some(&judgement);
-                if intend(&self.writer, &self.key.namespace, stores, &job, judgement).await {
-                    if job.keys.iter().any(ledger::Key::creates) {
-                        self.ledger.note_creation(&job.object);
-                    }
-                    jobs.push(job);
-                } else {
-                    // Another version of the object is about to be known.
-                    self.orders_from = Instant::now() + DEBOUNCE;
-                }
+            let next = next_jobs(&plan, &known.snapshot, &self.ledger, BATCH);
+            let planned = next.len();
+            let stores = (&mut self.users, &mut self.groups);
+            let namespace = &self.key.namespace;
+            jobs = prepare(&self.writer, namespace, stores, &mut self.ledger, next, judge).await;
+            if jobs.len() < planned {
+                // Another version of an object is about to be known.
+                self.orders_from = Instant::now() + DEBOUNCE;
             }
         } else if may_send && !plan.acts.is_empty() {
             wakes.push(self.orders_from);
@@ -796,6 +787,33 @@ impl Directory {
         let (namespace, name) = self.key.names();
         self.writer.context.metrics.directory_read(namespace, name, row);
     }
+}
+
+/// Notes these jobs in the statuses of their objects. Returns those for which that stands there.
+async fn prepare<'v>(
+    writer: &Writer,
+    namespace: &str,
+    (users, groups): (&mut Store<ScimUser>, &mut Store<ScimGroup>),
+    ledger: &mut Ledger,
+    jobs: Vec<Job>,
+    judge: impl Fn(&str) -> Option<Judgement<'v>>,
+) -> Vec<Job> {
+    let mut ready: Vec<Job> = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        // An earlier job of the same object has noted more than the verdict says.
+        let is_noted = ready.iter().any(|noted| noted.object == job.object);
+        let Some(judgement) = judge(job.object.as_str()) else {
+            continue;
+        };
+        let judgement = (!is_noted).then_some(&judgement);
+        if intend(writer, namespace, (&mut *users, &mut *groups), &job, judgement).await {
+            if job.keys.iter().any(ledger::Key::creates) {
+                ledger.note_creation(&job.object);
+            }
+            ready.push(job);
+        }
+    }
+    ready
 }
 
 /// Takes into the report what a plan says about the directory.
