@@ -479,7 +479,7 @@ impl Trial {
         })
     }
 
-    /// With one member, a removal of somebody else shows whether a server reads the filter.
+    /// A group has one member, and the removal names another id. If the member leaves, the server does not read the filter.
     async fn remove_stranger(&mut self, user: &RemoteId, group: &RemoteId) -> Result<(), Stop> {
         if self.membership(user, group).await? != Some(true) {
             self.open(Question::RemoveStranger, "no member is shown");
@@ -608,19 +608,28 @@ impl Trial {
             given_name: Some(plain(TWO_WORDS)?),
             family_name: None,
         };
-        let sent = self.bridge.send(&order).await?;
-        let code = code_of(&sent);
         let is_shown = |user: &UserEntry| {
             user.given_name.as_deref() == Some(TWO_WORDS) && user.family_name.as_deref() == Some(FAMILY_NAME)
         };
-        let looked = self.bridge.look_at_user(user, is_shown).await?;
-        self.note_effect(
-            Question::Rename,
-            &code,
-            &looked,
-            "reports NotAsWritten for such a change.",
-        );
+        let remedy = "reports NotAsWritten for such a change.";
+        self.change_user((Question::Rename, remedy), &order, user, is_shown)
+            .await?;
         Ok(())
+    }
+
+    /// Sends a change of a user, and reads what came of it. `remedy` is what the operator does where it has no effect.
+    /// Returns whether a read shows the effect.
+    async fn change_user(
+        &mut self,
+        (question, remedy): (Question, &'static str),
+        order: &Order,
+        user: &RemoteId,
+        is_shown: impl Fn(&UserEntry) -> bool,
+    ) -> Result<bool, Stop> {
+        let sent = self.bridge.send(order).await?;
+        let looked = self.bridge.look_at_user(user, is_shown).await?;
+        self.note_effect(question, &code_of(&sent), &looked, remedy);
+        Ok(looked.shown.is_some())
     }
 
     async fn rename_address(&mut self, user: &RemoteId) -> Result<(), Stop> {
@@ -679,19 +688,15 @@ impl Trial {
 
     async fn suspend_and_reactivate(&mut self, user: &RemoteId, group: &RemoteId) -> Result<(), Stop> {
         let was_member = self.membership(user, group).await? == Some(true);
-        let sent = self.bridge.send(&set_active(user, false)).await?;
-        let code = code_of(&sent);
-        let looked = self
-            .bridge
-            .look_at_user(user, |user| user.active == Activity::Suspended)
+        let remedy = "reports NotAsWritten or Unsupported. Suspend people by hand there.";
+        let is_suspended = self
+            .change_user(
+                (Question::Suspend, remedy),
+                &set_active(user, false),
+                user,
+                |user| user.active == Activity::Suspended,
+            )
             .await?;
-        let is_suspended = looked.shown.is_some();
-        self.note_effect(
-            Question::Suspend,
-            &code,
-            &looked,
-            "reports NotAsWritten or Unsupported. Suspend people by hand there.",
-        );
         if !is_suspended {
             for question in [
                 Question::SuspendedMember,
@@ -711,19 +716,15 @@ impl Trial {
             "withdraws the memberships that it added itself.",
         )
         .await?;
-        let sent = self.bridge.send(&set_active(user, true)).await?;
-        let code = code_of(&sent);
-        let looked = self
-            .bridge
-            .look_at_user(user, |user| user.active == Activity::Active)
+        let remedy = "reports NotAsWritten or Rejected. Reactivate people by hand there.";
+        let is_active = self
+            .change_user(
+                (Question::Reactivate, remedy),
+                &set_active(user, true),
+                user,
+                |user| user.active == Activity::Active,
+            )
             .await?;
-        let is_active = looked.shown.is_some();
-        self.note_effect(
-            Question::Reactivate,
-            &code,
-            &looked,
-            "reports NotAsWritten or Rejected. Reactivate people by hand there.",
-        );
         if !is_active {
             self.open(Question::ReactivatedMember, "the user is not active");
             return Ok(());
