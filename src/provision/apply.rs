@@ -1,7 +1,8 @@
 //! Apply: sends the orders of a plan, one at a time, and reads each back.
 //!
-//! What has to be known after a crash is written before an order leaves: how much of the limits it uses, and in the status
-//! of its object that it was about to be sent. What a read shows is the proof; an answer is none.
+//! Two statuses have to survive a crash, so they are written before an order leaves. That of the connection says how much
+//! of the limits is used. That of the object says that the order was about to be sent. Only a read is a proof, never an
+//! answer.
 
 use std::{collections::BTreeSet, iter, time::Duration};
 
@@ -41,7 +42,7 @@ use crate::{
 pub(super) const BATCH: usize = 8;
 /// How often a note in the status of a connection is tried before its orders wait.
 const NOTES: usize = 3;
-/// An order leaves within this time after it was noted, or is noted again.
+/// An order whose turn comes later than this after its note is noted again.
 const NOTED_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// The longest wait of one request for its pace and its turn, and for its answer.
 const WITHIN: Duration = Duration::from_mins(2);
@@ -481,8 +482,8 @@ impl Directory {
     }
 }
 
-/// Writes into the status of the object, beside the verdict of the plan, what would be forgotten in a crash: that it is
-/// created by the operator, when its suspension was sent, who is added. Returns whether it stands there.
+/// Writes the verdict of the plan into the status of the object, and beside it what a crash would make us forget. That
+/// is a creation, the time of a suspension, or the members to add. Returns whether it stands there.
 pub(super) async fn intend(
     writer: &Writer,
     namespace: &str,

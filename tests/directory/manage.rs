@@ -131,7 +131,7 @@ fn what_a_status_remembers() {
         ),
         ("ada=A", "", "stop:rename=Contested", "| Provisioned"),
         ("new", "", "stop:creation=Unsupported", "| Unsupported"),
-        // An account that the operator asked for is taken over whatever the object says about others.
+        // The operator asked for this account, so `adopt` does not matter.
         ("gil.n", "", "", "| AlreadyExists"),
         ("gil.n", "", "ours", "rename G given | Progressing"),
         ("", "k8s-a.n[gil]", "ours", "add 1/G | Progressing"),
@@ -227,7 +227,7 @@ fn a_release_is_used_up() {
         digest,
         held.set(Kind::Suspension, &manage().digest_key),
     );
-    // Whoever joins is not part of it, and neither is the digest of any more.
+    // An act that comes later is not part of the set, and its digest releases nothing more.
     let joined = plan_with(&four, &nobody, &released, &ledger);
     assert!(joined.acts.is_empty());
     assert_ne!(

@@ -135,7 +135,7 @@ fn an_account_that_was_asked_for() {
         (Reason::Progressing, true, (Some("A"), Some(Origin::Created))),
         (Reason::MemberMissing, true, (Some("A"), Some(Origin::Created))),
         (Reason::Held, true, (None, Some(Origin::Created))),
-        // Whoever makes it now does not do so for this object.
+        // An account that appears later was not made for this object.
         (Reason::Rejected, false, (None, None)),
         (Reason::Unsupported, false, (None, None)),
     ] {

@@ -114,7 +114,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Any life keeps every law, and whatever state it ends in leads to the truth.
+    /// Any life keeps every law, and each last state leads to the truth.
     #[test]
     fn any_life(
         moves in life(),

@@ -27,7 +27,7 @@ pub struct Job {
 
 /// The next orders of a plan, at most so many, in order. Acts that follow others of the plan come with a later plan.
 ///
-/// While no way to read members is proven, one user is added, and nobody else before a read has shown that one.
+/// While no way to read members is proven, one user is added. Nobody else is, until a read has shown that one.
 #[must_use]
 pub fn next_jobs(plan: &Plan<'_>, snapshot: &Snapshot, ledger: &Ledger, most: usize) -> Vec<Job> {
     let mut jobs: Vec<Job> = Vec::new();

@@ -432,7 +432,7 @@ impl Ledger {
         }
     }
 
-    /// A read that began at `begun` shows the effect of these acts.
+    /// A read shows the effect of these acts.
     pub fn settle<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) {
         for key in keys {
             self.sent.remove(key);
@@ -521,8 +521,7 @@ impl Ledger {
         }
     }
 
-    /// Whether the effect of an act may show that no plan asked for when lists were read last: it was sent shortly before
-    /// they began.
+    /// Whether an act that no plan asks for may still show. It was sent shortly before the last lists began.
     #[must_use]
     pub fn may_show(&self, key: &Key) -> bool {
         self.sent.contains_key(key) || self.late.contains_key(key)
@@ -655,8 +654,8 @@ impl Ledger {
         self.checks.insert(group.clone(), check);
     }
 
-    /// A read of the group that began at `begun` shows these members. Who has to be there and is not comes back, and the
-    /// kind of act that led to it is not sent again.
+    /// A read of the group that began at `begun` shows these members. If members are missing who were to stay, they are
+    /// put back. Then the kind of act that led to it is not sent again.
     pub fn note_members(&mut self, group: &RemoteId, members: &BTreeSet<RemoteId>, begun: Timestamp) {
         self.restores.retain_mut(|restore| {
             if restore.group == *group {
@@ -811,7 +810,7 @@ impl Sent {
         (self.looks <= LOOKS.len()).then(|| later(self.at, passed))
     }
 
-    /// Whether the bridge said each time that something is not there, or is there already, and lists do not show it so.
+    /// Whether the bridge refused it each time with 404 or 409, and complete lists do not show why.
     fn is_refused(&self) -> bool {
         matches!(self.outcome, Outcome::Conflict | Outcome::NotFound)
             && self.listed.is_some()

@@ -22,7 +22,7 @@ use crate::{
 /// A running front. It stops when it is dropped; [`Front::stop`] also waits for the end.
 ///
 /// At its end it panics if it got a write that the operator must never send ([`forbidden`](crate::forbidden)). So every
-/// test with a front fails by such a request, whatever else it looks at. If the test fails already, the front only prints.
+/// test with a front fails by such a request. If the test fails already, the front only prints.
 /// Keep a front where a panic fails the test: not in a task that nobody waits for.
 pub struct Front {
     shared: Arc<Shared>,

@@ -25,7 +25,7 @@ fn the_first_hour() {
     world.check_peace().unwrap();
 }
 
-/// A bridge that removes everybody does so once: whoever is lost is put back.
+/// A bridge that removes everybody does so once. The operator puts the lost members back.
 #[test]
 fn who_is_lost_is_put_back() {
     let before = [Step::Read, Step::Round, Step::Wait(1), Step::Read, Step::Round];
@@ -83,7 +83,7 @@ fn lives_that_broke_a_law() {
             &[Step::Read, Step::User(2, UserEdit::Name("bo")), Step::Round],
         ),
         (
-            "a 409 on the first creation left somebody else's account to the object",
+            "after a 409 on the first creation, the object took an account that others had made",
             &[
                 Step::Look(View::Empty),
                 Step::Read,

@@ -43,7 +43,7 @@ impl Law {
                 "Nothing out of the scope is written, and no protected user is suspended, renamed or removed."
             }
             Self::LimitsHold => {
-                "Within an hour no more acts of a limited kind are sent than the limit, apart from those of a set that a person released: over crashes, and whatever the clock says."
+                "Within an hour, the operator sends no more acts of a kind than its limit. Crashes and clocks change nothing. A released set is apart."
             }
             Self::OneAccount => "No object leads to two accounts or groups of one name.",
             Self::NoPostWithoutList => {

@@ -115,7 +115,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Any life keeps every law, and whatever state it ends in leads to peace.
+    /// Any life keeps every law, and each last state leads to peace.
     #[test]
     fn any_life(steps in vec(step(), 1..budget(40, 100))) {
         let mut world = World::new();

@@ -1046,8 +1046,8 @@ impl World {
 
     // === What has to come of it ===
 
-    /// Everybody behaves, each object is touched once, and whatever is held is released: everything is done, and then
-    /// there is peace.
+    /// Everybody behaves, somebody touches each object once, and a person releases each held set. Then the operator does
+    /// everything that is wanted, and sends nothing more.
     pub(crate) fn check_peace(mut self) -> Result<(), Broken> {
         self.bridge.habit = Habit::Fine;
         self.bridge.view = View::Prompt;
